@@ -1,0 +1,149 @@
+"""The frozen values that the stages pass on: small, picklable, and nothing else in them.
+
+Paths are POSIX text relative to SOURCE (``dicoms/<patient_id>/..``, ``contourfiles/<original_id>/..``), wherever the three
+parts lie on disk. Vertices are in the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is (0, 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import nan
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Severity = Literal["error", "warning", "note"]
+FloatArray: TypeAlias = NDArray[np.float64]
+Rings: TypeAlias = tuple[FloatArray, ...]
+"""Closed polygons, each (vertex, 2) float64 x,y in the pixel frame, the first vertex not repeated at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing that a person should hear of: an input left out, or a label to look at."""
+
+    severity: Severity
+    code: str
+    message: str
+    stage: str = ""
+    path: str = ""
+    patient_id: str = ""
+    structure: str = ""
+    sample: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape that ``--json`` prints."""
+        return {
+            "severity": self.severity,
+            "code": self.code,
+            "sample": self.sample,
+            "patient_id": self.patient_id,
+            "structure": self.structure,
+            "path": self.path,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What the pipeline needs to know of one DICOM image (one frame of it); every other tag stays in the file.
+
+    A value that the file lacks is -1, NaN or "", never a made-up one. ``pixel_spacing_mm`` is (between rows, between
+    columns) as in DICOM PS3.3 10.7.1.3; ``position_mm`` is the patient position of the centre of pixel (0, 0);
+    ``orientation`` holds the direction cosines of a row (along x), then of a column (along y).
+    """
+
+    rows: int
+    columns: int
+    instance_number: int = -1
+    frame: int = 0
+    frames: int = 1
+    transfer_syntax: str = ""
+    photometric: str = "MONOCHROME2"
+    bits_allocated: int = 16
+    bits_stored: int = 16
+    pixel_representation: int = 0
+    rescale_slope: float = 1.0
+    rescale_intercept: float = 0.0
+    pixel_spacing_mm: tuple[float, float] = (nan, nan)
+    position_mm: tuple[float, float, float] = (nan, nan, nan)
+    orientation: tuple[float, float, float, float, float, float] = (nan, nan, nan, nan, nan, nan)
+    trigger_time_ms: float = nan
+    manufacturer: str = ""
+    field_strength_t: float = nan
+    series_uid: str = ""
+    instance_uid: str = ""
+    notes: tuple[str, ...] = ()
+    """Kinds of oddities met while reading (never raw values), for the summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of the file they came from."""
+
+    header: ImageHeader
+    pixels: NDArray[Any]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContourFile:
+    """A contour file that was found, and what its name says."""
+
+    path: str
+    structure: str
+    slice_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFiles:
+    """The files of one linked study. ``images`` are paths; ``contours`` are in order of path."""
+
+    patient_id: str
+    original_id: str
+    images: tuple[str, ...]
+    contours: tuple[ContourFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePlan:
+    """One image and the contours drawn on it, as linked; nothing but names and header values."""
+
+    patient_id: str
+    original_id: str
+    image: str
+    header: ImageHeader
+    contours: tuple[ContourFile, ...]
+    location_index: int
+    slice_location_mm: float
+    phase_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """What link makes of one study: its samples in row order, what it left out, and how many images it saw."""
+
+    patient_id: str
+    original_id: str
+    samples: tuple[SamplePlan, ...]
+    issues: tuple[Issue, ...]
+    image_count: int
+    contour_count: int
+    unlabeled_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of the dataset before encoding.
+
+    ``image`` is (y, x) in the stored dtype; ``masks`` and ``rings`` go by structure and hold only what was drawn; a mask is
+    (y, x) uint8. ``areas`` are the polygon areas in square pixels.
+    """
+
+    plan: SamplePlan
+    image: NDArray[Any]
+    image_sha256: str
+    rings: dict[str, Rings]
+    masks: dict[str, NDArray[np.uint8]]
+    issues: tuple[Issue, ...] = field(default=())
