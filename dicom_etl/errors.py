@@ -1,8 +1,8 @@
 """Every exception that dicom-etl raises on purpose.
 
-The library raises these; the pipeline turns an `ItemError` into an `Issue` and goes on; only the command line turns the
-others into exit codes. A message says what was wrong, the value, where, and what to do about it, and never holds a value
-from a DICOM header that could identify a person.
+The library raises these; the pipeline turns an `ItemError` into an `Issue` and goes on; only the command
+line turns the others into exit codes. A message says what was wrong, the value, where, and what to do about
+it, and never holds a value from a DICOM header that could identify a person.
 """
 
 

@@ -1,7 +1,8 @@
 """The frozen values that the stages pass on: small, picklable, and nothing else in them.
 
-Paths are POSIX text relative to SOURCE (``dicoms/<patient_id>/..``, ``contourfiles/<original_id>/..``), wherever the three
-parts lie on disk. Vertices are in the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is (0, 0).
+Paths are POSIX text relative to SOURCE (``dicoms/<patient_id>/..``, ``contourfiles/<original_id>/..``),
+wherever the three parts lie on disk. Vertices are in the pixel frame: x = column, y = row, 0-based, the
+centre of the first pixel is (0, 0).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 Severity = Literal["error", "warning", "note"]
 FloatArray: TypeAlias = NDArray[np.float64]
 Rings: TypeAlias = tuple[FloatArray, ...]
-"""Closed polygons, each (vertex, 2) float64 x,y in the pixel frame, the first vertex not repeated at the end."""
+"""Closed polygons, each (vertex, 2) float64 x,y in the pixel frame, the first vertex not repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the pipeline needs to know of one DICOM image (one frame of it); every other tag stays in the file.
+    """What the pipeline needs to know of one DICOM frame; every other tag stays in the file.
 
-    A value that the file lacks is -1, NaN or "", never a made-up one. ``pixel_spacing_mm`` is (between rows, between
-    columns) as in DICOM PS3.3 10.7.1.3; ``position_mm`` is the patient position of the centre of pixel (0, 0);
-    ``orientation`` holds the direction cosines of a row (along x), then of a column (along y).
+    A value that the file lacks is -1, NaN or "", never a made-up one. ``pixel_spacing_mm`` is (between
+    rows, between columns) as in DICOM PS3.3 10.7.1.3; ``position_mm`` is the patient position of the centre
+    of pixel (0, 0); ``orientation`` holds the direction cosines of a row (along x), then of a column (y).
     """
 
     rows: int
@@ -80,7 +81,7 @@ class ImageHeader:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of the file they came from."""
+    """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of its file."""
 
     header: ImageHeader
     pixels: NDArray[Any]
@@ -122,7 +123,7 @@ class SamplePlan:
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """What link makes of one study: its samples in row order, what it left out, and how many images it saw."""
+    """What link makes of one study: its samples in row order, what it left out, and its counts."""
 
     patient_id: str
     original_id: str
@@ -137,8 +138,8 @@ class StudyPlan:
 class Sample:
     """One row of the dataset before encoding.
 
-    ``image`` is (y, x) in the stored dtype; ``masks`` and ``rings`` go by structure and hold only what was drawn; a mask is
-    (y, x) uint8. ``areas`` are the polygon areas in square pixels.
+    ``image`` is (y, x) in the stored dtype; ``masks`` and ``rings`` go by structure and hold only what was
+    drawn; a mask is (y, x) uint8. ``areas`` are the polygon areas in square pixels.
     """
 
     plan: SamplePlan
