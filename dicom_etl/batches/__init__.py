@@ -1,0 +1,1 @@
+"""Batches for a training loop, at memory speed and in an order that can be resumed."""

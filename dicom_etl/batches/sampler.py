@@ -1,0 +1,229 @@
+"""Which samples meet in which batch: pure numbers, no file and no state.
+
+The order of an epoch is a pure function of (seed, epoch, options). It is built from the raw 64-bit words of
+numpy's PCG64, seeded by ``SeedSequence(seed, spawn_key=(epoch,))``, and a stable sort: numpy promises that
+both streams never change (NEP 19), which it does not promise for ``Generator.permutation``. So an order
+written down today is the order of next year.
+
+Batches are cut from the order first and shared out to ranks and loader workers afterwards, so which samples
+meet never depends on how many of either there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.errors import ConfigError
+
+Shuffle = Literal["full", "block", False]
+Remainder = Literal["keep", "drop", "fill"]
+
+EPOCH_LIMIT = 2**32
+"""Epochs stay below this: a larger one takes two words of the spawn key and could meet another stream's."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPlan:
+    """The batches of one epoch, over all ranks.
+
+    Attributes
+    ----------
+    order : ndarray of int64, (count,)
+        Positions 0 .. count - 1, each once, in the order in which they are served.
+    filler : ndarray of int64, (missing,)
+        Positions that complete the short last batch; empty unless the remainder is "fill".
+    batch_size : int
+        Samples per batch.
+    cut : int
+        How many different batches the order is cut into.
+    """
+
+    order: NDArray[np.int64]
+    filler: NDArray[np.int64]
+    batch_size: int
+    cut: int
+
+    def batch(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the positions in one batch and which of them are padding.
+
+        Parameters
+        ----------
+        number : int
+            Which batch of the epoch, from 0. Numbers from ``cut`` on repeat the epoch's first batches as
+            padding: they give every rank the same number of steps.
+
+        Returns
+        -------
+        positions : ndarray of int64, (samples,)
+        padding : ndarray of bool, (samples,)
+            True where the sample is served elsewhere in the epoch as well and should not count twice.
+        """
+        start = number % self.cut * self.batch_size
+        positions = self.order[start : start + self.batch_size]
+        missing = self.batch_size - len(positions)
+        padding = np.full(len(positions), number >= self.cut)
+        if missing and len(self.filler):
+            positions = np.concatenate([positions, self.filler])
+            padding = np.concatenate([padding, np.ones(missing, dtype=np.bool_)])
+        return positions, padding
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How ``count`` samples are ordered, cut into batches and shared out; checked when it is made.
+
+    Parameters
+    ----------
+    count : int
+        Number of samples.
+    batch_size : int, default 8
+    shuffle : "full", "block" or False, default "full"
+        "full" puts every sample anywhere. "block" shuffles blocks of ``block_size`` neighbours, and then the
+        samples within each run of ``block_window`` blocks, so that reading stays nearly sequential. False
+        serves the rows as they are.
+    block_size, block_window : int
+        Of "block"; without meaning otherwise.
+    seed : int, default 0
+    remainder : "keep", "drop" or "fill", default "keep"
+        What becomes of a short last batch: served short, left out, or completed with other samples of the
+        epoch (none twice in the batch), marked as padding.
+    rank, world_size : int
+        This process serves the batches ``rank``, ``rank + world_size`` and so on.
+    even_ranks : bool, default False
+        Give every rank the same number of batches, as synchronous training needs: "drop" leaves out the last
+        incomplete round, "fill" completes it with batches that are padding throughout. Not possible with
+        "keep".
+
+    Raises
+    ------
+    ConfigError
+        A value that cannot be used, or a combination that would serve nothing.
+    """
+
+    count: int
+    batch_size: int = 8
+    shuffle: Shuffle = "full"
+    block_size: int = 32
+    block_window: int = 16
+    seed: int = 0
+    remainder: Remainder = "keep"
+    rank: int = 0
+    world_size: int = 1
+    even_ranks: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("count", "batch_size", "block_size", "block_window", "world_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.shuffle not in get_args(Shuffle):
+            raise ConfigError(f'shuffle is {self.shuffle!r}: it must be "full", "block" or False')
+        if self.remainder not in get_args(Remainder):
+            raise ConfigError(f'remainder is {self.remainder!r}: it must be "keep", "drop" or "fill"')
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}: it must be 0 or more")
+        if not 0 <= self.rank < self.world_size:
+            raise ConfigError(
+                f"rank is {self.rank}: it must be from 0 to world_size - 1 = {self.world_size - 1}"
+            )
+        if self.remainder != "keep" and self.count < self.batch_size:
+            raise ConfigError(
+                f"batch_size {self.batch_size} is larger than the {self.count} samples, so remainder "
+                f'"{self.remainder}" leaves no batch: use a smaller batch_size or remainder="keep"'
+            )
+        if self.even_ranks and self.remainder == "keep":
+            raise ConfigError(
+                'even_ranks needs remainder="drop" or "fill": "keep" cannot make the ranks even'
+            )
+        if self.even_ranks and not self.batches:
+            raise ConfigError(
+                f"{self.cut} batches do not go round {self.world_size} ranks: use a smaller batch_size or "
+                'remainder="fill"'
+            )
+
+    @property
+    def cut(self) -> int:
+        """How many different batches the epoch is cut into."""
+        full, rest = divmod(self.count, self.batch_size)
+        return full + (rest > 0 and self.remainder != "drop")
+
+    @property
+    def batches(self) -> int:
+        """How many batches all ranks serve together, with those that only make the ranks even."""
+        if not self.even_ranks:
+            return self.cut
+        rounds = self.cut // self.world_size if self.remainder == "drop" else -(-self.cut // self.world_size)
+        return rounds * self.world_size
+
+    @property
+    def missing(self) -> int:
+        """How many samples the last batch lacks and "fill" adds."""
+        return -self.count % self.batch_size if self.remainder == "fill" else 0
+
+    def numbers(self, start: int = 0, worker: int = 0, workers: int = 1) -> range:
+        """Return the numbers of the batches that one loader worker of this rank serves, in order.
+
+        Parameters
+        ----------
+        start : int, default 0
+            How many batches of the epoch, over all ranks, are done already. The rest is shared out afresh
+            from there, so a run may go on with another number of ranks.
+        worker, workers : int
+            This worker of how many within the rank.
+        """
+        return range(start + self.rank + worker * self.world_size, self.batches, self.world_size * workers)
+
+    def epoch(self, epoch: int) -> EpochPlan:
+        """Return the batches of an epoch.
+
+        Raises
+        ------
+        ConfigError
+            The epoch is negative or not below ``EPOCH_LIMIT``.
+        """
+        words = _words(self.seed, epoch)
+        order = self._order(words)
+        filler = np.empty(0, dtype=np.int64)
+        if self.missing:
+            others = order[: self.count // self.batch_size * self.batch_size]
+            filler = others[_shuffled(words, len(others))[: self.missing]]
+        return EpochPlan(order, filler, self.batch_size, self.cut)
+
+    def _order(self, words: np.random.PCG64) -> NDArray[np.int64]:
+        if self.shuffle == "full":
+            return _shuffled(words, self.count)
+        if self.shuffle == "block":
+            return _block_shuffled(words, self.count, self.block_size, self.block_window)
+        return np.arange(self.count, dtype=np.int64)
+
+
+def sample_generator(seed: int, epoch: int, row: int) -> np.random.Generator:
+    """Return the random numbers that belong to one sample in one epoch, whoever serves it and when.
+
+    Every (seed, epoch, row) has its own stream, apart from the one that orders the epoch: transforms draw the
+    same numbers with any number of loader workers, and forked workers never draw each other's.
+    """
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(epoch, row))))
+
+
+def _words(seed: int, epoch: int) -> np.random.PCG64:
+    if not 0 <= epoch < EPOCH_LIMIT:
+        raise ConfigError(f"epoch is {epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
+    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+
+
+def _shuffled(words: np.random.PCG64, count: int) -> NDArray[np.int64]:
+    """Return 0 .. count - 1 sorted by random keys; equal keys, one pair in 2**64, keep their order."""
+    return np.argsort(words.random_raw(count), kind="stable").astype(np.int64, copy=False)
+
+
+def _block_shuffled(words: np.random.PCG64, count: int, size: int, window: int) -> NDArray[np.int64]:
+    """Return 0 .. count - 1: blocks of ``size`` shuffled, then samples within every ``window`` blocks."""
+    blocks = -(-count // size)
+    place_of_block = np.empty(blocks, dtype=np.int64)
+    place_of_block[_shuffled(words, blocks)] = np.arange(blocks)
+    window_of_sample = place_of_block[np.arange(count) // size] // window
+    return np.lexsort((words.random_raw(count), window_of_sample)).astype(np.int64, copy=False)
