@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.batches.sampler import EPOCH_LIMIT, Schedule, sample_generator
+from dicom_etl.batches.sampler import EPOCH_LIMIT, Remainder, Schedule, sample_generator
 from dicom_etl.errors import ConfigError
 
 MANY = settings(max_examples=2000, deadline=None)
@@ -17,7 +17,7 @@ MANY = settings(max_examples=2000, deadline=None)
 
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
-    remainder = draw(st.sampled_from(["keep", "drop", "fill"]))
+    remainder: Remainder = draw(st.sampled_from(["keep", "drop", "fill"]))
     batch_size = draw(st.integers(1, 13))
     count = draw(st.integers(1 if remainder == "keep" else batch_size, 120))
     world_size = draw(st.integers(1, 5))

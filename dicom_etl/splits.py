@@ -1,0 +1,210 @@
+"""Which patients train, validate and test: whole groups of patients, sizes balanced by samples.
+
+A patient is never on two sides, nor are two patients that share an image or a contour (a study delivered
+twice, a contour copied to the wrong patient): such patients form one group, and groups are what is assigned.
+The result is a pure function of the patients, their samples and the seed; the order of the samples does not
+matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.errors import ConfigError
+
+SPLITS = ("train", "val", "test")
+NO_FOLD = -1
+_SPLIT_STREAM, _FOLD_STREAM = 0, 1
+_TRIES = 64
+_STEPS = 200_000
+"""Random orders tried, and groups placed in all: few groups need many tries, thousands balance themselves."""
+
+
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """Read ``0.7/0.15/0.15``: the shares of train, validation and test.
+
+    Raises
+    ------
+    ConfigError
+        Not one to three numbers, or numbers that `check_fractions` refuses.
+    """
+    try:
+        fractions = tuple(float(part) for part in text.split("/"))
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is not a split; write shares of train/val/test, as in 0.7/0.15/0.15"
+        ) from None
+    check_fractions(fractions)
+    return fractions
+
+
+def check_fractions(fractions: Sequence[float]) -> None:
+    """Refuse shares that are negative, not finite, too many, or do not add up to 1.
+
+    Raises
+    ------
+    ConfigError
+        Naming the value.
+    """
+    if not 1 <= len(fractions) <= len(SPLITS):
+        raise ConfigError(f"a split has 1 to 3 shares (train, val, test), not {len(fractions)}")
+    if not all(math.isfinite(share) and share >= 0 for share in fractions):
+        raise ConfigError(f"shares of a split must be 0 or more, not {'/'.join(map(str, fractions))}")
+    if abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(f"the shares of a split must add up to 1; these add up to {sum(fractions):.6g}")
+
+
+def group_patients(patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]]) -> dict[str, str]:
+    """Find the patients that must stay together.
+
+    Parameters
+    ----------
+    patient_ids : sequence of str
+        The patient of each sample.
+    marks : sequence of iterables
+        What each sample is recognised by: the digests of its pixels and of its contours. Patients with a mark
+        in common, directly or through others, are one group.
+
+    Returns
+    -------
+    dict
+        Every patient, and the group's name: its first patient in order of text.
+    """
+    parent = {patient: patient for patient in patient_ids}
+
+    def root(patient: str) -> str:
+        while parent[patient] != patient:
+            parent[patient] = parent[parent[patient]]
+            patient = parent[patient]
+        return patient
+
+    owner: dict[Hashable, str] = {}
+    for patient, sample_marks in zip(patient_ids, marks, strict=True):
+        for mark in sample_marks:
+            one, other = root(patient), root(owner.setdefault(mark, patient))
+            parent[max(one, other)] = min(one, other)
+    return {patient: root(patient) for patient in parent}
+
+
+def assign_splits(
+    patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]], fractions: Sequence[float], seed: int
+) -> list[str]:
+    """Give every sample a side.
+
+    Parameters
+    ----------
+    patient_ids, marks
+        As in `group_patients`, one a sample.
+    fractions : sequence of float
+        Shares of the samples that ``train``, ``val`` and ``test`` should get; a share of 0 leaves the side
+        out.
+    seed : int
+        Another seed, another assignment.
+
+    Returns
+    -------
+    list of str
+        ``"train"``, ``"val"`` or ``"test"``, one a sample.
+
+    Raises
+    ------
+    ConfigError
+        Shares that `check_fractions` refuses, or fewer groups of patients than sides.
+    """
+    check_fractions(fractions)
+    group_of = group_patients(patient_ids, marks)
+    sides = _assign([group_of[patient] for patient in patient_ids], fractions, (seed, _SPLIT_STREAM), "split")
+    return [SPLITS[side] for side in sides]
+
+
+def assign_folds(
+    patient_ids: Sequence[str],
+    marks: Sequence[Iterable[Hashable]],
+    folds: int,
+    seed: int,
+    splits: Sequence[str] | None = None,
+) -> list[int]:
+    """Give every sample a cross-validation fold.
+
+    Parameters
+    ----------
+    patient_ids, marks
+        As in `group_patients`, one a sample.
+    folds : int
+        How many, of equal size as far as whole groups allow.
+    seed : int
+    splits : sequence of str, optional
+        The sides from `assign_splits`: test samples are kept out of cross-validation and get ``NO_FOLD``.
+
+    Returns
+    -------
+    list of int
+        0 .. folds - 1, or ``NO_FOLD``.
+
+    Raises
+    ------
+    ConfigError
+        Fewer than two folds, or fewer groups of patients than folds.
+    """
+    if folds < 2:
+        raise ConfigError(f"cross-validation needs at least 2 folds, not {folds}")
+    group_of = group_patients(patient_ids, marks)
+    inside = [splits is None or splits[row] != "test" for row in range(len(patient_ids))]
+    groups = [
+        group_of[patient] for patient, takes_part in zip(patient_ids, inside, strict=True) if takes_part
+    ]
+    assigned = iter(_assign(groups, [1 / folds] * folds, (seed, _FOLD_STREAM), "fold"))
+    return [next(assigned) if takes_part else NO_FOLD for takes_part in inside]
+
+
+def _assign(
+    groups: Sequence[str], fractions: Sequence[float], stream: tuple[int, int], what: str
+) -> list[int]:
+    """Return the side of each sample: the best balanced of some random assignments of its group."""
+    if stream[0] < 0:
+        raise ConfigError(f"split_seed is {stream[0]}: it must be 0 or more")
+    names, group_of_sample, sizes = np.unique(
+        np.array(groups, dtype=np.str_), return_inverse=True, return_counts=True
+    )
+    wanted = np.array(fractions) * len(groups)
+    needed = int(np.count_nonzero(wanted))
+    if len(names) < needed:
+        raise ConfigError(
+            f"{needed} {what}s need at least {needed} patients that share no image or contour; "
+            f"there are {len(names)}"
+        )
+    attempts = range(max(1, min(_TRIES, _STEPS // len(names))))
+    tried = [_fill_up(sizes, wanted, _random_order(len(names), stream, attempt)) for attempt in attempts]
+    best = min(tried, key=lambda sides: _imbalance(sides, sizes, wanted))
+    return [int(side) for side in best[group_of_sample]]
+
+
+def _imbalance(sides: NDArray[np.int64], sizes: NDArray[np.int64], wanted: NDArray[np.float64]) -> float:
+    got = np.bincount(sides, weights=sizes, minlength=len(wanted))
+    return float(((got - wanted) ** 2).sum())
+
+
+def _random_order(count: int, stream: tuple[int, int], attempt: int) -> NDArray[np.int64]:
+    seed, purpose = stream
+    words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose, attempt)))
+    return np.argsort(words.random_raw(count), kind="stable")
+
+
+def _fill_up(
+    sizes: NDArray[np.int64], wanted: NDArray[np.float64], order: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Put each group in turn on the side that lacks most samples; leave no wanted side empty."""
+    lacking = np.where(wanted > 0, wanted, -np.inf)
+    empty = wanted > 0
+    sides = np.empty(len(sizes), dtype=np.int64)
+    for placed, group in enumerate(order):
+        must_fill = len(order) - placed <= np.count_nonzero(empty)
+        side = int(np.where(empty, lacking, -np.inf).argmax() if must_fill else lacking.argmax())
+        sides[group] = side
+        lacking[side] -= sizes[group]
+        empty[side] = False
+    return sides
