@@ -1,0 +1,193 @@
+"""The verdicts on one image: from the elements that a lane found to an `ImageHeader`, or to one clear error.
+
+Each check is a function whose docstring is the rule. Messages hold element names and sizes, never a header's text.
+"""
+
+from __future__ import annotations
+
+from math import isnan, prod
+
+import numpy as np
+
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom import values as read
+from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.pixels import STORED_DTYPES, stored_dtype
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
+
+INVALID_UID = "invalid-uid"
+INVERTED = "inverted"
+BAD_FIELD_STRENGTH = "bad-field-strength"
+BAD_MANUFACTURER = "bad-manufacturer"
+VR_MISMATCH = "vr-mismatch"
+UNORDERED = "unordered-elements"
+OTHER_WARNING = "pydicom-warning"
+
+NOTES = {
+    INVALID_UID: "a UID breaks the rules for UIDs, for instance by leading zeros",
+    INVERTED: "MONOCHROME1 pixels were inverted, so that larger means brighter",
+    BAD_FIELD_STRENGTH: "MagneticFieldStrength is not a number and was left out",
+    BAD_MANUFACTURER: "Manufacturer is not printable text of at most 64 characters and was left out",
+    VR_MISMATCH: "the data elements are not encoded as the transfer syntax says",
+    UNORDERED: "the data elements are not in the order of their tags",
+    OTHER_WARNING: "pydicom warned of something else",
+}
+"""What each kind of oddity in ``ImageHeader.notes`` means."""
+
+_COLOURS = (
+    "RGB",
+    "PALETTE COLOR",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_PARTIAL_420",
+    "YBR_ICT",
+    "YBR_RCT",
+    "XYB",
+)
+_COSINE_TOLERANCE = 0.01
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def image_header(found: Elements, limits: Limits) -> ImageHeader:
+    """Check every element that was found and return the header they make.
+
+    Raises
+    ------
+    ImageError
+        For the first thing that is wrong.
+    """
+    values = found.values
+    notes = list(found.notes)
+    photometric = _photometric(values, found.big_endian)
+    if photometric == "MONOCHROME1":
+        notes.append(INVERTED)
+    instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
+    series_uid, valid_series = read.identifier(values, el.SERIES_UID)
+    if not (valid and valid_series):
+        notes.append(INVALID_UID)
+    allocated, stored, representation = _bits(values, found.big_endian)
+    slope, intercept = rescale(values)
+    header = ImageHeader(
+        rows=read.unsigned(values, el.ROWS, found.big_endian),
+        columns=read.unsigned(values, el.COLUMNS, found.big_endian),
+        instance_number=read.integer(values, el.INSTANCE_NUMBER, -1),
+        frames=read.integer(values, el.FRAMES, 1),
+        transfer_syntax=found.syntax,
+        photometric=photometric,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        pixel_representation=representation,
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+        pixel_spacing_mm=spacing(values),
+        position_mm=read.decimals(values, el.POSITION, 3),  # type: ignore[arg-type]
+        orientation=orientation(values),
+        trigger_time_ms=read.decimals(values, el.TRIGGER_TIME, 1)[0],
+        manufacturer=found.manufacturer,
+        field_strength_t=_field_strength(values, notes),
+        series_uid=series_uid,
+        instance_uid=instance_uid,
+        notes=tuple(notes),
+    )
+    _extent(header, limits)
+    return header
+
+
+def _photometric(values: dict[int, bytes], big_endian: bool) -> str:
+    """Only grey images are read: MONOCHROME1 or MONOCHROME2 with one sample a pixel."""
+    photometric = read.code(values, el.PHOTOMETRIC)
+    samples = read.unsigned(values, el.SAMPLES, big_endian)
+    if photometric in _COLOURS:
+        raise ImageError(f"the image is in colour ({photometric}); only MONOCHROME1 and MONOCHROME2 are read")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        state = "not a known one" if photometric else "missing"
+        raise ImageError(f"PhotometricInterpretation is {state}; MONOCHROME1 and MONOCHROME2 are read")
+    if samples != 1:
+        raise ImageError(f"SamplesPerPixel is {samples}; only 1 is read")
+    return photometric
+
+
+def _bits(values: dict[int, bytes], big_endian: bool) -> tuple[int, int, int]:
+    """8, 16 or 32 bits are allocated, the stored ones fit in, and the highest stored bit is the last of them."""
+    allocated = read.unsigned(values, el.BITS_ALLOCATED, big_endian)
+    stored = read.unsigned(values, el.BITS_STORED, big_endian)
+    high = read.unsigned(values, el.HIGH_BIT, big_endian)
+    representation = read.unsigned(values, el.REPRESENTATION, big_endian)
+    if (allocated, representation) not in STORED_DTYPES:
+        if representation > 1:
+            raise ImageError(f"PixelRepresentation is {representation}; it must be 0 or 1")
+        raise ImageError(f"BitsAllocated is {allocated}; 8, 16 and 32 are read")
+    if not 1 <= stored <= allocated:
+        raise ImageError(f"BitsStored is {stored}, which does not fit into BitsAllocated {allocated}")
+    if high != stored - 1:
+        raise ImageError(f"HighBit is {high}; with BitsStored {stored} it must be {stored - 1}")
+    return allocated, stored, representation
+
+
+def rescale(values: dict[int, bytes]) -> tuple[float, float]:
+    """RescaleSlope is a finite number other than 0, RescaleIntercept a finite number; absent means 1 and 0."""
+    (slope,) = read.decimals(values, el.SLOPE, 1)
+    (intercept,) = read.decimals(values, el.INTERCEPT, 1)
+    if slope == 0:
+        raise ImageError("RescaleSlope is 0, which would make all pixels the same")
+    if abs(slope) * 2**32 + abs(intercept) > _FLOAT32_MAX:
+        raise ImageError("RescaleSlope and RescaleIntercept lead out of the range of float32")
+    return (1.0 if isnan(slope) else slope), (0.0 if isnan(intercept) else intercept)
+
+
+def spacing(values: dict[int, bytes]) -> tuple[float, float]:
+    """PixelSpacing is two positive numbers, or absent."""
+    rows, columns = read.decimals(values, el.SPACING, 2)
+    if rows <= 0 or columns <= 0:
+        raise ImageError("PixelSpacing is not positive")
+    return rows, columns
+
+
+def orientation(values: dict[int, bytes]) -> tuple[float, float, float, float, float, float]:
+    """ImageOrientationPatient is two perpendicular unit vectors (within 0.01), or absent (PS3.3, C.7.6.2.1.1)."""
+    a, b, c, d, e, f = cosines = read.decimals(values, el.ORIENTATION, 6)
+    if not isnan(a):
+        off = max(abs(a * a + b * b + c * c - 1), abs(d * d + e * e + f * f - 1), abs(a * d + b * e + c * f))
+        if off > _COSINE_TOLERANCE:
+            raise ImageError("ImageOrientationPatient is not two perpendicular unit vectors")
+    return cosines  # type: ignore[return-value]
+
+
+def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
+    """MagneticFieldStrength only describes: a bad one is left out and noted."""
+    try:
+        return read.decimals(values, el.FIELD_STRENGTH, 1)[0]
+    except ImageError:
+        notes.append(BAD_FIELD_STRENGTH)
+        return float("nan")
+
+
+def _extent(header: ImageHeader, limits: Limits) -> None:
+    """An image has rows, columns and frames, and one frame of it stays under the limit."""
+    if not (header.rows and header.columns):
+        raise ImageError(f"the image is empty: {header.rows} rows x {header.columns} columns")
+    if header.frames < 1:
+        raise ImageError(f"NumberOfFrames is {header.frames}; it must be at least 1")
+    size = header.rows * header.columns * max(stored_dtype(header).itemsize, header.bits_allocated // 8)
+    if size > limits.max_image_bytes:
+        raise ImageError(
+            f"the image of {header.rows} x {header.columns} pixels takes {size} bytes, more than "
+            f"{limits.max_image_bytes}; --max-image-bytes allows more"
+        )
+
+
+def pixel_bytes(header: ImageHeader) -> int:
+    """Return how many bytes the uncompressed pixels of all frames take, without padding."""
+    return prod((header.rows, header.columns, header.frames, header.bits_allocated // 8))
+
+
+def check_length(header: ImageHeader, length: int) -> None:
+    """Uncompressed pixel data is exactly as long as rows x columns x frames say, or one byte longer to be even."""
+    expected = pixel_bytes(header)
+    if length not in (expected, expected + expected % 2):
+        raise ImageError(
+            f"the pixel data is {length} bytes long; {header.rows} rows x {header.columns} columns x "
+            f"{header.frames} frames x {header.bits_allocated // 8} bytes make {expected}"
+        )

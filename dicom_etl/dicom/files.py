@@ -1,0 +1,119 @@
+"""Opening files that somebody else made: regular files only, bounded, and inside their folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import ImageError
+
+PREFIX_END = 132
+"""A DICOM file starts with 128 bytes of anything, then ``DICM`` (DICOM PS3.10, 7.1)."""
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+# O_NONBLOCK: should the file turn into a FIFO between stat and open, open must not wait for a writer.
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def open_regular(path: Path) -> tuple[int, int]:
+    """Open a regular file for reading.
+
+    Returns
+    -------
+    descriptor, size : int
+        The caller closes the descriptor.
+
+    Raises
+    ------
+    ImageError
+        If it is something else (a FIFO, a device, a socket, a folder: never opened) or cannot be opened.
+    """
+    try:
+        _refuse_special(os.stat(path).st_mode)
+        descriptor = os.open(path, _FLAGS)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot be opened: {_reason(error)}") from None
+    try:
+        status = os.fstat(descriptor)
+        _refuse_special(status.st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status.st_size
+
+
+def read_bytes(descriptor: int, count: int) -> bytes:
+    """Read ``count`` bytes from where the descriptor stands, fewer only at the end of the file."""
+    try:
+        data = os.read(descriptor, count)
+        while len(data) < count and (more := os.read(descriptor, count - len(data))):
+            data += more
+    except OSError as error:
+        raise ImageError(f"cannot be read: {_reason(error)}") from None
+    return data
+
+
+def check_size(size: int, limits: Limits) -> None:
+    """Refuse a file that is too large to be read whole."""
+    if size > limits.max_file_bytes:
+        raise ImageError(
+            f"the file is {size} bytes long, more than {limits.max_file_bytes}; --max-file-bytes allows more"
+        )
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell by content whether a file is DICOM: ``DICM`` after a preamble of 128 bytes.
+
+    A regular file that cannot be opened counts as DICOM, so that reading it reports why, and nothing is
+    skipped silently. What is no regular file (a folder, a FIFO, a device) is never opened and is not DICOM.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+    except (OSError, ValueError):
+        return False
+    try:
+        descriptor, _ = open_regular(path)
+    except ImageError:
+        return True
+    try:
+        return read_bytes(descriptor, PREFIX_END)[128:] == b"DICM"
+    except ImageError:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def check_inside(path: Path, root: Path) -> None:
+    """Refuse a path that leaves ``root`` once its symbolic links are followed.
+
+    Raises
+    ------
+    ImageError
+        If it does, or if its links go in a circle.
+    """
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):
+        raise ImageError("its symbolic links cannot be followed") from None
+    if not inside:
+        raise ImageError("a symbolic link leads out of the source folder; copy the file into it instead")
+
+
+def _refuse_special(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
+        raise ImageError(f"this is {kind}, not a file; it was not opened")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    # The text of an OSError repeats the path; strerror alone does not.
+    return (error.strerror or "unknown reason") if isinstance(error, OSError) else "the name is not usable"

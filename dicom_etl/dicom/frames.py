@@ -1,0 +1,127 @@
+"""Multi-frame images: one header per frame, from the functional groups (DICOM PS3.3, C.7.6.16)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isnan, nan
+from struct import unpack
+from typing import TYPE_CHECKING
+
+from dicom_etl.dicom import checks
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom import values as read
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_MACROS = {
+    0x00209113: {el.POSITION: "DS"},  # Plane Position Sequence
+    0x00209116: {el.ORIENTATION: "DS"},  # Plane Orientation Sequence
+    0x00289110: {el.SPACING: "DS"},  # Pixel Measures Sequence
+    0x00289145: {el.SLOPE: "DS", el.INTERCEPT: "DS"},  # Pixel Value Transformation Sequence
+}
+_CARDIAC_SYNCHRONIZATION = 0x00189118
+_TRIGGER_DELAYS = (0x00209153, 0x00209252)
+"""NominalCardiacTriggerDelayTime, then ActualCardiacTriggerDelayTime: milliseconds after the R wave, FD."""
+
+
+def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, ...]:
+    """Return the header of each frame: ``header`` itself where there is one frame and no functional groups.
+
+    Values of the per-frame groups go before those of the shared groups, and those before ``header``'s.
+
+    Raises
+    ------
+    ImageError
+        If there are several frames and the groups do not give each of them a position, orientation and spacing.
+    """
+    per_frame = _items(dataset, el.FRAME_GROUPS)
+    shared = _items(dataset, el.SHARED_GROUPS)
+    if not per_frame and not shared and header.frames == 1:
+        return (header,)
+    if len(per_frame) != header.frames:
+        raise ImageError(
+            f"NumberOfFrames is {header.frames}, but there are functional groups for {len(per_frame)} frames; "
+            "frames without geometry cannot be slices"
+        )
+    common = _values(shared[0]) if shared else {}
+    common_time = _trigger_time(shared[0]) if shared else nan
+    return tuple(
+        _frame(header, index, common | _values(group), _first_number(_trigger_time(group), common_time))
+        for index, group in enumerate(per_frame)
+    )
+
+
+def raw_value(dataset: Dataset, tag: int, vr: str) -> bytes:
+    """Return the value bytes of an element that pydicom has found and not converted.
+
+    Raises
+    ------
+    ImageError
+        If it has another value representation, or its value is cut off.
+    """
+    item = dataset.get_item(tag)
+    value = item.value or b""
+    if not isinstance(value, bytes) or getattr(item, "length", len(value)) != len(value):
+        raise ImageError(f"{el.NAMES.get(tag, 'an element')} is cut off or of undefined length")
+    if item.VR not in (None, "UN", vr):
+        raise ImageError(f"{el.NAMES.get(tag, 'an element')} has another value representation than {vr}")
+    return value
+
+
+def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_time: float) -> ImageHeader:
+    slope, intercept = header.rescale_slope, header.rescale_intercept
+    if el.SLOPE in values or el.INTERCEPT in values:
+        slope, intercept = checks.rescale(values)
+    result = replace(
+        header,
+        frame=index,
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+        pixel_spacing_mm=checks.spacing(values) if el.SPACING in values else header.pixel_spacing_mm,
+        position_mm=read.decimals(values, el.POSITION, 3) if el.POSITION in values else header.position_mm,
+        orientation=checks.orientation(values) if el.ORIENTATION in values else header.orientation,
+        trigger_time_ms=_first_number(trigger_time, header.trigger_time_ms),
+    )
+    missing = [
+        name
+        for name, value in (
+            ("position", result.position_mm),
+            ("orientation", result.orientation),
+            ("pixel spacing", result.pixel_spacing_mm),
+        )
+        if isnan(value[0])
+    ]
+    if missing:
+        raise ImageError(f"the functional groups give frame {index + 1} no {' and no '.join(missing)}")
+    return result
+
+
+def _values(group: Dataset) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for macro, tags in _MACROS.items():
+        for item in _items(group, macro)[:1]:
+            found |= {tag: raw_value(item, tag, vr) for tag, vr in tags.items() if tag in item}
+    return found
+
+
+def _trigger_time(group: Dataset) -> float:
+    for item in _items(group, _CARDIAC_SYNCHRONIZATION)[:1]:
+        for tag in _TRIGGER_DELAYS:
+            if tag in item:
+                value = raw_value(item, tag, "FD")
+                if len(value) != 8:
+                    raise ImageError("the cardiac trigger delay time of a frame is not one number")
+                (time,) = unpack("<d" if item.is_little_endian else ">d", value)
+                return float(time)
+    return nan
+
+
+def _items(dataset: Dataset, tag: int) -> list[Dataset]:
+    return list(dataset[tag].value) if tag in dataset else []
+
+
+def _first_number(*numbers: float) -> float:
+    return next((number for number in numbers if not isnan(number)), nan)

@@ -1,0 +1,250 @@
+"""The general lane: any file that pydicom can parse, in any transfer syntax; slower, and as strict.
+
+pydicom finds the elements and decodes compressed pixels. Values are read by `values`, as in the fast lane, so
+pydicom neither converts a value nor warns with one in its text.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.dicom import checks, values
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom import pixels as px
+from dicom_etl.dicom.deflate import inflate
+from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.encapsulated import check_fragments
+from dicom_etl.dicom.frames import frame_headers, raw_value
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.meta import file_meta
+from dicom_etl.dicom.structure import is_plain_tail, UNDEFINED
+from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_PIXEL_TAGS = (el.PIXELS, el.FLOAT_PIXELS, el.DOUBLE_PIXELS)
+_WARNINGS = (("Expected ", checks.VR_MISMATCH),)
+"""How pydicom's warnings begin, and the kind that they are noted as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that passed every check: the headers of its frames, and where the pixel data is.
+
+    ``body`` holds the data set, inflated if need be; the value of the pixel data is ``length`` bytes from ``offset``,
+    or fragments up to a delimiter where ``length`` is undefined.
+    """
+
+    headers: tuple[ImageHeader, ...]
+    body: bytes
+    offset: int
+    length: int
+    pixel_vr: str
+
+
+def parse(data: bytes, limits: Limits) -> Document:
+    """Read and check a whole file.
+
+    Raises
+    ------
+    ImageError
+        For the first thing that is wrong, whatever pydicom makes of it.
+    """
+    uid, start = file_meta(data)
+    syntax = SYNTAXES[uid]
+    body = data
+    if syntax.deflated:
+        body, start = inflate(data[start:], limits), 0
+    with only_image_errors("pydicom cannot read it"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        dataset, watch = _read(body, start, syntax, limits)
+        header = checks.image_header(_elements(dataset, uid, watch, caught), limits)
+        if el.MODALITY_LUT in dataset and len(dataset[el.MODALITY_LUT].value):
+            raise ImageError("ModalityLUTSequence is not read; only RescaleSlope and RescaleIntercept are")
+        headers = frame_headers(header, dataset)
+    assert watch.pixels is not None
+    _, vr, length, offset = watch.pixels
+    document = Document(headers, body, offset, length, vr or "OW")
+    _check_pixels(document, uid, implicit=vr is None)
+    return document
+
+
+@contextmanager
+def only_image_errors(message: str) -> Iterator[None]:
+    """Turn whatever a parser or a codec throws into `ImageError`; let interrupts through.
+
+    Codecs written in Rust throw PanicException, which is no Exception. Texts of foreign exceptions can hold header
+    values, so only the kind is told.
+    """
+    try:
+        yield
+    except (ImageError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ImageError(f"{message} ({type(error).__name__})") from None
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Sees each top-level element before pydicom reads its value; stops at the pixel data."""
+
+    stream: BytesIO
+    first: int
+    last: int = -1
+    ordered: bool = True
+    seen: set[int] = field(default_factory=set)
+    pixels: tuple[int, str | None, int, int] | None = None
+    """Tag, VR, length and offset of the value of the pixel data."""
+
+    def __call__(self, tag: int, vr: str | None, length: int) -> bool:
+        position = self.stream.tell()
+        if position < self.first + 8:
+            return False  # pydicom asks about the first element before it has read its length
+        if tag in _PIXEL_TAGS:
+            self.pixels = int(tag), vr, length, position
+            return True
+        if tag in self.seen:
+            raise ImageError(f"{el.NAMES[int(tag)]} is there twice")
+        if tag in el.NAMES:
+            self.seen.add(int(tag))
+        self.ordered &= tag > self.last
+        self.last = int(tag)
+        return False
+
+
+def _read(body: bytes, start: int, syntax: Syntax, limits: Limits) -> tuple[Dataset, _Watch]:
+    """Let pydicom find the elements before the pixel data."""
+    from pydicom.filereader import read_dataset
+
+    stream = BytesIO(body[: start + limits.max_header_bytes])
+    stream.seek(start)
+    watch = _Watch(stream, start)
+    dataset = read_dataset(
+        stream,
+        syntax.implicit,
+        not syntax.big_endian,
+        stop_when=watch,
+        specific_tags=[*el.VRS, *el.SEQUENCES],
+    )
+    if watch.pixels is None:
+        if len(body) > start + limits.max_header_bytes:
+            raise ImageError(
+                f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
+            )
+        whole = stream.tell() == len(body) and watch.last != -1
+        raise ImageError("it holds no image: PixelData is missing" if whole else "the file ends within its header")
+    if watch.pixels[0] != el.PIXELS:
+        raise ImageError("the pixels are floating-point numbers, which are not read")
+    return dataset, watch
+
+
+def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.WarningMessage]) -> Elements:
+    from pydicom.charset import decode_bytes
+    from pydicom.values import TEXT_VR_DELIMS
+
+    found: dict[int, bytes] = {}
+    for tag, vr in el.VRS.items():
+        if tag in dataset:
+            found[tag] = raw_value(dataset, tag, vr)
+    encodings = dataset.original_character_set
+    name = values.text(
+        decode_bytes(
+            found.get(el.MANUFACTURER, b""),
+            [encodings] if isinstance(encodings, str) else list(encodings),
+            TEXT_VR_DELIMS,
+        )
+    )
+    notes = {_kind(str(item.message)) for item in caught}
+    if name is None:
+        notes.add(checks.BAD_MANUFACTURER)
+    if not watch.ordered:
+        notes.add(checks.UNORDERED)
+    big_endian = dataset.original_encoding[1] is False
+    return Elements(uid, found, name or "", big_endian, tuple(sorted(notes)))
+
+
+def _kind(message: str) -> str:
+    return next((kind for start, kind in _WARNINGS if message.startswith(start)), checks.OTHER_WARNING)
+
+
+def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
+    """The pixel data is as long as the header says, all of it is there, and nothing but elements follows it."""
+    syntax = SYNTAXES[uid]
+    header, body = document.headers[0], document.body
+    if document.pixel_vr not in ("OB", "OW", "UN"):
+        raise ImageError("PixelData has a value representation other than OB and OW")
+    if syntax.compressed != (document.length == UNDEFINED):
+        state = "compressed" if document.length == UNDEFINED else "not compressed"
+        raise ImageError(f"the pixel data is {state}, but the transfer syntax is {syntax.name}")
+    if syntax.compressed:
+        end = check_fragments(body, document.offset, header.frames, uid)
+    else:
+        checks.check_length(header, document.length)
+        end = document.offset + document.length
+    if end > len(body):
+        raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
+    if end < len(body) and (syntax.big_endian or not is_plain_tail(body, end, implicit)):
+        raise ImageError(f"{len(body) - end} bytes follow the pixel data and are no DICOM elements")
+
+
+def frame_pixels(document: Document, frame: int) -> NDArray[Any]:
+    """Return one frame, (rows, columns), after the modality LUT.
+
+    Raises
+    ------
+    ImageError
+        If its codec is missing, fails, or gives something else than the header says.
+    """
+    header = document.headers[frame]
+    syntax = SYNTAXES[header.transfer_syntax]
+    if syntax.compressed or syntax.big_endian:
+        stored = decode(document, frame)
+    else:
+        stored = px.view_frame(document.body, document.offset, header, frame)
+    return px.modality_values(stored, header)
+
+
+def decode(document: Document, frame: int) -> NDArray[Any]:
+    """Return the stored values of one frame, (rows, columns), as pydicom's decoder for the syntax gives them."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    header = document.headers[frame]
+    syntax = SYNTAXES[header.transfer_syntax]
+    decoder = get_decoder(UID(header.transfer_syntax))
+    if not decoder.is_available:
+        raise ImageError(
+            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
+        )
+    end = len(document.body) if document.length == UNDEFINED else document.offset + document.length
+    with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values, _ = decoder.as_array(
+            document.body[document.offset : end],
+            index=frame,
+            rows=header.rows,
+            columns=header.columns,
+            number_of_frames=header.frames,
+            samples_per_pixel=1,
+            photometric_interpretation=header.photometric,
+            bits_allocated=header.bits_allocated,
+            bits_stored=header.bits_stored,
+            pixel_representation=header.pixel_representation,
+            pixel_keyword="PixelData",
+            pixel_vr=document.pixel_vr,
+        )
+    dtype = px.STORED_DTYPES[header.bits_allocated, header.pixel_representation]
+    if values.shape != (header.rows, header.columns) or not np.can_cast(values.dtype, dtype):
+        raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
+    return values.astype(dtype, copy=False)

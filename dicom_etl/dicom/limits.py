@@ -1,0 +1,49 @@
+"""How much one file may cost before it is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import isfinite
+
+from dicom_etl.errors import ConfigError
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what reading one DICOM file may cost; each error names the option that moves its bound.
+
+    Parameters
+    ----------
+    max_image_bytes : int
+        Most bytes that one decoded frame may take (``--max-image-bytes``).
+    max_file_bytes : int
+        Largest file that is read at all (``--max-file-bytes``).
+    max_header_bytes : int
+        Most bytes before the pixel data (``--max-header-bytes``).
+    max_item_memory : int
+        Most bytes that the decoding process may take for one file (``--max-item-memory``).
+    max_item_seconds : float
+        Most seconds that decoding one file may take (``--max-item-seconds``).
+
+    Raises
+    ------
+    ConfigError
+        If a bound is not a positive, finite number.
+    """
+
+    max_image_bytes: int = 256 * MIB
+    max_file_bytes: int = 384 * MIB
+    max_header_bytes: int = 16 * MIB
+    max_item_memory: int = 400 * MIB
+    max_item_seconds: float = 4.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not (isfinite(value) and value > 0):
+                raise ConfigError(f"--{item.name.replace('_', '-')} is {value}; it must be more than 0")
+
+
+DEFAULT = Limits()

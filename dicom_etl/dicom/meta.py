@@ -1,0 +1,61 @@
+"""The start of a DICOM file: preamble, ``DICM`` and the file meta information (DICOM PS3.10, 7.1)."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from dicom_etl.dicom.elements import TRANSFER_SYNTAX
+from dicom_etl.dicom.files import PREFIX_END
+from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS
+from dicom_etl.dicom.syntaxes import SYNTAXES
+from dicom_etl.errors import ImageError
+
+_short = Struct("<HH2sH").unpack_from
+_long = Struct("<I").unpack_from
+
+
+def file_meta(data: bytes) -> tuple[str, int]:
+    """Return the transfer syntax UID and the offset where the data set begins.
+
+    The group is always Explicit VR Little Endian; it ends at the first element of another group, so a wrong
+    group length does no harm (pydicom reads it the same way).
+
+    Raises
+    ------
+    ImageError
+        If ``DICM`` is not there, the group cannot be read, or the transfer syntax is missing, unknown or twice there.
+    """
+    if data[128:PREFIX_END] != b"DICM":
+        raise ImageError("this is not a DICOM file: DICM is not at byte 128")
+    position, syntax = PREFIX_END, None
+    while position + 8 <= len(data):
+        group, element, vr, length = _short(data, position)
+        if group != 2:
+            break
+        position += 8
+        if vr in LONG_VRS:
+            if position + 4 > len(data):
+                raise ImageError("the file ends within its file meta information")
+            (length,) = _long(data, position)
+            position += 4
+        elif vr not in SHORT_VRS:
+            raise ImageError("the file meta information cannot be read: an unknown value representation")
+        if group << 16 | element == TRANSFER_SYNTAX:
+            if syntax is not None:
+                raise ImageError("TransferSyntaxUID is there twice")
+            syntax = data[position : position + length].rstrip(b"\0 ")
+        position += length
+    if position > len(data):
+        raise ImageError("the file ends within its file meta information")
+    return _known(syntax), position
+
+
+def _known(value: bytes | None) -> str:
+    if not value:
+        raise ImageError("TransferSyntaxUID is missing, so the file cannot be read without guessing")
+    syntax = value.decode("ascii", "replace")
+    if syntax not in SYNTAXES:
+        raise ImageError(
+            "the transfer syntax is not one that is read: uncompressed, deflated, RLE, JPEG, JPEG-LS, JPEG 2000"
+        )
+    return syntax

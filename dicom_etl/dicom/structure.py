@@ -1,0 +1,118 @@
+"""A strict walk over little-endian data elements, to step over what is not read (DICOM PS3.5, 7).
+
+It knows no data dictionary and corrects nothing: whatever is not by the book ends the walk with `Odd`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from dicom_etl.dicom.elements import CHARACTER_SET, PIXELS
+
+LONG_VRS = frozenset(
+    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+)
+"""Value representations whose explicit length has 4 bytes, after 2 reserved ones (PS3.5, 7.1.2)."""
+SHORT_VRS = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH")
+    + (b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)
+UNDEFINED = 0xFFFFFFFF
+PLAIN_CHARACTER_SETS = frozenset(
+    [b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 101", b"ISO_IR 109", b"ISO_IR 144", b"ISO_IR 192", b"GB18030"]
+)
+"""Values of SpecificCharacterSet under which ASCII text is itself."""
+
+_ITEM = 0xFFFEE000
+_ITEM_END = 0xFFFEE00D
+_SEQUENCE_END = 0xFFFEE0DD
+_MAX_DEPTH = 8
+
+_explicit = Struct("<HH2sH").unpack_from
+_implicit = Struct("<HHI").unpack_from
+_length = Struct("<I").unpack_from
+
+
+class Odd(Exception):  # noqa: N818  (not an error: the walk declines)
+    """The structure is not plain."""
+
+
+def element_at(data: bytes, position: int, implicit: bool) -> tuple[int, int, int]:
+    """Return tag, length (or `UNDEFINED`) and offset of the value of the element at ``position``.
+
+    Raises
+    ------
+    Odd
+        If the value representation is unknown or the data ends.
+    """
+    if position + 8 > len(data):
+        raise Odd
+    if implicit:
+        group, element, length = _implicit(data, position)
+        return group << 16 | element, length, position + 8
+    group, element, vr, length = _explicit(data, position)
+    if vr in SHORT_VRS:
+        return group << 16 | element, length, position + 8
+    if vr not in LONG_VRS or position + 12 > len(data):
+        # Delimiters have no VR: their length begins where the VR would be.
+        group, element, length = _implicit(data, position)
+        if group != 0xFFFE:
+            raise Odd
+        return group << 16 | element, length, position + 8
+    (length,) = _length(data, position + 8)
+    if length == UNDEFINED and vr != b"SQ":
+        raise Odd
+    return group << 16 | element, length, position + 12
+
+
+def skip_sequence(data: bytes, position: int, implicit: bool, depth: int = 1) -> int:
+    """Return the offset behind a sequence of undefined length whose first item is at ``position``.
+
+    Under Implicit VR a nested sequence of undefined length is `Odd`: without a dictionary it cannot be told from a value
+    that only looks like one.
+    """
+    if depth > (1 if implicit else _MAX_DEPTH):
+        raise Odd
+    while True:
+        tag, length, position = element_at(data, position, implicit=True)
+        if tag == _SEQUENCE_END and length == 0:
+            return position
+        if tag != _ITEM:
+            raise Odd
+        position = _skip_item(data, position, length, implicit, depth)
+
+
+def _skip_item(data: bytes, position: int, length: int, implicit: bool, depth: int) -> int:
+    end = UNDEFINED if length == UNDEFINED else position + length
+    last = -1
+    while position < end:
+        tag, length, position = element_at(data, position, implicit)
+        if tag == _ITEM_END and length == 0 and end == UNDEFINED:
+            return position
+        if tag >> 16 == 0xFFFE or tag <= last:
+            raise Odd
+        last = tag
+        if tag == CHARACTER_SET and data[position : position + length].strip() not in PLAIN_CHARACTER_SETS:
+            raise Odd
+        if length == UNDEFINED:
+            position = skip_sequence(data, position, implicit, depth + 1)
+        else:
+            position += length
+    if position != end or position > len(data):
+        raise Odd
+    return position
+
+
+def is_plain_tail(data: bytes, position: int, implicit: bool) -> bool:
+    """Tell whether what follows the pixel data is nothing, or elements in ascending order up to the end."""
+    last = PIXELS
+    try:
+        while position < len(data):
+            tag, length, position = element_at(data, position, implicit)
+            if tag <= last or tag >> 16 == 0xFFFE:
+                return False
+            last = tag
+            position = skip_sequence(data, position, implicit) if length == UNDEFINED else position + length
+    except Odd:
+        return False
+    return position == len(data)

@@ -1,0 +1,42 @@
+"""The transfer syntaxes (how a file is encoded) that hold images we read (DICOM PS3.5, A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+RLE = "1.2.840.10008.1.2.5"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """What a transfer syntax means for a reader."""
+
+    name: str
+    implicit: bool = False
+    big_endian: bool = False
+    deflated: bool = False
+    compressed: bool = False
+
+
+SYNTAXES: dict[str, Syntax] = {
+    IMPLICIT: Syntax("Implicit VR Little Endian", implicit=True),
+    EXPLICIT: Syntax("Explicit VR Little Endian"),
+    DEFLATED: Syntax("Deflated Explicit VR Little Endian", deflated=True),
+    BIG_ENDIAN: Syntax("Explicit VR Big Endian", big_endian=True),
+    "1.2.840.10008.1.2.4.50": Syntax("JPEG Baseline", compressed=True),
+    "1.2.840.10008.1.2.4.51": Syntax("JPEG Extended", compressed=True),
+    "1.2.840.10008.1.2.4.57": Syntax("JPEG Lossless", compressed=True),
+    "1.2.840.10008.1.2.4.70": Syntax("JPEG Lossless, first-order prediction", compressed=True),
+    "1.2.840.10008.1.2.4.80": Syntax("JPEG-LS Lossless", compressed=True),
+    "1.2.840.10008.1.2.4.81": Syntax("JPEG-LS Near-lossless", compressed=True),
+    "1.2.840.10008.1.2.4.90": Syntax("JPEG 2000 Lossless", compressed=True),
+    "1.2.840.10008.1.2.4.91": Syntax("JPEG 2000", compressed=True),
+    "1.2.840.10008.1.2.4.201": Syntax("High-Throughput JPEG 2000 Lossless", compressed=True),
+    "1.2.840.10008.1.2.4.202": Syntax("High-Throughput JPEG 2000 Lossless RPCL", compressed=True),
+    "1.2.840.10008.1.2.4.203": Syntax("High-Throughput JPEG 2000", compressed=True),
+    RLE: Syntax("RLE Lossless", compressed=True),
+}

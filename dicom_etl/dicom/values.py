@@ -1,0 +1,87 @@
+"""From value bytes to numbers and text, strictly: ASCII digits, finite, the right count (DICOM PS3.5, 6.2).
+
+Both lanes use these, so they cannot disagree about a value. A message names the element and never repeats its value.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite, nan
+
+from dicom_etl.dicom.elements import NAMES
+from dicom_etl.errors import ImageError
+
+# float() alone would also take "nan", "inf", "1_000" and surrounding line breaks.
+_DECIMAL = rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *"
+_DECIMALS = {n: re.compile(_DECIMAL + (rb"\\" + _DECIMAL) * (n - 1)).fullmatch for n in (1, 2, 3, 6)}
+_INTEGER = re.compile(rb" *[+-]?[0-9]{1,12} *").fullmatch
+_UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
+_PADDING = b" \0"
+
+MAX_UID = 64
+MAX_TEXT = 64
+"""Most characters of a UID (PS3.5, 9.1) and of a long string (LO; PS3.5, 6.2)."""
+
+
+def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...]:
+    """Return the ``count`` numbers of a decimal string (DS), NaN for each where the element is absent or empty.
+
+    Raises
+    ------
+    ImageError
+        If the count is another, or one of them is not a finite number.
+    """
+    text = values.get(tag, b"").rstrip(_PADDING)
+    if not text:
+        return (nan,) * count
+    if _DECIMALS[count](text):
+        numbers = tuple(map(float, text.split(b"\\")))
+        if all(map(isfinite, numbers)):
+            return numbers
+    found = text.count(b"\\") + 1
+    if found != count:
+        raise ImageError(f"{NAMES[tag]} has {found} values instead of {count}")
+    raise ImageError(f"{NAMES[tag]} holds something that is not a finite number")
+
+
+def integer(values: dict[int, bytes], tag: int, default: int) -> int:
+    """Return the number of an integer string (IS), ``default`` where the element is absent or empty."""
+    text = values.get(tag, b"").rstrip(_PADDING)
+    if not text:
+        return default
+    if not _INTEGER(text):
+        raise ImageError(f"{NAMES[tag]} holds something that is not one whole number")
+    return int(text)
+
+
+def unsigned(values: dict[int, bytes], tag: int, big_endian: bool = False) -> int:
+    """Return an unsigned 16-bit number (US), which must be there."""
+    value = values.get(tag)
+    if not value:
+        raise ImageError(f"{NAMES[tag]} is missing")
+    if len(value) != 2:
+        raise ImageError(f"{NAMES[tag]} is {len(value)} bytes long instead of 2")
+    return int.from_bytes(value, "big" if big_endian else "little")
+
+
+def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
+    """Return a UID and whether it is one by the book (no leading zeros in a component; PS3.5, 9.1).
+
+    Scanners and anonymisers write UIDs with leading zeros, so those are accepted; text that is longer than
+    a UID may be is not, since what it identifies was cut off or overwritten.
+    """
+    value = values.get(tag, b"").rstrip(_PADDING)
+    if len(value) > MAX_UID:
+        raise ImageError(f"{NAMES[tag]} is {len(value)} characters long; a UID has at most {MAX_UID}")
+    return value.decode("ascii", "backslashreplace"), not value or _UID(value) is not None
+
+
+def code(values: dict[int, bytes], tag: int) -> str:
+    """Return a code string (CS), "" where the element is absent."""
+    return values.get(tag, b"").strip(_PADDING).decode("ascii", "backslashreplace")
+
+
+def text(decoded: str) -> str | None:
+    """Return a decoded long string (LO) without padding, None where it is none: too long, or not printable."""
+    stripped = decoded.strip(" \0")
+    return stripped if len(stripped) <= MAX_TEXT and stripped.isprintable() else None
