@@ -1,7 +1,8 @@
 """DICOM files to headers and pixels: the only place that reads DICOM images.
 
-`read_headers` and `read_image` are strict: what is not by the book in a way that could change a pixel, a position or a
-pairing is an `ImageError` of one line, without any text from the header. Everything else is accepted, and noted.
+`read_headers` and `read_image` are strict: what is not by the book in a way that could change a pixel, a
+position or a pairing is an `ImageError` of one line, without any text from the header. Everything else is
+accepted, and noted.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def read_headers(path: Path, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...
 def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
     """Read one frame: its header, its pixels after the modality LUT, and the SHA-256 of the file.
 
-    The file is read once. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a read-only view of the
-    file's bytes.
+    The file is read once. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a
+    read-only view of the file's bytes.
 
     Raises
     ------

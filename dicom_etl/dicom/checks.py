@@ -1,6 +1,7 @@
 """The verdicts on one image: from the elements that a lane found to an `ImageHeader`, or to one clear error.
 
-Each check is a function whose docstring is the rule. Messages hold element names and sizes, never a header's text.
+Each check is a function whose docstring is the rule. Messages hold element names and sizes, never a text
+from the header.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         rescale_slope=slope,
         rescale_intercept=intercept,
         pixel_spacing_mm=spacing(values),
-        position_mm=read.decimals(values, el.POSITION, 3),  # type: ignore[arg-type]
+        position_mm=read.decimals(values, el.POSITION, 3),
         orientation=orientation(values),
         trigger_time_ms=read.decimals(values, el.TRIGGER_TIME, 1)[0],
         manufacturer=found.manufacturer,
@@ -110,7 +111,7 @@ def _photometric(values: dict[int, bytes], big_endian: bool) -> str:
 
 
 def _bits(values: dict[int, bytes], big_endian: bool) -> tuple[int, int, int]:
-    """8, 16 or 32 bits are allocated, the stored ones fit in, and the highest stored bit is the last of them."""
+    """8, 16 or 32 bits are allocated, the stored ones fit in, and the highest is the last of the stored."""
     allocated = read.unsigned(values, el.BITS_ALLOCATED, big_endian)
     stored = read.unsigned(values, el.BITS_STORED, big_endian)
     high = read.unsigned(values, el.HIGH_BIT, big_endian)
@@ -127,7 +128,7 @@ def _bits(values: dict[int, bytes], big_endian: bool) -> tuple[int, int, int]:
 
 
 def rescale(values: dict[int, bytes]) -> tuple[float, float]:
-    """RescaleSlope is a finite number other than 0, RescaleIntercept a finite number; absent means 1 and 0."""
+    """RescaleSlope is finite and not 0, RescaleIntercept is finite; absent they are 1 and 0."""
     (slope,) = read.decimals(values, el.SLOPE, 1)
     (intercept,) = read.decimals(values, el.INTERCEPT, 1)
     if slope == 0:
@@ -146,13 +147,13 @@ def spacing(values: dict[int, bytes]) -> tuple[float, float]:
 
 
 def orientation(values: dict[int, bytes]) -> tuple[float, float, float, float, float, float]:
-    """ImageOrientationPatient is two perpendicular unit vectors (within 0.01), or absent (PS3.3, C.7.6.2.1.1)."""
+    """ImageOrientationPatient is two perpendicular unit vectors, within 0.01, or absent (C.7.6.2.1.1)."""
     a, b, c, d, e, f = cosines = read.decimals(values, el.ORIENTATION, 6)
     if not isnan(a):
         off = max(abs(a * a + b * b + c * c - 1), abs(d * d + e * e + f * f - 1), abs(a * d + b * e + c * f))
         if off > _COSINE_TOLERANCE:
             raise ImageError("ImageOrientationPatient is not two perpendicular unit vectors")
-    return cosines  # type: ignore[return-value]
+    return cosines
 
 
 def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
@@ -165,7 +166,7 @@ def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
 
 
 def _extent(header: ImageHeader, limits: Limits) -> None:
-    """An image has rows, columns and frames, and one frame of it stays under the limit."""
+    """Rows, columns and frames are there, and one frame stays under the limit."""
     if not (header.rows and header.columns):
         raise ImageError(f"the image is empty: {header.rows} rows x {header.columns} columns")
     if header.frames < 1:
@@ -184,7 +185,7 @@ def pixel_bytes(header: ImageHeader) -> int:
 
 
 def check_length(header: ImageHeader, length: int) -> None:
-    """Uncompressed pixel data is exactly as long as rows x columns x frames say, or one byte longer to be even."""
+    """Uncompressed pixel data is as long as rows x columns x frames say, or one byte longer to be even."""
     expected = pixel_bytes(header)
     if length not in (expected, expected + expected % 2):
         raise ImageError(

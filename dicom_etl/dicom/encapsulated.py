@@ -14,7 +14,7 @@ _header = Struct("<II").unpack_from
 
 
 def check_fragments(data: bytes, offset: int, frames: int, syntax: str) -> int:
-    """Walk the offset table and the fragments that begin at ``offset``; return the offset behind their delimiter.
+    """Walk the offset table and the fragments from ``offset`` on; return the offset behind their delimiter.
 
     Raises
     ------
@@ -22,7 +22,7 @@ def check_fragments(data: bytes, offset: int, frames: int, syntax: str) -> int:
         If an item or the delimiter is broken or missing, or there are not as many frames as the header says.
     """
     position = offset
-    lengths = []
+    lengths: list[int] = []
     while True:
         if position + 8 > len(data):
             raise ImageError(f"the compressed pixel data ends within fragment {len(lengths)}")

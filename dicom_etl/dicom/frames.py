@@ -35,7 +35,7 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
     Raises
     ------
     ImageError
-        If there are several frames and the groups do not give each of them a position, orientation and spacing.
+        If there are several frames and the groups do not give each a position, orientation and spacing.
     """
     per_frame = _items(dataset, el.FRAME_GROUPS)
     shared = _items(dataset, el.SHARED_GROUPS)
@@ -43,7 +43,7 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
         return (header,)
     if len(per_frame) != header.frames:
         raise ImageError(
-            f"NumberOfFrames is {header.frames}, but there are functional groups for {len(per_frame)} frames; "
+            f"NumberOfFrames is {header.frames}, but functional groups are there for {len(per_frame)}; "
             "frames without geometry cannot be slices"
         )
     common = _values(shared[0]) if shared else {}

@@ -25,7 +25,7 @@ from dicom_etl.dicom.encapsulated import check_fragments
 from dicom_etl.dicom.frames import frame_headers, raw_value
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import file_meta
-from dicom_etl.dicom.structure import is_plain_tail, UNDEFINED
+from dicom_etl.dicom.structure import UNDEFINED, is_plain_tail
 from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -42,8 +42,8 @@ _WARNINGS = (("Expected ", checks.VR_MISMATCH),)
 class Document:
     """A file that passed every check: the headers of its frames, and where the pixel data is.
 
-    ``body`` holds the data set, inflated if need be; the value of the pixel data is ``length`` bytes from ``offset``,
-    or fragments up to a delimiter where ``length`` is undefined.
+    ``body`` holds the data set, inflated if need be; the value of the pixel data is ``length`` bytes from
+    ``offset``, or fragments up to a delimiter where ``length`` is undefined.
     """
 
     headers: tuple[ImageHeader, ...]
@@ -84,14 +84,14 @@ def parse(data: bytes, limits: Limits) -> Document:
 def only_image_errors(message: str) -> Iterator[None]:
     """Turn whatever a parser or a codec throws into `ImageError`; let interrupts through.
 
-    Codecs written in Rust throw PanicException, which is no Exception. Texts of foreign exceptions can hold header
-    values, so only the kind is told.
+    Codecs written in Rust throw PanicException, which is no Exception. Texts of foreign exceptions can hold
+    header values, so only the kind is told.
     """
     try:
         yield
     except (ImageError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  (see above)
         raise ImageError(f"{message} ({type(error).__name__})") from None
 
 
@@ -143,7 +143,9 @@ def _read(body: bytes, start: int, syntax: Syntax, limits: Limits) -> tuple[Data
                 f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
             )
         whole = stream.tell() == len(body) and watch.last != -1
-        raise ImageError("it holds no image: PixelData is missing" if whole else "the file ends within its header")
+        raise ImageError(
+            "it holds no image: PixelData is missing" if whole else "the file ends within its header"
+        )
     if watch.pixels[0] != el.PIXELS:
         raise ImageError("the pixels are floating-point numbers, which are not read")
     return dataset, watch
@@ -151,7 +153,7 @@ def _read(body: bytes, start: int, syntax: Syntax, limits: Limits) -> tuple[Data
 
 def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.WarningMessage]) -> Elements:
     from pydicom.charset import decode_bytes
-    from pydicom.values import TEXT_VR_DELIMS
+    from pydicom.valuerep import TEXT_VR_DELIMS
 
     found: dict[int, bytes] = {}
     for tag, vr in el.VRS.items():
@@ -179,7 +181,7 @@ def _kind(message: str) -> str:
 
 
 def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
-    """The pixel data is as long as the header says, all of it is there, and nothing but elements follows it."""
+    """Pixel data is as long as the header says, all of it is there, and nothing but elements follows."""
     syntax = SYNTAXES[uid]
     header, body = document.headers[0], document.body
     if document.pixel_vr not in ("OB", "OW", "UN"):
@@ -216,8 +218,8 @@ def frame_pixels(document: Document, frame: int) -> NDArray[Any]:
 
 
 def decode(document: Document, frame: int) -> NDArray[Any]:
-    """Return the stored values of one frame, (rows, columns), as pydicom's decoder for the syntax gives them."""
-    from pydicom.pixels import get_decoder
+    """Return the stored values of one frame, (rows, columns), as pydicom's decoder gives them."""
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     header = document.headers[frame]
@@ -230,21 +232,25 @@ def decode(document: Document, frame: int) -> NDArray[Any]:
     end = len(document.body) if document.length == UNDEFINED else document.offset + document.length
     with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        values, _ = decoder.as_array(
-            document.body[document.offset : end],
-            index=frame,
-            rows=header.rows,
-            columns=header.columns,
-            number_of_frames=header.frames,
-            samples_per_pixel=1,
-            photometric_interpretation=header.photometric,
-            bits_allocated=header.bits_allocated,
-            bits_stored=header.bits_stored,
-            pixel_representation=header.pixel_representation,
-            pixel_keyword="PixelData",
-            pixel_vr=document.pixel_vr,
+        array, _ = decoder.as_array(
+            document.body[document.offset : end], index=frame, **_decode_options(header, document.pixel_vr)
         )
     dtype = px.STORED_DTYPES[header.bits_allocated, header.pixel_representation]
-    if values.shape != (header.rows, header.columns) or not np.can_cast(values.dtype, dtype):
+    if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
         raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
-    return values.astype(dtype, copy=False)
+    return array.astype(dtype, copy=False)
+
+
+def _decode_options(header: ImageHeader, pixel_vr: str) -> dict[str, Any]:
+    return {
+        "rows": header.rows,
+        "columns": header.columns,
+        "number_of_frames": header.frames,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": header.photometric,
+        "bits_allocated": header.bits_allocated,
+        "bits_stored": header.bits_stored,
+        "pixel_representation": header.pixel_representation,
+        "pixel_keyword": "PixelData",
+        "pixel_vr": pixel_vr,
+    }

@@ -23,7 +23,7 @@ def file_meta(data: bytes) -> tuple[str, int]:
     Raises
     ------
     ImageError
-        If ``DICM`` is not there, the group cannot be read, or the transfer syntax is missing, unknown or twice there.
+        If ``DICM`` is not there, or the transfer syntax is missing, twice there or not one that is read.
     """
     if data[128:PREFIX_END] != b"DICM":
         raise ImageError("this is not a DICOM file: DICM is not at byte 128")
@@ -56,6 +56,7 @@ def _known(value: bytes | None) -> str:
     syntax = value.decode("ascii", "replace")
     if syntax not in SYNTAXES:
         raise ImageError(
-            "the transfer syntax is not one that is read: uncompressed, deflated, RLE, JPEG, JPEG-LS, JPEG 2000"
+            "the transfer syntax is not one that is read: "
+            "uncompressed, deflated, RLE, JPEG, JPEG-LS, JPEG 2000"
         )
     return syntax

@@ -26,9 +26,9 @@ def is_rescaled(header: ImageHeader) -> bool:
 def stored_dtype(header: ImageHeader) -> np.dtype[Any]:
     """Return the dtype of the pixels that `read_image` returns, from the header alone.
 
-    Without a rescale (slope 1, intercept 0) the stored integers stay what they are. Otherwise float32: each value is
-    computed in float64 and rounded once, so it is the float32 nearest to slope * stored + intercept (relative
-    error at most 2**-24).
+    Without a rescale (slope 1, intercept 0) the stored integers stay what they are. Otherwise float32: each
+    value is computed in float64 and rounded once, so it is the float32 nearest to slope * stored + intercept
+    (relative error at most 2**-24).
     """
     if is_rescaled(header):
         return _FLOAT32
@@ -36,7 +36,7 @@ def stored_dtype(header: ImageHeader) -> np.dtype[Any]:
 
 
 def view_frame(data: bytes | memoryview, offset: int, header: ImageHeader, frame: int) -> NDArray[Any]:
-    """Return the stored values of one frame of uncompressed little-endian pixel data, (rows, columns), as a view.
+    """Return a view of the stored values of one frame of uncompressed little-endian pixels, (rows, columns).
 
     ``offset`` is where the first frame begins in ``data``; lengths were checked before.
     """
@@ -47,7 +47,7 @@ def view_frame(data: bytes | memoryview, offset: int, header: ImageHeader, frame
 
 
 def modality_values(stored: NDArray[Any], header: ImageHeader) -> NDArray[Any]:
-    """Return what the stored values mean, (rows, columns), dtype `stored_dtype`; the input where nothing changes.
+    """Return what stored values mean, (rows, columns), dtype `stored_dtype`; the input if nothing changes.
 
     In this order: bits above BitsStored are dropped, with the sign extended (PS3.5, 8.1.1); MONOCHROME1 is
     inverted within the range of the stored bits, v -> lowest + highest - v, so that larger is brighter;

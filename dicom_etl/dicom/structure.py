@@ -9,14 +9,9 @@ from struct import Struct
 
 from dicom_etl.dicom.elements import CHARACTER_SET, PIXELS
 
-LONG_VRS = frozenset(
-    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-)
+LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations whose explicit length has 4 bytes, after 2 reserved ones (PS3.5, 7.1.2)."""
-SHORT_VRS = frozenset(
-    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH")
-    + (b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
-)
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 UNDEFINED = 0xFFFFFFFF
 PLAIN_CHARACTER_SETS = frozenset(
     [b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 101", b"ISO_IR 109", b"ISO_IR 144", b"ISO_IR 192", b"GB18030"]
@@ -68,8 +63,8 @@ def element_at(data: bytes, position: int, implicit: bool) -> tuple[int, int, in
 def skip_sequence(data: bytes, position: int, implicit: bool, depth: int = 1) -> int:
     """Return the offset behind a sequence of undefined length whose first item is at ``position``.
 
-    Under Implicit VR a nested sequence of undefined length is `Odd`: without a dictionary it cannot be told from a value
-    that only looks like one.
+    Under Implicit VR a nested sequence of undefined length is `Odd`: without a dictionary it cannot be told
+    from a value that only looks like one.
     """
     if depth > (1 if implicit else _MAX_DEPTH):
         raise Odd

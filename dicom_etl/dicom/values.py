@@ -1,12 +1,14 @@
 """From value bytes to numbers and text, strictly: ASCII digits, finite, the right count (DICOM PS3.5, 6.2).
 
-Both lanes use these, so they cannot disagree about a value. A message names the element and never repeats its value.
+Both lanes use these, so they cannot disagree about a value. A message names the element and never repeats
+its value.
 """
 
 from __future__ import annotations
 
 import re
 from math import isfinite, nan
+from typing import Literal, overload
 
 from dicom_etl.dicom.elements import NAMES
 from dicom_etl.errors import ImageError
@@ -23,8 +25,18 @@ MAX_TEXT = 64
 """Most characters of a UID (PS3.5, 9.1) and of a long string (LO; PS3.5, 6.2)."""
 
 
+@overload
+def decimals(values: dict[int, bytes], tag: int, count: Literal[1]) -> tuple[float]: ...
+@overload
+def decimals(values: dict[int, bytes], tag: int, count: Literal[2]) -> tuple[float, float]: ...
+@overload
+def decimals(values: dict[int, bytes], tag: int, count: Literal[3]) -> tuple[float, float, float]: ...
+@overload
+def decimals(
+    values: dict[int, bytes], tag: int, count: Literal[6]
+) -> tuple[float, float, float, float, float, float]: ...
 def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...]:
-    """Return the ``count`` numbers of a decimal string (DS), NaN for each where the element is absent or empty.
+    """Return the ``count`` numbers of a decimal string (DS), each NaN where the element is absent or empty.
 
     Raises
     ------
@@ -82,6 +94,6 @@ def code(values: dict[int, bytes], tag: int) -> str:
 
 
 def text(decoded: str) -> str | None:
-    """Return a decoded long string (LO) without padding, None where it is none: too long, or not printable."""
+    """Return a decoded long string (LO) without padding, None if it is too long or not printable."""
     stripped = decoded.strip(" \0")
     return stripped if len(stripped) <= MAX_TEXT and stripped.isprintable() else None
