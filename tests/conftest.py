@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share."""
+"""Fixtures and settings that several rooms share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Wall-clock deadlines fail on a busy machine and say nothing about the code. The same examples every time,
+# so that a failure can be repeated; HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @pytest.fixture(scope="session")
