@@ -1,0 +1,24 @@
+"""Random changes to a sample, the same for its image and its masks.
+
+Each draws its random numbers from the generator it is given, which belongs to (seed, epoch, sample): a run
+can be repeated and resumed, and the number of loader workers changes nothing. A transform of your own is any
+callable with the signature of `Transform`.
+"""
+
+from dicom_etl.batches.transforms.affine import RandomAffine
+from dicom_etl.batches.transforms.base import Transform, apply_transforms
+from dicom_etl.batches.transforms.crops import CropAround, RandomPatches
+from dicom_etl.batches.transforms.flips import RandomFlip, RandomRotate90
+from dicom_etl.batches.transforms.intensity import RandomGamma, RandomNoise
+
+__all__ = [
+    "CropAround",
+    "RandomAffine",
+    "RandomFlip",
+    "RandomGamma",
+    "RandomNoise",
+    "RandomPatches",
+    "RandomRotate90",
+    "Transform",
+    "apply_transforms",
+]

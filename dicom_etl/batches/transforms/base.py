@@ -1,0 +1,105 @@
+"""What a transform is, and how several are applied in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.errors import ConfigError
+
+
+class Transform(Protocol):
+    """One step from a sample to another, or to several.
+
+    The contract: the masks go wherever the image goes and stay uint8 with the values they had; all randomness
+    comes from ``rng``; the arguments may be changed in place, since they are copies; every sample of a batch
+    comes out with one shape.
+    """
+
+    def __call__(
+        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return the changed sample.
+
+        Parameters
+        ----------
+        image : ndarray, (y, x)
+            In the dtype that the reader serves.
+        masks : ndarray of uint8, (structure, y, x)
+        rng : numpy.random.Generator
+            Belongs to this sample in this epoch.
+
+        Returns
+        -------
+        image : ndarray, (y, x), or (patch, y, x) for several samples out of one
+        masks : ndarray of uint8, (structure, y, x), or (patch, structure, y, x)
+        """
+
+
+def apply_transforms(
+    transforms: Sequence[Transform], image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
+) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    """Apply transforms in turn; what one makes several of goes through the rest one by one.
+
+    Parameters
+    ----------
+    transforms : sequence of Transform
+    image : ndarray, (y, x)
+    masks : ndarray of uint8, (structure, y, x)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    list of (image, masks)
+        One pair, or one a patch.
+
+    Raises
+    ------
+    ConfigError
+        A transform returned arrays that do not fit each other.
+    """
+    samples = [(image, masks)]
+    for transform in transforms:
+        changed: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
+        for one_image, one_masks in samples:
+            new_image, new_masks = transform(one_image, one_masks, rng)
+            _check(transform, new_image, new_masks, len(masks))
+            if new_image.ndim == 2:
+                changed.append((new_image, new_masks))
+            else:
+                changed.extend(zip(new_image, new_masks, strict=True))
+        samples = changed
+    return samples
+
+
+def stored_as(values: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Bring computed values to the image's dtype; whole numbers are rounded and kept in its range."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype, copy=False)
+
+
+def check_probability(name: str, value: float) -> None:
+    """Refuse a probability outside 0 .. 1.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option.
+    """
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name} is {value}: a probability is from 0 to 1")
+
+
+def _check(transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], structures: int) -> None:
+    wanted = (*image.shape[:-2], structures, *image.shape[-2:])
+    if image.ndim not in (2, 3) or masks.shape != wanted or masks.dtype != np.uint8 or not image.size:
+        raise ConfigError(
+            f"{transform!r} returned an image of shape {image.shape} with {masks.dtype} masks of shape "
+            f"{masks.shape}: an image (y, x) goes with uint8 masks ({structures}, y, x); several samples "
+            "have one more axis in front"
+        )

@@ -1,0 +1,92 @@
+"""Changes to the image's values; masks stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.batches.transforms.base import check_probability, stored_as
+from dicom_etl.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class RandomGamma:
+    """Bend the grey scale by a power.
+
+    ``min + (max - min) * ((v - min) / (max - min)) ** gamma``, with the image's own minimum and maximum.
+
+    Parameters
+    ----------
+    gamma : (float, float), default (0.7, 1.4)
+        The logarithm of gamma is uniform between those of the two, so 0.5 and 2 are as likely.
+    probability : float, default 1
+        Of changing the image at all.
+
+    Raises
+    ------
+    ConfigError
+        A value that makes no sense.
+    """
+
+    gamma: tuple[float, float] = (0.7, 1.4)
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_probability("probability", self.probability)
+        if not 0 < self.gamma[0] <= self.gamma[1] < np.inf:
+            raise ConfigError(f"gamma is {self.gamma}: it must be (least, most), both above 0")
+
+    def __call__(
+        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return the changed image and the same masks."""
+        if rng.random() >= self.probability:
+            return image, masks
+        gamma = np.exp(rng.uniform(*np.log(self.gamma)))
+        values = image.astype(np.float64)
+        least = values.min()
+        span = values.max() - least
+        if span == 0:
+            return image, masks
+        return stored_as(least + span * ((values - least) / span) ** gamma, image.dtype), masks
+
+
+@dataclass(frozen=True, slots=True)
+class RandomNoise:
+    """Add Gaussian noise.
+
+    Parameters
+    ----------
+    level : float, default 0.02
+        Standard deviation, as a share of the image's range (maximum less minimum).
+    probability : float, default 1
+        Of changing the image at all.
+
+    Raises
+    ------
+    ConfigError
+        A value that makes no sense.
+    """
+
+    level: float = 0.02
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_probability("probability", self.probability)
+        if not 0 <= self.level < np.inf:
+            raise ConfigError(f"level is {self.level}: it must be 0 or more")
+
+    def __call__(
+        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return the changed image and the same masks."""
+        if rng.random() >= self.probability:
+            return image, masks
+        values = image.astype(np.float32)
+        spread = np.float32(self.level * float(values.max() - values.min()))
+        return stored_as(
+            values + spread * rng.standard_normal(image.shape, dtype=np.float32), image.dtype
+        ), masks
