@@ -7,7 +7,7 @@ centre of the first pixel is (0, 0).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import nan
 from typing import Any, Literal, TypeAlias
 
@@ -98,13 +98,50 @@ class ContourFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """One row of the link table."""
+
+    patient_id: str
+    original_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolders:
+    """The names of what lies at the top of a SOURCE, in sorted order; nothing below is opened yet."""
+
+    links: tuple[Link, ...]
+    images: tuple[str, ...]
+    contours: tuple[str, ...]
+    issues: tuple[Issue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolders:
+    """A row of the link table with the folders that belong to it; ``contours`` is "" for a study without any."""
+
+    patient_id: str
+    original_id: str
+    images: str
+    contours: str
+
+
+@dataclass(frozen=True, slots=True)
 class StudyFiles:
-    """The files of one linked study. ``images`` are paths; ``contours`` are in order of path."""
+    """The files of one linked study, in order of path."""
 
     patient_id: str
     original_id: str
     images: tuple[str, ...]
     contours: tuple[ContourFile, ...]
+    issues: tuple[Issue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """A frame that can be linked: where it is, and what its header says."""
+
+    path: str
+    header: ImageHeader
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +172,48 @@ class StudyPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One row of the dataset before encoding.
+class SampleRow:
+    """The columns of one row of ``/samples``; `dicom_etl.schema` says what each means.
 
-    ``image`` is (y, x) in the stored dtype; ``masks`` and ``rings`` go by structure and hold only what was
-    drawn; a mask is (y, x) uint8. ``areas`` are the polygon areas in square pixels.
+    ``sources``, ``has`` and ``areas_px`` go by structure, in the dataset's order; the areas are those of the
+    polygons, in square pixels, and stay out of the file.
     """
 
-    plan: SamplePlan
-    image: NDArray[Any]
-    image_sha256: str
-    rings: dict[str, Rings]
-    masks: dict[str, NDArray[np.uint8]]
-    issues: tuple[Issue, ...] = field(default=())
+    patient_id: str
+    original_id: str
+    source_image: str
+    sources: tuple[str, ...]
+    sha256_image_file: str
+    has: tuple[bool, ...]
+    instance_number: int
+    location_index: int
+    slice_location_mm: float
+    phase_index: int
+    trigger_time_ms: float
+    pixel_spacing_mm: tuple[float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    position_mm: tuple[float, float, float]
+    manufacturer: str
+    field_strength_t: float
+    image_min: float
+    image_max: float
+    image_mean: float
+    image_std: float
+    origin: str
+    sha256: str
+    areas_px: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSample:
+    """One row of the dataset, ready to be stored.
+
+    ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);
+    ``rings`` and ``masks`` go by structure in the dataset's order.
+    """
+
+    row: SampleRow
+    image: bytes
+    masks: tuple[bytes, ...]
+    rings: tuple[Rings, ...]
+    issues: tuple[Issue, ...] = ()

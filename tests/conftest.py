@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
+
+from dicom_etl import pipeline
+from tests.builders import TinySource, make_source
 
 # Wall-clock deadlines fail on a busy machine and say nothing about the code. The same examples every time,
 # so that a failure can be repeated; HYPOTHESIS_PROFILE=search looks for new ones.
@@ -22,3 +26,29 @@ def real_source() -> Path:
     if not (path / "link.csv").is_file():
         pytest.skip("the real studies are not here: set DICOM_ETL_REAL to their folder")
     return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> TinySource:
+    """Return a small whole SOURCE that a test may change."""
+    return make_source(tmp_path / "source")
+
+
+@pytest.fixture(scope="session")
+def kept_source(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
+    """Return a small whole SOURCE that tests only read."""
+    return make_source(tmp_path_factory.mktemp("kept") / "source")
+
+
+@pytest.fixture(scope="session")
+def dataset(kept_source: TinySource, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset made of `kept_source`, that tests only read."""
+    path = tmp_path_factory.mktemp("dataset") / "dataset.h5"
+    pipeline.ingest(pipeline.locate(kept_source.root), path)
+    return path
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    """Return a runner of the command line that keeps stdout and stderr apart."""
+    return CliRunner()

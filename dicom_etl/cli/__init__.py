@@ -1,0 +1,67 @@
+"""The command line: each command is one file of this folder, imported when it is asked for, so help is instant."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from dicom_etl import __version__
+from dicom_etl.cli._boundary import Signalled, exit_code, raise_on_signals
+from dicom_etl.errors import DicomEtlError
+
+COMMANDS = {
+    "plan": "Show what ingest would do; write nothing.",
+    "ingest": "Turn a SOURCE into one HDF5 dataset.",
+    "info": "Show what is in a dataset.",
+}
+
+
+class Commands(click.Group):
+    """Finds commands by name, and turns their errors into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"dicom_etl.cli.{cmd_name.replace('-', '_')}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (DicomEtlError, OSError, MemoryError, Signalled, KeyboardInterrupt) as error:
+            ctx.exit(exit_code(error))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="dicom-etl")
+def cli() -> None:
+    r"""Turn folders of cardiac MRI slices and contours into one verified HDF5 dataset.
+
+    \b
+    dicom-etl ingest SOURCE -o dataset.h5
+    dicom-etl info dataset.h5
+
+    Exit codes: 0 done; 1 failed, nothing written; 2 usage; 3 done, but some inputs were left out
+    or there are findings.
+    """
+
+
+def main() -> None:
+    """Run the command line as a program."""
+    raise_on_signals()
+    cli(prog_name="dicom-etl")

@@ -1,0 +1,155 @@
+"""Options that several commands share, each spelled once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dicom_etl.config import MASK_VALUES, RASTER_RULES, IngestConfig, parse_size
+from dicom_etl.errors import ConfigError
+from dicom_etl.schema import COMPRESSIONS
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+class SizeType(click.ParamType[tuple[int, int]]):
+    """``ROWSxCOLUMNS``."""
+
+    name = "ROWSxCOLUMNS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read the text, or pass on what was read before."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_size(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    """Take the options of a TOML file as defaults, so that the command line wins."""
+    if value is None:
+        return
+    try:
+        settings = tomllib.loads(value.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise click.BadParameter(f"{value}: {error}", ctx, param) from None
+    known = {p.name: p for p in ctx.command.params if isinstance(p, click.Option) and p.name != "config"}
+    defaults: dict[str, Any] = {}
+    for key, setting in settings.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            allowed = ", ".join(sorted(str(name).replace("_", "-") for name in known))
+            raise click.BadParameter(f"{value}: unknown key {key!r}; known are {allowed}", ctx, param)
+        defaults[name] = (
+            ",".join(map(str, setting)) if name == "structures" and isinstance(setting, list) else setting
+        )
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def common_options(command: Decorated) -> Decorated:
+    """Add what every command has: --config, --json, -q, -v."""
+    for option in (
+        click.option(
+            "-v", "--verbose", is_flag=True, help="Print every issue, not only counts and examples."
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+        ),
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path, dir_okay=False),
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="TOML file with any of these options; the command line wins.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def source_options(command: Decorated) -> Decorated:
+    """Add SOURCE and the options that name its parts."""
+    for option in (
+        click.option("--links", type=PATH, help="Link table, when not SOURCE/link.csv."),
+        click.option("--contours", type=PATH, help="Contours, when not SOURCE/contourfiles."),
+        click.option("--dicoms", type=PATH, help="Images, when not SOURCE/dicoms."),
+        click.argument("source", type=PATH, required=False),
+    ):
+        command = option(command)
+    return command
+
+
+def data_options(command: Decorated) -> Decorated:
+    """Add every option of `IngestConfig`."""
+    default = IngestConfig()
+    for option in (
+        click.option(
+            "--max-contour-points",
+            type=int,
+            default=default.max_contour_points,
+            show_default=True,
+            hidden=True,
+        ),
+        click.option(
+            "--max-contour-bytes", type=int, default=default.max_contour_bytes, show_default=True, hidden=True
+        ),
+        click.option(
+            "--max-image-bytes", type=int, default=default.max_image_bytes, show_default=True, hidden=True
+        ),
+        click.option(
+            "--allow-self-intersection", is_flag=True, help="Fill outlines that cross themselves (even-odd)."
+        ),
+        click.option("--fletcher32", is_flag=True, help="Store a checksum with each image and mask."),
+        click.option(
+            "--compression",
+            type=click.Choice(COMPRESSIONS),
+            default=default.compression,
+            show_default=True,
+            help="Filter for images and masks; none reads fastest.",
+        ),
+        click.option(
+            "--expect-size", type=SizeType(), help="Leave out images of any other size, and report them."
+        ),
+        click.option("--unlabeled", is_flag=True, help="Keep images without a contour, with empty masks."),
+        click.option(
+            "--structures", metavar="A,B", help="Take only these structures, such as icontour,ocontour."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def ingest_config(values: dict[str, Any]) -> IngestConfig:
+    """Take the options of `IngestConfig` out of a command's values.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot be used.
+    """
+    chosen = {name: values.pop(name) for name in IngestConfig.__dataclass_fields__ if name in values}
+    if chosen.get("structures") is not None:
+        chosen["structures"] = tuple(part.strip() for part in chosen["structures"].split(",") if part.strip())
+    return IngestConfig(**chosen)
+
+
+__all__ = [
+    "MASK_VALUES",
+    "PATH",
+    "RASTER_RULES",
+    "common_options",
+    "data_options",
+    "ingest_config",
+    "source_options",
+]

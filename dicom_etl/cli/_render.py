@@ -1,0 +1,204 @@
+"""What a person sees: progress and messages on stderr, results on stdout, and every line in a log file when asked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from dicom_etl.errors import OutputError
+from dicom_etl.records import Issue
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_SECONDS_BETWEEN_LINES = 10.0
+_EXAMPLE_WIDTH = 100
+
+
+class Reporter:
+    """Prints progress, issues and results of one command; a context manager.
+
+    Parameters
+    ----------
+    quiet : bool
+        Print no progress, messages or result; errors still come out.
+    verbose : bool
+        Print every issue instead of one example a kind.
+    as_json : bool
+        The result is one JSON object on stdout; nothing else goes there.
+    log : Path, optional
+        File that keeps every line, whatever the other options say.
+
+    Raises
+    ------
+    OutputError
+        When the log file cannot be opened.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, as_json: bool = False, log: Path | None = None
+    ):
+        self.quiet, self.verbose, self.as_json = quiet, verbose, as_json
+        self.started = time.monotonic()
+        self._log: TextIO | None = None
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last: dict[str, float] = {}
+        self._terminal = sys.stderr.isatty()
+        if log is not None:
+            try:
+                self._log = log.open("w", encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"cannot write the log {str(log)!r}: {error.strerror}") from None
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop_bar()
+        if self._log:
+            if error is not None:
+                self._log.write(f"failed: {error}\n")
+            self._log.close()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the command began."""
+        return time.monotonic() - self.started
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Show how far a stage is: a bar on a terminal, a line now and then elsewhere."""
+        now = time.monotonic()
+        due = done == total or now - self._last.get(stage, self.started) >= _SECONDS_BETWEEN_LINES
+        if due:
+            self._last[stage] = now
+            line = f"{stage}: {done} of {total}"
+            if self._log:
+                self._log.write(line + "\n")
+        if self.quiet:
+            return
+        if self._terminal:
+            self._advance_bar(stage, done, total)
+        elif due:
+            click.echo(line, err=True)
+
+    def issues(self, issues: Sequence[Issue]) -> None:
+        """Print what was left out or needs a look, by kind with a count and an example, or one by one with -v."""
+        self._stop_bar()
+        if self._log:
+            self._log.writelines(f"{_issue_line(issue)}\n" for issue in issues)
+        if self.quiet or self.as_json:
+            return
+        if self.verbose:
+            for issue in issues:
+                click.echo(_issue_line(issue))
+            return
+        for (severity, code), group in _by_kind(issues).items():
+            click.echo(f"  {severity:<8}{code:<22}{len(group):>6}   e.g. {_example(group[0])}")
+
+    def line(self, text: str = "") -> None:
+        """Print one line of a result."""
+        self._stop_bar()
+        if self._log:
+            self._log.write(text + "\n")
+        if not (self.quiet or self.as_json):
+            click.echo(text)
+
+    def facts(self, rows: Iterable[tuple[str, object]]) -> None:
+        """Print names and values in two columns."""
+        for name, value in rows:
+            self.line(f"  {name:<18}{value}")
+
+    def json(self, value: dict[str, Any]) -> None:
+        """Print the JSON object of a result, when asked for."""
+        if self.as_json:
+            click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+    def _advance_bar(self, stage: str, done: int, total: int) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description:<10}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bar.add_task(stage, total=total, rate="")
+        task = self._tasks[stage]
+        speed = self._bar.tasks[task].speed
+        self._bar.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+    def _stop_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._tasks.clear()
+
+
+def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:
+    """Write every issue as a row of a CSV file.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    names = ("severity", "code", "stage", "patient_id", "structure", "path", "message")
+    write_csv(path, names, ([getattr(issue, name) for name in names] for issue in issues))
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    try:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
+
+
+def _by_kind(issues: Sequence[Issue]) -> dict[tuple[str, str], list[Issue]]:
+    ranks = {"error": 0, "warning": 1, "note": 2}
+    kinds: dict[tuple[str, str], list[Issue]] = {}
+    for issue in sorted(issues, key=lambda issue: (ranks[issue.severity], issue.code)):
+        kinds.setdefault((issue.severity, issue.code), []).append(issue)
+    return kinds
+
+
+def _issue_line(issue: Issue) -> str:
+    where = issue.path or issue.patient_id
+    return f"{issue.severity}: {issue.code}: {where}: {issue.message}"
+
+
+def _example(issue: Issue) -> str:
+    text = f"{issue.path or issue.patient_id}: {issue.message}"
+    return text if len(text) <= _EXAMPLE_WIDTH else text[: _EXAMPLE_WIDTH - 2] + ".."

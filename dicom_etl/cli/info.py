@@ -1,0 +1,52 @@
+"""dicom-etl info: what is in a dataset, from the file alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._render import Reporter, megabytes, write_csv
+
+
+@click.command(name="info", epilog="Example: dicom-etl info dataset.h5 --samples samples.csv")
+@click.argument("dataset", type=PATH)
+@click.option("--samples", "samples_csv", type=PATH, help="Write the sample table to this CSV file.")
+@common_options
+def command(dataset: Path, samples_csv: Path | None, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Show what a dataset holds: counts, options, what was left out. The bytes are not checked; verify does that."""
+    from dataclasses import asdict
+
+    from dicom_etl.outputs.facts import read_facts, read_samples
+
+    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
+        facts = read_facts(dataset)
+        if samples_csv is not None:
+            write_csv(samples_csv, *read_samples(dataset))
+        reporter.line(f"{dataset} ({megabytes(dataset.stat().st_size)})")
+        reporter.facts(
+            [
+                ("patients", facts.patients),
+                ("samples", f"{facts.samples} ({_said(facts.structures)})"),
+                ("origin", _said(facts.origins)),
+                ("cardiac phase", _said(facts.cardiac_phases) or "unknown"),
+                ("split", _said(facts.splits) or "none"),
+                ("image", f"{facts.shape[0]} x {facts.shape[1]}, {facts.dtype}"),
+                ("pixel spacing", f"{_said(facts.spacings_mm)} mm"),
+                ("scanner", _said(facts.scanners)),
+                ("contour origin", facts.contour_origin),
+                ("raster rule", facts.raster_rule),
+                ("made by", f"dicom-etl {facts.software_version} {facts.created}".rstrip()),
+            ]
+        )
+        if facts.issues:
+            reporter.line("left out, or to look at, when it was made:")
+            reporter.issues(facts.issues)
+        reporter.json(
+            {"file": str(dataset), **asdict(facts), "issues": [issue.to_json() for issue in facts.issues]}
+        )
+
+
+def _said(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -1,0 +1,51 @@
+"""dicom-etl plan: discover and link, print what would happen, write nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._options import PATH, common_options, data_options, ingest_config, source_options
+from dicom_etl.cli._render import Reporter, write_issues_csv
+
+
+@click.command(name="plan", epilog="Example: dicom-etl plan study_data --list-unlabeled -v")
+@source_options
+@click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
+@click.option("--log", type=PATH, help="Keep every line in this file.")
+@click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
+@data_options
+@common_options
+def command(
+    source: Path | None,
+    dicoms: Path | None,
+    contours: Path | None,
+    links: Path | None,
+    list_unlabeled: bool,
+    log: Path | None,
+    issues_csv: Path | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Show what ingest would make of a SOURCE, from names and headers alone; write nothing.
+
+    Files are paired and their headers checked; pixels and contour points are not read, so ingest can still find more.
+    """
+    config = ingest_config(values)
+    from dicom_etl import pipeline
+    from dicom_etl.cli._summary import print_summary, summary_json
+
+    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
+        roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
+        plan = pipeline.Plan(roots, config, list_unlabeled=list_unlabeled, progress=reporter.progress)
+        plan.spec()
+        if issues_csv is not None:
+            write_issues_csv(issues_csv, plan.summary.issues)
+        print_summary(reporter, plan.summary, f"plan for {source or 'the named folders'}")
+        reporter.json(summary_json(plan.summary))
+    finish(plan.summary.complete)

@@ -1,0 +1,162 @@
+"""Options of a run: frozen, checked on construction, and split by whether they shape the data.
+
+`IngestConfig` is what the dataset's ``config`` attribute records; nothing in it may depend on the machine, the
+number of workers or where things lie on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from dicom_etl import schema
+from dicom_etl.errors import ConfigError
+
+RASTER_RULES = ("coverage", "centre", "pillow")
+MASK_VALUES = ("binary", "coverage")
+MAX_SIDE = 65_535
+"""DICOM Rows and Columns are 16-bit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig:
+    """Every option of ``ingest`` that shapes the data.
+
+    Attributes
+    ----------
+    structures : tuple of str, optional
+        Structures to take; None takes all that are found.
+    unlabeled : bool
+        Keep images without a contour as samples.
+    expect_size : (int, int), optional
+        Rows and columns that an image must have; others become findings.
+    contour_origin : {0, 1}, optional
+        What contour files call the first pixel's centre; None takes what each format states.
+    raster_rule : str
+        One of `RASTER_RULES`.
+    mask_values : str
+        ``"binary"``: 0 and 1. ``"coverage"``: 0..255, the covered share of each pixel.
+    size : (int, int), optional
+        Rows and columns of the dataset; images are cropped or padded about their centre.
+    spacing_mm : float, optional
+        In-plane pixel spacing of the dataset; images are resampled.
+    compression : str
+        One of `schema.COMPRESSIONS`, for images and masks.
+    fletcher32 : bool
+        Checksums on image and mask chunks.
+    allow_self_intersection : bool
+        Fill outlines that cross themselves by the even-odd rule, instead of refusing them.
+    max_image_bytes, max_contour_bytes, max_contour_points : int
+        Larger inputs are refused.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot be used.
+    """
+
+    structures: tuple[str, ...] | None = None
+    unlabeled: bool = False
+    expect_size: tuple[int, int] | None = None
+    contour_origin: int | None = None
+    raster_rule: str = "coverage"
+    mask_values: str = "binary"
+    size: tuple[int, int] | None = None
+    spacing_mm: float | None = None
+    compression: str = "none"
+    fletcher32: bool = False
+    allow_self_intersection: bool = False
+    max_image_bytes: int = 256 << 20
+    max_contour_bytes: int = 10_000_000
+    max_contour_points: int = 100_000
+
+    def __post_init__(self) -> None:
+        _one_of("--raster-rule", self.raster_rule, RASTER_RULES)
+        _one_of("--mask-values", self.mask_values, MASK_VALUES)
+        _one_of("--compression", self.compression, schema.COMPRESSIONS)
+        if self.contour_origin not in (None, 0, 1):
+            raise ConfigError(f"--contour-origin must be 0 or 1, not {self.contour_origin}")
+        for option, size in (("--size", self.size), ("--expect-size", self.expect_size)):
+            if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
+                raise ConfigError(
+                    f"{option} must be ROWSxCOLUMNS of 1 to {MAX_SIDE}, not {size[0]}x{size[1]}"
+                )
+        if self.spacing_mm is not None and not 0.01 <= self.spacing_mm <= 100:
+            raise ConfigError(f"--spacing must be 0.01 to 100 mm, not {self.spacing_mm}")
+        if self.structures is not None:
+            _check_structures(self.structures)
+            object.__setattr__(self, "structures", tuple(sorted(set(self.structures))))
+        for name in ("max_image_bytes", "max_contour_bytes", "max_contour_points"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+
+    def to_json(self) -> str:
+        """Return the canonical text that the dataset records."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> IngestConfig:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ConfigError
+            When the text holds another set of options or a value that cannot be used.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError:
+            raise ConfigError("the recorded config is not JSON") from None
+        names = {option.name for option in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ConfigError("the recorded config does not hold the options of this version")
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Options of one run that leave no trace in the rows of the dataset.
+
+    Attributes
+    ----------
+    overwrite : bool
+        Replace an existing file.
+    list_unlabeled : bool
+        Report each image without a contour by name.
+    strict : bool
+        Fail, and write nothing, when there is any error or warning.
+    timestamp : bool
+        Record the time of the run; two runs then differ.
+    """
+
+    overwrite: bool = False
+    list_unlabeled: bool = False
+    strict: bool = False
+    timestamp: bool = False
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read ``ROWSxCOLUMNS``, as in ``256x256``."""
+    found = re.fullmatch(r"([0-9]{1,5})[xX×]([0-9]{1,5})", text.strip())
+    if not found:
+        raise ConfigError(f"{text!r} is not a size; write ROWSxCOLUMNS, as in 256x256")
+    return int(found[1]), int(found[2])
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def _check_structures(structures: tuple[str, ...]) -> None:
+    if not structures:
+        raise ConfigError("--structures names no structure; leave it out to take all")
+    for structure in structures:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", structure):
+            raise ConfigError(f"--structures: {structure!r} is not a structure; icontour is one")

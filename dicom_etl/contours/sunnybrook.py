@@ -1,0 +1,92 @@
+"""The text contours of the Sunnybrook Cardiac Data: ``IM-0001-0048-icontour-manual.txt``, one ``x y`` pair a line.
+
+Coordinates are pixels counted from 1: shifting them by (-1, -1) puts them on the wall in the image (the README
+shows how this was measured).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from dicom_etl.errors import ContourError
+from dicom_etl.polygons import polygon_area
+from dicom_etl.records import FloatArray, Rings
+
+_NAME = re.compile(r"im-\d+-(?P<number>\d+)-(?P<structure>[a-z]+\d*(?:contour)?)-(?:manual|auto)\.txt")
+_STRUCTURE = re.compile(r"(?:[a-z]|p\d+)contour")
+_NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
+_LINE = re.compile(rb"[ \t]*" + _NUMBER + rb"[ \t]+" + _NUMBER + rb"[ \t]*")
+# Possessive groups: a line is never looked at twice, so a hostile file cannot make the match slow.
+_LINES = re.compile(rb"(?:[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+(?:\r?\n|\Z))++")
+_BOM = b"\xef\xbb\xbf"
+_FARTHEST = 1e6
+"""No image is a million pixels wide; a number beyond it is a damaged file."""
+
+
+class SunnybrookText:
+    """`ContourReader` for the text files of the 2009 left ventricle challenge."""
+
+    name = "sunnybrook"
+    origin = 1
+
+    def match(self, filename: str) -> tuple[str, int] | None:
+        """Read structure and slice number off the name, in upper or lower case; ``p1`` is ``p1contour``."""
+        found = _NAME.fullmatch(filename.casefold())
+        if not found:
+            return None
+        structure = found["structure"]
+        if re.fullmatch(r"p\d+", structure):
+            structure += "contour"
+        return (structure, int(found["number"])) if _STRUCTURE.fullmatch(structure) else None
+
+    def read(self, path: Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
+        """Read the one ring of the file."""
+        with path.open("rb") as stream:
+            data = stream.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise ContourError(
+                f"larger than {max_bytes} bytes, which no contour is; --max-contour-bytes raises the limit"
+            )
+        points = _points(data.removeprefix(_BOM).rstrip(), max_points)
+        return (_normalised(points) - origin,)
+
+
+def _points(data: bytes, max_points: int) -> FloatArray:
+    """Return all points of the text, (point, 2), or say which line is wrong."""
+    if not data:
+        raise ContourError("the file is empty")
+    if data.count(b"\n") >= max_points:
+        raise ContourError(
+            f"more than {max_points} points, which no contour has; --max-contour-points raises the limit"
+        )
+    if not _LINES.fullmatch(data):
+        raise ContourError(_first_bad_line(data))
+    points = np.array(list(map(float, data.split())), dtype=np.float64).reshape(-1, 2)
+    # Written so that NaN would fail it too.
+    if not np.abs(points).max() <= _FARTHEST:
+        line = int(np.argmax(~(np.abs(points).max(axis=1) <= _FARTHEST))) + 1
+        raise ContourError(f"line {line}: a coordinate is beyond {_FARTHEST:.0f} pixels")
+    return points
+
+
+def _first_bad_line(data: bytes) -> str:
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        text = line.removesuffix(b"\r")
+        if not _LINE.fullmatch(text):
+            shown = text[:40].decode("ascii", "backslashreplace")
+            return f'line {number}: expected two numbers "x y", found "{shown}"'
+    raise AssertionError("a text of good lines matches as a whole")
+
+
+def _normalised(points: FloatArray) -> FloatArray:
+    """Drop repeated neighbours and an explicit closing point; refuse what encloses nothing."""
+    keep = (points != np.roll(points, -1, axis=0)).any(axis=1)
+    ring: FloatArray = points[keep]
+    if len(np.unique(ring, axis=0)) < 3:
+        raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
+    if polygon_area((ring,)) == 0:
+        raise ContourError("the outline encloses no area")
+    return ring

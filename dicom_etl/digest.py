@@ -1,0 +1,163 @@
+"""What is hashed, and how: files, rows of the dataset, and the seal at the end of it.
+
+Everything is SHA-256. This room knows bytes and numpy arrays; it knows nothing of HDF5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.errors import SealError
+
+SEAL_BYTES = 512
+_SEAL_MAGIC = "dicom-etl seal"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What the last 512 bytes of a dataset state about the bytes before them."""
+
+    format_version: int
+    body_bytes: int
+    sha256: str
+
+    def to_bytes(self) -> bytes:
+        """Return the one canonical text, padded with spaces to 512 bytes and closed by a newline.
+
+        Reading accepts nothing but this text to the letter, so the seal protects its own bytes as well.
+        """
+        text = (
+            f"{_SEAL_MAGIC}\nformat_version {self.format_version}\n"
+            f"body_bytes {self.body_bytes}\nsha256 {self.sha256}\n"
+        )
+        return text.encode("ascii").ljust(SEAL_BYTES - 1) + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Seal:
+        """Read a seal.
+
+        Raises
+        ------
+        SealError
+            When the bytes are not exactly what `to_bytes` writes.
+        """
+        try:
+            lines = data.decode("ascii").split("\n")
+            (key_version, version), (key_length, length), (key_digest, digest) = (
+                line.split(" ") for line in lines[1:4]
+            )
+            seal = cls(int(version), int(length), digest)
+            keys_right = (lines[0], key_version, key_length, key_digest) == (
+                _SEAL_MAGIC,
+                "format_version",
+                "body_bytes",
+                "sha256",
+            )
+        except ValueError:
+            raise SealError("the last 512 bytes are not a dicom-etl seal") from None
+        if not keys_right or seal.to_bytes() != data:
+            raise SealError("the last 512 bytes are not a dicom-etl seal")
+        return seal
+
+
+def _hash_stream(stream: BinaryIO, length: int | None = None) -> hashlib._Hash:
+    """Hash the next ``length`` bytes of a stream, or all that are left."""
+    digest = hashlib.sha256()
+    buffer = bytearray(_BLOCK)
+    view = memoryview(buffer)
+    left = length
+    while left is None or left > 0:
+        wanted = _BLOCK if left is None else min(_BLOCK, left)
+        count = stream.readinto(view[:wanted])  # type: ignore[attr-defined]  # BinaryIO lacks it, files have it
+        if not count:
+            break
+        digest.update(view[:count])
+        left = None if left is None else left - count
+    return digest
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hash a whole file; the hexadecimal digest."""
+    with path.open("rb", buffering=0) as stream:
+        return _hash_stream(stream).hexdigest()
+
+
+def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> str:
+    """Hash what a row of the dataset serves: its image, then its masks in the file's order of structures.
+
+    Parameters
+    ----------
+    image : (y, x) array
+        As stored. Its dtype and shape are part of what is hashed.
+    masks : sequence of (y, x) uint8
+        One a structure, all zero where the sample has none.
+
+    Notes
+    -----
+    The text ``<dtype>:<y>x<x>:<masks>`` in ASCII, a newline, then the bytes of the image (little endian, C
+    order) and of each mask.
+    """
+    digest = hashlib.sha256(
+        f"{image.dtype.str}:{image.shape[0]}x{image.shape[1]}:{len(masks)}\n".encode("ascii")
+    )
+    digest.update(np.ascontiguousarray(image).data)
+    for mask in masks:
+        digest.update(np.ascontiguousarray(mask).data)
+    return digest.hexdigest()
+
+
+def append_seal(path: Path, format_version: int) -> str:
+    """Hash a finished file and add the seal after its last byte; return the SHA-256 of the whole, seal included."""
+    with path.open("r+b", buffering=0) as stream:
+        digest = _hash_stream(stream)
+        seal = Seal(format_version, stream.tell(), digest.hexdigest()).to_bytes()
+        stream.write(seal)
+        os.fsync(stream.fileno())
+    digest.update(seal)
+    return digest.hexdigest()
+
+
+def read_seal(path: Path) -> Seal:
+    """Read the seal of a dataset and check the length it states, without hashing the body.
+
+    Raises
+    ------
+    SealError
+        When there is none, it is not canonical, or bytes are missing or added.
+    """
+    with path.open("rb", buffering=0) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        if size < SEAL_BYTES:
+            raise SealError(f"{size} bytes are too few for a dicom-etl dataset")
+        stream.seek(size - SEAL_BYTES)
+        seal = Seal.from_bytes(stream.read(SEAL_BYTES))
+    if seal.body_bytes != size - SEAL_BYTES:
+        raise SealError(
+            f"the seal speaks of {seal.body_bytes} bytes before it, but there are {size - SEAL_BYTES}"
+        )
+    return seal
+
+
+def check_seal(path: Path) -> Seal:
+    """Check every byte of a dataset against its seal, in plain Python.
+
+    Raises
+    ------
+    SealError
+        When any byte was changed, is missing or was added.
+    """
+    seal = read_seal(path)
+    with path.open("rb", buffering=0) as stream:
+        digest = _hash_stream(stream, seal.body_bytes).hexdigest()
+    if digest != seal.sha256:
+        raise SealError(f"the bytes hash to {digest[:16]}.., but the seal says {seal.sha256[:16]}..")
+    return seal

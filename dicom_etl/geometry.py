@@ -1,0 +1,208 @@
+"""Where images lie: slice locations along the stack, phases of the cardiac cycle, end-diastole and end-systole.
+
+Pure numpy. Positions and distances are in mm in the patient frame (DICOM PS3.3 C.7.6.2: x to the left, y to
+the back, z to the head), times in ms. What a header lacks stays unknown: NaN for numbers, -1 for indices, "" for words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.records import FloatArray, ImageHeader
+
+LOCATION_TOLERANCE_MM = 0.5
+"""Two images closer than this along the normal lie at one location; the thinnest cardiac slices are 1 mm apart."""
+
+PARALLEL_COSINE = 0.9998
+"""Normals within about one degree belong to one stack."""
+
+ED = "ED"
+ES = "ES"
+
+
+@dataclass(frozen=True, slots=True)
+class StackPlaces:
+    """Where each image of a study lies.
+
+    Attributes
+    ----------
+    location_index : (image,) int32
+        Position along the stack, 0 at the end that was acquired first; -1 where the geometry is unknown.
+    slice_location_mm : (image,) float64
+        Projection of the image position on the stack's normal; NaN where unknown.
+    phase_index : (image,) int32
+        Time in the cardiac cycle, 0 for the first; -1 where unknown.
+    phases : int
+        Images at a complete location; 0 when unknown.
+    incomplete : tuple of int
+        Location indices with another number of images than ``phases``.
+    """
+
+    location_index: NDArray[np.int32]
+    slice_location_mm: FloatArray
+    phase_index: NDArray[np.int32]
+    phases: int
+    incomplete: tuple[int, ...]
+
+
+def slice_normal(orientation: Sequence[float]) -> FloatArray:
+    """Return the unit normal (3,) of an image plane, the cross product of its row and column directions.
+
+    Parameters
+    ----------
+    orientation : six float
+        ImageOrientationPatient: direction cosines along a row (x), then along a column (y); DICOM PS3.3 C.7.6.2.1.1.
+    """
+    cosines = np.asarray(orientation, dtype=np.float64)
+    normal = np.cross(cosines[:3], cosines[3:])
+    length = float(np.linalg.norm(normal))
+    return normal / length if length > 0 else np.full(3, np.nan)
+
+
+def slice_locations_mm(headers: Sequence[ImageHeader]) -> FloatArray:
+    """Return the signed distance (image,) of each image from the patient origin along its stack's normal, in mm.
+
+    NaN where position or orientation is missing, or where the orientation is not that of most images: such an image (a
+    localizer, a long-axis view) is not part of the stack.
+    """
+    normals = np.array([slice_normal(header.orientation) for header in headers]).reshape(-1, 3)
+    positions = np.array([header.position_mm for header in headers]).reshape(-1, 3)
+    known = np.isfinite(normals).all(axis=1) & np.isfinite(positions).all(axis=1)
+    result = np.full(len(headers), np.nan)
+    if not known.any():
+        return result
+    rounded, counts = np.unique(normals[known].round(3), axis=0, return_counts=True)
+    most_common = rounded[np.argmax(counts)]
+    in_stack = known & (normals @ most_common > PARALLEL_COSINE * np.linalg.norm(most_common))
+    # One normal for the whole stack, so that rounding in single headers cannot part one location into two.
+    normal = normals[in_stack].mean(axis=0)
+    result[in_stack] = positions[in_stack] @ (normal / np.linalg.norm(normal))
+    return result
+
+
+def location_indices(locations_mm: FloatArray, instance_numbers: Sequence[int]) -> NDArray[np.int32]:
+    """Index the locations from the end that was acquired first.
+
+    The sign of a normal is a convention, so the lower instance number decides which end is 0; without instance
+    numbers the index rises with the distance along the normal.
+    """
+    indices = np.full(len(locations_mm), -1, dtype=np.int32)
+    known = np.flatnonzero(np.isfinite(locations_mm))
+    if not len(known):
+        return indices
+    order = known[np.argsort(locations_mm[known], kind="stable")]
+    steps = np.diff(locations_mm[order]) > LOCATION_TOLERANCE_MM
+    ranks = np.concatenate([[0], np.cumsum(steps)]).astype(np.int32)
+    indices[order] = ranks
+    numbers = np.asarray(instance_numbers)
+    first, last = numbers[indices == 0], numbers[indices == ranks[-1]]
+    if min(first.min(), last.min()) >= 0 and last.min() < first.min():
+        indices[known] = ranks[-1] - indices[known]
+    return indices
+
+
+def phase_indices(
+    location_index: NDArray[np.int32], trigger_times_ms: FloatArray
+) -> tuple[NDArray[np.int32], int, tuple[int, ...]]:
+    """Rank the images of each location by trigger time.
+
+    Returns
+    -------
+    phase_index : (image,) int32
+        -1 where the location or the time is unknown, where two images of a location share a time, and where a location
+        with missing images cannot be matched to the times of the complete ones.
+    phases : int
+        The number of images at most locations.
+    incomplete : tuple of int
+        Locations with another number of images.
+    """
+    phase_index = np.full(len(location_index), -1, dtype=np.int32)
+    known = [int(index) for index in np.unique(location_index) if index >= 0]
+    rows = {index: np.flatnonzero(location_index == index) for index in known}
+    if not rows:
+        return phase_index, 0, ()
+    sizes, counts = np.unique([len(members) for members in rows.values()], return_counts=True)
+    phases = int(sizes[counts == counts.max()].max())
+    incomplete = tuple(index for index, members in rows.items() if len(members) != phases)
+    complete_times: list[FloatArray] = []
+    for index, members in rows.items():
+        times = trigger_times_ms[members]
+        order = np.argsort(times, kind="stable")
+        if index in incomplete or not np.isfinite(times).all() or (np.diff(times[order]) <= 0).any():
+            continue
+        phase_index[members[order]] = np.arange(phases)
+        complete_times.append(times[order])
+    if complete_times:
+        typical = np.median(np.array(complete_times), axis=0)
+        for index in incomplete:
+            phase_index[rows[index]] = _match_times(trigger_times_ms[rows[index]], typical)
+    return phase_index, phases, incomplete
+
+
+def _match_times(times: FloatArray, typical: FloatArray) -> NDArray[np.int32]:
+    """Give each time the phase whose typical time is nearest, or -1 to all when two would share one."""
+    if not np.isfinite(times).all():
+        return np.full(len(times), -1, dtype=np.int32)
+    nearest = np.abs(times[:, None] - typical[None, :]).argmin(axis=1).astype(np.int32)
+    return nearest if len(np.unique(nearest)) == len(nearest) else np.full(len(times), -1, dtype=np.int32)
+
+
+def place_images(headers: Sequence[ImageHeader]) -> StackPlaces:
+    """Find location and phase of every image of one study from the geometry in its headers."""
+    locations_mm = slice_locations_mm(headers)
+    location_index = location_indices(locations_mm, [header.instance_number for header in headers])
+    times = np.array([header.trigger_time_ms for header in headers], dtype=np.float64)
+    phase_index, phases, incomplete = phase_indices(location_index, times)
+    return StackPlaces(location_index, locations_mm, phase_index, phases, incomplete)
+
+
+def cardiac_phases(areas: Mapping[tuple[int, int], float]) -> dict[int, str]:
+    """Decide which phases of one study are end-diastole and end-systole.
+
+    Parameters
+    ----------
+    areas : mapping of (location_index, phase_index) to float
+        Area of the drawn LV endocardium, all in one unit; only known locations and phases.
+
+    Returns
+    -------
+    dict of int to str
+        Phase index to ``"ED"`` or ``"ES"``; empty when fewer than two phases can be compared.
+
+    Notes
+    -----
+    The volume of the ventricle is the sum of its areas times the spacing (Simpson's rule), so the phase with
+    the largest sum is ED and the one with the smallest is ES. Only phases drawn on at least half as many
+    locations as the best drawn one take part, and two phases are compared over the locations they share; a
+    single slice can grow where the heart as a whole shrinks, so slices never decide alone.
+    """
+    by_phase: dict[int, dict[int, float]] = {}
+    for (location, phase), area in areas.items():
+        if location >= 0 and phase >= 0:
+            by_phase.setdefault(phase, {})[location] = area
+    if not by_phase:
+        return {}
+    most = max(len(drawn) for drawn in by_phase.values())
+    candidates = sorted(phase for phase, drawn in by_phase.items() if 2 * len(drawn) >= most)
+    if len(candidates) < 2:
+        return {}
+    scores = {phase: _relative_volume(by_phase, phase, candidates) for phase in candidates}
+    largest = max(candidates, key=lambda phase: scores[phase])
+    smallest = min(candidates, key=lambda phase: scores[phase])
+    return {largest: ED, smallest: ES} if scores[largest] > scores[smallest] else {}
+
+
+def _relative_volume(by_phase: Mapping[int, Mapping[int, float]], phase: int, others: Iterable[int]) -> float:
+    """Return the mean over the other phases of the log ratio of summed areas at shared locations."""
+    ratios = []
+    for other in others:
+        shared = by_phase[phase].keys() & by_phase[other].keys()
+        if other != phase and shared:
+            mine = sum(by_phase[phase][location] for location in sorted(shared))
+            theirs = sum(by_phase[other][location] for location in sorted(shared))
+            ratios.append(float(np.log(mine / theirs)))
+    return float(np.mean(ratios)) if ratios else 0.0

@@ -1,0 +1,66 @@
+"""What a folder layout must offer. A new layout is one file here and one line in `LAYOUTS`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dicom_etl.records import SourceFolders, StudyFiles, StudyFolders
+
+DICOMS = "dicoms"
+CONTOURS = "contourfiles"
+LINKS = "link.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRoots:
+    """Where the three parts of a SOURCE lie on disk.
+
+    In records and in the dataset a file is named by its part (``dicoms/..``, ``contourfiles/..``), so that
+    names do not change when the parts lie elsewhere, and no path of this machine gets out.
+    """
+
+    dicoms: Path
+    contours: Path
+    links: Path
+
+    def resolve(self, path: str) -> Path:
+        """Return where the file of that name lies on disk."""
+        part, _, rest = path.partition("/")
+        return {DICOMS: self.dicoms, CONTOURS: self.contours}[part] / rest if rest else self.links
+
+
+class Layout(Protocol):
+    """Finds images, contours and the link table in one arrangement of folders.
+
+    Attributes
+    ----------
+    name : str
+        The word for the layout.
+    """
+
+    name: str
+
+    def locate(
+        self, source: Path | None, *, dicoms: Path | None, contours: Path | None, links: Path | None
+    ) -> SourceRoots:
+        """Return where the parts lie: the ones named one by one, the others below ``source``.
+
+        Raises
+        ------
+        SourceError
+            When a part is missing or of the wrong kind.
+        """
+
+    def folders(self, roots: SourceRoots) -> SourceFolders:
+        """Read the link table and list the folders of studies.
+
+        Raises
+        ------
+        SourceError
+            When the link table cannot be used.
+        """
+
+    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
+        """List the image and contour files of one study; what cannot be either becomes an issue."""

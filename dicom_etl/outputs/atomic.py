@@ -1,0 +1,125 @@
+"""A file that appears whole or not at all.
+
+The bytes go to a hidden temporary file in the target's folder; when all of them are on disk, it takes the
+target's name. A run that dies leaves at most that temporary file, and the next run to the same target removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dicom_etl.errors import OutputError
+
+
+@contextmanager
+def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary path; when the block ends well, what was written there becomes ``target``.
+
+    Parameters
+    ----------
+    target : Path
+        A link is followed: the file it points to is replaced, the link stays.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    OutputError
+        When the target cannot be made, exists, or is a folder. The old file, if any, is then untouched.
+    """
+    target = target.resolve()
+    check_target(target, overwrite=overwrite)
+    remove_stale(target)
+    try:
+        temporary, lock = _create(target)
+    except OSError as error:
+        raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
+    try:
+        yield temporary
+        _publish(temporary, target, overwrite=overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Refuse a target that cannot or must not be written, before any work is done.
+
+    Raises
+    ------
+    OutputError
+        Naming what stands in the way.
+    """
+    if target.is_dir():
+        raise OutputError(f"{str(target)!r} is a folder; name a file")
+    if target.exists() and not target.is_file():
+        raise OutputError(f"{str(target)!r} is not a regular file; name another")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{str(target)!r} exists; --overwrite replaces it")
+    if not target.parent.is_dir():
+        raise OutputError(f"there is no folder {str(target.parent)!r} to write into")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {str(target.parent)!r}: Permission denied")
+
+
+def remove_stale(target: Path) -> None:
+    """Remove temporary files of runs that died: those whose lock nobody holds."""
+    for path in target.parent.glob(f".{_escaped(target.name)}.tmp-*"):
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except OSError:
+            continue  # its run is alive, or the folder does not let us
+        finally:
+            os.close(handle)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
+
+
+def _create(target: Path) -> tuple[Path, int]:
+    """Make the temporary file and hold its lock, so that no other run takes it for a dead one's."""
+    while True:
+        path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+                return path, handle
+        except FileNotFoundError:
+            pass  # another run removed it between creation and lock
+        os.close(handle)
+
+
+def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        with temporary.open("rb") as stream:
+            os.fchmod(stream.fileno(), 0o666 & ~umask)
+            os.fsync(stream.fileno())
+        if overwrite:
+            temporary.replace(target)
+        else:
+            os.link(temporary, target)  # unlike a rename, it fails when another run was faster
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError:
+        raise OutputError(
+            f"{str(target)!r} was made by another run meanwhile; --overwrite replaces it"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from None

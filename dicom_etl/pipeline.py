@@ -1,0 +1,412 @@
+"""Composes the five stages: discover -> link -> parse -> rasterize -> write.
+
+Studies are planned first, from names and headers alone; then one slice at a time is read, drawn and stored.
+The only place that turns an item's error into an `Issue`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig, RunOptions
+from dicom_etl.dicom import stored_dtype
+from dicom_etl.digest import append_seal
+from dicom_etl.errors import DicomEtlError, ItemError, SourceError
+from dicom_etl.executors import Executor, InProcess
+from dicom_etl.geometry import ED, ES, cardiac_phases
+from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.outputs.atomic import check_target, whole_file
+from dicom_etl.outputs.base import SampleWriter
+from dicom_etl.outputs.hdf5 import HDF5Writer
+from dicom_etl.records import (
+    EncodedSample,
+    FoundImage,
+    Issue,
+    Rings,
+    SamplePlan,
+    StudyFiles,
+    StudyPlan,
+)
+from dicom_etl.stages import discover, link, parse, rasterize, write
+
+INNER = "icontour"
+"""The structure whose area decides end-diastole and end-systole: the LV endocardium."""
+
+
+class Progress(Protocol):
+    """Is told how far a stage is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note that ``done`` of ``total`` items of a stage are finished."""
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Take no note."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run found and made; counts by structure and by ED / ES."""
+
+    studies: int = 0
+    images: int = 0
+    contours: int = 0
+    unlabeled: int = 0
+    samples: int = 0
+    structures: dict[str, int] = field(default_factory=dict)
+    cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
+    shape: tuple[int, int] | None = None
+    dtype: str = ""
+    contour_origin: int | None = None
+    issues: list[Issue] = field(default_factory=list)
+    output: Path | None = None
+    output_bytes: int = 0
+    sha256: str = ""
+
+    def count(self, severity: str) -> int:
+        """Return how many issues are of a severity."""
+        return sum(issue.severity == severity for issue in self.issues)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left out and nothing needs a look."""
+        return not (self.count("error") or self.count("warning"))
+
+
+def locate(
+    source: Path | None = None,
+    *,
+    dicoms: Path | None = None,
+    contours: Path | None = None,
+    links: Path | None = None,
+) -> SourceRoots:
+    """Find the parts of a SOURCE: the ones named one by one, the others below ``source``.
+
+    Raises
+    ------
+    SourceError
+        When a part is missing.
+    """
+    return LAYOUTS[0].locate(source, dicoms=dicoms, contours=contours, links=links)
+
+
+class Plan:
+    """What would be done with a SOURCE: studies in row order, and what they have in common.
+
+    Parameters
+    ----------
+    roots : SourceRoots
+        Where the parts of the SOURCE lie.
+    config : IngestConfig
+        Options that shape the data.
+    list_unlabeled : bool
+        Report each image without a contour by name.
+    executor : Executor
+        Where headers are read.
+    progress : Progress
+        Is told how far it is.
+
+    Notes
+    -----
+    Studies are kept pickled: a plan of a million slices stays small, and only one study is unpacked at a time.
+    """
+
+    def __init__(
+        self,
+        roots: SourceRoots,
+        config: IngestConfig,
+        *,
+        list_unlabeled: bool = False,
+        executor: Executor | None = None,
+        progress: Progress = _silent,
+    ) -> None:
+        self.summary = Summary()
+        self._roots, self._config, self._list_unlabeled = roots, config, list_unlabeled
+        self._executor = executor if executor is not None else InProcess()
+        self._packed: list[bytes] = []
+        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._dtypes: set[np.dtype[np.generic]] = set()
+        self._widths: Counter[str] = Counter()
+        self._structures: set[str] = set()
+        for study in self._link(progress):
+            self._add(study)
+
+    def studies(self) -> Iterator[StudyPlan]:
+        """Unpack the studies, one at a time."""
+        for packed in self._packed:
+            yield pickle.loads(packed)
+
+    def spec(self) -> schema.DatasetSpec:
+        """Decide shape, dtype and text widths of the dataset.
+
+        Raises
+        ------
+        SourceError
+            When there is nothing to write, or images differ in size and nothing says what to do.
+        """
+        if not self._sizes:
+            raise SourceError(f"no sample can be made of this SOURCE: {self._nothing()}")
+        if len(self._sizes) > 1 and self._config.size is None:
+            sizes = ", ".join(
+                f"{count} of {rows}x{cols}" for (rows, cols), count in self._sizes.most_common()
+            )
+            raise SourceError(
+                f"images of different sizes: {sizes}. --size ROWSxCOLUMNS brings all to one size; "
+                "--expect-size ROWSxCOLUMNS leaves the others out"
+            )
+        config = self._config
+        return schema.DatasetSpec(
+            shape=next(iter(self._sizes)),
+            dtype=_common_dtype(self._dtypes).str,
+            structures=self.structures(),
+            widths=tuple(sorted(self._widths.items())),
+            compression=config.compression,
+            fletcher32=config.fletcher32,
+            mask_values=config.mask_values,
+        )
+
+    def structures(self) -> tuple[str, ...]:
+        """Return the structures of the dataset: those asked for, else all that a contour file is named after."""
+        return self._config.structures or tuple(sorted(self._structures))
+
+    def _link(self, progress: Progress) -> Iterator[StudyPlan]:
+        layout, config = LAYOUTS[0], self._config
+        folders = discover.find_folders(layout, self._roots)
+        studies, issues = link.link_folders(folders)
+        self.summary.issues += (*folders.issues, *issues)
+        self.summary.studies = len(studies)
+        read = partial(discover.read_image_headers, roots=self._roots, limits=parse.limits_of(config))
+        for number, names in enumerate(studies, start=1):
+            files = discover.find_files(layout, self._roots, names)
+            images: list[FoundImage] = []
+            for path, result in self._executor.map(read, files.images):
+                if isinstance(result, ItemError):
+                    self.summary.issues.append(_issue(result, discover.NAME, path, names.patient_id))
+                else:
+                    images += result
+            progress(discover.NAME, number, len(studies))
+            yield self._link_study(files, images)
+
+    def _link_study(self, files: StudyFiles, images: list[FoundImage]) -> StudyPlan:
+        self.summary.issues += files.issues
+        self._structures.update(contour.structure for contour in files.contours)
+        return link.link_study(
+            files,
+            images,
+            structures=self._config.structures,
+            unlabeled=self._config.unlabeled,
+            list_unlabeled=self._list_unlabeled,
+        )
+
+    def _add(self, study: StudyPlan) -> None:
+        summary = self.summary
+        summary.images += study.image_count
+        summary.contours += study.contour_count
+        summary.unlabeled += study.unlabeled_count
+        summary.issues += study.issues
+        samples = tuple(self._of_expected_size(study.samples))
+        for sample in samples:
+            summary.samples += 1
+            self._sizes[sample.header.rows, sample.header.columns] += 1
+            self._dtypes.add(stored_dtype(sample.header))
+            self._widen("patient_id", sample.patient_id)
+            self._widen("original_id", sample.original_id)
+            self._widen("source_image", sample.image)
+            self._widen("manufacturer", sample.header.manufacturer)
+            for contour in sample.contours:
+                self._widen(f"source_{contour.structure}", contour.path)
+                summary.structures[contour.structure] = summary.structures.get(contour.structure, 0) + 1
+        if samples:
+            kept = StudyPlan(
+                study.patient_id, study.original_id, samples, (), study.image_count, study.contour_count, 0
+            )
+            self._packed.append(pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def _widen(self, column: str, text: str) -> None:
+        self._widths[column] = max(self._widths[column], len(text.encode()))
+
+    def _of_expected_size(self, samples: Iterable[SamplePlan]) -> Iterator[SamplePlan]:
+        expected = self._config.expect_size
+        for sample in samples:
+            size = (sample.header.rows, sample.header.columns)
+            if expected is None or size == expected:
+                yield sample
+                continue
+            message = f"{size[0]}x{size[1]} pixels, but {expected[0]}x{expected[1]} are expected; left out"
+            self.summary.issues.append(
+                Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id)
+            )
+
+    def _nothing(self) -> str:
+        summary = self.summary
+        found = (
+            f"{summary.studies} linked studies, {summary.images} readable images, {summary.contours} contours"
+        )
+        kinds = Counter(issue.code for issue in summary.issues if issue.severity == "error")
+        reasons = "; ".join(f"{count} {code}" for code, count in kinds.most_common())
+        return f"{found}; {reasons}" if reasons else f"{found}; --unlabeled keeps images without contours"
+
+
+def make_sample(
+    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> EncodedSample:
+    """Read, draw and encode one sample; depends on nothing but its arguments, so it runs in any process.
+
+    A contour that cannot be used costs that contour; the sample keeps the others.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used, or no contour is left on it.
+    """
+    image = parse.parse_image(plan, roots, config)
+    rings: dict[str, Rings] = {}
+    issues: list[Issue] = []
+    for contour in plan.contours:
+        try:
+            rings[contour.structure] = parse.parse_contour(contour, roots, config)
+        except ItemError as error:
+            issues.append(_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
+    masks = {
+        structure: rasterize.draw_mask(outline, image.pixels.shape, config)
+        for structure, outline in rings.items()
+    }
+    return write.encode_sample(plan, image, rings, masks, spec, issues)
+
+
+def ingest(
+    roots: SourceRoots,
+    output: Path,
+    config: IngestConfig | None = None,
+    options: RunOptions | None = None,
+    *,
+    executor: Executor | None = None,
+    progress: Progress = _silent,
+) -> Summary:
+    """Turn a SOURCE into one dataset.
+
+    Parameters
+    ----------
+    roots : SourceRoots
+        Where the parts of the SOURCE lie; `locate` finds them.
+    output : Path
+        The file to make. It appears whole, or not at all.
+    config : IngestConfig, optional
+        Options that shape the data.
+    options : RunOptions, optional
+        Options of this run.
+    executor : Executor, optional
+        Where items run; in this process by default.
+    progress : Progress, optional
+        Is told how far each stage is.
+
+    Returns
+    -------
+    Summary
+        Counts, issues, and the file's size and SHA-256.
+
+    Raises
+    ------
+    SourceError
+        When the SOURCE as a whole cannot be used; nothing is written.
+    OutputError
+        When the file cannot be written; an older one stays as it was.
+    """
+    config = config if config is not None else IngestConfig()
+    options = options if options is not None else RunOptions()
+    executor = executor if executor is not None else InProcess()
+    check_target(output.resolve(), overwrite=options.overwrite)
+    plan = Plan(roots, config, list_unlabeled=options.list_unlabeled, executor=executor, progress=progress)
+    spec = plan.spec()
+    summary = plan.summary
+    with whole_file(output, overwrite=options.overwrite) as temporary:
+        writer = HDF5Writer(temporary, spec)
+        try:
+            make = partial(make_sample, roots=roots, config=config, spec=spec)
+            _write_rows(plan, partial(executor.map, make), writer, config, progress)
+            if not summary.samples:
+                raise SourceError("every image or contour failed to be read, so there is nothing to write")
+            if options.strict and not summary.complete:
+                raise _strict_error(summary)
+            attributes = write.dataset_attributes(config, spec.structures, summary.issues)
+            if options.timestamp:
+                attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            writer.finish([("", -1)] * summary.samples, summary.issues, attributes)
+        finally:
+            writer.abort()
+        summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
+        summary.output_bytes = temporary.stat().st_size
+    summary.output = output
+    summary.shape, summary.dtype = spec.shape, spec.dtype
+    summary.contour_origin = int(attributes["contour_origin"])
+    return summary
+
+
+def _write_rows(plan: Plan, run, writer: SampleWriter, config: IngestConfig, progress: Progress) -> None:  # type: ignore[no-untyped-def]
+    """Make and store all rows; counts in the summary become those of what was stored."""
+    summary, structures = plan.summary, plan.structures()
+    total, done = summary.samples, 0
+    summary.samples = 0
+    summary.structures = dict.fromkeys(structures, 0)
+    for study in plan.studies():
+        rows: list[EncodedSample] = []
+        for sample, result in run(study.samples):
+            done += 1
+            progress(write.NAME, done, total)
+            if isinstance(result, ItemError):
+                summary.issues.append(_issue(result, parse.NAME, sample.image, sample.patient_id))
+                continue
+            summary.issues += result.issues
+            if not any(result.row.has) and not config.unlabeled:
+                continue
+            writer.append(result)
+            rows.append(result)
+        _end_study(rows, writer, summary, structures)
+
+
+def _end_study(
+    rows: list[EncodedSample], writer: SampleWriter, summary: Summary, structures: tuple[str, ...]
+) -> None:
+    inner = structures.index(INNER) if INNER in structures else None
+    areas = {
+        (sample.row.location_index, sample.row.phase_index): sample.row.areas_px[inner]
+        for sample in rows
+        if inner is not None and sample.row.has[inner]
+    }
+    phases = cardiac_phases(areas)
+    writer.end_study(phases)
+    summary.samples += len(rows)
+    for sample in rows:
+        for structure, drawn in zip(structures, sample.row.has, strict=True):
+            summary.structures[structure] += drawn
+        word = phases.get(sample.row.phase_index)
+        if word:
+            summary.cardiac_phases[word] += 1
+
+
+def _strict_error(summary: Summary) -> DicomEtlError:
+    first = next(issue for issue in summary.issues if issue.severity != "note")
+    return SourceError(
+        f"--strict: {summary.count('error')} errors and {summary.count('warning')} warnings; "
+        f"the first: {first.code}: {first.path}: {first.message}"
+    )
+
+
+def _common_dtype(dtypes: Iterable[np.dtype[np.generic]]) -> np.dtype[np.generic]:
+    """Return the least dtype that holds all, little endian; numbers with a fraction are float32."""
+    common = np.result_type(*dtypes)
+    return np.dtype("<f4") if common.kind == "f" else common.newbyteorder("<")
+
+
+def _issue(error: ItemError, stage: str, path: str, patient_id: str, structure: str = "") -> Issue:
+    return Issue("error", error.code, f"{error}; left out", stage, path, patient_id, structure)

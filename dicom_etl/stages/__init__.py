@@ -1,0 +1,1 @@
+"""The five stages, one module each; read in alphabetical order they are the pipeline."""

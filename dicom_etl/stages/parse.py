@@ -1,0 +1,60 @@
+"""parse: one slice from its files. Pixels after the modality LUT, vertices in the pixel frame."""
+
+from __future__ import annotations
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.contours import reader_for
+from dicom_etl.dicom import Limits, read_image
+from dicom_etl.errors import ContourError
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.polygons import first_self_intersection
+from dicom_etl.records import ContourFile, Image, Rings, SamplePlan
+
+NAME = "parse"
+
+
+def limits_of(config: IngestConfig) -> Limits:
+    """Return the limits on one DICOM file that the options set."""
+    return Limits(max_image_bytes=config.max_image_bytes)
+
+
+def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> Image:
+    """Read the image of a sample.
+
+    Raises
+    ------
+    ImageError
+        When the file cannot be used.
+    """
+    return read_image(roots.resolve(plan.image), plan.header.frame, limits_of(config))
+
+
+def parse_contour(file: ContourFile, roots: SourceRoots, config: IngestConfig) -> Rings:
+    """Read one contour file.
+
+    Raises
+    ------
+    ContourError
+        When the file cannot be used, or its outline crosses itself and that is not allowed.
+    """
+    reader = reader_for(file.path)
+    if reader is None:
+        raise ContourError("no contour format knows a file of this name")
+    origin = reader.origin if config.contour_origin is None else config.contour_origin
+    try:
+        rings = reader.read(
+            roots.resolve(file.path),
+            origin=origin,
+            max_bytes=config.max_contour_bytes,
+            max_points=config.max_contour_points,
+        )
+    except OSError as error:
+        raise ContourError(f"cannot be read: {error.strerror}") from None
+    crossing = None if config.allow_self_intersection else first_self_intersection(rings)
+    if crossing is not None:
+        raise ContourError(
+            f"the outline crosses itself near x {crossing[0]:.2f}, y {crossing[1]:.2f}, so its area is ambiguous; "
+            "--allow-self-intersection fills it by the even-odd rule",
+            code="self-intersection",
+        )
+    return rings

@@ -1,0 +1,131 @@
+"""write: the row of the dataset that a sample becomes, and what every dataset states about itself."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl import __version__, schema
+from dicom_etl.config import IngestConfig
+from dicom_etl.contours import origins
+from dicom_etl.digest import sha256_of_row
+from dicom_etl.errors import ImageError
+from dicom_etl.outputs.encoding import encode_chunk
+from dicom_etl.polygons import polygon_area
+from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan, SampleRow
+
+NAME = "write"
+
+
+def image_statistics(image: NDArray[Any]) -> tuple[float, float, float, float]:
+    """Return least and largest value, mean, and population standard deviation of an image.
+
+    Integers of 16 bits are summed exactly, so the result does not depend on the order of summation or the processor.
+    """
+    low, high = float(image.min()), float(image.max())
+    if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
+        count = image.size
+        wide = image.astype(np.int64)
+        total, squares = int(wide.sum()), int((wide * wide).sum())
+        return low, high, total / count, math.sqrt(count * squares - total * total) / count
+    return low, high, float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
+
+
+def encode_sample(
+    plan: SamplePlan,
+    image: Image,
+    rings: Mapping[str, Rings],
+    masks: Mapping[str, NDArray[np.uint8]],
+    spec: schema.DatasetSpec,
+    issues: Sequence[Issue],
+) -> EncodedSample:
+    """Make the row of one sample: columns, statistics, digests, and chunks as they are stored.
+
+    Parameters
+    ----------
+    plan : SamplePlan
+        Names and header values.
+    image : Image
+        Pixels on the dataset's grid.
+    rings, masks : mapping
+        By structure, what was drawn and could be read; masks are (y, x) uint8.
+    spec : DatasetSpec
+        Structures, dtype and filters of the dataset.
+    issues : sequence of Issue
+        What went wrong with parts of this sample.
+
+    Raises
+    ------
+    ImageError
+        When the pixels do not have the shape of the dataset.
+    """
+    if image.pixels.shape != spec.shape:
+        rows, columns = image.pixels.shape
+        raise ImageError(f"{rows}x{columns} pixels, but the dataset has {spec.shape[0]}x{spec.shape[1]}")
+    pixels = np.ascontiguousarray(image.pixels, dtype=spec.dtype)
+    empty = np.zeros(spec.shape, dtype=np.uint8)
+    all_masks = [masks.get(structure, empty) for structure in spec.structures]
+    all_rings = tuple(rings.get(structure, ()) for structure in spec.structures)
+    names = {contour.structure: contour.path for contour in plan.contours if contour.structure in rings}
+    low, high, mean, std = image_statistics(pixels)
+    header = image.header
+    row = SampleRow(
+        patient_id=plan.patient_id,
+        original_id=plan.original_id,
+        source_image=plan.image,
+        sources=tuple(names.get(structure, "") for structure in spec.structures),
+        sha256_image_file=image.sha256,
+        has=tuple(structure in rings for structure in spec.structures),
+        instance_number=header.instance_number,
+        location_index=plan.location_index,
+        slice_location_mm=plan.slice_location_mm,
+        phase_index=plan.phase_index,
+        trigger_time_ms=header.trigger_time_ms,
+        pixel_spacing_mm=header.pixel_spacing_mm,
+        orientation=header.orientation,
+        position_mm=header.position_mm,
+        manufacturer=header.manufacturer,
+        field_strength_t=header.field_strength_t,
+        image_min=low,
+        image_max=high,
+        image_mean=mean,
+        image_std=std,
+        origin=schema.MANUAL if rings else schema.UNLABELED,
+        sha256=sha256_of_row(pixels, all_masks),
+        areas_px=tuple(polygon_area(outline) if outline else 0.0 for outline in all_rings),
+    )
+    return EncodedSample(
+        row,
+        encode_chunk(pixels, spec.compression, spec.fletcher32),
+        tuple(encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks),
+        all_rings,
+        tuple(issues),
+    )
+
+
+def dataset_attributes(
+    config: IngestConfig, structures: tuple[str, ...], issues: Sequence[Issue]
+) -> dict[str, str | int | float]:
+    """Return the attributes at the root of the dataset."""
+    counts = Counter(issue.severity for issue in issues)
+    origin = config.contour_origin
+    if origin is None:
+        # One number for the file: formats of different origin are shifted alike where they are read.
+        origin = next(iter(origins().values()))
+    return {
+        "format": schema.FORMAT,
+        "format_version": schema.FORMAT_VERSION,
+        "software_version": __version__,
+        "config": config.to_json(),
+        "structures": " ".join(structures),
+        "contour_origin": origin,
+        "raster_rule": config.raster_rule,
+        "issues_error": counts["error"],
+        "issues_warning": counts["warning"],
+        "issues_note": counts["note"],
+    }

@@ -1,0 +1,158 @@
+"""Pairs that are proven, and pairs that are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dicom_etl.records import (
+    ContourFile,
+    FoundImage,
+    ImageHeader,
+    Issue,
+    Link,
+    SourceFolders,
+    StudyFiles,
+    StudyPlan,
+)
+from dicom_etl.stages.link import link_folders, link_study, slice_number_in_name
+
+
+def image(name: str, number: int, **changes: object) -> FoundImage:
+    header = ImageHeader(rows=4, columns=4, instance_number=number, series_uid="1.2")
+    return FoundImage(f"dicoms/P/{name}", replace(header, **changes))  # type: ignore[arg-type]
+
+
+def contour(number: int, structure: str = "icontour", name: str = "") -> ContourFile:
+    return ContourFile(f"contourfiles/S/{name or f'{structure}-{number}'}", structure, number)
+
+
+def linked(images: list[FoundImage], contours: list[ContourFile], **options: object) -> StudyPlan:
+    files = StudyFiles("P", "S", tuple(i.path for i in images), tuple(contours), ())
+    settings = {"structures": None, "unlabeled": False, "list_unlabeled": False} | options
+    return link_study(files, images, **settings)  # type: ignore[arg-type]
+
+
+def codes(issues: tuple[Issue, ...]) -> list[tuple[str, str]]:
+    return [(issue.severity, issue.code) for issue in issues]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("48.dcm", 48), ("IM-0001-0048.dcm", 48), ("IM-0001-0048", 48), ("slice048.IMA", 48), ("0.dcm", 0),
+        ("1.2.840.113.48.dcm", None), ("1.2.840.113.48", None), ("scan.dcm", None), ("a/b/7.dcm", 7),
+    ],
+)  # fmt: skip
+def test_numbers_in_names(name: str, number: int | None) -> None:
+    assert slice_number_in_name(name) == number
+
+
+def test_a_contour_finds_the_image_of_its_number() -> None:
+    plan = linked([image("7.dcm", 7), image("8.dcm", 8)], [contour(8), contour(8, "ocontour")])
+    (sample,) = plan.samples
+    assert sample.image == "dicoms/P/8.dcm"
+    assert [c.structure for c in sample.contours] == ["icontour", "ocontour"]
+    assert (plan.image_count, plan.contour_count, plan.unlabeled_count, plan.issues) == (2, 2, 1, ())
+
+
+def test_name_and_header_that_disagree_are_refused() -> None:
+    plan = linked([image("7.dcm", 9), image("8.dcm", 8)], [contour(7), contour(8)])
+    assert [s.image for s in plan.samples] == ["dicoms/P/8.dcm"]
+    assert codes(plan.issues) == [("error", "instance-mismatch")]
+    assert "InstanceNumber 9" in plan.issues[0].message
+
+
+def test_names_without_numbers_leave_it_to_the_header() -> None:
+    plan = linked([image("1.2.3.99.dcm", 7), image("1.2.3.98.dcm", 8)], [contour(7)])
+    assert [s.image for s in plan.samples] == ["dicoms/P/1.2.3.99.dcm"]
+
+
+def test_a_header_without_instance_number_leaves_it_to_the_name() -> None:
+    assert [s.image for s in linked([image("7.dcm", -1)], [contour(7)]).samples] == ["dicoms/P/7.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("images", "contours", "code"),
+    [
+        ([image("7.dcm", 7)], [contour(8)], "orphan-contour"),
+        ([image("7.dcm", 7), image("007.dcm", 7)], [contour(7)], "duplicate-image"),
+        ([image("7.dcm", 7)], [contour(7, name="a"), contour(7, name="b")], "duplicate-contour"),
+    ],
+)
+def test_what_cannot_be_decided_is_left_out(
+    images: list[FoundImage], contours: list[ContourFile], code: str
+) -> None:
+    plan = linked(images, contours)
+    assert plan.samples == ()
+    assert codes(plan.issues) == [("error", code)] * len(contours)
+    assert {issue.path for issue in plan.issues} == {c.path for c in contours}
+
+
+def test_frames_of_one_file_are_counted_from_one() -> None:
+    frames = [image("series.dcm", 1, frame=n, frames=3) for n in range(3)]
+    (sample,) = linked(frames, [contour(2)]).samples
+    assert sample.header.frame == 1
+
+
+def test_stored_bits_that_differ_within_a_series_are_refused() -> None:
+    odd = image("3.dcm", 3, bits_stored=12)
+    plan = linked([image("1.dcm", 1), image("2.dcm", 2), odd], [contour(1), contour(3)])
+    assert [s.image for s in plan.samples] == ["dicoms/P/1.dcm"]
+    assert codes(plan.issues) == [("error", "unreadable-image"), ("error", "orphan-contour")]
+
+
+def test_bits_without_a_majority_are_not_guessed() -> None:
+    plan = linked([image("1.dcm", 1), image("2.dcm", 2, bits_stored=12)], [])
+    assert codes(plan.issues) == [("error", "unreadable-image")] * 2
+
+
+def test_structures_restrict_what_is_taken() -> None:
+    plan = linked([image("7.dcm", 7)], [contour(7), contour(7, "ocontour")], structures=("icontour",))
+    assert [c.structure for c in plan.samples[0].contours] == ["icontour"]
+    assert plan.contour_count == 1
+
+
+def test_images_without_a_contour_are_counted_listed_or_kept() -> None:
+    images = [image("7.dcm", 7), image("8.dcm", 8)]
+    assert linked(images, [contour(7)]).unlabeled_count == 1
+    assert codes(linked(images, [contour(7)], list_unlabeled=True).issues) == [("note", "unlabeled")]
+    assert [s.image for s in linked(images, [contour(7)], unlabeled=True).samples] == [
+        "dicoms/P/7.dcm",
+        "dicoms/P/8.dcm",
+    ]
+
+
+def folders(links: list[Link], images: list[str], contours: list[str]) -> SourceFolders:
+    return SourceFolders(tuple(links), tuple(images), tuple(contours), ())
+
+
+def test_ids_match_with_and_without_zero_padding() -> None:
+    studies, issues = link_folders(folders([Link("P01", "SC-HF-I-1")], ["P1"], ["SC-HF-I-01"]))
+    assert [(s.patient_id, s.original_id, s.images, s.contours) for s in studies] == [
+        ("P01", "SC-HF-I-1", "P1", "SC-HF-I-01")
+    ]
+    assert issues == ()
+
+
+def test_two_folders_for_one_id_are_an_error_even_when_one_fits_to_the_letter() -> None:
+    studies, issues = link_folders(
+        folders([Link("P1", "S1"), Link("P2", "S2")], ["P1", "p1", "P2"], ["S1", "S2"])
+    )
+    assert [s.patient_id for s in studies] == ["P2"]
+    assert codes(issues) == [("error", "link-missing")]
+    assert "dicoms/P1 and dicoms/p1" in issues[0].message
+
+
+def test_missing_folders_and_folders_that_nobody_links_are_reported() -> None:
+    studies, issues = link_folders(
+        folders([Link("P1", "S1"), Link("P2", "S2")], ["P2", "P3"], ["S1", "S2", "S9"])
+    )
+    assert [s.patient_id for s in studies] == ["P2"]
+    assert codes(issues) == [
+        ("error", "link-missing"),
+        ("warning", "link-missing"),
+        ("warning", "link-missing"),
+    ]
+    assert [issue.path for issue in issues] == ["link.csv", "dicoms/P3", "contourfiles/S9"]
