@@ -3,6 +3,10 @@
 `read_headers` and `read_image` are strict: what is not by the book in a way that could change a pixel, a
 position or a pairing is an `ImageError` of one line, without any text from the header. Everything else is
 accepted, and noted.
+
+Two lanes read a file. `plain` takes what is structured plainly, in this process and without pydicom. What it
+declines goes to `general`, pydicom's lane, which runs in a child process (`isolate`), so that a file which
+hangs or crashes a parser or a codec costs one image.
 """
 
 from __future__ import annotations
@@ -11,53 +15,82 @@ import hashlib
 import os
 from pathlib import Path
 
+from dicom_etl.dicom import isolate, plain
+from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_bytes
 from dicom_etl.dicom.limits import DEFAULT, Limits
-from dicom_etl.dicom.pixels import stored_dtype
+from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Image, ImageHeader
 
-__all__ = ["Limits", "check_inside", "is_dicom", "read_headers", "read_image", "stored_dtype"]
+__all__ = ["NOTES", "Limits", "check_inside", "is_dicom", "read_headers", "read_image", "stored_dtype"]
+
+_FIRST_READ = 16 * 1024
+_GROWTH = 16
 
 
 def read_headers(path: Path, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:
     """Return the header of each frame of a DICOM image; nearly always one.
+
+    Of a plain file only the beginning is read; any other file is read whole.
 
     Raises
     ------
     ImageError
         If the file cannot be used, with the reason.
     """
-    from dicom_etl.dicom import general
-
-    return general.parse(_read_whole(path, limits), limits).headers
+    descriptor, size = open_regular(path)
+    try:
+        data = read_bytes(descriptor, min(size, _FIRST_READ))
+        while True:
+            try:
+                found = plain.scan(data, size)
+                break
+            except plain.NeedMoreError:
+                check_size(size, limits)
+                data += read_bytes(descriptor, min(size, len(data) * _GROWTH) - len(data))
+        if found is not None:
+            return (_plain_header(found, limits),)
+        check_size(size, limits)
+        data += read_bytes(descriptor, size - len(data))
+    finally:
+        os.close(descriptor)
+    return isolate.read_headers(data, limits)
 
 
 def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
     """Read one frame: its header, its pixels after the modality LUT, and the SHA-256 of the file.
 
-    The file is read once. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a
-    read-only view of the file's bytes.
+    The file is read once. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a read-only
+    view of the file's bytes.
 
     Raises
     ------
     ImageError
         If the file cannot be used or has no such frame, with the reason.
     """
-    from dicom_etl.dicom import general
-
-    data = _read_whole(path, limits)
-    document = general.parse(data, limits)
-    if not 0 <= frame < len(document.headers):
-        raise ImageError(f"there is no frame {frame}; the file has {len(document.headers)}")
-    pixels = general.frame_pixels(document, frame)
-    return Image(document.headers[frame], pixels, hashlib.sha256(data).hexdigest())
-
-
-def _read_whole(path: Path, limits: Limits) -> bytes:
     descriptor, size = open_regular(path)
     try:
         check_size(size, limits)
-        return read_bytes(descriptor, size)
+        data = read_bytes(descriptor, size)
     finally:
         os.close(descriptor)
+    digest = hashlib.sha256(data).hexdigest()
+    found = plain.scan(data, len(data))
+    if found is None:
+        header, stored = isolate.read_frame(data, digest, frame, limits)
+    else:
+        header = _plain_header(found, limits)
+        check_frame(frame, 1)
+        stored = view_frame(data, found.offset, header, 0)
+    return Image(header, modality_values(stored, header), digest)
+
+
+def _plain_header(found: plain.Plain, limits: Limits) -> ImageHeader:
+    if found.offset > limits.max_header_bytes:
+        raise ImageError(
+            f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
+        )
+    header = image_header(found.elements, limits)
+    check_length(header, found.length)
+    return header

@@ -1,11 +1,12 @@
 """The verdicts on one image: from the elements that a lane found to an `ImageHeader`, or to one clear error.
 
-Each check is a function whose docstring is the rule. Messages hold element names and sizes, never a text
-from the header.
+Each check is a function whose docstring is the rule. Messages hold element names and sizes, never a text from
+the header.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isnan, prod
 
 import numpy as np
@@ -37,6 +38,7 @@ NOTES = {
 }
 """What each kind of oddity in ``ImageHeader.notes`` means."""
 
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = (
     "RGB",
     "PALETTE COLOR",
@@ -46,6 +48,16 @@ _COLOURS = (
     "YBR_ICT",
     "YBR_RCT",
     "XYB",
+)
+_PIXEL_MODULE = (
+    el.SAMPLES,
+    el.PHOTOMETRIC,
+    el.ROWS,
+    el.COLUMNS,
+    el.BITS_ALLOCATED,
+    el.BITS_STORED,
+    el.HIGH_BIT,
+    el.REPRESENTATION,
 )
 _COSINE_TOLERANCE = 0.01
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -60,19 +72,20 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         For the first thing that is wrong.
     """
     values = found.values
+    rows, columns, photometric, allocated, stored, representation = _pixel_module(
+        found.big_endian, *map(values.get, _PIXEL_MODULE)
+    )
     notes = list(found.notes)
-    photometric = _photometric(values, found.big_endian)
     if photometric == "MONOCHROME1":
         notes.append(INVERTED)
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
     series_uid, valid_series = read.identifier(values, el.SERIES_UID)
     if not (valid and valid_series):
         notes.append(INVALID_UID)
-    allocated, stored, representation = _bits(values, found.big_endian)
     slope, intercept = rescale(values)
     header = ImageHeader(
-        rows=read.unsigned(values, el.ROWS, found.big_endian),
-        columns=read.unsigned(values, el.COLUMNS, found.big_endian),
+        rows=rows,
+        columns=columns,
         instance_number=read.integer(values, el.INSTANCE_NUMBER, -1),
         frames=read.integer(values, el.FRAMES, 1),
         transfer_syntax=found.syntax,
@@ -92,39 +105,50 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         instance_uid=instance_uid,
         notes=tuple(notes),
     )
-    _extent(header, limits)
+    _check_extent(header, limits)
     return header
 
 
-def _photometric(values: dict[int, bytes], big_endian: bool) -> str:
-    """Only grey images are read: MONOCHROME1 or MONOCHROME2 with one sample a pixel."""
+# The images of a series share these values, so they are checked once a series; refusals are not remembered.
+@lru_cache(maxsize=64)
+def _pixel_module(big_endian: bool, *raw: bytes | None) -> tuple[int, int, str, int, int, int]:
+    """Return rows, columns, photometric interpretation, bits allocated and stored, pixel representation."""
+    values = {tag: value for tag, value in zip(_PIXEL_MODULE, raw, strict=True) if value is not None}
+    numbers = {tag: read.unsigned(values, tag, big_endian) for tag in _PIXEL_MODULE if tag != el.PHOTOMETRIC}
     photometric = read.code(values, el.PHOTOMETRIC)
-    samples = read.unsigned(values, el.SAMPLES, big_endian)
+    _check_grey(photometric, numbers[el.SAMPLES])
+    _check_bits(*(numbers[tag] for tag in _PIXEL_MODULE[4:]))
+    return (
+        numbers[el.ROWS],
+        numbers[el.COLUMNS],
+        photometric,
+        numbers[el.BITS_ALLOCATED],
+        numbers[el.BITS_STORED],
+        numbers[el.REPRESENTATION],
+    )
+
+
+def _check_grey(photometric: str, samples: int) -> None:
+    """Only grey images are read: MONOCHROME1 or MONOCHROME2 with one sample a pixel."""
     if photometric in _COLOURS:
         raise ImageError(f"the image is in colour ({photometric}); only MONOCHROME1 and MONOCHROME2 are read")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if photometric not in _GREY:
         state = "not a known one" if photometric else "missing"
         raise ImageError(f"PhotometricInterpretation is {state}; MONOCHROME1 and MONOCHROME2 are read")
     if samples != 1:
         raise ImageError(f"SamplesPerPixel is {samples}; only 1 is read")
-    return photometric
 
 
-def _bits(values: dict[int, bytes], big_endian: bool) -> tuple[int, int, int]:
+def _check_bits(allocated: int, stored: int, high: int, representation: int) -> None:
     """8, 16 or 32 bits are allocated, the stored ones fit in, and the highest is the last of the stored."""
-    allocated = read.unsigned(values, el.BITS_ALLOCATED, big_endian)
-    stored = read.unsigned(values, el.BITS_STORED, big_endian)
-    high = read.unsigned(values, el.HIGH_BIT, big_endian)
-    representation = read.unsigned(values, el.REPRESENTATION, big_endian)
+    if representation > 1:
+        raise ImageError(f"PixelRepresentation is {representation}; it must be 0 or 1")
     if (allocated, representation) not in STORED_DTYPES:
-        if representation > 1:
-            raise ImageError(f"PixelRepresentation is {representation}; it must be 0 or 1")
         raise ImageError(f"BitsAllocated is {allocated}; 8, 16 and 32 are read")
     if not 1 <= stored <= allocated:
         raise ImageError(f"BitsStored is {stored}, which does not fit into BitsAllocated {allocated}")
     if high != stored - 1:
         raise ImageError(f"HighBit is {high}; with BitsStored {stored} it must be {stored - 1}")
-    return allocated, stored, representation
 
 
 def rescale(values: dict[int, bytes]) -> tuple[float, float]:
@@ -140,19 +164,18 @@ def rescale(values: dict[int, bytes]) -> tuple[float, float]:
 
 def spacing(values: dict[int, bytes]) -> tuple[float, float]:
     """PixelSpacing is two positive numbers, or absent."""
-    rows, columns = read.decimals(values, el.SPACING, 2)
-    if rows <= 0 or columns <= 0:
+    pair = read.decimals(values, el.SPACING, 2)
+    if pair[0] <= 0 or pair[1] <= 0:
         raise ImageError("PixelSpacing is not positive")
-    return rows, columns
+    return pair
 
 
 def orientation(values: dict[int, bytes]) -> tuple[float, float, float, float, float, float]:
     """ImageOrientationPatient is two perpendicular unit vectors, within 0.01, or absent (C.7.6.2.1.1)."""
     a, b, c, d, e, f = cosines = read.decimals(values, el.ORIENTATION, 6)
-    if not isnan(a):
-        off = max(abs(a * a + b * b + c * c - 1), abs(d * d + e * e + f * f - 1), abs(a * d + b * e + c * f))
-        if off > _COSINE_TOLERANCE:
-            raise ImageError("ImageOrientationPatient is not two perpendicular unit vectors")
+    off = max(abs(a * a + b * b + c * c - 1), abs(d * d + e * e + f * f - 1), abs(a * d + b * e + c * f))
+    if off > _COSINE_TOLERANCE:
+        raise ImageError("ImageOrientationPatient is not two perpendicular unit vectors")
     return cosines
 
 
@@ -165,7 +188,7 @@ def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
         return float("nan")
 
 
-def _extent(header: ImageHeader, limits: Limits) -> None:
+def _check_extent(header: ImageHeader, limits: Limits) -> None:
     """Rows, columns and frames are there, and one frame stays under the limit."""
     if not (header.rows and header.columns):
         raise ImageError(f"the image is empty: {header.rows} rows x {header.columns} columns")
@@ -192,3 +215,9 @@ def check_length(header: ImageHeader, length: int) -> None:
             f"the pixel data is {length} bytes long; {header.rows} rows x {header.columns} columns x "
             f"{header.frames} frames x {header.bits_allocated // 8} bytes make {expected}"
         )
+
+
+def check_frame(frame: int, frames: int) -> None:
+    """Refuse a frame that the file does not have."""
+    if not 0 <= frame < frames:
+        raise ImageError(f"there is no frame {frame}; the file has {frames}")

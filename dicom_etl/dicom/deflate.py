@@ -10,7 +10,7 @@ from dicom_etl.errors import ImageError
 _STEP = 1 << 20
 
 
-def inflate(deflated: bytes, limits: Limits) -> bytes:
+def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
     """Return the inflated data set.
 
     Raises

@@ -13,7 +13,7 @@ _END = 0xE0DDFFFE
 _header = Struct("<II").unpack_from
 
 
-def check_fragments(data: bytes, offset: int, frames: int, syntax: str) -> int:
+def check_fragments(data: bytes | bytearray, offset: int, frames: int, syntax: str) -> int:
     """Walk the offset table and the fragments from ``offset`` on; return the offset behind their delimiter.
 
     Raises

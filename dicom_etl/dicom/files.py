@@ -37,7 +37,7 @@ def open_regular(path: Path) -> tuple[int, int]:
         If it is something else (a FIFO, a device, a socket, a folder: never opened) or cannot be opened.
     """
     try:
-        _refuse_special(Path(path).stat().st_mode)
+        _refuse_special(path.stat().st_mode)
         descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot be opened: {_reason(error)}") from None
@@ -76,7 +76,7 @@ def is_dicom(path: Path) -> bool:
     skipped silently. What is no regular file (a folder, a FIFO, a device) is never opened and is not DICOM.
     """
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             return False
     except (OSError, ValueError):
         return False

@@ -39,7 +39,7 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
     """
     per_frame = _items(dataset, el.FRAME_GROUPS)
     shared = _items(dataset, el.SHARED_GROUPS)
-    if not per_frame and not shared and header.frames == 1:
+    if header.frames == 1 and not any(map(len, per_frame + shared)):
         return (header,)
     if len(per_frame) != header.frames:
         raise ImageError(

@@ -26,7 +26,7 @@ from dicom_etl.dicom.frames import frame_headers, raw_value
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import file_meta
 from dicom_etl.dicom.structure import UNDEFINED, is_plain_tail
-from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
+from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, SYNTAXES, Syntax
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -47,13 +47,19 @@ class Document:
     """
 
     headers: tuple[ImageHeader, ...]
-    body: bytes
+    body: bytes | bytearray
     offset: int
     length: int
     pixel_vr: str
 
+    @property
+    def is_native(self) -> bool:
+        """Whether the pixels lie in ``body`` as they are, little-endian."""
+        syntax = SYNTAXES[self.headers[0].transfer_syntax]
+        return not (syntax.compressed or syntax.big_endian)
 
-def parse(data: bytes, limits: Limits) -> Document:
+
+def parse(data: bytes | bytearray, limits: Limits) -> Document:
     """Read and check a whole file.
 
     Raises
@@ -73,6 +79,7 @@ def parse(data: bytes, limits: Limits) -> Document:
         if el.MODALITY_LUT in dataset and len(dataset[el.MODALITY_LUT].value):
             raise ImageError("ModalityLUTSequence is not read; only RescaleSlope and RescaleIntercept are")
         headers = frame_headers(header, dataset)
+        _check_decodable(header)
     assert watch.pixels is not None
     _, vr, length, offset = watch.pixels
     document = Document(headers, body, offset, length, vr or "OW")
@@ -89,7 +96,7 @@ def only_image_errors(message: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImageError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (ImageError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # noqa: BLE001  (see above)
         raise ImageError(f"{message} ({type(error).__name__})") from None
@@ -123,7 +130,7 @@ class _Watch:
         return False
 
 
-def _read(body: bytes, start: int, syntax: Syntax, limits: Limits) -> tuple[Dataset, _Watch]:
+def _read(body: bytes | bytearray, start: int, syntax: Syntax, limits: Limits) -> tuple[Dataset, _Watch]:
     """Let pydicom find the elements before the pixel data."""
     from pydicom.filereader import read_dataset
 
@@ -200,8 +207,22 @@ def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
         raise ImageError(f"{len(body) - end} bytes follow the pixel data and are no DICOM elements")
 
 
-def frame_pixels(document: Document, frame: int) -> NDArray[Any]:
-    """Return one frame, (rows, columns), after the modality LUT.
+def _check_decodable(header: ImageHeader) -> None:
+    """Its codec is installed, and can decode so many bits."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    syntax = SYNTAXES[header.transfer_syntax]
+    if header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8:
+        raise ImageError("JPEG Extended with more than 8 bits is not read: no codec with a free licence does")
+    if syntax.compressed and syntax.plugin not in get_decoder(UID(header.transfer_syntax)).available_plugins:
+        raise ImageError(
+            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
+        )
+
+
+def stored_values(document: Document, frame: int) -> NDArray[Any]:
+    """Return the stored values of one frame, (rows, columns), little-endian.
 
     Raises
     ------
@@ -209,15 +230,22 @@ def frame_pixels(document: Document, frame: int) -> NDArray[Any]:
         If its codec is missing, fails, or gives something else than the header says.
     """
     header = document.headers[frame]
-    syntax = SYNTAXES[header.transfer_syntax]
-    if syntax.compressed or syntax.big_endian:
-        stored = decode(document, frame)
-    else:
-        stored = px.view_frame(document.body, document.offset, header, frame)
-    return px.modality_values(stored, header)
+    if document.is_native:
+        return px.view_frame(document.body, document.offset, header, frame)
+    return _decode(document, frame)
 
 
-def decode(document: Document, frame: int) -> NDArray[Any]:
+def warm_up() -> None:
+    """Import what reading any file may need, so that limits on time and memory count the file alone."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    for uid, syntax in SYNTAXES.items():
+        if syntax.compressed:
+            get_decoder(UID(uid))
+
+
+def _decode(document: Document, frame: int) -> NDArray[Any]:
     """Return the stored values of one frame, (rows, columns), as pydicom's decoder gives them."""
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -225,15 +253,14 @@ def decode(document: Document, frame: int) -> NDArray[Any]:
     header = document.headers[frame]
     syntax = SYNTAXES[header.transfer_syntax]
     decoder = get_decoder(UID(header.transfer_syntax))
-    if not decoder.is_available:
-        raise ImageError(
-            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
-        )
     end = len(document.body) if document.length == UNDEFINED else document.offset + document.length
     with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         array, _ = decoder.as_array(
-            document.body[document.offset : end], index=frame, **_decode_options(header, document.pixel_vr)
+            document.body[document.offset : end],
+            index=frame,
+            decoding_plugin=syntax.plugin,
+            **_decode_options(header, document.pixel_vr),
         )
     dtype = px.STORED_DTYPES[header.bits_allocated, header.pixel_representation]
     if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):

@@ -14,7 +14,14 @@ _short = Struct("<HH2sH").unpack_from
 _long = Struct("<I").unpack_from
 
 
-def file_meta(data: bytes) -> tuple[str, int]:
+class MetaCutOffError(ImageError):
+    """The file ends within its file meta information."""
+
+    def __init__(self, message: str = "the file ends within its file meta information", *_: str) -> None:
+        super().__init__(message)
+
+
+def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     """Return the transfer syntax UID and the offset where the data set begins.
 
     The group is always Explicit VR Little Endian; it ends at the first element of another group, so a wrong
@@ -27,7 +34,8 @@ def file_meta(data: bytes) -> tuple[str, int]:
     """
     if data[128:PREFIX_END] != b"DICM":
         raise ImageError("this is not a DICOM file: DICM is not at byte 128")
-    position, syntax = PREFIX_END, None
+    position = PREFIX_END
+    syntax: bytes | None = None
     while position + 8 <= len(data):
         group, element, vr, length = _short(data, position)
         if group != 2:
@@ -35,7 +43,7 @@ def file_meta(data: bytes) -> tuple[str, int]:
         position += 8
         if vr in LONG_VRS:
             if position + 4 > len(data):
-                raise ImageError("the file ends within its file meta information")
+                raise MetaCutOffError
             (length,) = _long(data, position)
             position += 4
         elif vr not in SHORT_VRS:
@@ -43,11 +51,26 @@ def file_meta(data: bytes) -> tuple[str, int]:
         if group << 16 | element == TRANSFER_SYNTAX:
             if syntax is not None:
                 raise ImageError("TransferSyntaxUID is there twice")
-            syntax = data[position : position + length].rstrip(b"\0 ")
+            syntax = bytes(data[position : position + length]).rstrip(b"\0 ")
         position += length
     if position > len(data):
-        raise ImageError("the file ends within its file meta information")
+        raise MetaCutOffError
     return _known(syntax), position
+
+
+def meta_ranges(data: bytes | bytearray, end: int) -> list[tuple[int, int]]:
+    """Return where the bytes are that decide what `file_meta` returns, for a file that it accepts."""
+    ranges = [(128, PREFIX_END)]
+    position = PREFIX_END
+    while position < end:
+        group, element, vr, length = _short(data, position)
+        head = 12 if vr in LONG_VRS else 8
+        if head == 12:
+            (length,) = _long(data, position + 8)
+        is_syntax = group << 16 | element == TRANSFER_SYNTAX
+        ranges.append((position, position + head + (length if is_syntax else 0)))
+        position += head + length
+    return [*ranges, (end, end + 2)]
 
 
 def _known(value: bytes | None) -> str:

@@ -35,7 +35,7 @@ def stored_dtype(header: ImageHeader) -> np.dtype[Any]:
     return STORED_DTYPES[header.bits_allocated, header.pixel_representation]
 
 
-def view_frame(data: bytes | memoryview, offset: int, header: ImageHeader, frame: int) -> NDArray[Any]:
+def view_frame(data: bytes | bytearray, offset: int, header: ImageHeader, frame: int) -> NDArray[Any]:
     """Return a view of the stored values of one frame of uncompressed little-endian pixels, (rows, columns).
 
     ``offset`` is where the first frame begins in ``data``; lengths were checked before.

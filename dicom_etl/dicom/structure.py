@@ -21,6 +21,7 @@ PLAIN_CHARACTER_SETS = frozenset(
 _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
 _SEQUENCE_END = 0xFFFEE0DD
+_SEQUENCE_END_BYTES = b"\xfe\xff\xdd\xe0"
 _MAX_DEPTH = 8
 
 _explicit = Struct("<HH2sH").unpack_from
@@ -32,7 +33,7 @@ class Odd(Exception):  # noqa: N818  (not an error: the walk declines)
     """The structure is not plain."""
 
 
-def element_at(data: bytes, position: int, implicit: bool) -> tuple[int, int, int]:
+def element_at(data: bytes | bytearray, position: int, implicit: bool) -> tuple[int, int, int]:
     """Return tag, length (or `UNDEFINED`) and offset of the value of the element at ``position``.
 
     Raises
@@ -60,24 +61,27 @@ def element_at(data: bytes, position: int, implicit: bool) -> tuple[int, int, in
     return group << 16 | element, length, position + 12
 
 
-def skip_sequence(data: bytes, position: int, implicit: bool, depth: int = 1) -> int:
+def skip_sequence(data: bytes | bytearray, position: int, implicit: bool, depth: int = 1) -> int:
     """Return the offset behind a sequence of undefined length whose first item is at ``position``.
 
-    Under Implicit VR a nested sequence of undefined length is `Odd`: without a dictionary it cannot be told
-    from a value that only looks like one.
+    Under Implicit VR only a dictionary tells a sequence from a value of undefined length, which ends at the
+    first delimiter. So one that holds a second delimiter, in a nested sequence or by chance, is `Odd`.
     """
     if depth > (1 if implicit else _MAX_DEPTH):
         raise Odd
+    begin = position
     while True:
         tag, length, position = element_at(data, position, implicit=True)
         if tag == _SEQUENCE_END and length == 0:
+            if implicit and data.find(_SEQUENCE_END_BYTES, begin) != position - 8:
+                raise Odd
             return position
         if tag != _ITEM:
             raise Odd
         position = _skip_item(data, position, length, implicit, depth)
 
 
-def _skip_item(data: bytes, position: int, length: int, implicit: bool, depth: int) -> int:
+def _skip_item(data: bytes | bytearray, position: int, length: int, implicit: bool, depth: int) -> int:
     end = UNDEFINED if length == UNDEFINED else position + length
     last = -1
     while position < end:
@@ -98,7 +102,7 @@ def _skip_item(data: bytes, position: int, length: int, implicit: bool, depth: i
     return position
 
 
-def is_plain_tail(data: bytes, position: int, implicit: bool) -> bool:
+def is_plain_tail(data: bytes | bytearray, position: int, implicit: bool) -> bool:
     """Tell whether what follows the pixel data is nothing, or elements in ascending order up to the end."""
     last = PIXELS
     try:

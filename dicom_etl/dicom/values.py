@@ -7,6 +7,7 @@ its value.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import isfinite, nan
 from typing import Literal, overload
 
@@ -19,6 +20,9 @@ _DECIMALS = {n: re.compile(_DECIMAL + (rb"\\" + _DECIMAL) * (n - 1)).fullmatch f
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,12} *").fullmatch
 _UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
 _PADDING = b" \0"
+_ABSENT = {n: (nan,) * n for n in _DECIMALS}
+_MOST_BYTES = 256
+"""Six decimal strings, the longest value that is read, take at most 101 bytes."""
 
 MAX_UID = 64
 MAX_TEXT = 64
@@ -43,17 +47,28 @@ def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...
     ImageError
         If the count is another, or one of them is not a finite number.
     """
-    text = values.get(tag, b"").rstrip(_PADDING)
+    value = values.get(tag)
+    if not value:
+        return _ABSENT[count]
+    numbers = _decimals(value, count) if len(value) <= _MOST_BYTES else None
+    if numbers is None:
+        found = value.count(b"\\") + 1
+        if found != count:
+            raise ImageError(f"{NAMES[tag]} has {found} values instead of {count}")
+        raise ImageError(f"{NAMES[tag]} holds something that is not a finite number")
+    return numbers
+
+
+# Neighbouring images share most of their values, and parsing one costs ten times a look-up.
+@lru_cache(maxsize=1024)
+def _decimals(value: bytes, count: int) -> tuple[float, ...] | None:
+    text = value.rstrip(_PADDING)
     if not text:
-        return (nan,) * count
-    if _DECIMALS[count](text):
-        numbers = tuple(map(float, text.split(b"\\")))
-        if all(map(isfinite, numbers)):
-            return numbers
-    found = text.count(b"\\") + 1
-    if found != count:
-        raise ImageError(f"{NAMES[tag]} has {found} values instead of {count}")
-    raise ImageError(f"{NAMES[tag]} holds something that is not a finite number")
+        return _ABSENT[count]
+    if not _DECIMALS[count](text):
+        return None
+    numbers = tuple(map(float, text.split(b"\\")))
+    return numbers if all(map(isfinite, numbers)) else None
 
 
 def integer(values: dict[int, bytes], tag: int, default: int) -> int:
@@ -89,8 +104,9 @@ def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
 
 
 def code(values: dict[int, bytes], tag: int) -> str:
-    """Return a code string (CS), "" where the element is absent."""
-    return values.get(tag, b"").strip(_PADDING).decode("ascii", "backslashreplace")
+    """Return a code string (CS), "" where the element is absent, and "?" where it is none."""
+    value = values.get(tag, b"").strip(_PADDING)
+    return value.decode("ascii") if value.isascii() and len(value) <= MAX_TEXT else "?"
 
 
 def text(decoded: str) -> str | None:

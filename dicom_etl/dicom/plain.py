@@ -1,0 +1,236 @@
+"""The fast lane: one pass over the bytes of a file whose structure is plain, without pydicom.
+
+Plain is Explicit or Implicit VR Little Endian, uncompressed, one frame, elements in ascending order, every
+value representation known, and nothing behind the pixel data. A file that holds anything else is declined,
+and left to the general lane: this one never guesses. Values and verdicts are those of `values` and `checks`
+in both lanes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom import structure
+from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.layout import Layout, LayoutMemory
+from dicom_etl.dicom.meta import MetaCutOffError, file_meta, meta_ranges
+from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
+from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
+from dicom_etl.dicom.values import text
+
+_FIRST = 0x00080000
+"""Lower groups hold file meta information, commands and folder entries, which have no place here."""
+
+
+def _code(vr: bytes) -> int:
+    return int.from_bytes(vr, "little")
+
+
+_SHORT = frozenset(map(_code, structure.SHORT_VRS))
+_LONG = frozenset(map(_code, structure.LONG_VRS))
+_SEQUENCE = _code(b"SQ")
+_DECIDING = (el.CHARACTER_SET, el.FRAMES, *el.SEQUENCES)
+"""Elements whose value decides whether a file is plain."""
+_PIXEL_VRS = (_code(b"OW"), _code(b"OB"))
+_WANTED = {tag: _code(vr.encode()) for tag, vr in el.VRS.items()} | dict.fromkeys(el.SEQUENCES, _SEQUENCE)
+
+_explicit = struct.Struct("<HHHH").unpack_from
+_implicit = struct.Struct("<HHI").unpack_from
+_length = struct.Struct("<I").unpack_from
+# Bytes that mean the same in every character set; JIS has other signs for the backslash and the tilde.
+_EMPTY_SEQUENCES = (b"", bytes.fromhex("feff00e000000000"))
+"""No item, or one empty item."""
+_looks_explicit = re.compile(rb"[A-Z]{2}").match
+_is_simple_text = re.compile(rb"[ -\[\]-}]*\0?").fullmatch
+
+
+class NeedMoreError(Exception):
+    """The header goes on behind the bytes that were given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A plain file: its elements, and the pixel data as ``length`` bytes from ``offset``."""
+
+    elements: Elements
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What one walk has found so far.
+
+    ``heads`` and ``long_heads`` are the offsets of element heads of 8 and of 12 bytes.
+    """
+
+    fields: list[tuple[int, int, int]] = field(default_factory=list)
+    heads: list[int] = field(default_factory=list)
+    long_heads: list[int] = field(default_factory=list)
+    nested: bool = False
+    offset: int = 0
+    length: int = 0
+
+
+_memory = LayoutMemory()
+
+
+def scan(data: bytes, size: int) -> Plain | None:
+    """Find the elements of a plain file in its first bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        The file, or its beginning.
+    size : int
+        How long the whole file is.
+
+    Returns
+    -------
+    Plain or None
+        None where the file is not plain.
+
+    Raises
+    ------
+    ImageError
+        If it is not DICOM, or has no transfer syntax that is read.
+    NeedMoreError
+        If ``data`` ends within the header and the file does not.
+    """
+    layout = _memory.find(data, size)
+    if layout is None:
+        try:
+            layout = walk(data, size)
+        except (Odd, MetaCutOffError):
+            if len(data) < size:
+                raise NeedMoreError from None
+            return None
+        if layout is None:
+            return None
+    values = layout.values(data)
+    manufacturer = values.get(el.MANUFACTURER, b"")
+    name = text(manufacturer.decode("ascii")) if _is_simple_text(manufacturer) else None
+    if name is None:
+        return None
+    return Plain(Elements(layout.syntax, values, name), layout.offset, layout.length)
+
+
+def walk(data: bytes, size: int) -> Layout | None:
+    """Walk over the elements up to the pixel data, and remember the layout; None where the file is not plain.
+
+    Raises
+    ------
+    ImageError
+        As `scan`.
+    Odd
+        If the structure is not plain, or ``data`` ends before the pixel data begins.
+    """
+    syntax, start = file_meta(data)
+    if syntax not in (EXPLICIT, IMPLICIT):
+        return None
+    found = _Walk()
+    try:
+        if syntax == EXPLICIT:
+            _walk_explicit(data, start, found)
+        else:
+            _walk_implicit(data, start, found)
+    except struct.error:  # the data ended
+        raise Odd from None
+    if found.offset + found.length != size or not _is_plain(data, found.fields):
+        return None
+    layout = _layout(data, syntax, start, found)
+    if not found.nested:
+        _memory.add(layout, size)
+    return layout
+
+
+def _walk_explicit(data: bytes, position: int, found: _Walk) -> None:
+    unpack, short, wanted, heads = _explicit, _SHORT, _WANTED, found.heads  # this loop is the lane's cost
+    last = _FIRST - 1
+    while True:
+        group, element, vr, length = unpack(data, position)
+        tag = group << 16 | element
+        if tag <= last:
+            raise Odd
+        last = tag
+        if vr in short:
+            heads.append(position)
+            position += 8
+        elif vr in _LONG:
+            found.long_heads.append(position)
+            (length,) = _length(data, position + 8)
+            position += 12
+            if tag >= el.FLOAT_PIXELS:
+                if tag != el.PIXELS or vr not in _PIXEL_VRS or length == UNDEFINED:
+                    raise Odd
+                found.offset, found.length = position, length
+                return
+            if length == UNDEFINED:
+                if vr != _SEQUENCE or tag in wanted:
+                    raise Odd
+                found.nested = True
+                position = structure.skip_sequence(data, position, implicit=False)
+                continue
+        else:
+            raise Odd
+        if tag in wanted:
+            if wanted[tag] != vr:
+                raise Odd
+            found.fields.append((tag, position, position + length))
+        position += length
+
+
+def _walk_implicit(data: bytes, position: int, found: _Walk) -> None:
+    if _looks_explicit(data, position + 4):
+        raise Odd
+    last = _FIRST - 1
+    while True:
+        group, element, length = _implicit(data, position)
+        tag = group << 16 | element
+        if tag <= last:
+            raise Odd
+        last = tag
+        found.heads.append(position)
+        position += 8
+        if tag >= el.FLOAT_PIXELS:
+            if tag != el.PIXELS or length == UNDEFINED:
+                raise Odd
+            found.offset, found.length = position, length
+            return
+        if length == UNDEFINED:
+            if tag in _WANTED:
+                raise Odd
+            found.nested = True
+            position = structure.skip_sequence(data, position, implicit=True)
+            continue
+        if tag in _WANTED:
+            found.fields.append((tag, position, position + length))
+        position += length
+
+
+def _is_plain(data: bytes, fields: list[tuple[int, int, int]]) -> bool:
+    """One frame, no sequence that changes geometry or values, and a character set that keeps ASCII."""
+    values = {tag: data[start:stop] for tag, start, stop in fields if tag in _DECIDING}
+    return (
+        values.get(el.FRAMES, b"1").strip(b" \0") in (b"", b"1")
+        and not values.get(el.MODALITY_LUT)
+        and all(values.get(tag, b"") in _EMPTY_SEQUENCES for tag in (el.SHARED_GROUPS, el.FRAME_GROUPS))
+        and values.get(el.CHARACTER_SET, b"").rstrip(b" ") in PLAIN_CHARACTER_SETS
+    )
+
+
+def _layout(data: bytes, syntax: str, start: int, found: _Walk) -> Layout:
+    # The whole file meta information would hold an instance UID; its heads and the transfer syntax decide.
+    ranges = [*meta_ranges(data, start), *((a, b) for tag, a, b in found.fields if tag in _DECIDING)]
+    places = np.concatenate(
+        [np.add.outer(found.heads, np.arange(8)).reshape(-1)]
+        + [np.add.outer(found.long_heads, np.arange(12)).reshape(-1)]
+        + [np.arange(a, b) for a, b in ranges]
+    ).astype(np.int64)
+    decisive = np.frombuffer(data, np.uint8, found.offset).take(places).tobytes()
+    return Layout(syntax, tuple(found.fields), found.offset, found.length, places, decisive)
