@@ -1,7 +1,7 @@
 """The decoding child: reads files with the general lane, one after the other, until its input ends.
 
 It gets the bytes of a file, opens no file itself, and answers with headers, stored pixels or an error. Before
-each file it takes limits upon itself: memory, and a clock that ends it even when nobody waits for it any more.
+each file it takes limits upon itself: memory, and a clock that ends it even when nobody waits any more.
 """
 
 from __future__ import annotations
