@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from phantom import trace as tracing
+from phantom.source import write_source
+from phantom.study import Labels, Study
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -327,3 +329,19 @@ def make_source(
         write_contour(source.contour(study, structure, location, phase), ring)
     write_link(root / "link.csv", [(source.patient_id(s), source.original_id(s)) for s in range(studies)])
     return source
+
+
+def phantom(index: int = 0, *, locations: int = 8, phases: int = 10, seed: int = 0, **fields: Any) -> Study:
+    """Return a study of the phantom, by default small (64 x 64 pixels of 3 mm) and quick to draw.
+
+    ``.ring(structure, location, phase)`` is the true outline in the pixel frame, drawn or not;
+    ``.pixels(location, phase)`` the image; ``.drawings()`` what a reader drew; ``.es``, ``.ed`` the phases.
+    """
+    values: dict[str, Any] = {"size": 64, "spacing_mm": 3.0} | fields
+    return Study(index, seed, locations, phases, **values)
+
+
+def make_phantom_source(root: Path, studies: Sequence[Study], labels: Labels = "ed-es") -> dict[str, Any]:
+    """Write a SOURCE of phantom studies under `root`; return the counts to expect of it."""
+    root.mkdir(parents=True, exist_ok=True)
+    return write_source(root, studies, labels=labels)
