@@ -1,0 +1,138 @@
+"""One slice from its parents: their outlines blended, then moved to where its own image shows the wall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dicom_etl.impute import distance, guide, rays
+from dicom_etl.impute.rays import Outline
+from dicom_etl.impute.slices import Slice
+from dicom_etl.records import FloatArray, Rings
+
+IMAGE = "image"
+CONTOURS = "contours"
+DISTANCE = "distance"
+NEAREST = "nearest"
+WAYS = (IMAGE, CONTOURS, DISTANCE, NEAREST)
+"""How a slice is made of its parents, best first."""
+
+_LEAST_RADIUS = 0.25
+"""Share of the blended radius below which the image cannot push the boundary, so that a ring stays around its
+centre."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A slice that has the structure. What is derived from it is kept, since it is the parent of many slices.
+
+    Attributes
+    ----------
+    image : Slice
+        Its image.
+    rings : Rings
+        Its contour in the pixel frame of that image.
+    """
+
+    image: Slice
+    rings: Rings
+
+    @cached_property
+    def shape(self) -> Rings:
+        """The contour in mm in the plane."""
+        return self.image.rings_mm(self.rings)
+
+    @cached_property
+    def outline(self) -> Outline | None:
+        """The contour as radii, None when it is not one star-shaped ring."""
+        return rays.to_rays(self.shape)
+
+    @cached_property
+    def pattern(self) -> FloatArray:
+        """How the boundary looks on the image; see `guide.template`. Needs an outline."""
+        assert self.outline is not None
+        return guide.template(self.image, self.outline)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A contour that nobody drew.
+
+    Attributes
+    ----------
+    rings : Rings
+        In the pixel frame of the target.
+    agreement : float
+        Weighted Dice overlap, 0 to 1, of the estimate with what each parent alone makes of the slice.
+    """
+
+    rings: Rings
+    agreement: float
+
+
+def estimate(
+    target: Slice, parents: Sequence[Parent], weights: Sequence[float], way: str = IMAGE
+) -> Estimate:
+    """Estimate the contour of one structure on a slice where nobody drew it.
+
+    Parameters
+    ----------
+    target : Slice
+        The slice.
+    parents : sequence of Parent
+        One or more slices that have the structure.
+    weights : sequence of float
+        Their shares, adding up to 1.
+    way : str
+        ``"image"``: radii are blended, then moved to the slice's own image (see `guide`). ``"contours"``:
+        radii are blended. ``"distance"``: signed distances are blended (see `distance`). ``"nearest"``: the
+        contour of the parent with the largest weight, the first of equals. The first two fall back to the
+        third for outlines that are not star-shaped.
+
+    Returns
+    -------
+    Estimate
+        Without rings when the parents have nothing in common (small outlines far from each other).
+
+    Raises
+    ------
+    ValueError
+        When `way` is none of `WAYS`, or parents and weights do not match.
+    """
+    if way not in WAYS:
+        raise ValueError(f"way must be one of {', '.join(WAYS)}, not {way!r}")
+    if not parents or len(parents) != len(weights):
+        raise ValueError(
+            f"an estimate needs parents and a weight for each, not {len(parents)} and {len(weights)}"
+        )
+    shares = np.asarray(weights, dtype=np.float64)
+    outlines = [parent.outline for parent in parents] if way in (IMAGE, CONTOURS) else []
+    star_shaped = [outline for outline in outlines if outline is not None]
+    if len(star_shaped) == len(parents):
+        return _by_rays(target, parents, star_shaped, shares, way)
+    shapes = [parent.shape for parent in parents]
+    rings = shapes[int(shares.argmax())]
+    if way != NEAREST:
+        rings = distance.blend(shapes, shares, min(target.spacing_mm))
+    agreement = float(shares @ [distance.overlap(rings, shape) for shape in shapes])
+    return Estimate(target.rings_px(rings), agreement)
+
+
+def _by_rays(
+    target: Slice, parents: Sequence[Parent], outlines: Sequence[Outline], shares: FloatArray, way: str
+) -> Estimate:
+    blended = rays.blend(outlines, shares)
+    alone = np.array([outline.radii for outline in outlines])
+    if way == IMAGE:
+        strip = guide.profiles(target, blended, guide.PROFILE_STEPS + guide.SEARCH_STEPS)
+        patterns = np.array([parent.pattern for parent in parents])
+        patterns = np.concatenate((np.tensordot(shares, patterns, axes=1)[None], patterns))
+        sizes = alone.mean(axis=1)
+        moves = guide.settle(guide.mismatch(strip, patterns), guide.spread_mm(float(np.ptp(sizes))))
+        radii = np.maximum(blended.radii + moves, _LEAST_RADIUS * blended.radii)
+        blended, alone = Outline(blended.centre, radii[0]), radii[1:]
+    agreement = float(shares @ [rays.overlap(blended.radii, radii) for radii in alone])
+    return Estimate(target.rings_px((blended.ring(),)), agreement)

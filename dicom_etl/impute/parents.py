@@ -1,0 +1,228 @@
+"""Which slices can be filled, and from which two: neighbours along the stack or around the cardiac cycle."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal
+
+import numpy as np
+
+from dicom_etl.impute.cycle import later_share, period_ms
+
+Axis = Literal["spatial", "temporal"]
+SPATIAL: Axis = "spatial"
+TEMPORAL: Axis = "temporal"
+BOTH = "both"
+NEAREST = "nearest"
+MODES = (SPATIAL, TEMPORAL, BOTH, NEAREST)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one image of a study lies; -1 and NaN where unknown, as in `geometry`."""
+
+    location: int
+    location_mm: float
+    phase: int
+    time_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The two slices that a slice is made of.
+
+    Attributes
+    ----------
+    axis : str
+        ``"spatial"``: same phase, one on each side. ``"temporal"``: same location, one before and one after.
+    parents : (int, int)
+        Positions in the study's list of places.
+    weights : (float, float)
+        Their shares, adding up to 1.
+    gap : float
+        Distance between the parents, mm or ms.
+    distance : float
+        Distance to the nearer parent, mm or ms.
+    """
+
+    axis: Axis
+    parents: tuple[int, int]
+    weights: tuple[float, float]
+    gap: float
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far apart parents may be, in mm along the stack and in ms around the cycle."""
+
+    mm: float
+    ms: float
+
+
+def spatial_links(places: Sequence[Place], drawn: Collection[int], most_mm: float) -> dict[int, Link]:
+    """Link each slice between two drawn ones of its phase to the nearest on either side.
+
+    Parameters
+    ----------
+    places : sequence of Place
+        The images of one study.
+    drawn : collection of int
+        Positions of those that have the structure.
+    most_mm : float
+        Widest gap between two parents.
+
+    Returns
+    -------
+    dict of int to Link
+        By position; weights go with the distance in mm. Nothing beyond the outermost drawn location of a
+        phase.
+    """
+    by_phase: dict[int, list[int]] = defaultdict(list)
+    for index, place in enumerate(places):
+        if place.phase >= 0 and place.location >= 0 and isfinite(place.location_mm):
+            by_phase[place.phase].append(index)
+    links = {}
+    for members in by_phase.values():
+        members.sort(key=lambda index: (places[index].location_mm, index))
+        labelled = [index for index in members if index in drawn]
+        at = [places[index].location_mm for index in labelled]
+        for index in members:
+            here = places[index].location_mm
+            after = bisect_left(at, here)
+            if index in drawn or not 0 < after < len(at) or at[after] == here:
+                continue
+            gap = at[after] - at[after - 1]
+            share = (here - at[after - 1]) / gap
+            if gap <= most_mm:
+                links[index] = Link(
+                    SPATIAL,
+                    (labelled[after - 1], labelled[after]),
+                    (1 - share, share),
+                    gap,
+                    min(share, 1 - share) * gap,
+                )
+    return links
+
+
+def temporal_links(
+    places: Sequence[Place], drawn: Collection[int], most_ms: float, ed_es: tuple[int, int] | None
+) -> dict[int, Link]:
+    """Link each slice to the drawn phases before and after it at its location, around the cycle.
+
+    Parameters
+    ----------
+    places, drawn
+        As for `spatial_links`.
+    most_ms : float
+        Widest gap between two parents.
+    ed_es : (int, int), optional
+        Phases of end-diastole and end-systole; see `cycle.later_share`.
+
+    Returns
+    -------
+    dict of int to Link
+        By position. Nothing at a location with fewer than two drawn phases.
+    """
+    by_location: dict[int, list[int]] = defaultdict(list)
+    for index, place in enumerate(places):
+        if place.location >= 0 and place.phase >= 0 and isfinite(place.time_ms):
+            by_location[place.location].append(index)
+    periods = [period_ms([places[index].time_ms for index in members]) for members in by_location.values()]
+    known = [period for period in periods if isfinite(period)]
+    if not known:
+        return {}
+    period = float(np.median(known))
+    links = {}
+    for members in by_location.values():
+        members.sort(key=lambda index: places[index].time_ms)
+        labelled = [index for index in members if index in drawn]
+        times = {places[index].phase: places[index].time_ms for index in members}
+        turns = (
+            None
+            if ed_es is None or not all(phase in times for phase in ed_es)
+            else (times[ed_es[0]], times[ed_es[1]])
+        )
+        for before, index, after in _between(members, labelled):
+            start, now, end = (places[one].time_ms for one in (before, index, after))
+            gap = (end - start) % period
+            if 0 < gap <= most_ms:
+                share = later_share(now, start, end, period, turns)
+                distance = min((now - start) % period, (end - now) % period)
+                links[index] = Link(TEMPORAL, (before, after), (1 - share, share), gap, distance)
+    return links
+
+
+def _between(members: Sequence[int], labelled: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (drawn before, undrawn, drawn after) around a cycle, when at least two are drawn."""
+    if len(labelled) < 2:
+        return
+    order = {index: rank for rank, index in enumerate(members)}
+    ranks = [order[index] for index in labelled]
+    for index in members:
+        if order[index] in ranks:
+            continue
+        after = bisect_left(ranks, order[index]) % len(labelled)
+        yield labelled[after - 1], index, labelled[after]
+
+
+def plan_links(
+    places: Sequence[Place],
+    drawn: Mapping[str, Collection[int]],
+    mode: str,
+    reach: Reach,
+    ed_es: tuple[int, int] | None,
+) -> dict[str, dict[int, Link]]:
+    """Decide what is filled and from what.
+
+    Parameters
+    ----------
+    places : sequence of Place
+        The images of one study.
+    drawn : mapping of str to collection of int
+        Positions that have each structure.
+    mode : str
+        ``"spatial"``, ``"temporal"``, or ``"both"`` (and ``"nearest"``, which fills the same slices): first
+        what lies between drawn phases, or else between drawn locations; then the same once more, with what
+        has been filled as parents too. A phase in between at a location that nobody drew is thus made of its
+        own ED and ES, which are made of their neighbours.
+    reach : Reach
+        Widest gaps.
+    ed_es : (int, int), optional
+        Phases of end-diastole and end-systole.
+
+    Returns
+    -------
+    dict of str to dict of int to Link
+        By structure and position, parents before their children. Only images on which nothing is drawn: a row
+        is either drawn or imputed, never a mixture.
+    """
+    anything = set().union(*drawn.values())
+    return {
+        structure: _structure_links(places, set(drawn[structure]), anything, mode, reach, ed_es)
+        for structure in sorted(drawn)
+    }
+
+
+def _structure_links(
+    places: Sequence[Place],
+    have: set[int],
+    anything: Collection[int],
+    mode: str,
+    reach: Reach,
+    ed_es: tuple[int, int] | None,
+) -> dict[int, Link]:
+    found: dict[int, Link] = {}
+    for _ in range(1 if mode in (SPATIAL, TEMPORAL) else 2):
+        links: dict[int, Link] = {}
+        if mode != TEMPORAL:
+            links |= spatial_links(places, have, reach.mm)
+        if mode != SPATIAL:
+            links |= temporal_links(places, have, reach.ms, ed_es)
+        found |= {index: links[index] for index in sorted(links) if index not in anything}
+        have = have | found.keys()
+    return found

@@ -1,0 +1,138 @@
+import pytest
+
+from dicom_etl.impute.parents import (
+    BOTH,
+    NEAREST,
+    SPATIAL,
+    TEMPORAL,
+    Place,
+    Reach,
+    plan_links,
+    spatial_links,
+    temporal_links,
+)
+
+PHASES = 10
+STEP = 80.0
+FAR = Reach(100.0, 1000.0)
+
+
+def stack(locations: int = 5, spacing_mm: float = 8.0) -> list[Place]:
+    return [
+        Place(location, location * spacing_mm, phase, 40 + phase * STEP)
+        for location in range(locations)
+        for phase in range(PHASES)
+    ]
+
+
+def at(location: int, phase: int) -> int:
+    return location * PHASES + phase
+
+
+def test_a_location_between_two_drawn_ones_is_filled_by_distance() -> None:
+    links = spatial_links(stack(), {at(0, 3), at(4, 3)}, 100.0)
+    assert sorted(links) == [at(1, 3), at(2, 3), at(3, 3)]
+    link = links[at(1, 3)]
+    assert (link.axis, link.parents) == (SPATIAL, (at(0, 3), at(4, 3)))
+    assert link.weights == pytest.approx((0.75, 0.25))
+    assert (link.gap, link.distance) == pytest.approx((32.0, 8.0))
+
+
+def test_the_nearest_drawn_slices_are_taken() -> None:
+    links = spatial_links(stack(), {at(0, 3), at(1, 3), at(3, 3), at(4, 3)}, 100.0)
+    assert links[at(2, 3)].parents == (at(1, 3), at(3, 3))
+
+
+def test_nothing_beyond_the_outermost_or_in_another_phase() -> None:
+    links = spatial_links(stack(), {at(1, 3), at(3, 3), at(0, 7)}, 100.0)
+    assert sorted(links) == [at(2, 3)]
+
+
+@pytest.mark.parametrize(("most", "filled"), [(16.0, 1), (15.9, 0)])
+def test_no_gap_wider_than_allowed_in_mm(most: float, filled: int) -> None:
+    assert len(spatial_links(stack(), {at(1, 3), at(3, 3)}, most)) == filled
+
+
+def test_distances_count_not_indices() -> None:
+    places = [Place(0, 0.0, 0, 0.0), Place(1, -2.0, 0, 0.0), Place(2, -10.0, 0, 0.0)]
+    link = spatial_links(places, {0, 2}, 100.0)[1]
+    assert link.parents == (2, 0)
+    assert link.weights == pytest.approx((0.2, 0.8))
+
+
+def test_unknown_places_are_left_alone() -> None:
+    places = [*stack(), Place(-1, float("nan"), -1, float("nan")), Place(2, 16.0, -1, float("nan"))]
+    drawn = {at(1, 3), at(3, 3)}
+    assert sorted(spatial_links(places, drawn, 100.0)) == [at(2, 3)]
+    assert not temporal_links(places, {len(places) - 1, at(2, 0)}, 1000.0, None)
+
+
+def test_phases_are_filled_in_both_directions_around_the_cycle() -> None:
+    links = temporal_links(stack(), {at(2, 3), at(2, 9)}, 1000.0, None)
+    assert len(links) == PHASES - 2
+    assert links[at(2, 5)].parents == (at(2, 3), at(2, 9))
+    assert links[at(2, 5)].weights == pytest.approx((2 / 3, 1 / 3))
+    assert links[at(2, 1)].parents == (at(2, 9), at(2, 3))
+    assert links[at(2, 1)].weights == pytest.approx((0.5, 0.5))
+    assert (links[at(2, 1)].gap, links[at(2, 1)].distance) == pytest.approx((320.0, 160.0))
+
+
+def test_the_beat_shapes_the_weights() -> None:
+    links = temporal_links(stack(), {at(2, 3), at(2, 9)}, 1000.0, (9, 3))
+    # One third into diastole three quarters of the blood is back.
+    assert links[at(2, 5)].weights == pytest.approx((0.25, 0.75))
+
+
+def test_one_drawn_phase_leads_nowhere() -> None:
+    assert not temporal_links(stack(), {at(2, 3)}, 10_000.0, None)
+
+
+@pytest.mark.parametrize(("most", "filled"), [(480.0, 8), (479.0, 3), (300.0, 0)])
+def test_no_gap_wider_than_allowed_in_ms(most: float, filled: int) -> None:
+    assert len(temporal_links(stack(), {at(2, 3), at(2, 9)}, most, None)) == filled
+
+
+def test_a_single_phase_stack_has_no_cycle() -> None:
+    places = [Place(location, 8.0 * location, 0, 5.0) for location in range(4)]
+    assert not temporal_links(places, {0, 3}, 1000.0, None)
+
+
+ED_ES = {at(1, 3), at(1, 9), at(3, 3), at(3, 9)}
+
+
+def test_spatial_fills_the_drawn_phases_only() -> None:
+    links = plan_links(stack(), {"icontour": ED_ES}, SPATIAL, FAR, (9, 3))["icontour"]
+    assert sorted(links) == [at(2, 3), at(2, 9)]
+
+
+def test_temporal_fills_the_drawn_locations_only() -> None:
+    links = plan_links(stack(), {"icontour": ED_ES}, TEMPORAL, FAR, (9, 3))["icontour"]
+    assert sorted(links) == [
+        at(location, phase) for location in (1, 3) for phase in range(10) if phase not in (3, 9)
+    ]
+
+
+@pytest.mark.parametrize("mode", [BOTH, NEAREST])
+def test_both_fills_the_block_parents_first(mode: str) -> None:
+    links = plan_links(stack(), {"icontour": ED_ES}, mode, FAR, (9, 3))["icontour"]
+    block = {at(location, phase) for location in (1, 2, 3) for phase in range(PHASES)}
+    assert set(links) == block - ED_ES
+    have = set(ED_ES)
+    for index, link in links.items():
+        assert have.issuperset(link.parents)
+        have.add(index)
+    assert links[at(2, 5)].parents == (at(2, 3), at(2, 9))
+    assert links[at(2, 5)].axis == TEMPORAL
+
+
+def test_a_row_is_drawn_or_imputed_never_both() -> None:
+    """The outer contour of (2, 9) could be filled, but its inner one is drawn; nothing is made of it either."""
+    drawn = {"icontour": {*ED_ES, at(2, 9)}, "ocontour": {at(1, 9), at(3, 9), at(2, 3)}}
+    links = plan_links(stack(), drawn, BOTH, FAR, (9, 3))
+    assert at(2, 9) not in links["ocontour"]
+    assert at(2, 3) not in links["icontour"]
+    assert not links["ocontour"]
+
+
+def test_nothing_drawn_nothing_planned() -> None:
+    assert plan_links(stack(), {}, BOTH, FAR, None) == {}
