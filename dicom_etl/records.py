@@ -205,6 +205,18 @@ class SampleRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """One slice as it is stored.
+
+    ``skipped_filters`` is HDF5's filter mask: bit n is set when the n-th filter of the dataset was left out,
+    as LZF is for a slice that it cannot make smaller.
+    """
+
+    data: bytes
+    skipped_filters: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedSample:
     """One row of the dataset, ready to be stored.
 
@@ -213,7 +225,7 @@ class EncodedSample:
     """
 
     row: SampleRow
-    image: bytes
-    masks: tuple[bytes, ...]
+    image: Chunk
+    masks: tuple[Chunk, ...]
     rings: tuple[Rings, ...]
     issues: tuple[Issue, ...] = ()

@@ -14,6 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.records import Chunk
+
 
 def filter_options(compression: str, fletcher32: bool) -> dict[str, Any]:
     """Return the arguments of ``create_dataset`` for image and mask chunks; compressed ones always carry a checksum."""
@@ -25,14 +27,15 @@ def filter_options(compression: str, fletcher32: bool) -> dict[str, Any]:
     return options
 
 
-def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> bytes:
-    """Return the stored bytes of one (y, x) slice."""
+def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Chunk:
+    """Return one (y, x) slice as it is stored."""
     if compression == "none" and not fletcher32:
-        return slice_.tobytes()
+        return Chunk(slice_.tobytes())
     scratch = _scratch(slice_.shape, slice_.dtype.str, compression, fletcher32)
     scratch[0] = slice_
     scratch.id.flush()
-    return bytes(scratch.id.read_direct_chunk((0, 0, 0))[1])
+    skipped_filters, data = scratch.id.read_direct_chunk((0, 0, 0))
+    return Chunk(bytes(data), int(skipped_filters))
 
 
 @lru_cache(maxsize=4)

@@ -67,9 +67,8 @@ class HDF5Writer:
         if self._count == self._images.shape[0]:
             for slices in (self._images, *self._masks):
                 slices.resize(self._count + schema.ROWS_PER_CHUNK, axis=0)
-        self._images.id.write_direct_chunk((self._count, 0, 0), sample.image)
-        for slices, chunk in zip(self._masks, sample.masks, strict=True):
-            slices.id.write_direct_chunk((self._count, 0, 0), chunk)
+        for slices, chunk in zip((self._images, *self._masks), (sample.image, *sample.masks), strict=True):
+            slices.id.write_direct_chunk((self._count, 0, 0), chunk.data, chunk.skipped_filters)
         for index, rings in enumerate(sample.rings):
             vertices = join_rings(rings)
             self._vertices[index].append(vertices)

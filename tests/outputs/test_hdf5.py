@@ -12,7 +12,8 @@ import xarray
 from dicom_etl import pipeline, schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.encoding import encode_chunk
+from dicom_etl.outputs.encoding import encode_chunk, filter_options
+from dicom_etl.outputs.hdf5 import LIBVER
 from dicom_etl.outputs.opening import open_dataset
 from tests.builders import TinySource
 
@@ -94,7 +95,22 @@ def test_filters_change_the_bytes_and_not_the_values(
 
 def test_a_chunk_without_filters_is_the_plain_bytes() -> None:
     values = np.arange(12, dtype="<i2").reshape(3, 4)
-    assert encode_chunk(values, "none", False) == values.tobytes()
+    assert encode_chunk(values, "none", False).data == values.tobytes()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_noise_that_no_filter_makes_smaller_comes_back(tmp_path: Path, compression: str) -> None:
+    """HDF5 leaves LZF out for such a slice and says so beside the chunk, else it could not be read."""
+    noise = np.random.default_rng(0).integers(-32768, 32768, (64, 64)).astype("<i2")
+    chunk = encode_chunk(noise, compression, True)
+    path = tmp_path / "noise.h5"
+    with h5py.File(path, "w", libver=LIBVER) as file:
+        slices = file.create_dataset(
+            "slices", (1, 64, 64), "<i2", chunks=(1, 64, 64), **filter_options(compression, True)
+        )
+        slices.id.write_direct_chunk((0, 0, 0), chunk.data, chunk.skipped_filters)
+    with h5py.File(path) as file:
+        assert (file["slices"][0] == noise).all()
 
 
 class TestOpening:
