@@ -1,0 +1,57 @@
+# Every target makes what it needs: a virtual environment in .venv, with the package and its extras.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= sample_data
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick check format bench data-check clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/pip.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "dicom-etl needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/demo.stamp
+	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
+	@touch $@
+
+demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in demo/
+	@mkdir -p $(DEMO)
+	@echo "\n--- ingest: five faults are planted, so exit code 3 is right"
+	$(BIN)/dicom-etl ingest sample_data -o $(DEMO)/dataset.h5 --overwrite || test $$? -eq 3
+	@echo "\n--- info"
+	$(BIN)/dicom-etl info $(DEMO)/dataset.h5
+	@echo "\nThe dataset is $(DEMO)/dataset.h5"
+
+test: $(VENV)/test.stamp ## Install what the tests need, and run all of them
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+quick: $(VENV)/test.stamp ## The tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+
+check: $(VENV)/test.stamp ## Linter, formatter and type checker
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(VENV)/test.stamp ## Put the code into its format
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
+	@mkdir -p $(DEMO)
+	$(BIN)/dicom-etl ingest "$(DATA)" -o $(DEMO)/data-check.h5 --overwrite
+
+clean: ## Remove the environment and what the targets made
+	rm -rf $(VENV) $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
