@@ -1,0 +1,83 @@
+"""What the README says a reader can do, done: its commands run in order, its make targets exist, its Python runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUN_BY_CI = {"make demo", "make test", "make check"}
+"""Targets that cannot run inside the tests; `.ci/run` runs them."""
+NOT_RUN = ("pip install",)
+"""What a reader's own environment is for."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def shell_commands() -> list[list[str]]:
+    joined = "".join(blocks("bash")).replace("\\\n", " ")
+    lines = [line.partition(" #")[0].strip() for line in joined.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the clone, in which the commands ran one after the other."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "sample_data").symlink_to(ROOT / "sample_data")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    for words in shell_commands():
+        if words[0] != "dicom-etl":
+            continue
+        command = [sys.executable, "-m", "dicom_etl", *words[1:]]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        # 3: the sample data has planted faults.
+        assert done.returncode in (0, 3), f"{shlex.join(words)}: {done.stderr}"
+    return folder
+
+
+def test_every_command_runs(workplace: Path) -> None:
+    assert (workplace / "dataset.h5").is_file()
+
+
+def test_every_other_command_is_run_elsewhere() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for words in shell_commands():
+        said = shlex.join(words)
+        if words[0] == "make":
+            assert said in RUN_BY_CI
+            assert said in ci, f".ci/run does not run {said}"
+        elif words[0] != "dicom-etl":
+            assert said.startswith(NOT_RUN), f"nothing runs {said}"
+
+
+def test_every_make_target_it_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`make ([a-z-]+)", README)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"the Makefile has no target {target}"
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0][:40])
+def test_every_python_block_runs(workplace: Path, code: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        command, cwd=workplace, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", README):
+        assert (ROOT / target).exists(), target
