@@ -53,6 +53,7 @@ class Header:
         beat_ms = draws.uniform(700.0, 1000.0)
         self._beat_ms = [round(beat_ms + draws.uniform(-15.0, 15.0), 1) for _ in range(study.locations)]
         self._row, self._column = _short_axis(draws)
+        self._normal = np.cross(self._row, self._column)
         self._start_mm = np.array(
             [draws.uniform(150.0, 190.0), draws.uniform(15.0, 45.0), draws.uniform(130.0, 150.0)]
         )
@@ -82,7 +83,7 @@ class Header:
         """Return the data set in order of tag: what MR Image Storage asks for, as far as it is known."""
         study, spacing = self._study, f"{self._study.spacing_mm:.4f}"
         maker, tesla = MAKERS[study.index % len(MAKERS)]
-        beat, position = self._beat_ms[location], self._start_mm + location * SLICE_STEP_MM * self.normal
+        beat, position = self._beat_ms[location], self._start_mm + location * SLICE_STEP_MM * self._normal
         return [
             (0x0008, 0x0008, "CS", "ORIGINAL\\PRIMARY\\OTHER"),
             (0x0008, 0x0016, "UI", MR_IMAGE_STORAGE),
@@ -122,7 +123,7 @@ class Header:
             (0x0020, 0x0037, "DS", _decimals(np.concatenate((self._row, self._column)), 6)),
             (0x0020, 0x0052, "UI", uid("frame", *self._name)),
             (0x0020, 0x1040, "LO", ""),
-            (0x0020, 0x1041, "DS", f"{float(position @ self.normal):.4f}"),
+            (0x0020, 0x1041, "DS", f"{float(position @ self._normal):.4f}"),
             (0x0028, 0x0002, "US", 1),
             (0x0028, 0x0004, "CS", "MONOCHROME2"),
             (0x0028, 0x0010, "US", pixels.shape[0]),
@@ -136,11 +137,6 @@ class Header:
             (0x0028, 0x1051, "DS", "600"),
             (0x7FE0, 0x0010, "OW", pixels.astype("<i2").tobytes()),
         ]
-
-    @property
-    def normal(self) -> FloatArray:
-        """Unit vector along the stack."""
-        return np.cross(self._row, self._column)
 
 
 def _short_axis(draws: Draws) -> tuple[FloatArray, FloatArray]:

@@ -106,12 +106,14 @@ def count(studies: Sequence[Study], labels: Labels, planted: Sequence[Planted] =
         files.update(structure for structure, _, _ in drawings)
         good = [item for item in drawings if image_path(study, *item[1:]) not in spoilt]
         samples.update(structure for structure, _, _ in good)
-        images = {(location, phase) for _, location, phase in good}
-        samples["any"] += len(images)
-        moments.update({study.ed: "ED", study.es: "ES"}.get(phase, "") for _, phase in images)
+        labelled = {(location, phase) for _, location, phase in good}
+        samples["any"] += len(labelled)
+        moments.update({study.ed: "ED", study.es: "ES"}.get(phase, "") for _, phase in labelled)
+    images = sum(study.locations * study.phases for study in studies)
     return {
         "studies": len(studies),
-        "images": sum(study.locations * study.phases for study in studies),
+        "images": images,
+        "images_readable": images - sum(item.code == "unreadable-image" for item in planted),
         "contours": {structure: files[structure] for structure in STRUCTURES},
         "samples": {name: samples[name] for name in ("any", *STRUCTURES)},
         "cardiac_phase": {name: moments[name] for name in ("ED", "ES")},
@@ -134,7 +136,8 @@ def _one_study(study: Study) -> dict[str, Any]:
 
 def table(expected: dict[str, Any]) -> str:
     """Return the counts as two Markdown tables, for the README."""
-    numbers = [("studies", expected["studies"]), ("images", expected["images"])]
+    numbers = [("studies", expected["studies"]), ("image files", expected["images"])]
+    numbers += [("image files that can be read", expected["images_readable"])]
     numbers += [(f"contour files, `{name}`", n) for name, n in expected["contours"].items()]
     numbers += [("samples (images with a contour)", expected["samples"]["any"])]
     numbers += [(f"samples with `{name}`", expected["samples"][name]) for name in STRUCTURES]

@@ -92,7 +92,8 @@ def contour_text(ring: FloatArray, *, origin: int = 1, newline: str = "\n") -> s
     newline : str
         Line ending.
     """
-    return "".join(f"{x + origin:.2f} {y + origin:.2f}{newline}" for x, y in ring.tolist())
+    line = "%.2f %.2f" + newline
+    return (line * len(ring)) % tuple((ring + origin).ravel().tolist())
 
 
 def write_contour(
