@@ -168,7 +168,8 @@ class Study:
             noisy = clean
         elif self.fast:
             gain = 0.85 + 0.3 * Draws(self.seed, self.index, _HEADER).uniform(0.0, 1.0)
-            noisy = rician(gain * clean, *(self._subject.noise_field(draws) * self.noise))
+            real, imaginary = self._subject.noise_fields(draws)
+            noisy = rician(gain * clean, self.noise * real, self.noise * imaginary)
         else:
             shape = (self.size, self.size)
             noisy = rician(clean, self.noise * draws.normal(shape), self.noise * draws.normal(shape))
@@ -225,13 +226,13 @@ class _Subject:
         self._kept[location, phase] = picture.astype(np.float32)
         return self._kept[location, phase]
 
-    def noise_field(self, draws: Draws) -> NDArray[np.float32]:
-        """Return the noise of both channels, (2, size, size), cut at random from fields made once."""
+    def noise_fields(self, draws: Draws) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the noise of both channels, (size, size) each, cut at random from fields made once."""
         side, size = self._noise.shape[-1], self._study.size
         real, imaginary = draws.integer(_NOISE_FIELDS), draws.integer(_NOISE_FIELDS - 1)
         dy, dx = draws.integer(side - size), draws.integer(side - size)
-        both = [real, (real + 1 + imaginary) % _NOISE_FIELDS]
-        return self._noise[both, dy : dy + size, dx : dx + size]
+        cut = self._noise[:, dy : dy + size, dx : dx + size]
+        return cut[real], cut[(real + 1 + imaginary) % _NOISE_FIELDS]
 
     @cached_property
     def _noise(self) -> NDArray[np.float32]:
