@@ -6,7 +6,7 @@ DATA ?= sample_data
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench data-check clean
+.PHONY: help demo test quick check format bench faults data-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: $(VENV)/test.stamp ## Linter, formatter and type checker
 format: $(VENV)/test.stamp ## Put the code into its format
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py
 
 data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
 	@mkdir -p $(DEMO)

@@ -116,7 +116,13 @@ def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> st
 
 
 def append_seal(path: Path, format_version: int) -> str:
-    """Hash a finished file and add the seal after its last byte; return the SHA-256 of the whole, seal included."""
+    """Hash a finished file and add the seal after its last byte; return the SHA-256 of the whole, seal included.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read or extended.
+    """
     with path.open("r+b", buffering=0) as stream:
         digest = _hash_stream(stream)
         seal = Seal(format_version, stream.tell(), digest.hexdigest()).to_bytes()

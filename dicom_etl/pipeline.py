@@ -21,11 +21,11 @@ from dicom_etl import schema
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.digest import append_seal
-from dicom_etl.errors import DicomEtlError, ItemError, SourceError
+from dicom_etl.errors import DicomEtlError, ItemError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
 from dicom_etl.geometry import ED, ES, cardiac_phases
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.outputs.atomic import check_target, whole_file
+from dicom_etl.outputs.atomic import check_space, check_target, whole_file
 from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.outputs.hdf5 import HDF5Writer
 from dicom_etl.records import (
@@ -329,6 +329,7 @@ def ingest(
     plan = Plan(roots, config, list_unlabeled=options.list_unlabeled, executor=executor, progress=progress)
     spec = plan.spec()
     summary = plan.summary
+    check_space(output, summary.samples * spec.bytes_per_row())
     with whole_file(output, overwrite=options.overwrite) as temporary:
         writer = HDF5Writer(temporary, spec)
         try:
@@ -344,8 +345,11 @@ def ingest(
             writer.finish([("", -1)] * summary.samples, summary.issues, attributes)
         finally:
             writer.abort()
-        summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
-        summary.output_bytes = temporary.stat().st_size
+        try:
+            summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
+            summary.output_bytes = temporary.stat().st_size
+        except OSError as error:
+            raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
     summary.output = output
     summary.shape, summary.dtype = spec.shape, spec.dtype
     summary.contour_origin = int(attributes["contour_origin"])

@@ -147,5 +147,12 @@ class DatasetSpec:
     fletcher32: bool = False
     mask_values: str = "binary"
 
+    def bytes_per_row(self) -> int:
+        """Return the least that a row takes on disk; 0 when a filter makes that unknown."""
+        if self.compression != "none":
+            return 0
+        rows, columns = self.shape
+        return rows * columns * (int(self.dtype[2:]) + len(self.structures))
+
 
 COMPRESSIONS = ("none", "gzip", "lzf")

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from dicom_etl import __version__
-from dicom_etl.cli._boundary import Signalled, exit_code, raise_on_signals
+from dicom_etl.cli._boundary import exit_code
 from dicom_etl.errors import DicomEtlError
+from dicom_etl.interrupts import Signalled, raise_on_signals
 
 COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",

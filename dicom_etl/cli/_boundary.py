@@ -3,37 +3,14 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
 from typing import NoReturn
 
 import click
 
 from dicom_etl.errors import ConfigError, DicomEtlError
+from dicom_etl.interrupts import Signalled
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
-
-
-class Signalled(BaseException):
-    """A signal asked the run to end; raised so that temporary files are removed on the way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def raise_on_signals() -> None:
-    """Turn SIGINT, SIGTERM and SIGHUP into `Signalled`, as Ctrl-C is, so that nothing half-made stays behind."""
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        # A second signal must not break the clean-up that the first one started.
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
-        raise Signalled(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A command started with nohup, or in the background of a plain shell, is meant to ignore them.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
 
 
 def finish(complete: bool) -> NoReturn:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from dicom_etl.errors import OutputError
+from dicom_etl.interrupts import held
 
 
 @contextmanager
@@ -35,16 +37,18 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     target = target.resolve()
     check_target(target, overwrite=overwrite)
     remove_stale(target)
+    temporary, lock = None, -1
     try:
-        temporary, lock = _create(target)
-    except OSError as error:
-        raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
-    try:
+        with held():
+            temporary, lock = _create(target)
         yield temporary
-        _publish(temporary, target, overwrite=overwrite)
+        with held():
+            _publish(temporary, target, overwrite=overwrite)
     finally:
-        temporary.unlink(missing_ok=True)
-        os.close(lock)
+        with held():
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
+                os.close(lock)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -65,6 +69,29 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"there is no folder {str(target.parent)!r} to write into")
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {str(target.parent)!r}: Permission denied")
+
+
+def check_space(target: Path, needed: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Parameters
+    ----------
+    target : Path
+        File that is to be made.
+    needed : int
+        Bytes that it will have at least.
+
+    Raises
+    ------
+    OutputError
+        Naming both sizes.
+    """
+    free = shutil.disk_usage(target.resolve().parent).free
+    if free < needed:
+        raise OutputError(
+            f"{str(target.parent)!r} has {free / 1e6:.0f} MB free, but the dataset needs {needed / 1e6:.0f} MB; "
+            "--compression gzip makes it smaller"
+        )
 
 
 def remove_stale(target: Path) -> None:
@@ -91,7 +118,10 @@ def _create(target: Path) -> tuple[Path, int]:
     """Make the temporary file and hold its lock, so that no other run takes it for a dead one's."""
     while True:
         path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:

@@ -5,7 +5,8 @@ Bytes depend on the rows and options alone: no times, no variable-length strings
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 
 from dicom_etl import schema
 from dicom_etl.errors import OutputError
+from dicom_etl.interrupts import held
 from dicom_etl.outputs.encoding import filter_options
+from dicom_etl.outputs.sink import Sink
 from dicom_etl.polygons import join_rings
 from dicom_etl.records import EncodedSample, Issue, SampleRow
 
@@ -49,21 +52,41 @@ class HDF5Writer:
         self._offsets: list[list[int]] = [[0] for _ in spec.structures]
         self._count = 0
         self._written = 0
-        try:
+        self._sink = Sink(path)
+        with held():
             self._file = h5py.File(
-                path,
-                "w",
-                libver=LIBVER,
-                locking=False,  # the temporary file is locked by its owner already
-                alignment_threshold=4096,
-                alignment_interval=_ALIGNMENT,
+                self._sink, "w", libver=LIBVER, alignment_threshold=4096, alignment_interval=_ALIGNMENT
             )
-            self._create()
-        except OSError as error:
-            raise OutputError(f"cannot write the dataset: {error}") from None
+        try:
+            with self._writing():
+                self._create()
+        except BaseException:
+            self.abort()  # HDF5 crashes when it has to close such a file at exit
+            raise
 
     def append(self, sample: EncodedSample) -> None:
-        """Store image and masks of the next row now; its columns wait for `end_study`."""
+        """Store image and masks of the next row now; its columns wait for `end_study`.
+
+        Raises
+        ------
+        OutputError
+            When the bytes cannot be written.
+        """
+        with self._writing():
+            self._append(sample)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Let no signal into HDF5, and name the failed write rather than what HDF5 makes of it."""
+        with held():
+            try:
+                yield
+            except Exception:
+                self._sink.check()
+                raise
+        self._sink.check()
+
+    def _append(self, sample: EncodedSample) -> None:
         if self._count == self._images.shape[0]:
             for slices in (self._images, *self._masks):
                 slices.resize(self._count + schema.ROWS_PER_CHUNK, axis=0)
@@ -81,7 +104,8 @@ class HDF5Writer:
         for row in self._rows[len(self._phases) :]:
             self._phases.append(cardiac_phases.get(row.phase_index, ""))
         while len(self._rows) >= schema.ROWS_PER_CHUNK:
-            self._flush(schema.ROWS_PER_CHUNK)
+            with self._writing():
+                self._flush(schema.ROWS_PER_CHUNK)
 
     def finish(
         self,
@@ -90,22 +114,25 @@ class HDF5Writer:
         attributes: Mapping[str, str | int | float],
     ) -> None:
         """Store the rest and close the file."""
-        self._flush(len(self._rows))
-        for slices in (self._images, *self._masks):
-            slices.resize(self._count, axis=0)
-        samples = self._file[schema.SAMPLES]
-        samples["split"][:] = _text([split for split, _ in splits], 5)
-        samples["fold"][:] = np.array([fold for _, fold in splits], dtype="i2")
-        self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
-        self._write_issues(issues)
-        for name, value in attributes.items():
-            _set_attribute(self._file, name, value)
-        self._file.close()
+        with self._writing():
+            self._flush(len(self._rows))
+            for slices in (self._images, *self._masks):
+                slices.resize(self._count, axis=0)
+            samples = self._file[schema.SAMPLES]
+            samples["split"][:] = _text([split for split, _ in splits], 5)
+            samples["fold"][:] = np.array([fold for _, fold in splits], dtype="i2")
+            self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
+            self._write_issues(issues)
+            for name, value in attributes.items():
+                _set_attribute(self._file, name, value)
+            self._file.close()
 
     def abort(self) -> None:
         """Close the file as it is."""
-        if self._file:
-            self._file.close()
+        with held():
+            if self._file:
+                self._file.close()
+            self._sink.close()
 
     def _create(self) -> None:
         rows, columns = self._spec.shape

@@ -1,0 +1,195 @@
+"""Faults injected into a running ingest: afterwards there is the old file or the new one, and nothing else.
+
+The tests sample each fault; the whole counts run with ``make faults``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from dicom_etl.digest import check_seal
+from tests.builders import TinySource, make_source
+
+ROOT = Path(__file__).parents[1]
+WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
+OLD = b"an older file"
+INJECT = """
+import errno, os, sys
+name, call, code = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+real, count = getattr(os, name), 0
+def failing(*arguments, **options):
+    global count
+    count += 1
+    if count >= call:
+        raise OSError(code, os.strerror(code))
+    return real(*arguments, **options)
+setattr(os, name, failing)
+sys.argv[1:4] = []
+from dicom_etl.cli import main
+main()
+"""
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.argv[1:2] = []
+from dicom_etl.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
+    """A SOURCE that takes long enough to be interrupted."""
+    return make_source(tmp_path_factory.mktemp("big") / "source", studies=3, locations=6, shape=(64, 64))
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    path = tmp_path / "out.h5"
+    path.write_bytes(OLD)
+    return path
+
+
+def start(source: TinySource, target: Path, *script: str) -> subprocess.Popen[str]:
+    words = ["ingest", str(source.root), "-o", str(target), "--overwrite", "-q"]
+    program = ["-c", *script] if script else ["-m", "dicom_etl"]
+    return subprocess.Popen(
+        [sys.executable, *program, *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def is_old_or_new(target: Path) -> bool:
+    """Return whether the new file is there, after proving that it is whole, or the old one, untouched."""
+    if target.read_bytes() == OLD:
+        return False
+    check_seal(target)
+    with h5py.File(target) as file:
+        assert file["images"].shape[0] == 36
+    return True
+
+
+def left_over(target: Path) -> list[str]:
+    return sorted(name for name in os.listdir(target.parent) if name != target.name)  # noqa: PTH208
+
+
+def duration(source: TinySource, folder: Path) -> float:
+    begun = time.monotonic()
+    code, said = end(start(source, folder / "timing.h5"))
+    assert code == 0, said
+    (folder / "timing.h5").unlink()
+    return time.monotonic() - begun
+
+
+def test_kill_9_leaves_the_old_file_or_the_new_one(big: TinySource, target: Path) -> None:
+    longest = duration(big, target.parent) * 1.1
+    moments = random.Random(0)
+    outcomes = []
+    for _ in range(200 if WHOLE else 5):
+        process = start(big, target)
+        time.sleep(moments.uniform(0.1, longest))
+        process.kill()
+        end(process)
+        outcomes.append(is_old_or_new(target))
+        target.write_bytes(OLD)
+    code, said = end(start(big, target))
+    assert code == 0, said
+    assert is_old_or_new(target)
+    assert left_over(target) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_stop_cleanly(big: TinySource, target: Path, number: signal.Signals) -> None:
+    longest = duration(big, target.parent)
+    moments = random.Random(number)
+    stopped = 0
+    for _ in range(20 if WHOLE else 2):
+        process = start(big, target)
+        # Before Python has installed its handlers, a signal ends any program in its own way.
+        time.sleep(moments.uniform(0.5, 0.95) * longest)
+        process.send_signal(number)
+        code, said = end(process)
+        assert code in (0, 128 + number, -number), said
+        if code == 128 + number:
+            stopped += 1
+            assert said.count("\n") == 1
+            assert number.name in said
+        if code >= 0:
+            assert left_over(target) == []
+        is_old_or_new(target)
+        target.write_bytes(OLD)
+    assert stopped or not WHOLE
+
+
+def sizes() -> list[int]:
+    return [1, 5_000, 150_000, 300_000] if not WHOLE else [int(1.24**n) for n in range(1, 61)]
+
+
+@pytest.mark.parametrize("size", sizes())
+def test_a_disk_that_fills_up_leaves_the_old_file(big: TinySource, target: Path, size: int) -> None:
+    code, said = end(start(big, target, LIMITED, str(size)))
+    if is_old_or_new(target):
+        assert code == 0
+    else:
+        assert code == 1
+        assert said.count("\n") == 1
+        assert os.strerror(errno.EFBIG) in said
+    assert left_over(target) == []
+
+
+FAILING_CALLS = [
+    ("pwrite", 1, errno.ENOSPC),
+    ("pwrite", 120, errno.EIO),
+    ("ftruncate", 1, errno.ENOSPC),
+    ("fsync", 1, errno.EIO),
+    ("fsync", 2, errno.ENOSPC),
+    ("replace", 1, errno.EIO),
+]
+if WHOLE:
+    FAILING_CALLS += [
+        ("pwrite", call, code) for call in range(2, 150, 5) for code in (errno.ENOSPC, errno.EIO)
+    ]
+
+
+@pytest.mark.parametrize(("name", "call", "code"), FAILING_CALLS)
+def test_a_failing_call_leaves_the_old_file(
+    big: TinySource, target: Path, name: str, call: int, code: int
+) -> None:
+    status, said = end(start(big, target, INJECT, name, str(call), str(code)))
+    assert status == 1, said
+    assert said.count("\n") == 1
+    assert os.strerror(code) in said
+    assert not is_old_or_new(target)
+    assert left_over(target) == []
+
+
+def test_two_runs_to_one_target_make_one_whole_file(big: TinySource, target: Path) -> None:
+    runs = [start(big, target) for _ in range(2)]
+    assert [end(run)[0] for run in runs] == [0, 0]
+    assert is_old_or_new(target)
+    assert left_over(target) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(big: TinySource, tmp_path: Path) -> None:
+    code, said = end(start(big, Path("/proc/out.h5")))
+    assert code == 1
+    assert said.count("\n") == 1
+    assert "/proc" in said
