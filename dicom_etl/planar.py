@@ -65,18 +65,30 @@ def signed_area(start: FloatArray, end: FloatArray) -> float:
     return float(x @ (end[:, 1] - start[:, 1])) / 2
 
 
-def star_shaped(ring: FloatArray) -> bool:
-    """Tell whether a ring turns strictly one way, once, around the centre of its bounding box.
+def turning(points: FloatArray) -> int:
+    """Tell whether a closed line (2, vertex), its first vertex repeated at the end, is a star around its middle.
 
-    Such a ring cannot meet itself. Most contours of a ventricle are of this kind, and the test is linear,
-    so they skip the search for crossings.
+    Returns 1 when it turns strictly from x towards y, once, as seen from the mean of its vertices, -1 when it does
+    so the other way around, else 0. A star cannot meet itself. Most contours of a ventricle are stars, and the test
+    is linear, so they skip the search for crossings.
     """
-    x, y = (ring - (ring.min(axis=0) + ring.max(axis=0)) * 0.5).T
-    next_x, next_y = np.concatenate((x[1:], x[:1])), np.concatenate((y[1:], y[:1]))
-    cross = x * next_y - next_x * y
-    one_way = cross.min() > 0 or cross.max() < 0
-    # A line that turns one way comes to y >= 0 from below once a turn.
-    return bool(one_way and np.count_nonzero((y < 0) & (next_y >= 0)) == 1)
+    count = points.shape[1] - 1
+    middle = np.add.reduce(points, axis=1) / (count + 1)
+    x, y = points[0] - middle[0], points[1] - middle[1]
+    with_x, with_y = x[:-1] * y[1:], x[1:] * y[:-1]
+    turn = 1
+    if np.count_nonzero(with_x > with_y) != count:
+        turn = -1
+        if np.count_nonzero(with_x < with_y) != count:
+            return 0
+    # A line that turns one way comes back to this side of the middle once a turn.
+    above = y < 0
+    return turn if np.count_nonzero(above[:-1] > above[1:]) == 1 else 0
+
+
+def star_shaped(ring: FloatArray) -> bool:
+    """Tell whether a ring (vertex, 2) is a star, as `turning` does."""
+    return turning(np.concatenate((ring, ring[:1])).T) != 0
 
 
 def outline(rings: Rings) -> Edges:
