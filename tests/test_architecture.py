@@ -14,6 +14,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"records"}),
     frozenset(
         {
+            "fill",
             "geometry",
             "planar",
             "polygons",
