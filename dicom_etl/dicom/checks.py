@@ -152,14 +152,22 @@ def _check_bits(allocated: int, stored: int, high: int, representation: int) -> 
 
 
 def rescale(values: dict[int, bytes]) -> tuple[float, float]:
-    """RescaleSlope is finite and not 0, RescaleIntercept is finite; absent they are 1 and 0."""
+    """RescaleSlope is finite and not 0, RescaleIntercept is finite; without both they are 1 and 0.
+
+    One without the other is refused: some readers would apply it, and some, pydicom among them, would not.
+    """
     (slope,) = read.decimals(values, el.SLOPE, 1)
     (intercept,) = read.decimals(values, el.INTERCEPT, 1)
+    if isnan(slope) and isnan(intercept):
+        return 1.0, 0.0
+    if isnan(slope) or isnan(intercept):
+        missing, there = (el.SLOPE, el.INTERCEPT) if isnan(slope) else (el.INTERCEPT, el.SLOPE)
+        raise ImageError(f"{el.NAMES[there]} is there without {el.NAMES[missing]}")
     if slope == 0:
         raise ImageError("RescaleSlope is 0, which would make all pixels the same")
     if abs(slope) * 2**32 + abs(intercept) > _FLOAT32_MAX:
         raise ImageError("RescaleSlope and RescaleIntercept lead out of the range of float32")
-    return (1.0 if isnan(slope) else slope), (0.0 if isnan(intercept) else intercept)
+    return slope, intercept
 
 
 def spacing(values: dict[int, bytes]) -> tuple[float, float]:

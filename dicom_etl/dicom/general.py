@@ -6,6 +6,7 @@ pydicom neither converts a value nor warns with one in its text.
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from dicom_etl.dicom.encapsulated import check_fragments
 from dicom_etl.dicom.frames import frame_headers, raw_value
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import file_meta
-from dicom_etl.dicom.structure import UNDEFINED, is_plain_tail
+from dicom_etl.dicom.structure import UNDEFINED
 from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, SYNTAXES, Syntax
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -98,6 +99,8 @@ def only_image_errors(message: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
+    except struct.error:
+        raise ImageError(f"{message}: its structure is broken") from None
     except BaseException as error:  # noqa: BLE001  (see above)
         raise ImageError(f"{message} ({type(error).__name__})") from None
 
@@ -109,6 +112,7 @@ class _Watch:
     stream: BytesIO
     first: int
     last: int = -1
+    end: int = -1
     ordered: bool = True
     seen: set[int] = field(default_factory=set)
     pixels: tuple[int, str | None, int, int] | None = None
@@ -127,6 +131,7 @@ class _Watch:
             self.seen.add(int(tag))
         self.ordered &= tag > self.last
         self.last = int(tag)
+        self.end = UNDEFINED if length == UNDEFINED else position + length
         return False
 
 
@@ -136,6 +141,9 @@ def _read(body: bytes | bytearray, start: int, syntax: Syntax, limits: Limits) -
 
     stream = BytesIO(body[: start + limits.max_header_bytes])
     stream.seek(start)
+    if body[start : start + 4] == b"\xfe\xff\x0d\xe0" or body[start : start + 2] == b"\0\0":
+        # pydicom would look for network commands here, in another encoding than the file's.
+        raise ImageError("the data set begins with something that is no element of an image")
     watch = _Watch(stream, start)
     dataset = read_dataset(
         stream,
@@ -149,7 +157,7 @@ def _read(body: bytes | bytearray, start: int, syntax: Syntax, limits: Limits) -
             raise ImageError(
                 f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
             )
-        whole = stream.tell() == len(body) and watch.last != -1
+        whole = watch.end in (len(body), UNDEFINED) and stream.tell() == len(body)
         raise ImageError(
             "it holds no image: PixelData is missing" if whole else "the file ends within its header"
         )
@@ -203,8 +211,25 @@ def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
         end = document.offset + document.length
     if end > len(body):
         raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
-    if end < len(body) and (syntax.big_endian or not is_plain_tail(body, end, implicit)):
+    if end < len(body) and not _are_elements(body[end:], implicit, not syntax.big_endian):
         raise ImageError(f"{len(body) - end} bytes follow the pixel data and are no DICOM elements")
+
+
+def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) -> bool:
+    """Tell whether the bytes are elements in ascending order that may stand behind the pixel data."""
+    from pydicom.filereader import data_element_generator
+
+    stream = BytesIO(tail)
+    last, length = el.PIXELS, 0
+    with only_image_errors("it cannot be read behind its pixel data"):
+        for item in data_element_generator(stream, implicit, little_endian):
+            if item.tag <= last or item.tag >> 16 == 0xFFFE:
+                return False
+            last = item.tag
+            length = getattr(item, "length", UNDEFINED)
+            if length != UNDEFINED and len(item.value or b"") != length:
+                return False
+    return last != el.PIXELS and stream.tell() == len(tail)
 
 
 def _check_decodable(header: ImageHeader) -> None:

@@ -36,26 +36,29 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
         raise ImageError("this is not a DICOM file: DICM is not at byte 128")
     position = PREFIX_END
     syntax: bytes | None = None
-    while position + 8 <= len(data):
+    while True:
+        if position + 8 > len(data):
+            raise MetaCutOffError
         group, element, vr, length = _short(data, position)
         if group != 2:
-            break
+            return _known(syntax), position
         position += 8
-        if vr in LONG_VRS:
+        if vr in LONG_VRS and vr != b"SQ":
             if position + 4 > len(data):
                 raise MetaCutOffError
             (length,) = _long(data, position)
             position += 4
         elif vr not in SHORT_VRS:
             raise ImageError("the file meta information cannot be read: an unknown value representation")
+        if element == 0 and length != 4:
+            raise ImageError("the file meta information cannot be read: its group length is no number")
         if group << 16 | element == TRANSFER_SYNTAX:
             if syntax is not None:
                 raise ImageError("TransferSyntaxUID is there twice")
+            if vr != b"UI":
+                raise ImageError("TransferSyntaxUID has another value representation than UI")
             syntax = bytes(data[position : position + length]).rstrip(b"\0 ")
         position += length
-    if position > len(data):
-        raise MetaCutOffError
-    return _known(syntax), position
 
 
 def meta_ranges(data: bytes | bytearray, end: int) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from dicom_etl.dicom.elements import CHARACTER_SET, PIXELS
+from dicom_etl.dicom.elements import CHARACTER_SET
 
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations whose explicit length has 4 bytes, after 2 reserved ones (PS3.5, 7.1.2)."""
@@ -100,18 +100,3 @@ def _skip_item(data: bytes | bytearray, position: int, length: int, implicit: bo
     if position != end or position > len(data):
         raise Odd
     return position
-
-
-def is_plain_tail(data: bytes | bytearray, position: int, implicit: bool) -> bool:
-    """Tell whether what follows the pixel data is nothing, or elements in ascending order up to the end."""
-    last = PIXELS
-    try:
-        while position < len(data):
-            tag, length, position = element_at(data, position, implicit)
-            if tag <= last or tag >> 16 == 0xFFFE:
-                return False
-            last = tag
-            position = skip_sequence(data, position, implicit) if length == UNDEFINED else position + length
-    except Odd:
-        return False
-    return position == len(data)

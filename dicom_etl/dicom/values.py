@@ -19,6 +19,7 @@ _DECIMAL = rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *"
 _DECIMALS = {n: re.compile(_DECIMAL + (rb"\\" + _DECIMAL) * (n - 1)).fullmatch for n in (1, 2, 3, 6)}
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,12} *").fullmatch
 _UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
+_WORD = re.compile(rb"[!-\[\]-~]{1,64}").fullmatch
 _PADDING = b" \0"
 _ABSENT = {n: (nan,) * n for n in _DECIMALS}
 _MOST_BYTES = 256
@@ -92,15 +93,20 @@ def unsigned(values: dict[int, bytes], tag: int, big_endian: bool = False) -> in
 
 
 def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
-    """Return a UID and whether it is one by the book (no leading zeros in a component; PS3.5, 9.1).
+    """Return a UID, "" where it is absent, and whether it is one by the book (PS3.5, 9.1).
 
-    Scanners and anonymisers write UIDs with leading zeros, so those are accepted; text that is longer than
-    a UID may be is not, since what it identifies was cut off or overwritten.
+    Scanners and anonymisers write UIDs with leading zeros, or with letters, so one printable word is accepted.
+    Anything else was damaged or overwritten, and cannot tell one image from another.
     """
     value = values.get(tag, b"").rstrip(_PADDING)
-    if len(value) > MAX_UID:
-        raise ImageError(f"{NAMES[tag]} is {len(value)} characters long; a UID has at most {MAX_UID}")
-    return value.decode("ascii", "backslashreplace"), not value or _UID(value) is not None
+    if _UID(value):
+        if len(value) <= MAX_UID:
+            return value.decode("ascii"), True
+    elif not value:
+        return "", True
+    if not _WORD(value):
+        raise ImageError(f"{NAMES[tag]} is no UID: not one word of at most {MAX_UID} characters")
+    return value.decode("ascii"), False
 
 
 def code(values: dict[int, bytes], tag: int) -> str:

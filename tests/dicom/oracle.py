@@ -33,7 +33,7 @@ def quiet() -> Iterator[None]:
 def header_values(data: bytes) -> dict[str, Any]:
     """Return the fields of `ImageHeader` as pydicom converts them, for an image without functional groups."""
     with quiet():
-        ds = pydicom.dcmread(io.BytesIO(data))
+        ds = _without_blanks(pydicom.dcmread(io.BytesIO(data)))
         return {
             "rows": ds.Rows,
             "columns": ds.Columns,
@@ -58,7 +58,7 @@ def header_values(data: bytes) -> dict[str, Any]:
 def pixel_values(data: bytes, header: ImageHeader) -> NDArray[Any]:
     """Return pydicom's pixels after its modality LUT, rounded to the dtype that we state."""
     with quiet():
-        ds = pydicom.dcmread(io.BytesIO(data))
+        ds = _without_blanks(pydicom.dcmread(io.BytesIO(data)))
         stored = ds.pixel_array
         if header.photometric == "MONOCHROME1":
             low, high = (-(1 << ds.BitsStored - 1), (1 << ds.BitsStored - 1) - 1)
@@ -68,6 +68,35 @@ def pixel_values(data: bytes, header: ImageHeader) -> NDArray[Any]:
         values = apply_modality_lut(stored, ds)
     rescaled = header.rescale_slope != 1 or header.rescale_intercept != 0
     return np.asarray(values.astype(np.float32 if rescaled else stored.dtype))
+
+
+def differences(header: ImageHeader, data: bytes) -> dict[str, tuple[Any, Any]]:
+    """Return the fields in which a header is not what pydicom says of the file, with both values."""
+    expected = header_values(data)
+    ours = {name: getattr(header, name) for name in expected}
+    return {name: (ours[name], expected[name]) for name in expected if not _same(ours[name], expected[name])}
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, tuple):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return bool(one == two or (one != one and two != two))
+
+
+def _without_blanks(dataset: pydicom.FileDataset) -> pydicom.FileDataset:
+    """Remove numbers that are blank: we read them as absent, where pydicom fails."""
+    for keyword in ("InstanceNumber", "NumberOfFrames", "TriggerTime", "PixelSpacing", "RescaleSlope"):
+        _remove_blank(dataset, keyword)
+    for keyword in ("RescaleIntercept", "ImagePositionPatient", "ImageOrientationPatient"):
+        _remove_blank(dataset, keyword)
+    return dataset
+
+
+def _remove_blank(dataset: pydicom.FileDataset, keyword: str) -> None:
+    if keyword in dataset:
+        value = dataset.get_item(keyword).value
+        if isinstance(value, bytes | None) and not (value or b"").strip(b" \0"):
+            del dataset[keyword]
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -1,0 +1,162 @@
+"""Only regular files are opened, and only where they belong."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from dicom_etl.dicom import check_inside, is_dicom, read_headers, read_image
+from dicom_etl.errors import ImageError
+from tests.builders import write_dicom
+
+from .corpus import ramp
+
+
+@pytest.fixture
+def never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail if anything is opened from now on."""
+    assert tmp_path.is_dir()
+
+    def refuse(*_: object) -> int:
+        raise AssertionError("it was opened")
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+def _refused(path: Path, words: str) -> None:
+    for read in (read_headers, read_image):
+        with pytest.raises(ImageError, match=words) as caught:
+            read(path)
+        assert path.name not in str(caught.value), "the path is named where the issue is made"
+    assert not is_dicom(path)
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_fifo_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.dcm")
+    _refused(tmp_path / "fifo.dcm", "this is a FIFO, not a file; it was not opened")
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_socket_is_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the name of a socket is bounded
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("s.dcm")
+        _refused(Path("s.dcm"), "this is a socket")
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_device_is_never_opened(tmp_path: Path) -> None:
+    (tmp_path / "zero.dcm").symlink_to("/dev/zero")
+    _refused(tmp_path / "zero.dcm", "this is a device")
+
+
+@pytest.mark.usefixtures("never_opened")
+def test_folder(tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").mkdir()
+    _refused(tmp_path / "1.dcm", "this is a folder")
+
+
+def test_file_that_turns_into_a_fifo_between_two_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp())
+    status = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(Path, "stat", lambda _: status)
+    with pytest.raises(ImageError, match="this is a FIFO"):
+        read_image(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    _refused(tmp_path / "1.dcm", "cannot be opened: No such file or directory")
+
+
+def test_name_that_no_system_takes() -> None:
+    _refused(Path("a\0b"), "cannot be opened: the name is not usable")
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").touch()
+    _refused(tmp_path / "1.dcm", "DICM is not at byte 128")
+
+
+def test_unreadable_file_counts_as_dicom_so_that_it_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp())
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert is_dicom(path)
+    with pytest.raises(ImageError, match=r"^cannot be opened: Permission denied$"):
+        read_headers(path)
+
+
+def test_read_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp())
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "read", fail)
+    with pytest.raises(ImageError, match=r"^cannot be read: Input/output error$"):
+        read_image(path)
+    assert is_dicom(path)
+
+
+def test_short_reads_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp())
+    whole, read = read_image(path), os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, count: read(descriptor, min(count, 100)))
+    assert read_image(path).sha256 == whole.sha256
+
+
+def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp())
+    bad = write_dicom(tmp_path / "2.dcm", ramp(), Rows=13)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(5):
+        read_image(path)
+        read_headers(path)
+        is_dicom(path)
+        with pytest.raises(ImageError):
+            read_headers(bad)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_is_dicom_goes_by_content(tmp_path: Path) -> None:
+    assert is_dicom(write_dicom(tmp_path / "no-extension", ramp()))
+    assert not is_dicom(write_dicom(tmp_path / "1.dcm", ramp(), preamble=False))
+    (tmp_path / "readme.txt").write_text("DICM")
+    assert not is_dicom(tmp_path / "readme.txt")
+
+
+def test_links_must_stay_inside(tmp_path: Path) -> None:
+    source, outside = tmp_path / "source", tmp_path / "outside"
+    image = write_dicom(source / "a" / "1.dcm", ramp())
+    secret = write_dicom(outside / "1.dcm", ramp())
+    (source / "in.dcm").symlink_to(image)
+    (source / "out.dcm").symlink_to(secret)
+    (source / "folder").symlink_to(outside)
+    (source / "circle").symlink_to(source / "circle")
+    check_inside(image, source)
+    check_inside(source / "in.dcm", source)
+    for path in ("out.dcm", "folder/1.dcm", "../outside/1.dcm"):
+        with pytest.raises(ImageError, match="a symbolic link leads out of the source folder"):
+            check_inside(source / path, source)
+    with pytest.raises(ImageError, match="symbolic links cannot be followed"):
+        check_inside(source / "circle", source)
+
+
+def test_source_may_itself_be_a_link(tmp_path: Path) -> None:
+    image = write_dicom(tmp_path / "data" / "1.dcm", ramp())
+    (tmp_path / "source").symlink_to(tmp_path / "data")
+    check_inside(tmp_path / "source" / "1.dcm", tmp_path / "source")
+    check_inside(image, tmp_path / "source")
