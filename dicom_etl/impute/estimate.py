@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -25,36 +24,30 @@ _LEAST_RADIUS = 0.25
 centre."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Parent:
-    """A slice that has the structure. What is derived from it is kept, since it is the parent of many slices.
+    """What other slices need to know of a slice that has the structure; made by `parent_of`, small enough to send.
 
     Attributes
     ----------
-    image : Slice
-        Its image.
-    rings : Rings
-        Its contour in the pixel frame of that image.
+    shape : Rings
+        The contour in mm in the plane of the stack.
+    outline : Outline, optional
+        The same as radii; None when it is not one star-shaped ring.
+    pattern : (ray, sample) float64, optional
+        How the boundary looks on the image (see `guide.template`); None without an outline.
     """
 
-    image: Slice
-    rings: Rings
+    shape: Rings
+    outline: Outline | None
+    pattern: FloatArray | None
 
-    @cached_property
-    def shape(self) -> Rings:
-        """The contour in mm in the plane."""
-        return self.image.rings_mm(self.rings)
 
-    @cached_property
-    def outline(self) -> Outline | None:
-        """The contour as radii, None when it is not one star-shaped ring."""
-        return rays.to_rays(self.shape)
-
-    @cached_property
-    def pattern(self) -> FloatArray:
-        """How the boundary looks on the image; see `guide.template`. Needs an outline."""
-        assert self.outline is not None
-        return guide.template(self.image, self.outline)
+def parent_of(image: Slice, rings: Rings) -> Parent:
+    """Prepare a slice to be a parent; `rings` is its contour in the pixel frame of `image`."""
+    shape = image.rings_mm(rings)
+    outline = rays.to_rays(shape)
+    return Parent(shape, outline, None if outline is None else guide.template(image, outline))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +102,10 @@ def estimate(
             f"an estimate needs parents and a weight for each, not {len(parents)} and {len(weights)}"
         )
     shares = np.asarray(weights, dtype=np.float64)
-    outlines = [parent.outline for parent in parents] if way in (IMAGE, CONTOURS) else []
-    star_shaped = [outline for outline in outlines if outline is not None]
-    if len(star_shaped) == len(parents):
-        return _by_rays(target, parents, star_shaped, shares, way)
+    outlines = [parent.outline for parent in parents if parent.outline is not None]
+    patterns = [parent.pattern for parent in parents if parent.pattern is not None]
+    if way in (IMAGE, CONTOURS) and len(outlines) == len(patterns) == len(parents):
+        return _by_rays(target, outlines, patterns if way == IMAGE else [], shares)
     shapes = [parent.shape for parent in parents]
     rings = shapes[int(shares.argmax())]
     if way != NEAREST:
@@ -122,16 +115,17 @@ def estimate(
 
 
 def _by_rays(
-    target: Slice, parents: Sequence[Parent], outlines: Sequence[Outline], shares: FloatArray, way: str
+    target: Slice, outlines: Sequence[Outline], patterns: Sequence[FloatArray], shares: FloatArray
 ) -> Estimate:
+    """Blend radii; with the parents' patterns, move them to the image."""
     blended = rays.blend(outlines, shares)
     alone = np.array([outline.radii for outline in outlines])
-    if way == IMAGE:
+    if patterns:
         strip = guide.profiles(target, blended, guide.PROFILE_STEPS + guide.SEARCH_STEPS)
-        patterns = np.array([parent.pattern for parent in parents])
-        patterns = np.concatenate((np.tensordot(shares, patterns, axes=1)[None], patterns))
-        sizes = alone.mean(axis=1)
-        moves = guide.settle(guide.mismatch(strip, patterns), guide.spread_mm(float(np.ptp(sizes))))
+        each = np.array(patterns)
+        together = np.tensordot(shares, each, axes=1)[None]
+        spread = guide.spread_mm(float(np.ptp(alone.mean(axis=1))))
+        moves = guide.settle(guide.mismatch(strip, np.concatenate((together, each))), spread)
         radii = np.maximum(blended.radii + moves, _LEAST_RADIUS * blended.radii)
         blended, alone = Outline(blended.centre, radii[0]), radii[1:]
     agreement = float(shares @ [rays.overlap(blended.radii, radii) for radii in alone])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,12 @@ TEMPORAL: Axis = "temporal"
 BOTH = "both"
 NEAREST = "nearest"
 MODES = (SPATIAL, TEMPORAL, BOTH, NEAREST)
+
+BEYOND = "beyond the outermost drawn location"
+TOO_FAR = "the gap is wider than --impute-max-gap"
+ALONE = "not between two drawn slices"
+UNPLACED = "location or phase unknown"
+"""Why an image is not filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ def plan_links(
     mode: str,
     reach: Reach,
     ed_es: tuple[int, int] | None,
-) -> dict[str, dict[int, Link]]:
+) -> list[dict[int, dict[str, Link]]]:
     """Decide what is filled and from what.
 
     Parameters
@@ -186,10 +192,10 @@ def plan_links(
     drawn : mapping of str to collection of int
         Positions that have each structure.
     mode : str
-        ``"spatial"``, ``"temporal"``, or ``"both"`` (and ``"nearest"``, which fills the same slices): first
-        what lies between drawn phases, or else between drawn locations; then the same once more, with what
-        has been filled as parents too. A phase in between at a location that nobody drew is thus made of its
-        own ED and ES, which are made of their neighbours.
+        ``"spatial"``, ``"temporal"``, or ``"both"`` (and ``"nearest"``, which fills the same slices): first what lies
+        between drawn phases, or else between drawn locations; then the same once more, with what has been filled as
+        parents too. A phase in between at a location that nobody drew is thus made of its own ED and ES, which are made
+        of their neighbours.
     reach : Reach
         Widest gaps.
     ed_es : (int, int), optional
@@ -197,32 +203,55 @@ def plan_links(
 
     Returns
     -------
-    dict of str to dict of int to Link
-        By structure and position, parents before their children. Only images on which nothing is drawn: a row
-        is either drawn or imputed, never a mixture.
+    list of dict of int to dict of str to Link
+        One dict a round: links by position and structure, whose parents are drawn or filled in a round before. Only
+        images on which nothing is drawn: a row is either drawn or imputed, never a mixture.
     """
-    anything = set().union(*drawn.values())
-    return {
-        structure: _structure_links(places, set(drawn[structure]), anything, mode, reach, ed_es)
-        for structure in sorted(drawn)
-    }
-
-
-def _structure_links(
-    places: Sequence[Place],
-    have: set[int],
-    anything: Collection[int],
-    mode: str,
-    reach: Reach,
-    ed_es: tuple[int, int] | None,
-) -> dict[int, Link]:
-    found: dict[int, Link] = {}
+    have = {structure: set(members) for structure, members in sorted(drawn.items())}
+    taken: set[int] = set().union(*drawn.values())
+    rounds = []
     for _ in range(1 if mode in (SPATIAL, TEMPORAL) else 2):
-        links: dict[int, Link] = {}
-        if mode != TEMPORAL:
-            links |= spatial_links(places, have, reach.mm)
-        if mode != SPATIAL:
-            links |= temporal_links(places, have, reach.ms, ed_es)
-        found |= {index: links[index] for index in sorted(links) if index not in anything}
-        have = have | found.keys()
-    return found
+        found: dict[int, dict[str, Link]] = {}
+        for structure, members in have.items():
+            for index, link in _links(places, members, mode, reach, ed_es).items():
+                if index not in taken:
+                    found.setdefault(index, {})[structure] = link
+        rounds.append(dict(sorted(found.items())))
+        taken |= found.keys()
+        for structure, members in have.items():
+            members.update(index for index, links in found.items() if structure in links)
+    return rounds
+
+
+def _links(
+    places: Sequence[Place], drawn: Collection[int], mode: str, reach: Reach, ed_es: tuple[int, int] | None
+) -> dict[int, Link]:
+    links: dict[int, Link] = {}
+    if mode != TEMPORAL:
+        links |= spatial_links(places, drawn, reach.mm)
+    if mode != SPATIAL:
+        links |= temporal_links(places, drawn, reach.ms, ed_es)
+    return links
+
+
+def unfilled(
+    places: Sequence[Place], drawn: Mapping[str, Collection[int]], mode: str, filled: Collection[int]
+) -> dict[str, int]:
+    """Count, by reason, the images of a study that are neither drawn on nor filled."""
+    taken: set[int] = set().union(*drawn.values())
+    anywhere = plan_links(places, drawn, mode, Reach(inf, inf), None)
+    too_far = set().union(*anywhere)
+    located = [places[index].location_mm for index in taken if isfinite(places[index].location_mm)]
+    reasons: Counter[str] = Counter()
+    for index, place in enumerate(places):
+        if index in taken or index in filled:
+            continue
+        if index in too_far:
+            reasons[TOO_FAR] += 1
+        elif place.location < 0 or place.phase < 0:
+            reasons[UNPLACED] += 1
+        elif not located or not min(located) <= place.location_mm <= max(located):
+            reasons[BEYOND] += 1
+        else:
+            reasons[ALONE] += 1
+    return dict(reasons)

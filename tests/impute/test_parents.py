@@ -1,15 +1,21 @@
 import pytest
 
 from dicom_etl.impute.parents import (
+    ALONE,
+    BEYOND,
     BOTH,
     NEAREST,
     SPATIAL,
     TEMPORAL,
+    TOO_FAR,
+    UNPLACED,
+    Link,
     Place,
     Reach,
     plan_links,
     spatial_links,
     temporal_links,
+    unfilled,
 )
 
 PHASES = 10
@@ -100,39 +106,58 @@ def test_a_single_phase_stack_has_no_cycle() -> None:
 ED_ES = {at(1, 3), at(1, 9), at(3, 3), at(3, 9)}
 
 
+def filled(drawn: dict[str, set[int]], mode: str, reach: Reach = FAR) -> list[dict[int, dict[str, Link]]]:
+    return plan_links(stack(), drawn, mode, reach, (9, 3))
+
+
 def test_spatial_fills_the_drawn_phases_only() -> None:
-    links = plan_links(stack(), {"icontour": ED_ES}, SPATIAL, FAR, (9, 3))["icontour"]
-    assert sorted(links) == [at(2, 3), at(2, 9)]
+    (links,) = filled({"icontour": ED_ES}, SPATIAL)
+    assert list(links) == [at(2, 3), at(2, 9)]
 
 
 def test_temporal_fills_the_drawn_locations_only() -> None:
-    links = plan_links(stack(), {"icontour": ED_ES}, TEMPORAL, FAR, (9, 3))["icontour"]
-    assert sorted(links) == [
+    (links,) = filled({"icontour": ED_ES}, TEMPORAL)
+    assert list(links) == [
         at(location, phase) for location in (1, 3) for phase in range(10) if phase not in (3, 9)
     ]
 
 
 @pytest.mark.parametrize("mode", [BOTH, NEAREST])
 def test_both_fills_the_block_parents_first(mode: str) -> None:
-    links = plan_links(stack(), {"icontour": ED_ES}, mode, FAR, (9, 3))["icontour"]
+    rounds = filled({"icontour": ED_ES}, mode)
     block = {at(location, phase) for location in (1, 2, 3) for phase in range(PHASES)}
-    assert set(links) == block - ED_ES
+    assert set().union(*rounds) == block - ED_ES
     have = set(ED_ES)
-    for index, link in links.items():
-        assert have.issuperset(link.parents)
-        have.add(index)
-    assert links[at(2, 5)].parents == (at(2, 3), at(2, 9))
-    assert links[at(2, 5)].axis == TEMPORAL
+    for links in rounds:
+        assert all(have.issuperset(link.parents) for made in links.values() for link in made.values())
+        have.update(links)
+    link = rounds[1][at(2, 5)]["icontour"]
+    assert (link.axis, link.parents) == (TEMPORAL, (at(2, 3), at(2, 9)))
 
 
-def test_a_row_is_drawn_or_imputed_never_both() -> None:
-    """The outer contour of (2, 9) could be filled, but its inner one is drawn; nothing is made of it either."""
+def test_what_is_drawn_is_not_filled_and_no_drawn_row_gets_a_second_structure() -> None:
     drawn = {"icontour": {*ED_ES, at(2, 9)}, "ocontour": {at(1, 9), at(3, 9), at(2, 3)}}
-    links = plan_links(stack(), drawn, BOTH, FAR, (9, 3))
-    assert at(2, 9) not in links["ocontour"]
-    assert at(2, 3) not in links["icontour"]
-    assert not links["ocontour"]
+    rounds = filled(drawn, BOTH)
+    taken = set().union(*drawn.values())
+    assert not taken & set().union(*rounds)
+    assert not any("ocontour" in made for links in rounds for made in links.values())
+
+
+def test_structures_are_linked_each_to_its_own_neighbours() -> None:
+    drawn = {"icontour": {at(0, 3), at(1, 3), at(3, 3)}, "ocontour": {at(0, 3), at(3, 3)}}
+    (links,) = filled(drawn, SPATIAL)
+    assert links[at(2, 3)]["icontour"].parents == (at(1, 3), at(3, 3))
+    assert links[at(2, 3)]["ocontour"].parents == (at(0, 3), at(3, 3))
 
 
 def test_nothing_drawn_nothing_planned() -> None:
-    assert plan_links(stack(), {}, BOTH, FAR, None) == {}
+    assert plan_links(stack(), {}, SPATIAL, FAR, None) == [{}]
+
+
+def test_what_is_not_filled_is_explained() -> None:
+    places = [*stack(), Place(-1, float("nan"), -1, float("nan"))]
+    drawn = {"icontour": ED_ES}
+    assert unfilled(places, drawn, SPATIAL, {at(2, 3), at(2, 9)}) == {ALONE: 24, BEYOND: 20, UNPLACED: 1}
+    everything = {index for links in filled(drawn, BOTH) for index in links}
+    assert unfilled(places, drawn, BOTH, everything) == {BEYOND: 20, UNPLACED: 1}
+    assert unfilled(places, drawn, BOTH, set()) == {TOO_FAR: 26, BEYOND: 20, UNPLACED: 1}

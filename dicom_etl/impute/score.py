@@ -1,0 +1,148 @@
+"""How good the estimates are on one's own data: each drawn slice is left out, made of its neighbours, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dicom_etl.impute.confidence import confidence
+from dicom_etl.impute.distance import boundary_distance
+from dicom_etl.impute.estimate import NEAREST, WAYS, Parent, estimate, parent_of
+from dicom_etl.impute.parents import Axis, Link, Place, Reach, spatial_links, temporal_links
+from dicom_etl.impute.slices import Slice
+from dicom_etl.raster import rasterize
+from dicom_etl.records import FloatArray, Rings
+
+_SPACING_MM = 0.5
+"""Points this far apart stand for a boundary when distances to it are averaged."""
+
+_TIE = 0.02
+"""Weights that differ by less than rounding in a header can make (0.2 mm of 20) are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A slice and the contour that was drawn on it, in its pixel frame."""
+
+    image: Slice
+    rings: Rings
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One slice that was left out, made by one way, beside what was drawn.
+
+    Attributes
+    ----------
+    structure, axis, way : str
+        What was imputed, from neighbours along what, and how; see `parents` and `estimate`.
+    location, phase : int
+        Where the slice lies.
+    gap : float
+        Distance between its parents, mm or ms.
+    dice : float
+        Dice overlap of the masks, 0 to 1.
+    distance_mm : float
+        Mean distance between the contours, both directions averaged.
+    confidence : float
+        What the estimate said of itself.
+    """
+
+    structure: str
+    axis: Axis
+    way: str
+    location: int
+    phase: int
+    gap: float
+    dice: float
+    distance_mm: float
+    confidence: float
+
+
+def leave_one_out(
+    structure: str,
+    places: Sequence[Place],
+    drawn: Mapping[int, Drawn],
+    reach: Reach,
+    ed_es: tuple[int, int] | None,
+    ways: Sequence[str] = WAYS,
+) -> Iterator[Score]:
+    """Score every slice of one study that has drawn neighbours on both sides, in space or around the cycle.
+
+    Parameters
+    ----------
+    structure : str
+        For the record.
+    places : sequence of Place
+        All images of the study, drawn on or not.
+    drawn : mapping of int to Drawn
+        Those with the structure, by position.
+    reach : Reach
+        Widest gaps between the neighbours.
+    ed_es : (int, int), optional
+        Phases of end-diastole and end-systole.
+    ways : sequence of str
+        Which of `estimate.WAYS` to score. ``"nearest"`` of two parents equally near is scored as the mean of both.
+    """
+    known = {index: parent_of(one.image, one.rings) for index, one in drawn.items()}
+    for index in sorted(drawn):
+        others = drawn.keys() - {index}
+        found = spatial_links(places, others, reach.mm), temporal_links(places, others, reach.ms, ed_es)
+        for link in (links[index] for links in found if index in links):
+            for way in ways:
+                yield _score(structure, places[index], drawn[index], known, link, way)
+
+
+def _score(
+    structure: str, place: Place, truth: Drawn, known: Mapping[int, Parent], link: Link, way: str
+) -> Score:
+    parents = [known[index] for index in link.parents]
+    made = [estimate(truth.image, parents, link.weights, way)]
+    if way == NEAREST and abs(link.weights[0] - link.weights[1]) < _TIE:
+        # Equally near: one parent is as good an answer as the other.
+        made = [estimate(truth.image, parents, only, way) for only in ((1.0, 0.0), (0.0, 1.0))]
+    return Score(
+        structure,
+        link.axis,
+        way,
+        place.location,
+        place.phase,
+        link.gap,
+        float(np.mean([dice(truth.image, one.rings, truth.rings) for one in made])),
+        float(np.mean([contour_distance_mm(truth.image, one.rings, truth.rings) for one in made])),
+        float(np.mean([confidence(one.agreement, link.axis, link.distance) for one in made])),
+    )
+
+
+def dice(image: Slice, one: Rings, other: Rings) -> float:
+    """Return the Dice overlap, 0 to 1, of the masks of two contours on an image: 2 shared / (one + other)."""
+    rows, columns = image.pixels.shape
+    masks = [rasterize(rings, (rows, columns)) > 0 for rings in (one, other)]
+    total = sum(int(mask.sum()) for mask in masks)
+    return 2 * int((masks[0] & masks[1]).sum()) / total if total else 1.0
+
+
+def contour_distance_mm(image: Slice, one: Rings, other: Rings) -> float:
+    """Return the mean distance between two contours of an image in mm; NaN when one is empty.
+
+    The mean over points of either contour of the distance to the other one, both directions averaged.
+    """
+    if not one or not other:
+        return float("nan")
+    here, there = image.rings_mm(one), image.rings_mm(other)
+    means = [boundary_distance(a, _points(b)).mean() for a, b in ((here, there), (there, here))]
+    return float(np.mean(means))
+
+
+def _points(rings: Rings) -> FloatArray:
+    """Return points (point, 2) spread evenly over all rings."""
+    spread = []
+    for ring in rings:
+        closed = np.concatenate((ring, ring[:1]))
+        along = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))))
+        count = max(3, int(np.ceil(along[-1] / _SPACING_MM)))
+        at = np.arange(count) * (along[-1] / count)
+        spread.append(np.column_stack([np.interp(at, along, axis) for axis in closed.T]))
+    return np.concatenate(spread)
