@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, fields
+from math import inf
 from typing import Any
 
 from dicom_etl import schema
@@ -16,6 +17,8 @@ from dicom_etl.errors import ConfigError
 
 RASTER_RULES = ("coverage", "centre", "pillow")
 MASK_VALUES = ("binary", "coverage")
+IMPUTE_MODES = ("spatial", "temporal", "both", "nearest")
+IMPUTE_WAYS = ("image", "contours", "distance")
 MAX_SIDE = 65_535
 """DICOM Rows and Columns are 16-bit."""
 
@@ -48,6 +51,12 @@ class IngestConfig:
         Checksums on image and mask chunks.
     allow_self_intersection : bool
         Fill outlines that cross themselves by the even-odd rule, instead of refusing them.
+    impute : str, optional
+        One of `IMPUTE_MODES`: fill slices that nobody drew from drawn ones between which they lie.
+    impute_max_gap : (float, float)
+        Widest gap between the two parents, in mm along the stack and in ms around the cardiac cycle.
+    impute_way : str
+        One of `IMPUTE_WAYS`: how a slice is made of its parents.
     max_image_bytes, max_contour_bytes, max_contour_points : int
         Larger inputs are refused.
 
@@ -68,6 +77,9 @@ class IngestConfig:
     compression: str = "none"
     fletcher32: bool = False
     allow_self_intersection: bool = False
+    impute: str | None = None
+    impute_max_gap: tuple[float, float] = (25.0, 1000.0)
+    impute_way: str = "image"
     max_image_bytes: int = 256 << 20
     max_contour_bytes: int = 10_000_000
     max_contour_points: int = 100_000
@@ -83,6 +95,13 @@ class IngestConfig:
                 raise ConfigError(
                     f"{option} must be ROWSxCOLUMNS of 1 to {MAX_SIDE}, not {size[0]}x{size[1]}"
                 )
+        if self.impute is not None:
+            _one_of("--impute", self.impute, IMPUTE_MODES)
+        _one_of("--impute-way", self.impute_way, IMPUTE_WAYS)
+        if not all(0 < gap < inf for gap in self.impute_max_gap):
+            raise ConfigError(
+                f"--impute-max-gap must be two positive numbers MM/MS, not {self.impute_max_gap}"
+            )
         if self.spacing_mm is not None and not 0.01 <= self.spacing_mm <= 100:
             raise ConfigError(f"--spacing must be 0.01 to 100 mm, not {self.spacing_mm}")
         if self.structures is not None:
@@ -143,6 +162,14 @@ def parse_size(text: str) -> tuple[int, int]:
     if not found:
         raise ConfigError(f"{text!r} is not a size; write ROWSxCOLUMNS, as in 256x256")
     return int(found[1]), int(found[2])
+
+
+def parse_gap(text: str) -> tuple[float, float]:
+    """Read ``MM/MS``, as in ``25/1000``."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)/([0-9]+(?:\.[0-9]+)?)", text.strip(), re.ASCII)
+    if not found:
+        raise ConfigError(f"{text!r} is not a gap; write MM/MS, as in 25/1000")
+    return float(found[1]), float(found[2])
 
 
 def _tuples(value: Any) -> Any:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from dicom_etl.dicom import stored_dtype
 from dicom_etl.digest import append_seal
 from dicom_etl.errors import DicomEtlError, ItemError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
-from dicom_etl.geometry import ED, ES, cardiac_phases
+from dicom_etl.filling import fillable, make_study
+from dicom_etl.geometry import ED, ES
+from dicom_etl.items import item_issue, make_filled, make_parent, make_sample
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.outputs.atomic import check_space, check_target, whole_file
 from dicom_etl.outputs.base import SampleWriter
@@ -32,15 +34,13 @@ from dicom_etl.records import (
     EncodedSample,
     FoundImage,
     Issue,
-    Rings,
     SamplePlan,
     StudyFiles,
     StudyPlan,
 )
-from dicom_etl.stages import discover, link, parse, rasterize, write
+from dicom_etl.stages import discover, link, parse, write
 
-INNER = "icontour"
-"""The structure whose area decides end-diastole and end-systole: the LV endocardium."""
+RowMaker: TypeAlias = Callable[[StudyPlan], Iterator[tuple[SamplePlan, EncodedSample | ItemError]]]
 
 
 class Progress(Protocol):
@@ -56,13 +56,20 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run found and made; counts by structure and by ED / ES."""
+    """What a run found and made; counts by structure and by ED / ES.
+
+    ``samples`` are all rows, ``imputed`` those of them that nobody drew; ``structures`` counts what was drawn,
+    ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a label.
+    """
 
     studies: int = 0
     images: int = 0
     contours: int = 0
     unlabeled: int = 0
     samples: int = 0
+    imputed: int = 0
+    not_imputed: dict[str, int] = field(default_factory=dict)
+    imputed_structures: dict[str, int] = field(default_factory=dict)
     structures: dict[str, int] = field(default_factory=dict)
     cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
     shape: tuple[int, int] | None = None
@@ -191,7 +198,7 @@ class Plan:
             images: list[FoundImage] = []
             for path, result in self._executor.map(read, files.images):
                 if isinstance(result, ItemError):
-                    self.summary.issues.append(_issue(result, discover.NAME, path, names.patient_id))
+                    self.summary.issues.append(item_issue(result, discover.NAME, path, names.patient_id))
                 else:
                     images += result
             progress(discover.NAME, number, len(studies))
@@ -204,7 +211,7 @@ class Plan:
             files,
             images,
             structures=self._config.structures,
-            unlabeled=self._config.unlabeled,
+            unlabeled=self._config.unlabeled or self._config.impute is not None,
             list_unlabeled=self._list_unlabeled,
         )
 
@@ -215,7 +222,8 @@ class Plan:
         summary.unlabeled += study.unlabeled_count
         summary.issues += study.issues
         samples = tuple(self._of_expected_size(study.samples))
-        for sample in samples:
+        counted = samples if self._config.impute is None else self._with_fillable(samples)
+        for sample in counted:
             summary.samples += 1
             self._sizes[sample.header.rows, sample.header.columns] += 1
             self._dtypes.add(stored_dtype(sample.header))
@@ -226,11 +234,24 @@ class Plan:
             for contour in sample.contours:
                 self._widen(f"source_{contour.structure}", contour.path)
                 summary.structures[contour.structure] = summary.structures.get(contour.structure, 0) + 1
-        if samples:
+        if counted:
+            # To impute, the times and places of all images are needed, not only of those that become rows.
             kept = StudyPlan(
                 study.patient_id, study.original_id, samples, (), study.image_count, study.contour_count, 0
             )
             self._packed.append(pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def _with_fillable(self, samples: tuple[SamplePlan, ...]) -> list[SamplePlan]:
+        """Return the samples that become rows when what lies between drawn ones is filled, and count the others."""
+        found = fillable(samples, self._config)
+        self.summary.imputed += len(found.samples)
+        for reason, count in found.reasons.items():
+            self.summary.not_imputed[reason] = self.summary.not_imputed.get(reason, 0) + count
+        return [
+            sample
+            for index, sample in enumerate(samples)
+            if sample.contours or self._config.unlabeled or index in found.samples
+        ]
 
     def _widen(self, column: str, text: str) -> None:
         self._widths[column] = max(self._widths[column], len(text.encode()))
@@ -255,33 +276,6 @@ class Plan:
         kinds = Counter(issue.code for issue in summary.issues if issue.severity == "error")
         reasons = "; ".join(f"{count} {code}" for code, count in kinds.most_common())
         return f"{found}; {reasons}" if reasons else f"{found}; --unlabeled keeps images without contours"
-
-
-def make_sample(
-    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
-) -> EncodedSample:
-    """Read, draw and encode one sample; depends on nothing but its arguments, so it runs in any process.
-
-    A contour that cannot be used costs that contour; the sample keeps the others.
-
-    Raises
-    ------
-    ItemError
-        When the image cannot be used, or no contour is left on it.
-    """
-    image = parse.parse_image(plan, roots, config)
-    rings: dict[str, Rings] = {}
-    issues: list[Issue] = []
-    for contour in plan.contours:
-        try:
-            rings[contour.structure] = parse.parse_contour(contour, roots, config)
-        except ItemError as error:
-            issues.append(_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
-    masks = {
-        structure: rasterize.draw_mask(outline, image.pixels.shape, config)
-        for structure, outline in rings.items()
-    }
-    return write.encode_sample(plan, image, rings, masks, spec, issues)
 
 
 def ingest(
@@ -333,8 +327,8 @@ def ingest(
     with whole_file(output, overwrite=options.overwrite) as temporary:
         writer = HDF5Writer(temporary, spec)
         try:
-            make = partial(make_sample, roots=roots, config=config, spec=spec)
-            _write_rows(plan, partial(executor.map, make), writer, config, progress)
+            make_rows = _row_maker(executor, roots, config, spec)
+            _write_rows(plan, make_rows, writer, config, progress)
             if not summary.samples:
                 raise SourceError("every image or contour failed to be read, so there is nothing to write")
             if options.strict and not summary.complete:
@@ -356,19 +350,38 @@ def ingest(
     return summary
 
 
-def _write_rows(plan: Plan, run, writer: SampleWriter, config: IngestConfig, progress: Progress) -> None:  # type: ignore[no-untyped-def]
+def _row_maker(
+    executor: Executor, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> RowMaker:
+    """Return the function that makes the rows of one study, each on its own or, to impute, from one another."""
+    if config.impute is None:
+        make = partial(make_sample, roots=roots, config=config, spec=spec)
+        return lambda study: executor.map(make, study.samples)
+    return partial(
+        make_study,
+        executor=executor,
+        make=partial(make_parent, roots=roots, config=config, spec=spec),
+        make_filled=partial(make_filled, roots=roots, config=config, spec=spec),
+        structures=spec.structures,
+        config=config,
+    )
+
+
+def _write_rows(
+    plan: Plan, make_rows: RowMaker, writer: SampleWriter, config: IngestConfig, progress: Progress
+) -> None:
     """Make and store all rows; counts in the summary become those of what was stored."""
     summary, structures = plan.summary, plan.structures()
     total, done = summary.samples, 0
-    summary.samples = 0
+    summary.samples = summary.imputed = 0
     summary.structures = dict.fromkeys(structures, 0)
     for study in plan.studies():
         rows: list[EncodedSample] = []
-        for sample, result in run(study.samples):
+        for sample, result in make_rows(study):
             done += 1
             progress(write.NAME, done, total)
             if isinstance(result, ItemError):
-                summary.issues.append(_issue(result, parse.NAME, sample.image, sample.patient_id))
+                summary.issues.append(item_issue(result, parse.NAME, sample.image, sample.patient_id))
                 continue
             summary.issues += result.issues
             if not any(result.row.has) and not config.unlabeled:
@@ -381,18 +394,15 @@ def _write_rows(plan: Plan, run, writer: SampleWriter, config: IngestConfig, pro
 def _end_study(
     rows: list[EncodedSample], writer: SampleWriter, summary: Summary, structures: tuple[str, ...]
 ) -> None:
-    inner = structures.index(INNER) if INNER in structures else None
-    areas = {
-        (sample.row.location_index, sample.row.phase_index): sample.row.areas_px[inner]
-        for sample in rows
-        if inner is not None and sample.row.has[inner]
-    }
-    phases = cardiac_phases(areas)
+    phases = write.study_phases((sample.row for sample in rows), structures)
     writer.end_study(phases)
     summary.samples += len(rows)
     for sample in rows:
-        for structure, drawn in zip(structures, sample.row.has, strict=True):
-            summary.structures[structure] += drawn
+        imputed = sample.row.origin == schema.IMPUTED
+        summary.imputed += imputed
+        counts = summary.imputed_structures if imputed else summary.structures
+        for structure, has in zip(structures, sample.row.has, strict=True):
+            counts[structure] = counts.get(structure, 0) + has
         word = phases.get(sample.row.phase_index)
         if word:
             summary.cardiac_phases[word] += 1
@@ -410,7 +420,3 @@ def _common_dtype(dtypes: Iterable[np.dtype[np.generic]]) -> np.dtype[np.generic
     """Return the least dtype that holds all, little endian; numbers with a fraction are float32."""
     common = np.result_type(*dtypes)
     return np.dtype("<f4") if common.kind == "f" else common.newbyteorder("<")
-
-
-def _issue(error: ItemError, stage: str, path: str, patient_id: str, structure: str = "") -> Issue:
-    return Issue("error", error.code, f"{error}; left out", stage, path, patient_id, structure)

@@ -175,8 +175,9 @@ class StudyPlan:
 class SampleRow:
     """The columns of one row of ``/samples``; `dicom_etl.schema` says what each means.
 
-    ``sources``, ``has`` and ``areas_px`` go by structure, in the dataset's order; the areas are those of the
-    polygons, in square pixels, and stay out of the file.
+    ``sources``, ``has``, ``imputed_from``, ``imputed_share`` and ``areas_px`` go by structure, in the dataset's
+    order; those about imputation are empty for a row that is not imputed. The areas are those of the polygons, in
+    square pixels, and stay out of the file.
     """
 
     patient_id: str
@@ -201,6 +202,11 @@ class SampleRow:
     image_std: float
     origin: str
     sha256: str
+    confidence: float = nan
+    imputed_distance_mm: float = nan
+    imputed_distance_ms: float = nan
+    imputed_from: tuple[tuple[int, int], ...] = ()
+    imputed_share: tuple[float, ...] = ()
     areas_px: tuple[float, ...] = ()
 
 

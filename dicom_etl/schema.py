@@ -82,6 +82,19 @@ TRAILING_COLUMNS = (
     Column("image_mean", "f8", "mean of the stored image"),
     Column("image_std", "f8", "population standard deviation of the stored image"),
     Column("origin", "S9", "where the label comes from: manual, imputed or unlabeled"),
+    Column("confidence", "f8", "Dice to expect of an imputed label; 1 where drawn, NaN where unlabeled", "1"),
+    Column(
+        "imputed_distance_mm",
+        "f8",
+        "to the nearer parent along the stack, the farthest structure's; NaN none",
+        "mm",
+    ),
+    Column(
+        "imputed_distance_ms",
+        "f8",
+        "to the nearer parent along the cycle, the farthest structure's; NaN none",
+        "ms",
+    ),
     Column("split", "S5", "train, val or test; empty without --split"),
     Column("fold", "i2", "cross-validation fold; -1 without --folds"),
     Column("sha256", "S64", "SHA-256 of the row's image and masks"),
@@ -104,7 +117,25 @@ def source_column(structure: str) -> Column:
 
 def has_column(structure: str) -> Column:
     """Return the column that says whether a structure is drawn."""
-    return Column(f"has_{structure}", "u1", f"1 where {structure} is drawn, else 0")
+    return Column(f"has_{structure}", "u1", f"1 where {structure} is drawn or imputed (see origin), else 0")
+
+
+def imputed_from_column(structure: str) -> Column:
+    """Return the column that names the rows an imputed structure was made of.
+
+    Relative to the row itself, so that joining files or leaving rows in front of it out does not change it.
+    """
+    doc = (
+        f"rows that {structure} was imputed from, relative to this one (-3: three rows before); 0 not imputed"
+    )
+    return Column(f"imputed_from_{structure}", "i4", doc, axes=(("parent", 2),))
+
+
+def imputed_share_column(structure: str) -> Column:
+    """Return the column that says how an imputed structure was weighted."""
+    return Column(
+        f"imputed_share_{structure}", "f8", "weight of the second parent, 0 to 1; NaN not imputed", "1"
+    )
 
 
 def sample_columns(structures: tuple[str, ...]) -> tuple[Column, ...]:
@@ -114,6 +145,8 @@ def sample_columns(structures: tuple[str, ...]) -> tuple[Column, ...]:
         *(source_column(structure) for structure in structures),
         *(has_column(structure) for structure in structures),
         *TRAILING_COLUMNS,
+        *(imputed_from_column(structure) for structure in structures),
+        *(imputed_share_column(structure) for structure in structures),
     )
 
 

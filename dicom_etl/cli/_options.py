@@ -9,12 +9,37 @@ from typing import Any, TypeVar
 
 import click
 
-from dicom_etl.config import MASK_VALUES, RASTER_RULES, IngestConfig, parse_size
+from dicom_etl.config import (
+    IMPUTE_MODES,
+    IMPUTE_WAYS,
+    MASK_VALUES,
+    RASTER_RULES,
+    IngestConfig,
+    parse_gap,
+    parse_size,
+)
 from dicom_etl.errors import ConfigError
 from dicom_etl.schema import COMPRESSIONS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+
+
+class GapType(click.ParamType[tuple[float, float]]):
+    """``MM/MS``."""
+
+    name = "MM/MS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Read the text, or pass on what was read before."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_gap(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
 
 
 class SizeType(click.ParamType[tuple[int, int]]):
@@ -120,6 +145,26 @@ def data_options(command: Decorated) -> Decorated:
         ),
         click.option(
             "--expect-size", type=SizeType(), help="Leave out images of any other size, and report them."
+        ),
+        click.option(
+            "--impute-way",
+            type=click.Choice(IMPUTE_WAYS),
+            default=default.impute_way,
+            show_default=True,
+            help="Contours moved to the slice's own image, contours blended, or signed distances blended.",
+        ),
+        click.option(
+            "--impute-max-gap",
+            type=GapType(),
+            default=default.impute_max_gap,
+            show_default="25/1000",
+            help="Widest gap between the two slices that a third is made of, in mm and in ms.",
+        ),
+        click.option(
+            "--impute",
+            type=click.Choice(IMPUTE_MODES),
+            help="Fill slices that nobody drew, between drawn locations (spatial), between ED and ES "
+            "(temporal), or both; nearest copies, as a baseline.",
         ),
         click.option("--unlabeled", is_flag=True, help="Keep images without a contour, with empty masks."),
         click.option(

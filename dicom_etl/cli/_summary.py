@@ -18,6 +18,7 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
         ("contours", summary.contours),
         ("samples", f"{summary.samples} ({per_structure})" if per_structure else summary.samples),
     ]
+    rows += _imputed_lines(summary)
     if summary.output is not None:
         phases = ", ".join(f"{word} {count}" for word, count in summary.cardiac_phases.items())
         assert summary.shape is not None
@@ -37,6 +38,26 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
         reporter.line("  nothing was left out")
 
 
+def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
+    """Say what was imputed and why the rest was not; nothing when that was not asked for."""
+    if not (summary.imputed or summary.not_imputed):
+        return []
+    drawn = summary.images - summary.unlabeled
+    labeled = drawn + summary.imputed
+    share = round(100 * labeled / summary.images) if summary.images else 0
+    per_structure = ", ".join(
+        f"{name} {count}" for name, count in summary.imputed_structures.items() if count
+    )
+    lines: list[tuple[str, object]] = [
+        ("imputed", f"{summary.imputed} ({per_structure})" if per_structure else summary.imputed),
+        ("labelled", f"{labeled} of {summary.images} images ({share}%), {drawn} of them drawn"),
+    ]
+    if summary.not_imputed:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(summary.not_imputed.items()))
+        lines.append(("not imputed", f"{sum(summary.not_imputed.values())}: {reasons}"))
+    return lines
+
+
 def summary_json(summary: Summary) -> dict[str, Any]:
     """Return the JSON object of plan and ingest."""
     result: dict[str, Any] = {
@@ -47,6 +68,9 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "unlabeled": summary.unlabeled,
         "samples": summary.samples,
         "structures": dict(sorted(summary.structures.items())),
+        "imputed": summary.imputed,
+        "imputed_structures": dict(sorted(summary.imputed_structures.items())),
+        "not_imputed": dict(sorted(summary.not_imputed.items())),
     }
     if summary.output is not None:
         result |= {

@@ -138,13 +138,10 @@ def temporal_links(
     for index, place in enumerate(places):
         if place.location >= 0 and place.phase >= 0 and isfinite(place.time_ms):
             by_location[place.location].append(index)
-    periods = [period_ms([places[index].time_ms for index in members]) for members in by_location.values()]
-    known = [period for period in periods if isfinite(period)]
-    if not known:
-        return {}
-    period = float(np.median(known))
+    periods = _periods(places, by_location)
     links = {}
-    for members in by_location.values():
+    for location, period in periods.items():
+        members = by_location[location]
         members.sort(key=lambda index: places[index].time_ms)
         labelled = [index for index in members if index in drawn]
         times = {places[index].phase: places[index].time_ms for index in members}
@@ -161,6 +158,28 @@ def temporal_links(
                 distance = min((now - start) % period, (end - now) % period)
                 links[index] = Link(TEMPORAL, (before, after), (1 - share, share), gap, distance)
     return links
+
+
+def _periods(places: Sequence[Place], by_location: Mapping[int, Sequence[int]]) -> dict[int, float]:
+    """Return the length of the beat at each location, in ms; locations are taken in different breath-holds.
+
+    Where images are missing the beat is that of the other locations; locations whose beat nothing tells are left out.
+    """
+    own = {
+        location: period_ms([places[index].time_ms for index in members])
+        for location, members in by_location.items()
+    }
+    most = max((len(members) for members in by_location.values()), default=0)
+    complete = {location for location, members in by_location.items() if len(members) == most}
+    known = [own[location] for location in complete if isfinite(own[location])]
+    if not known:
+        return {}
+    return {
+        location: own[location]
+        if location in complete and isfinite(own[location])
+        else float(np.median(known))
+        for location in by_location
+    }
 
 
 def _between(members: Sequence[int], labelled: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -29,6 +29,13 @@ _TABLE_FILTERS: dict[str, Any] = {
     "shuffle": True,
     "fletcher32": True,
 }
+_BY_STRUCTURE: dict[str, tuple[str, Any]] = {
+    "source_": ("sources", ""),
+    "has_": ("has", False),
+    "imputed_from_": ("imputed_from", (0, 0)),
+    "imputed_share_": ("imputed_share", float("nan")),
+}
+"""Columns that exist once a structure: field of the record, and the value of a row that has none."""
 _ALIGNMENT = 64  # a cache line: gathered rows start where the processor likes to read
 
 
@@ -262,15 +269,20 @@ class HDF5Writer:
             values: list[Any] = ["" if name == "split" else -1] * len(rows)
         elif name == "cardiac_phase":
             values = list(phases)
-        elif name.startswith(("source_", "has_")) and name != "source_image":
-            field_name, _, structure = name.partition("_")
-            index = self._spec.structures.index(structure)
-            values = [(row.sources if field_name == "source" else row.has)[index] for row in rows]
+        elif name.startswith(tuple(_BY_STRUCTURE)) and name != "source_image":
+            values = self._by_structure(name, rows)
         else:
             values = [getattr(row, name) for row in rows]
         if column.dtype[0] == "S":
             return _text(values, self._width(column))
         return np.array(values, dtype=column.dtype).reshape(len(rows), *(length for _, length in column.axes))
+
+    def _by_structure(self, name: str, rows: Sequence[SampleRow]) -> list[Any]:
+        prefix = next(prefix for prefix in _BY_STRUCTURE if name.startswith(prefix))
+        field, missing = _BY_STRUCTURE[prefix]
+        index = self._spec.structures.index(name.removeprefix(prefix))
+        # What is empty as a whole holds for no structure.
+        return [values[index] if (values := getattr(row, field)) else missing for row in rows]
 
     @staticmethod
     def _extend(dataset: h5py.Dataset, values: NDArray[Any]) -> None:

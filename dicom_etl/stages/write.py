@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,15 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.contours import origins
 from dicom_etl.digest import sha256_of_row
 from dicom_etl.errors import ImageError
+from dicom_etl.geometry import cardiac_phases
 from dicom_etl.outputs.encoding import encode_chunk
 from dicom_etl.polygons import polygon_area
 from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan, SampleRow
+from dicom_etl.stages.impute import Imputed
 
 NAME = "write"
+INNER = "icontour"
+"""The structure whose area decides end-diastole and end-systole: the LV endocardium."""
 
 
 def image_statistics(image: NDArray[Any]) -> tuple[float, float, float, float]:
@@ -43,6 +47,7 @@ def encode_sample(
     masks: Mapping[str, NDArray[np.uint8]],
     spec: schema.DatasetSpec,
     issues: Sequence[Issue],
+    imputed: Imputed | None = None,
 ) -> EncodedSample:
     """Make the row of one sample: columns, statistics, digests, and chunks as they are stored.
 
@@ -58,6 +63,8 @@ def encode_sample(
         Structures, dtype and filters of the dataset.
     issues : sequence of Issue
         What went wrong with parts of this sample.
+    imputed : Imputed, optional
+        What to state about `rings` when nobody drew them.
 
     Raises
     ------
@@ -95,8 +102,8 @@ def encode_sample(
         image_max=high,
         image_mean=mean,
         image_std=std,
-        origin=schema.MANUAL if rings else schema.UNLABELED,
         sha256=sha256_of_row(pixels, all_masks),
+        **_label_columns(bool(rings), imputed, spec.structures),
         areas_px=tuple(polygon_area(outline) if outline else 0.0 for outline in all_rings),
     )
     return EncodedSample(
@@ -105,6 +112,35 @@ def encode_sample(
         tuple(encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks),
         all_rings,
         tuple(issues),
+    )
+
+
+def _label_columns(labeled: bool, imputed: Imputed | None, structures: Sequence[str]) -> dict[str, Any]:
+    """Return the columns that say where the label comes from."""
+    if not labeled:
+        return {"origin": schema.UNLABELED}
+    if imputed is None:
+        return {"origin": schema.MANUAL, "confidence": 1.0}
+    return {
+        "origin": schema.IMPUTED,
+        "confidence": imputed.confidence,
+        "imputed_distance_mm": imputed.distance_mm,
+        "imputed_distance_ms": imputed.distance_ms,
+        "imputed_share": tuple(imputed.shares.get(structure, math.nan) for structure in structures),
+    }
+
+
+def study_phases(rows: Iterable[SampleRow], structures: Sequence[str]) -> dict[int, str]:
+    """Decide ED and ES of one study from what was drawn; see `geometry.cardiac_phases`."""
+    if INNER not in structures:
+        return {}
+    inner = structures.index(INNER)
+    return cardiac_phases(
+        {
+            (row.location_index, row.phase_index): row.areas_px[inner]
+            for row in rows
+            if row.has[inner] and row.origin == schema.MANUAL
+        }
     )
 
 

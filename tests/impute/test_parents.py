@@ -98,6 +98,19 @@ def test_no_gap_wider_than_allowed_in_ms(most: float, filled: int) -> None:
     assert len(temporal_links(stack(), {at(2, 3), at(2, 9)}, most, None)) == filled
 
 
+def test_each_location_has_its_own_beat_unless_images_are_missing() -> None:
+    """The second location was taken at a slower heart; of the third only half is there."""
+    places = [
+        Place(location, 8.0 * location, phase, 40 + phase * step)
+        for location, step, phases in ((0, 80.0, 10), (1, 90.0, 10), (2, 80.0, 5))
+        for phase in range(phases)
+    ]
+    links = temporal_links(places, {0, 5, 10, 15, 20, 24}, 1000.0, None)
+    assert links[7].gap == pytest.approx(800 - 5 * 80)
+    assert links[17].gap == pytest.approx(900 - 5 * 90)
+    assert links[22].gap == pytest.approx(4 * 80)
+
+
 def test_a_single_phase_stack_has_no_cycle() -> None:
     places = [Place(location, 8.0 * location, 0, 5.0) for location in range(4)]
     assert not temporal_links(places, {0, 3}, 1000.0, None)

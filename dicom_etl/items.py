@@ -1,0 +1,105 @@
+"""What happens to one slice. Pure: each function depends on nothing but its arguments, so it runs in any process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig
+from dicom_etl.errors import ItemError
+from dicom_etl.impute.estimate import Parent
+from dicom_etl.impute.slices import Slice
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan
+from dicom_etl.stages import impute, parse, rasterize, write
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A row, and what it is as a parent of imputed ones, by structure in the dataset's order."""
+
+    sample: EncodedSample
+    parents: tuple[Parent | None, ...]
+
+
+def make_sample(
+    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> EncodedSample:
+    """Read, draw and encode one sample.
+
+    A contour that cannot be used costs that contour; the sample keeps the others.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used.
+    """
+    image, rings, issues = _read(plan, roots, config)
+    return _encode(plan, image, rings, config, spec, issues)
+
+
+def make_parent(
+    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> Made:
+    """Make a sample from which others will be imputed; see `make_sample`."""
+    image, rings, issues = _read(plan, roots, config)
+    sample = _encode(plan, image, rings, config, spec, issues)
+    return Made(sample, impute.prepare(_stored(image, spec), rings, spec.structures))
+
+
+def make_filled(
+    plan: impute.FillPlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> Made:
+    """Read a slice that nobody drew, impute its contours, draw and encode it.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used.
+    """
+    image = parse.parse_image(plan.sample, roots, config)
+    target = _stored(image, spec)
+    rings, imputed = impute.fill(target, plan, mode=config.impute or "", way=config.impute_way)
+    sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
+    return Made(sample, impute.prepare(target, rings, spec.structures))
+
+
+def _read(
+    plan: SamplePlan, roots: SourceRoots, config: IngestConfig
+) -> tuple[Image, dict[str, Rings], list[Issue]]:
+    image = parse.parse_image(plan, roots, config)
+    rings: dict[str, Rings] = {}
+    issues: list[Issue] = []
+    for contour in plan.contours:
+        try:
+            rings[contour.structure] = parse.parse_contour(contour, roots, config)
+        except ItemError as error:
+            issues.append(item_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
+    return image, rings, issues
+
+
+def _encode(
+    plan: SamplePlan,
+    image: Image,
+    rings: dict[str, Rings],
+    config: IngestConfig,
+    spec: schema.DatasetSpec,
+    issues: list[Issue],
+    imputed: impute.Imputed | None = None,
+) -> EncodedSample:
+    masks = {
+        structure: rasterize.draw_mask(outline, image.pixels.shape, config)
+        for structure, outline in rings.items()
+    }
+    return write.encode_sample(plan, image, rings, masks, spec, issues, imputed)
+
+
+def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:
+    return impute.as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
+
+
+def item_issue(error: ItemError, stage: str, path: str, patient_id: str, structure: str = "") -> Issue:
+    """Turn the error of one item into an issue."""
+    return Issue("error", error.code, f"{error}; left out", stage, path, patient_id, structure)

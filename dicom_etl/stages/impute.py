@@ -1,0 +1,113 @@
+"""impute: contours for a slice that nobody drew, from the slices it lies between; see `dicom_etl.impute`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.impute.confidence import confidence
+from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
+from dicom_etl.impute.parents import SPATIAL, Axis
+from dicom_etl.impute.slices import Slice
+from dicom_etl.records import ImageHeader, Rings, SamplePlan
+
+NAME = "impute"
+
+
+@dataclass(frozen=True, slots=True)
+class ParentPair:
+    """What one structure of a slice is made of.
+
+    Attributes
+    ----------
+    structure : str
+        What is imputed.
+    axis : str
+        ``"spatial"`` or ``"temporal"``.
+    parents : (Parent, Parent)
+        The slices on either side.
+    share : float
+        Weight of the second one.
+    distance : float
+        To the nearer one, mm or ms.
+    confidence : float
+        In the parents: 1 when both are drawn.
+    """
+
+    structure: str
+    axis: Axis
+    parents: tuple[Parent, Parent]
+    share: float
+    distance: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class FillPlan:
+    """A slice to fill, and what from; depends on nothing else, so it can be made in any process."""
+
+    sample: SamplePlan
+    pairs: tuple[ParentPair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Imputed:
+    """What a row states about its imputed structures; see the columns of the same names in `dicom_etl.schema`.
+
+    ``shares`` holds the structures that were imputed. Which rows they came from is known only when all rows are.
+    """
+
+    confidence: float
+    distance_mm: float
+    distance_ms: float
+    shares: Mapping[str, float]
+
+
+def as_slice(pixels: NDArray[Any], header: ImageHeader) -> Slice:
+    """Place an image in the plane of its stack.
+
+    Parameters
+    ----------
+    pixels : (y, x) array
+        As stored in the dataset, so that `verify` can make the same estimate from the file alone.
+    header : ImageHeader
+        Spacing, orientation and position of that grid.
+    """
+    position = np.array(header.position_mm)
+    along_x, along_y = np.array(header.orientation).reshape(2, 3)
+    return Slice(pixels, header.pixel_spacing_mm, (float(position @ along_x), float(position @ along_y)))
+
+
+def prepare(image: Slice, rings: Mapping[str, Rings], structures: Sequence[str]) -> tuple[Parent | None, ...]:
+    """Return what a slice's contours are as parents, by structure; None where it has none."""
+    return tuple(
+        parent_of(image, rings[structure]) if rings.get(structure) else None for structure in structures
+    )
+
+
+def fill(image: Slice, plan: FillPlan, *, mode: str, way: str) -> tuple[dict[str, Rings], Imputed]:
+    """Make the contours of a slice, and say how far to trust them.
+
+    Structures that have nothing between their parents are missing from the result.
+    """
+    rings: dict[str, Rings] = {}
+    trust: dict[str, float] = {}
+    for pair in plan.pairs:
+        weights = (1.0 - pair.share, pair.share)
+        found = estimate(image, pair.parents, weights, NEAREST if mode == NEAREST else way)
+        if found.rings:
+            rings[pair.structure] = found.rings
+            trust[pair.structure] = confidence(found.agreement, pair.axis, pair.distance, pair.confidence)
+    used = [pair for pair in plan.pairs if pair.structure in rings]
+    spatial = [pair.distance for pair in used if pair.axis == SPATIAL]
+    temporal = [pair.distance for pair in used if pair.axis != SPATIAL]
+    return rings, Imputed(
+        min(trust.values(), default=float("nan")),
+        max(spatial, default=float("nan")),
+        max(temporal, default=float("nan")),
+        {pair.structure: pair.share for pair in used},
+    )
