@@ -36,7 +36,7 @@ def make_sample(
     ItemError
         When the image cannot be used.
     """
-    image, rings, issues = _read(plan, roots, config)
+    image, rings, issues = read_slice(plan, roots, config)
     return _encode(plan, image, rings, config, spec, issues)
 
 
@@ -44,13 +44,13 @@ def make_parent(
     plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
 ) -> Made:
     """Make a sample from which others will be imputed; see `make_sample`."""
-    image, rings, issues = _read(plan, roots, config)
+    image, rings, issues = read_slice(plan, roots, config)
     sample = _encode(plan, image, rings, config, spec, issues)
     return Made(sample, impute.prepare(_stored(image, spec), rings, spec.structures))
 
 
-def make_filled(
-    plan: impute.FillPlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+def make_imputed(
+    plan: impute.ImputePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
 ) -> Made:
     """Read a slice that nobody drew, impute its contours, draw and encode it.
 
@@ -61,14 +61,21 @@ def make_filled(
     """
     image = parse.parse_image(plan.sample, roots, config)
     target = _stored(image, spec)
-    rings, imputed = impute.fill(target, plan, mode=config.impute or "", way=config.impute_way)
+    rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
     sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
     return Made(sample, impute.prepare(target, rings, spec.structures))
 
 
-def _read(
+def read_slice(
     plan: SamplePlan, roots: SourceRoots, config: IngestConfig
 ) -> tuple[Image, dict[str, Rings], list[Issue]]:
+    """Read the image of a sample and its contours by structure; what is wrong with a contour becomes an issue.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used.
+    """
     image = parse.parse_image(plan, roots, config)
     rings: dict[str, Rings] = {}
     issues: list[Issue] = []

@@ -23,9 +23,9 @@ from dicom_etl.dicom import stored_dtype
 from dicom_etl.digest import append_seal
 from dicom_etl.errors import DicomEtlError, ItemError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
-from dicom_etl.filling import fillable, make_study
 from dicom_etl.geometry import ED, ES
-from dicom_etl.items import item_issue, make_filled, make_parent, make_sample
+from dicom_etl.imputing import fillable, make_study
+from dicom_etl.items import item_issue, make_imputed, make_parent, make_sample
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.outputs.atomic import check_space, check_target, whole_file
 from dicom_etl.outputs.base import SampleWriter
@@ -361,7 +361,7 @@ def _row_maker(
         make_study,
         executor=executor,
         make=partial(make_parent, roots=roots, config=config, spec=spec),
-        make_filled=partial(make_filled, roots=roots, config=config, spec=spec),
+        make_imputed=partial(make_imputed, roots=roots, config=config, spec=spec),
         structures=spec.structures,
         config=config,
     )

@@ -30,7 +30,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     | {"flags", "impute"},
     frozenset({"contours", "layouts", "outputs", "dicom"}),
     frozenset({"stages", "verify", "batches"}),
-    frozenset({"pipeline", "filling", "items", "report", "executors"}),
+    frozenset({"pipeline", "imputing", "items", "scoring", "report", "executors"}),
     frozenset({"cli"}),
 )
 """From the ground up: a room may import its own floor and those below."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",
     "ingest": "Turn a SOURCE into one HDF5 dataset.",
     "info": "Show what is in a dataset.",
+    "impute-score": "Show how good imputed contours are on a SOURCE.",
 }
 
 

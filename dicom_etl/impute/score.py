@@ -61,6 +61,48 @@ class Score:
     confidence: float
 
 
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Many scores of one structure, axis and way in a few numbers; ``location`` is None for all of them."""
+
+    structure: str
+    axis: Axis
+    way: str
+    location: int | None
+    slices: int
+    dice: float
+    least_dice: float
+    distance_mm: float
+    confidence: float
+
+
+def means(scores: Sequence[Score], *, by_location: bool = False) -> list[Mean]:
+    """Average scores by structure, axis and way, the ways in the order of `estimate.WAYS`; or by location too."""
+    groups: dict[tuple[str, Axis, int | None, str], list[Score]] = {}
+    for score in scores:
+        location = score.location if by_location else None
+        groups.setdefault((score.structure, score.axis, location, score.way), []).append(score)
+    ordered = sorted(groups.items(), key=lambda item: (*item[0][:2], item[0][2] or 0, WAYS.index(item[0][3])))
+    return [_mean(way, location, group) for (_, _, location, way), group in ordered]
+
+
+def _mean(way: str, location: int | None, scores: Sequence[Score]) -> Mean:
+    found = np.array([score.dice for score in scores])
+    apart = np.array([score.distance_mm for score in scores])
+    return Mean(
+        scores[0].structure,
+        scores[0].axis,
+        way,
+        location,
+        len(scores),
+        float(found.mean()),
+        float(found.min()),
+        # Where nothing was imputed there is no distance; its Dice of 0 counts.
+        float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else float("nan"),
+        float(np.mean([score.confidence for score in scores])),
+    )
+
+
 def leave_one_out(
     structure: str,
     places: Sequence[Place],

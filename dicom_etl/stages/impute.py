@@ -47,7 +47,7 @@ class ParentPair:
 
 
 @dataclass(frozen=True, slots=True)
-class FillPlan:
+class ImputePlan:
     """A slice to fill, and what from; depends on nothing else, so it can be made in any process."""
 
     sample: SamplePlan
@@ -89,7 +89,7 @@ def prepare(image: Slice, rings: Mapping[str, Rings], structures: Sequence[str])
     )
 
 
-def fill(image: Slice, plan: FillPlan, *, mode: str, way: str) -> tuple[dict[str, Rings], Imputed]:
+def impute_slice(image: Slice, plan: ImputePlan, *, mode: str, way: str) -> tuple[dict[str, Rings], Imputed]:
     """Make the contours of a slice, and say how far to trust them.
 
     Structures that have nothing between their parents are missing from the result.

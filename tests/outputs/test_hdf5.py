@@ -30,7 +30,7 @@ def test_only_what_the_schema_lists_is_in_the_file(dataset: Path) -> None:
     with h5py.File(dataset) as file:
         assert set(file) == {"images", "masks", "contours", "samples", "issues", "sample", "y", "x"}
         columns = {column.name for column in schema.sample_columns(("icontour", "ocontour"))}
-        assert set(file["samples"]) == columns | {"row_column", "cosine", "xyz"}
+        assert set(file["samples"]) == columns | {"row_column", "cosine", "xyz", "parent"}
         assert set(file["masks"]) == set(file["contours"]) == {"icontour", "ocontour"}
         assert set(file.attrs) == {
             "format", "format_version", "software_version", "config", "structures", "contour_origin",

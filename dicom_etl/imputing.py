@@ -16,7 +16,7 @@ from dicom_etl.impute.estimate import Parent
 from dicom_etl.impute.parents import Link, Place, Reach, plan_links, unfilled
 from dicom_etl.items import Made
 from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, StudyPlan
-from dicom_etl.stages.impute import FillPlan, ParentPair
+from dicom_etl.stages.impute import ImputePlan, ParentPair
 from dicom_etl.stages.write import study_phases
 
 ORIENTATION_TOLERANCE = 1e-3
@@ -74,7 +74,7 @@ def make_study(
     study: StudyPlan,
     executor: Executor,
     make: Callable[[SamplePlan], Made],
-    make_filled: Callable[[FillPlan], Made],
+    make_imputed: Callable[[ImputePlan], Made],
     structures: tuple[str, ...],
     config: IngestConfig,
 ) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
@@ -86,8 +86,8 @@ def make_study(
         All images of the study, drawn on or not.
     executor : Executor
         Where items run.
-    make, make_filled : callable
-        `items.make_parent` and `items.make_filled` with all but the plan given.
+    make, make_imputed : callable
+        `items.make_parent` and `items.make_imputed` with all but the plan given.
     structures : tuple of str
         Those of the dataset, in its order.
     config : IngestConfig
@@ -111,9 +111,9 @@ def make_study(
     }
     ed_es = _turns(made, structures)
     for links in plan_links(places, drawn, str(config.impute), Reach(*config.impute_max_gap), ed_es):
-        plans = {index: _fill_plan(samples[index], links[index], made, structures) for index in links}
+        plans = {index: _impute_plan(samples[index], links[index], made, structures) for index in links}
         ready = [index for index in plans if plans[index].pairs]
-        results = executor.map(make_filled, [plans[index] for index in ready])
+        results = executor.map(make_imputed, [plans[index] for index in ready])
         for index, (_, result) in zip(ready, results, strict=True):
             made[index] = _with_issues_of(result, made.get(index))
             parents[index] = {structure: link.parents for structure, link in links[index].items()}
@@ -141,12 +141,12 @@ def _make_all(
     return {index: result for index, (_, result) in zip(chosen, results, strict=True)}
 
 
-def _fill_plan(
+def _impute_plan(
     sample: SamplePlan,
     links: Mapping[str, Link],
     made: Mapping[int, Made | ItemError],
     structures: tuple[str, ...],
-) -> FillPlan:
+) -> ImputePlan:
     """Gather the parents of a slice; structures of which one could not be made are left out."""
     pairs = []
     for structure, link in links.items():
@@ -158,7 +158,7 @@ def _fill_plan(
             pairs.append(
                 ParentPair(structure, link.axis, (before, after), link.weights[1], link.distance, mean)
             )
-    return FillPlan(sample, tuple(pairs))
+    return ImputePlan(sample, tuple(pairs))
 
 
 def _parent(made: Made | ItemError | None, number: int) -> Parent | None:

@@ -1,0 +1,109 @@
+"""dicom-etl impute-score: leave drawn slices out, impute them, and say how well that went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._options import PATH, common_options, data_options, ingest_config, source_options
+from dicom_etl.cli._render import Reporter, write_csv
+
+if TYPE_CHECKING:
+    from dicom_etl.impute.score import Mean
+    from dicom_etl.scoring import StudyScores
+
+
+@click.command(
+    name="impute-score", epilog="Example: dicom-etl impute-score study_data --impute-max-gap 25/1000"
+)
+@source_options
+@click.option("--scores", "scores_csv", type=PATH, help="Write every slice and way to this CSV file.")
+@click.option("--log", type=PATH, help="Keep every line in this file.")
+@data_options
+@common_options
+def command(
+    source: Path | None,
+    dicoms: Path | None,
+    contours: Path | None,
+    links: Path | None,
+    scores_csv: Path | None,
+    log: Path | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **values: Any,
+) -> None:
+    """Show how good imputed contours would be on a SOURCE; write nothing.
+
+    Each drawn slice that lies between drawn ones (along the stack, or around the cardiac cycle) is left out,
+    imputed from its neighbours by every way, and compared with what was drawn: Dice overlap of the masks, and
+    mean distance of the contours in mm.
+    """
+    config = ingest_config(values)
+    from dicom_etl import pipeline
+    from dicom_etl.impute.score import means
+    from dicom_etl.scoring import score_source
+
+    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
+        roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
+        studies, summary = score_source(roots, config, progress=reporter.progress)
+        scores = [score for study in studies for score in study.scores]
+        overall, located = means(scores), means(scores, by_location=True)
+        reporter.line(f"imputed slices of {source or 'the named folders'} beside what was drawn there")
+        _print(reporter, overall, located)
+        if summary.issues:
+            reporter.line("left out, or to look at:")
+            reporter.issues(summary.issues)
+        if scores_csv is not None:
+            write_csv(scores_csv, *_rows(studies))
+        reporter.json(
+            {
+                "ok": summary.complete,
+                "scores": [_plain(mean) for mean in overall],
+                "by_location": [_plain(mean) for mean in located],
+                "issues": [issue.to_json() for issue in summary.issues],
+            }
+        )
+    finish(summary.complete)
+
+
+def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None:
+    if not overall:
+        reporter.line("  no drawn slice lies between two others within --impute-max-gap")
+        return
+    reporter.line(
+        f"  {'structure':<12}{'along':<10}{'way':<10}{'slices':>6}{'Dice':>8}{'least':>8}{'mm':>7}{'said':>8}"
+    )
+    for mean in overall:
+        reporter.line(
+            f"  {mean.structure:<12}{mean.axis:<10}{mean.way:<10}{mean.slices:>6}"
+            f"{mean.dice:>8.3f}{mean.least_dice:>8.3f}{mean.distance_mm:>7.2f}{mean.confidence:>8.3f}"
+        )
+    ways = list(dict.fromkeys(mean.way for mean in overall))
+    reporter.line("  Dice by location")
+    reporter.line(f"  {'structure':<12}{'along':<10}{'location':>8}" + "".join(f"{way:>10}" for way in ways))
+    rows: dict[tuple[str, str, int | None], dict[str, float]] = {}
+    for mean in located:
+        rows.setdefault((mean.structure, mean.axis, mean.location), {})[mean.way] = mean.dice
+    for (structure, axis, location), found in rows.items():
+        dice = "".join(f"{found[way]:>10.3f}" if way in found else f"{'':>10}" for way in ways)
+        reporter.line(f"  {structure:<12}{axis:<10}{location:>8}{dice}")
+
+
+def _rows(studies: list[StudyScores]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    rows = [(study.patient_id, *asdict(score).values()) for study in studies for score in study.scores]
+    names = ["structure", "axis", "way", "location", "phase", "gap", "dice", "distance_mm", "confidence"]
+    return ["patient_id", *names], rows
+
+
+def _plain(mean: Mean) -> dict[str, Any]:
+    """Return a mean for JSON, which has no NaN."""
+    values = asdict(mean).items()
+    return {
+        name: None if isinstance(value, float) and not isfinite(value) else value for name, value in values
+    }
