@@ -115,6 +115,28 @@ def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> st
     return digest.hexdigest()
 
 
+def sha256_of_pixels(image: NDArray[Any]) -> str:
+    """Hash the pixels of one image (y, x) with their dtype and shape: equal for copies of an image."""
+    return sha256_of_row(image, ())
+
+
+def sha256_of_points(vertices: NDArray[np.float64]) -> str:
+    """Hash the points of a contour: equal for copies of it.
+
+    Parameters
+    ----------
+    vertices : (vertex, 2) float64
+        x,y in any order and direction, from any first vertex; rows of NaN between rings do not count.
+
+    Notes
+    -----
+    The points sorted by x, then y, as little endian float64, with -0.0 as 0.0.
+    """
+    points = vertices[~np.isnan(vertices).any(axis=1)] + 0.0
+    ordered = points[np.lexsort((points[:, 1], points[:, 0]))]
+    return hashlib.sha256(ordered.astype("<f8", copy=False).tobytes()).hexdigest()
+
+
 def append_seal(path: Path, format_version: int) -> str:
     """Hash a finished file and add the seal after its last byte; return the SHA-256 of the whole, seal included.
 

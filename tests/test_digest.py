@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from dicom_etl.digest import (
     check_seal,
     read_seal,
     sha256_of_file,
+    sha256_of_pixels,
+    sha256_of_points,
     sha256_of_row,
 )
 from dicom_etl.errors import SealError
@@ -96,3 +99,24 @@ def test_a_row_digest_depends_on_shape_dtype_and_number_of_masks() -> None:
         sha256_of_row(image, [mask, mask]),
     }
     assert len(digests) == 4
+
+
+@given(st.integers(1, 30), st.randoms(use_true_random=False))
+def test_a_contour_is_known_whatever_the_order_of_its_points(count: int, random: Random) -> None:
+    points = np.random.default_rng(count).integers(0, 40, (count, 2)) / 2
+    turned = list(range(count))
+    random.shuffle(turned)
+    in_two_rings = np.insert(points[turned], count // 2, np.nan, axis=0)
+    assert sha256_of_points(in_two_rings) == sha256_of_points(points)
+    moved = points.copy()
+    moved[0, 0] += 0.5
+    assert sha256_of_points(moved) != sha256_of_points(points)
+
+
+def test_zero_has_no_sign_in_a_contour() -> None:
+    assert sha256_of_points(np.array([[0.0, 1.0]])) == sha256_of_points(np.array([[-0.0, 1.0]]))
+
+
+def test_pixels_of_another_dtype_are_another_image() -> None:
+    image = np.ones((2, 2), "<i2")
+    assert sha256_of_pixels(image) == sha256_of_pixels(image.copy()) != sha256_of_pixels(image.view("<u2"))

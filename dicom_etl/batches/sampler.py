@@ -65,7 +65,7 @@ class EpochPlan:
         start = number % self.cut * self.batch_size
         positions = self.order[start : start + self.batch_size]
         missing = self.batch_size - len(positions)
-        padding = np.full(len(positions), number >= self.cut)
+        padding = (np.ones if number >= self.cut else np.zeros)(len(positions), dtype=np.bool_)
         if missing and len(self.filler):
             positions = np.concatenate([positions, self.filler])
             padding = np.concatenate([padding, np.ones(missing, dtype=np.bool_)])
@@ -175,6 +175,11 @@ class Schedule:
             This worker of how many within the rank.
         """
         return range(start + self.rank + worker * self.world_size, self.batches, self.world_size * workers)
+
+    def step_after(self, number: int, start: int = 0) -> int:
+        """Return how many batches of the epoch all ranks have done once the round of this batch is over."""
+        rounds = (number - start) // self.world_size + 1
+        return min(start + rounds * self.world_size, self.batches)
 
     def epoch(self, epoch: int) -> EpochPlan:
         """Return the batches of an epoch.

@@ -22,13 +22,16 @@ _GREATEST_RATIO = 1100
 _DEEPEST = 3
 
 
-def open_dataset(path: Path) -> h5py.File:
+def open_dataset(path: Path, *, locking: bool = False) -> h5py.File:
     """Open a dataset for reading, after checking that it is one and plays no tricks.
 
     Parameters
     ----------
     path : Path
         A file that ``dicom-etl ingest`` made.
+    locking : bool, default False
+        Let HDF5 lock the file: no use, since a dataset is replaced but never changed, and refused by some
+        network file systems.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def open_dataset(path: Path) -> h5py.File:
         raise DatasetError(f"{str(path)!r} is not an HDF5 file; dicom-etl ingest makes one")
     read_seal(path)
     try:
-        file = h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=locking)
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be opened by HDF5: {error}") from None
     try:

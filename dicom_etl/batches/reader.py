@@ -1,0 +1,292 @@
+"""`BatchReader`: what a training loop iterates over."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dicom_etl.batches.ahead import made_ahead
+from dicom_etl.batches.assemble import Place, Serving, Space, prepare
+from dicom_etl.batches.batch import Batch, Layout
+from dicom_etl.batches.intensity import Normalize
+from dicom_etl.batches.sampler import EpochPlan, Remainder, Schedule, Shuffle
+from dicom_etl.batches.select import Condition, Selection
+from dicom_etl.batches.state import Progress, order_digest, read_state
+from dicom_etl.batches.transforms import Transform
+from dicom_etl.errors import ConfigError
+
+_BATCHES_ASKED_FOR = 8
+"""How many batches ahead the system is told to read from disk."""
+
+
+class BatchReader:
+    """Shuffled batches of a dataset, each sample once an epoch, in an order that can be resumed.
+
+    A sample is served when it has all the structures asked for. The order is a pure function of (seed, epoch,
+    options); see `Schedule` for what the options of the order mean.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that ``dicom-etl ingest`` made.
+    batch_size : int, default 8
+    structures : sequence of str, default ("icontour",)
+        Whose masks are served, in this order; none serves every image.
+    split : str, optional
+        "train", "val" or "test", as ingest wrote them or as ``fractions`` makes them.
+    fold : int, optional
+        With ``split="train"`` all other folds, else this fold.
+    patients : collection of str, optional
+        Only these.
+    where : mapping or callable, optional
+        Values wanted by column of ``/samples`` (one or several each), as in ``{"cardiac_phase": "ED"}``, or a
+        function of the table that returns (sample,) bool, as in ``lambda table: table["field_strength_t"] >
+        2``.
+    shuffle, block_size, block_window, seed, remainder, rank, world_size, even_ranks
+        As in `Schedule`.
+    layout : str, default "NHW"
+        As in `Batch`.
+    dtype : dtype-like, optional
+        Of the images; that of the file by default, float32 with ``normalize``.
+    normalize : str, optional
+        "minmax", "zscore" or "percentile", each image by itself; see `Normalizer.of`.
+    transforms : sequence of Transform
+        Applied to each sample, after ``normalize``; seeded by (seed, epoch, sample).
+    fractions : sequence of float, optional
+        Shares of train, val and test, by patient, computed here instead of read from the file; ``split_seed``
+        as in ingest.
+    split_seed : int, default 0
+    exclude_flagged : bool, default False
+        Leave out samples whose label has a finding; see `dicom_etl.flags`.
+    imputed : bool, default False
+        Serve imputed samples as well.
+    weights : str, optional
+        A numeric column of ``/samples`` to serve as ``batch.weights``.
+    copy : bool, default True
+        Give each batch arrays of its own. False uses a few again and again: a batch is then good until the
+        next one is asked for. Batches with ``transforms`` are always new.
+    prefetch : int, default 0
+        How many batches a thread makes ahead.
+    threads : int, default 1
+        How many threads share the slices of a batch; of use for gzip files.
+    locking : bool, default False
+        Let HDF5 lock the file; some network file systems refuse.
+
+    Raises
+    ------
+    ConfigError
+        An option that cannot be used, or a selection that no sample satisfies.
+    DatasetError
+        The file is no dataset, or not one to trust.
+
+    Notes
+    -----
+    A reader may be shared by threads (each iterator by one), inherited through a fork, and pickled; iterators
+    may not.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        batch_size: int = 8,
+        structures: Sequence[str] = ("icontour",),
+        *,
+        split: str | None = None,
+        fold: int | None = None,
+        patients: Collection[str] | None = None,
+        where: Condition | None = None,
+        shuffle: Shuffle = "full",
+        block_size: int = 32,
+        block_window: int = 16,
+        seed: int = 0,
+        remainder: Remainder = "keep",
+        rank: int = 0,
+        world_size: int = 1,
+        even_ranks: bool = False,
+        layout: Layout = "NHW",
+        dtype: DTypeLike | None = None,
+        normalize: Normalize | None = None,
+        transforms: Sequence[Transform] = (),
+        fractions: Sequence[float] | None = None,
+        split_seed: int = 0,
+        exclude_flagged: bool = False,
+        imputed: bool = False,
+        weights: str | None = None,
+        copy: bool = True,
+        prefetch: int = 0,
+        threads: int = 1,
+        locking: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.structures = (structures,) if isinstance(structures, str) else tuple(structures)
+        if prefetch < 0:
+            raise ConfigError(f"prefetch is {prefetch}: it must be 0 or more")
+        self._copy, self._prefetch = copy, prefetch
+        selection = Selection(
+            structures=self.structures,
+            split=split,
+            fold=fold,
+            patients=patients,
+            where=where,
+            fractions=fractions,
+            split_seed=split_seed,
+            exclude_flagged=exclude_flagged,
+            imputed=imputed,
+        )
+        serving = Serving(
+            layout=layout,
+            dtype=dtype,
+            normalize=normalize,
+            transforms=tuple(transforms),
+            weights=weights,
+            threads=threads,
+            locking=locking,
+        )
+        self.rows, self._assembler = prepare(self.path, selection, serving)
+        self.schedule = Schedule(
+            count=len(self.rows),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            block_size=block_size,
+            block_window=block_window,
+            seed=seed,
+            remainder=remainder,
+            rank=rank,
+            world_size=world_size,
+            even_ranks=even_ranks,
+        )
+        self._progress = Progress()
+        if self.schedule.missing:
+            warnings.warn(
+                f"{len(self.rows)} samples are no multiple of {batch_size}: the last batch of each epoch is filled "
+                f"with {self.schedule.missing} served before; batch.padding marks them",
+                stacklevel=2,
+            )
+
+    def __len__(self) -> int:
+        """How many batches this rank serves in an epoch."""
+        return len(self.schedule.numbers())
+
+    def __repr__(self) -> str:
+        return f"BatchReader({str(self.path)!r}, {len(self.rows)} samples, {len(self)} batches an epoch)"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Iterate over the next epoch: 0 first, or the rest of the one that a loaded state is in."""
+        return self._run(*self._progress.next_start())
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Rows and columns of an image, before any transform."""
+        return self._assembler.store.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the images served."""
+        return self._assembler.dtype
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Iterate over one epoch.
+
+        It starts at its first batch; only the epoch that a loaded state is in goes on from there, once.
+
+        Raises
+        ------
+        ConfigError
+            There is no such epoch.
+        """
+        return self._run(number, self._progress.start_of(number))
+
+    def stream(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
+        """Iterate over the share of one loader worker, without a trace in the reader's state.
+
+        For adapters: taken in turn, the workers' batches are those of ``epoch(epoch)``.
+
+        Parameters
+        ----------
+        epoch : int
+        start : int, default 0
+            Batches of the epoch that are done, over all ranks.
+        worker, workers : int
+            Which of how many.
+        """
+        plan = self.schedule.epoch(epoch)
+        numbers = self.schedule.numbers(start, worker, workers)
+        spaces = itertools.cycle(self._spaces())
+        cold = self._assembler.store.is_cold(self.rows)
+
+        def make(index: int) -> Batch:
+            if cold:
+                self._ask_for(plan, numbers, index)
+            positions, padding = plan.batch(numbers[index])
+            place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
+            return self._assembler.make(self.rows[positions], padding, place, next(spaces))
+
+        return made_ahead(make, range(len(numbers)), self._prefetch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the last batch taken left off: a few numbers, fit for JSON.
+
+        ``step`` counts the batches of the epoch that all ranks together have taken, so that a run may go on
+        with another number of ranks.
+        """
+        done = self._progress
+        order = order_digest(self.rows, self.schedule)
+        return {"seed": self.schedule.seed, "epoch": done.epoch, "step": done.step, "order": order}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken: the next iteration serves the rest of its epoch.
+
+        Raises
+        ------
+        ConfigError
+            The state is not one, or was taken from other samples or another batch size, shuffle or remainder.
+        """
+        order = order_digest(self.rows, self.schedule)
+        seed, epoch, step = read_state(state, order, self.schedule.batches)
+        self.schedule = replace(self.schedule, seed=seed)
+        self._progress = Progress()
+        self._progress.reach(epoch, step, self.schedule.batches)
+
+    def close(self) -> None:
+        """Give handles and threads back; a closed reader opens them again when it is used."""
+        self._assembler.store.close()
+
+    def _run(self, epoch: int, step: int) -> Iterator[Batch]:
+        batches = self.stream(epoch, step)
+        self._progress.begin(epoch, step)
+        return self._noted(epoch, batches)
+
+    def _noted(self, epoch: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Pass batches on and note how far the epoch is."""
+        for batch in batches:
+            self._progress.reach(epoch, batch.step, self.schedule.batches)
+            yield batch
+        self._progress.reach(epoch, self.schedule.batches, self.schedule.batches)
+
+    def _spaces(self) -> Sequence[Space | None]:
+        """Return the arrays that batches are gathered into in turn; None for new ones each time."""
+        if self._copy:
+            return (None,)
+        return [self._assembler.space(self.schedule.batch_size) for _ in range(self._prefetch + 1)]
+
+    def _ask_for(self, plan: EpochPlan, numbers: range, index: int) -> None:
+        """Have the system read what is served some batches later; at the start, all up to there."""
+        first = 0 if index == 0 else index + _BATCHES_ASKED_FOR - 1
+        for number in numbers[first : index + _BATCHES_ASKED_FOR]:
+            self._assembler.store.ask_for(self.rows[plan.batch(number)[0]])
