@@ -17,6 +17,8 @@ COMMANDS = {
     "ingest": "Turn a SOURCE into one HDF5 dataset.",
     "info": "Show what is in a dataset.",
     "impute-score": "Show how good imputed contours are on a SOURCE.",
+    "preview": "Draw images with their contours and masks, as PNG.",
+    "report": "Make one page to look at a whole dataset.",
 }
 
 

@@ -1,0 +1,64 @@
+"""dicom-etl report: a whole dataset on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._render import Reporter, megabytes
+
+
+@click.command(name="report", epilog="Example: dicom-etl report dataset.h5 -o report.html")
+@click.argument("dataset", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="The HTML file to make.")
+@click.option(
+    "--max-samples",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="The most samples in the gallery: those with findings first, others by lot.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the lots.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@common_options
+def command(
+    dataset: Path,
+    output: Path,
+    max_samples: int,
+    seed: int,
+    overwrite: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Make one self-contained page: counts, findings, curves, histograms and a gallery of overlays.
+
+    It opens from disk in any browser and loads nothing from the network.
+    """
+    from dicom_etl.report.page import write_report
+
+    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
+        made = write_report(
+            dataset,
+            output,
+            max_samples=max_samples,
+            seed=seed,
+            overwrite=overwrite,
+            progress=reporter.progress,
+        )
+        reporter.line(
+            f"{made.output} ({megabytes(made.output_bytes)}): {len(made.rows)} of {made.total} samples, "
+            f"{len(made.issues)} findings"
+        )
+        reporter.issues(made.issues)
+        reporter.json(
+            {
+                "file": str(made.output),
+                "bytes": made.output_bytes,
+                "samples": list(made.rows),
+                "total": made.total,
+                "findings": [issue.to_json() for issue in made.issues],
+            }
+        )

@@ -1,0 +1,123 @@
+"""One sample as the page shows it: the image as PNG, masks and contours over it in the pixel frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dicom_etl.polygons import polygon_area
+from dicom_etl.records import Issue
+from dicom_etl.report.contents import Contents, Sample
+from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
+from dicom_etl.report.greys import data_uri, grey, mask_png, picture_png, window
+from dicom_etl.report.overlays import read_layers
+from dicom_etl.report.palette import ink_numbers, inks
+from dicom_etl.report.svg import path_data, view_box
+
+CARD_BYTES = 92_000
+"""Of one card in the page, about: 100 cards stay below 10 MB."""
+_LEAST_PICTURE_BYTES = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One structure over the image: its mask as an address, its outlines as the ``d`` of a path."""
+
+    structure: int
+    ink: int
+    mask: str
+    outline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the page shows of one sample.
+
+    Attributes
+    ----------
+    rank : int
+        Its place when the worst come first.
+    picture : str
+        The image as an address that holds a PNG.
+    reduced : int
+        How many pixels of a side became one in ``picture``; 1 when nothing was lost.
+    close, whole : str
+        The ``viewBox`` around what is outlined, and of the image.
+    layers : tuple of Layer
+        Of the structures that are drawn, large ones first.
+    areas : tuple of (name, text)
+        Of the structures that are drawn.
+    """
+
+    sample: Sample
+    rank: int
+    issues: tuple[Issue, ...]
+    picture: str
+    reduced: int
+    width: int
+    height: int
+    close: str
+    whole: str
+    layers: tuple[Layer, ...]
+    areas: tuple[tuple[str, str], ...]
+
+    @property
+    def codes(self) -> str:
+        """The codes of its findings, each once."""
+        return " ".join(dict.fromkeys(issue.code for issue in self.issues))
+
+    @property
+    def title(self) -> str:
+        """What it is called: slice and phase."""
+        return " · ".join(filter(None, (self.sample.slice_text, self.sample.phase_text)))
+
+
+def outlined_side(contents: Contents, rows: Sequence[int]) -> float:
+    """Return the side of the close-ups of some rows, so that sizes can be compared; 0 when nothing is drawn."""
+    structures = range(len(contents.structures))
+    around = [extent(contents.rings(index, row) for index in structures) for row in rows]
+    return common_side([close_up_side(box, contents.shape) for box in around if box is not None])
+
+
+def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], least_side: float) -> Card:
+    """Read, window and encode one sample; its close-up is of ``least_side`` pixels, or larger where it must be."""
+    sample, layers = contents.sample(row), read_layers(contents, row)
+    numbers, colours = ink_numbers(contents.structures), inks(contents.structures)
+    areas = {index: polygon_area(rings) for index, rings in enumerate(layers.outlines) if sample.drawn[index]}
+    drawn = [
+        Layer(
+            index,
+            numbers[index],
+            data_uri(mask_png(layers.masks[index], layers.full_mask, colours[index].rgb)),
+            path_data(layers.outlines[index]),
+        )
+        for index in sorted(areas, key=lambda index: -areas[index])
+    ]
+    used = sum(len(layer.mask) + len(layer.outline) for layer in drawn)
+    # Base64 makes four bytes of three.
+    room = max(_LEAST_PICTURE_BYTES, (CARD_BYTES - used) * 3 // 4)
+    png, reduced = picture_png(grey(layers.image, *window(layers.image)), room)
+    shape = contents.shape
+    around = extent(layers.outlines)
+    side = max(close_up_side(around, shape), least_side)
+    return Card(
+        sample=sample,
+        rank=rank,
+        issues=tuple(issues),
+        picture=data_uri(png),
+        reduced=reduced,
+        width=shape[1],
+        height=shape[0],
+        close=view_box(square_around(around, side, shape)),
+        whole=view_box(whole_image(shape)),
+        layers=tuple(drawn),
+        areas=tuple((contents.structures[index], _area_text(areas[index], sample)) for index in areas),
+    )
+
+
+def _area_text(area_px: float, sample: Sample) -> str:
+    if np.isfinite(sample.pixel_area_mm2):
+        return f"{area_px * sample.pixel_area_mm2:.0f} mm² ({area_px:.0f} px)"
+    return f"{area_px:.0f} px"

@@ -1,0 +1,158 @@
+"""Curves and histograms to places on a chart; the template draws what stands here and computes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from dicom_etl.records import FloatArray
+from dicom_etl.report.curves import StudyCurves
+from dicom_etl.report.histograms import Histograms
+from dicom_etl.report.svg import points
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The size of a chart and the part of it that data fill, in the units of its ``viewBox``."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+    def x(self, share: float) -> float:
+        """Return the place of a share (0 .. 1) of the width."""
+        return self.left + share * (self.right - self.left)
+
+    def y(self, share: float) -> float:
+        """Return the place of a share (0 .. 1) of the height, 0 at the bottom."""
+        return self.bottom - share * (self.bottom - self.top)
+
+
+CURVES = Frame(320, 200, left=46, right=306, top=14, bottom=164)
+INTENSITIES = Frame(560, 240, left=46, right=544, top=14, bottom=200)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis."""
+
+    place: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A point of a curve; ``row`` is None when the page does not show the sample."""
+
+    x: float
+    y: float
+    text: str
+    row: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve: ``points`` as SVG takes them."""
+
+    structure: int
+    phase: str
+    points: str
+    dots: tuple[Dot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What is drawn in one frame."""
+
+    frame: Frame
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+
+
+def curve_chart(study: StudyCurves, names: Sequence[str], most: float, shown: Collection[int]) -> Chart:
+    """Lay out the curves of one study.
+
+    Parameters
+    ----------
+    study : StudyCurves
+    names : sequence of str
+        Of the structures.
+    most : float
+        The largest area of all studies in this unit: one scale lets them be compared.
+    shown : collection of int
+        Rows that the page shows, so that points can lead to them.
+    """
+    frame = CURVES
+    locations = [point.location for curve in study.curves for point in curve.points]
+    low, high = min(locations), max(locations)
+    marks = _marks_up_to(most)
+    top = marks[-1]
+    lines = []
+    for curve in study.curves:
+        dots = tuple(
+            Dot(
+                frame.x((point.location - low + 0.5) / (high - low + 1)),
+                frame.y(point.area / top),
+                f"{names[curve.structure]} {curve.phase}, slice {point.location}: {point.area:.0f} {study.unit}",
+                point.row if point.row in shown else None,
+            )
+            for point in curve.points
+        )
+        lines.append(Line(curve.structure, curve.phase, points((dot.x, dot.y) for dot in dots), dots))
+    step = max(1, math.ceil((high - low + 1) / 12))
+    x_ticks = tuple(
+        Tick(frame.x((location - low + 0.5) / (high - low + 1)), str(location))
+        for location in range(low, high + 1, step)
+    )
+    y_ticks = tuple(Tick(frame.y(mark / top), f"{mark:g}") for mark in marks)
+    return Chart(frame, x_ticks, y_ticks, tuple(lines))
+
+
+def intensity_chart(histograms: Histograms) -> Chart:
+    """Lay out histograms as outlines of steps; the line of structure -1 is the outside."""
+    frame, edges = INTENSITIES, histograms.edges
+    low, high = float(edges[0]), float(edges[-1])
+    parts = (histograms.outside, *histograms.inside)
+    top = max(float(shares.max()) for shares in parts) or 1.0
+    lines = tuple(
+        Line(number - 1, "", points(_steps(frame, shares / top))) for number, shares in enumerate(parts)
+    )
+    x_ticks = tuple(
+        Tick(frame.x((value - low) / (high - low)), f"{value:g}") for value in nice_numbers(low, high, 7)
+    )
+    y_ticks = tuple(Tick(frame.y(value / top), f"{100 * value:g} %") for value in nice_numbers(0.0, top, 4))
+    return Chart(frame, x_ticks, y_ticks, lines)
+
+
+def nice_numbers(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers from ``low`` to ``high``, at most ``most`` + 1; steps are 1, 2 or 5 times a power of ten."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        return []
+    rough = (high - low) / most
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+def _marks_up_to(most: float) -> list[float]:
+    """Return round numbers from 0 to one that is not below ``most``."""
+    marks = nice_numbers(0.0, most, 6) if most > 0 else [0.0, 1.0]
+    return marks if marks[-1] >= most else [*marks, marks[-1] + marks[1]]
+
+
+def _steps(frame: Frame, heights: FloatArray) -> list[tuple[float, float]]:
+    """Return the outline of bars without gaps, from the base line and back to it."""
+    width = 1 / len(heights)
+    outline = [(frame.x(0), frame.y(0))]
+    for number, height in enumerate(heights.tolist()):
+        outline += [
+            (frame.x(number * width), frame.y(height)),
+            (frame.x((number + 1) * width), frame.y(height)),
+        ]
+    return [*outline, (frame.x(1), frame.y(0))]

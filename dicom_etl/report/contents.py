@@ -1,0 +1,215 @@
+"""An open dataset, for looking at: its columns at once, its slices one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl import schema
+from dicom_etl.errors import DatasetError
+from dicom_etl.outputs.facts import read_issues, text_column
+from dicom_etl.outputs.opening import open_dataset, structures_of
+from dicom_etl.polygons import split_rings
+from dicom_etl.records import Issue, Rings
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a person needs to know of one row of the dataset.
+
+    Attributes
+    ----------
+    row : int
+        Its row, 0 first.
+    files : tuple of str
+        The image file, then the contour file of each structure in the dataset's order; "" where there is none.
+    drawn : tuple of bool
+        Whether each structure is drawn.
+    spacing_mm : (float, float)
+        Between rows, between columns; NaN unknown.
+    """
+
+    row: int
+    patient_id: str
+    files: tuple[str, ...]
+    drawn: tuple[bool, ...]
+    instance_number: int
+    location_index: int
+    slice_location_mm: float
+    phase_index: int
+    cardiac_phase: str
+    origin: str
+    split: str
+    spacing_mm: tuple[float, float]
+
+    @property
+    def slice_text(self) -> str:
+        """Where it lies along the stack, in words."""
+        if self.location_index >= 0:
+            return f"slice {self.location_index}"
+        return f"image {self.instance_number}" if self.instance_number >= 0 else "slice unknown"
+
+    @property
+    def phase_text(self) -> str:
+        """Where it lies in the cardiac cycle, in words; "" when nothing is known."""
+        number = f"phase {self.phase_index}" if self.phase_index >= 0 else ""
+        return " · ".join(filter(None, (self.cardiac_phase, number)))
+
+    @property
+    def pixel_area_mm2(self) -> float:
+        """Area of one pixel; NaN when the spacing is unknown."""
+        return self.spacing_mm[0] * self.spacing_mm[1]
+
+    @property
+    def spacing_text(self) -> str:
+        """Pixel spacing in words."""
+        if not all(map(isfinite, self.spacing_mm)):
+            return "unknown"
+        return f"{self.spacing_mm[0]:.4g} × {self.spacing_mm[1]:.4g} mm"
+
+
+class Contents:
+    """A dataset, open for reading; a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``dicom-etl ingest`` made.
+
+    Raises
+    ------
+    DatasetError
+        When it is not a dataset, or a part is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: h5py.File = open_dataset(path)
+        try:
+            self.structures = structures_of(self._file)
+            self._images: h5py.Dataset = self._read(lambda file: file[schema.IMAGES])
+            self.issues: tuple[Issue, ...] = self._read(read_issues)
+            self._columns: dict[str, NDArray[Any]] = {}
+            for column in schema.sample_columns(self.structures):
+                values = self.column(column.name)
+                if len(values) != len(self):
+                    raise DatasetError(
+                        f"{str(path)!r} is damaged: {len(values)} {column.name} for {len(self)} images; "
+                        "dicom-etl verify tells more"
+                    )
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Contents:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return int(self._images.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of every image."""
+        return int(self._images.shape[1]), int(self._images.shape[2])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Stored dtype of the images."""
+        dtype: np.dtype[Any] = self._images.dtype
+        return dtype
+
+    @cached_property
+    def full_mask(self) -> int:
+        """The mask value of a pixel that is covered whole: 1, or 255 where masks hold coverage."""
+        masks = self._read(lambda file: [file[schema.MASKS][name] for name in self.structures])
+        return 255 if any("scale_factor" in dataset.attrs for dataset in masks) else 1
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of ``/samples``: numbers as stored, text as an array of str."""
+        if name not in self._columns:
+            self._columns[name] = self._read(lambda file: _values(file[schema.SAMPLES][name]))
+        return self._columns[name]
+
+    def sample(self, row: int) -> Sample:
+        """Return what is known of one row."""
+        column = self.column
+        files = ("source_image", *(f"source_{name}" for name in self.structures))
+        height, width = column("pixel_spacing_mm")[row].tolist()
+        return Sample(
+            row=row,
+            patient_id=str(column("patient_id")[row]),
+            files=tuple(str(column(name)[row]) for name in files),
+            drawn=tuple(bool(column(f"has_{name}")[row]) for name in self.structures),
+            instance_number=int(column("instance_number")[row]),
+            location_index=int(column("location_index")[row]),
+            slice_location_mm=float(column("slice_location_mm")[row]),
+            phase_index=int(column("phase_index")[row]),
+            cardiac_phase=str(column("cardiac_phase")[row]),
+            origin=str(column("origin")[row]),
+            split=str(column("split")[row]),
+            spacing_mm=(height, width),
+        )
+
+    def file_columns(self) -> list[NDArray[Any]]:
+        """Return the columns that name files: of images, then of each structure's contours."""
+        return [self.column(name) for name in ("source_image", *(f"source_{s}" for s in self.structures))]
+
+    def rows_of_files(self, paths: Iterable[str]) -> dict[str, list[int]]:
+        """Return the rows in which each of some files is used, as image or as contour."""
+        wanted = sorted(set(paths) - {""})
+        found: dict[str, list[int]] = {path: [] for path in wanted}
+        for column in self.file_columns():
+            for row in np.flatnonzero(np.isin(column, wanted)).tolist():
+                found[column[row]].append(row)
+        return found
+
+    def image(self, row: int) -> NDArray[Any]:
+        """Return one image, (y, x), in the stored dtype."""
+        image: NDArray[Any] = self._read(lambda file: self._images[row])
+        return image
+
+    def mask(self, structure: int, row: int) -> NDArray[np.uint8]:
+        """Return one mask, (y, x): 0 .. `full_mask`."""
+        name = self.structures[structure]
+        mask: NDArray[np.uint8] = self._read(lambda file: file[schema.MASKS][name][row])
+        return mask
+
+    def rings(self, structure: int, row: int) -> Rings:
+        """Return the outlines of one structure in the pixel frame; none where it is not drawn."""
+        name = self.structures[structure]
+
+        def cut(file: h5py.File) -> Rings:
+            group = file[schema.CONTOURS][name]
+            start, stop = group[schema.OFFSETS][row : row + 2].tolist()
+            return split_rings(group[schema.VERTICES][start:stop])
+
+        return self._read(cut)
+
+    def _read(self, take: Callable[[h5py.File], Found]) -> Found:
+        try:
+            return take(self._file)
+        except (KeyError, ValueError, OSError) as error:
+            raise DatasetError(
+                f"{str(self.path)!r} is damaged: {error}; dicom-etl verify tells more"
+            ) from None
+
+
+def _values(dataset: h5py.Dataset) -> NDArray[Any]:
+    values: NDArray[Any] = text_column(dataset) if dataset.dtype.kind == "S" else dataset[()]
+    return values

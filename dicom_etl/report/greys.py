@@ -1,0 +1,80 @@
+"""Pixels to pictures: a window from percentiles, and PNG files small enough to embed."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+PERCENTILES = (1.0, 99.5)
+"""Values shown as black and as white: a few bright vessels must not darken the heart."""
+_SMALLEST_SIDE = 32
+
+
+def window(image: NDArray[Any]) -> tuple[float, float]:
+    """Return the values that are shown as black and as white, from the percentiles of the finite pixels.
+
+    An image of a single value, or without any finite one, has a narrow window around it.
+    """
+    values = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    if not values.size:
+        return -0.5, 0.5
+    low, high = np.percentile(values, PERCENTILES).tolist()
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    if low < high:
+        return low, high
+    half = max(0.5, 1e-6 * abs(low))
+    return low - half, low + half
+
+
+def grey(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Return an image as grey levels, 0 at ``low`` and below, 255 at ``high`` and above; NaN is black."""
+    # In float64: the range of an int16 image does not fit int16.
+    levels = (np.nan_to_num(image.astype(np.float64), nan=low) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def picture_png(levels: NDArray[np.uint8], most_bytes: int) -> tuple[bytes, int]:
+    """Encode grey levels, at a lower resolution when the file would be too large.
+
+    Returns
+    -------
+    data : bytes
+        A PNG file.
+    factor : int
+        How many pixels of a side became one; 1 when nothing was lost.
+    """
+    picture = Image.fromarray(levels)
+    factor, data = 1, _encode(picture)
+    while len(data) > most_bytes and min(levels.shape) // (factor + 1) >= _SMALLEST_SIDE:
+        factor += 1
+        size = (-(-levels.shape[1] // factor), -(-levels.shape[0] // factor))
+        data = _encode(picture.resize(size, Image.Resampling.BOX))
+    return data, factor
+
+
+def mask_png(mask: NDArray[np.uint8], full: int, rgb: tuple[int, int, int]) -> bytes:
+    """Encode a mask as one colour whose opacity is the mask: 0 clear, ``full`` solid."""
+    levels = np.ascontiguousarray(np.minimum(mask, full))
+    coloured = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
+    coloured.putpalette(bytes(rgb) * (full + 1))
+    opacity = bytes(round(255 * level / full) for level in range(full + 1))
+    stream = BytesIO()
+    coloured.save(stream, "PNG", transparency=opacity, bits=1 if full == 1 else 8)
+    return stream.getvalue()
+
+
+def data_uri(png: bytes) -> str:
+    """Return a PNG file as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _encode(picture: Image.Image) -> bytes:
+    stream = BytesIO()
+    picture.save(stream, "PNG", compress_level=9)
+    return stream.getvalue()

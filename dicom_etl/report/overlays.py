@@ -1,0 +1,116 @@
+"""One sample as a picture: the image in grey, masks as a tint, contours as thin lines.
+
+A picture of ``side`` by ``side`` dots shows a square `Box` of the pixel frame. A point (x, y) of that frame lies
+at ``(x - left) * side / width`` from the picture's left edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from dicom_etl.records import FloatArray, Rings
+from dicom_etl.report.contents import Contents
+from dicom_etl.report.framing import Box
+from dicom_etl.report.greys import grey, window
+from dicom_etl.report.palette import Ink
+
+TINT = 0.22
+"""Opacity of a mask: enough to see where it ends, little enough to see the tissue in it."""
+_LINE_DOTS = 1.5
+_FINER = 4
+"""Lines are drawn this much larger and reduced, since Pillow draws them without smoothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layers:
+    """What a picture is made of.
+
+    Attributes
+    ----------
+    image : (y, x) array
+    masks : tuple of (y, x) uint8
+        By structure, 0 .. ``full_mask``.
+    outlines : tuple of Rings
+        By structure, in the pixel frame; empty where nothing is drawn.
+    full_mask : int
+        The mask value of a pixel that is covered whole.
+    """
+
+    image: NDArray[Any]
+    masks: tuple[NDArray[np.uint8], ...]
+    outlines: tuple[Rings, ...]
+    full_mask: int = 1
+
+
+def read_layers(contents: Contents, row: int) -> Layers:
+    """Read what a picture of one row is made of."""
+    structures = range(len(contents.structures))
+    return Layers(
+        image=contents.image(row),
+        masks=tuple(contents.mask(index, row) for index in structures),
+        outlines=tuple(contents.rings(index, row) for index in structures),
+        full_mask=contents.full_mask,
+    )
+
+
+def draw(layers: Layers, inks: Sequence[Ink], box: Box, side: int) -> Image.Image:
+    """Draw a square part of a sample.
+
+    Parameters
+    ----------
+    layers : Layers
+    inks : sequence of Ink
+        By structure.
+    box : Box
+        What to show; a square within the image.
+    side : int
+        Width and height of the picture, in dots.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    edges = (box.left + 0.5, box.top + 0.5, box.left + box.width + 0.5, box.top + box.height + 0.5)
+    levels = Image.fromarray(grey(layers.image, *window(layers.image)))
+    picture = levels.resize((side, side), Image.Resampling.BICUBIC, box=edges).convert("RGB")
+    for opacity, ink in _tints(layers, inks):
+        tint = Image.fromarray(opacity).resize((side, side), Image.Resampling.NEAREST, box=edges)
+        picture.paste(ink.rgb, mask=tint)
+    for rings, ink in zip(layers.outlines, inks, strict=True):
+        if rings:
+            picture.paste(ink.rgb, mask=_lines(rings, box, side))
+    return picture
+
+
+def _tints(layers: Layers, inks: Sequence[Ink]) -> Iterator[tuple[NDArray[np.uint8], Ink]]:
+    """Return the opacity (y, x) of each colour; where masks overlap, the smaller one has the pixel to itself."""
+    left = np.full(layers.image.shape, 255.0 * TINT)
+    for index in np.argsort([int(mask.sum()) for mask in layers.masks], kind="stable").tolist():
+        share = layers.masks[index] / layers.full_mask
+        yield np.rint(left * share).astype(np.uint8), inks[index]
+        left *= 1 - share
+
+
+def _lines(rings: Rings, box: Box, side: int) -> Image.Image:
+    """Draw closed lines as opacity (L), smooth."""
+    canvas = Image.new("L", (side * _FINER, side * _FINER))
+    pen = ImageDraw.Draw(canvas)
+    for ring in rings:
+        dots = _to_dots(ring, box, side * _FINER)
+        closed = [tuple(point) for point in (*dots.tolist(), dots[0].tolist())]
+        pen.line(closed, fill=255, width=round(_LINE_DOTS * _FINER), joint="curve")
+    return canvas.reduce(_FINER)
+
+
+def _to_dots(ring: FloatArray, box: Box, side: int) -> FloatArray:
+    """Bring vertices to Pillow's frame, where a dot's number is the place of its centre."""
+    scale = (side / box.width, side / box.height)
+    dots: FloatArray = (ring - (box.left, box.top)) * scale - 0.5
+    return dots

@@ -1,0 +1,254 @@
+"""A whole dataset on one page: no network, no framework, nothing outside the file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from dicom_etl.digest import read_seal
+from dicom_etl.errors import OutputError
+from dicom_etl.outputs.atomic import check_target, whole_file
+from dicom_etl.outputs.facts import Facts, read_facts
+from dicom_etl.records import Issue
+from dicom_etl.report import overview
+from dicom_etl.report.cards import Card, make_card, outlined_side
+from dicom_etl.report.charts import Chart, curve_chart, intensity_chart
+from dicom_etl.report.contents import Contents
+from dicom_etl.report.curves import StudyCurves, study_curves
+from dicom_etl.report.histograms import MARGIN, count_intensities
+from dicom_etl.report.palette import ink_numbers
+from dicom_etl.report.selection import (
+    PlacedIssue,
+    drawn_by_lot,
+    flagged_rows,
+    issues_by_row,
+    place_issues,
+    worst_first,
+)
+
+MOST_STUDIES = 60
+"""Studies whose curves are on the page; those with findings come first."""
+MOST_COUNTED = 64
+"""Samples whose pixels are counted for the histograms."""
+_STYLE, _SCRIPT, _TEMPLATE = "report.css", "report.js", "report.html.j2"
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a page shows.
+
+    Attributes
+    ----------
+    output : Path
+        The file.
+    output_bytes : int
+        Its size.
+    rows : tuple of int
+        The samples in the gallery, the worst first.
+    total : int
+        The samples of the dataset.
+    issues : tuple of Issue
+        All findings, the most severe first.
+    """
+
+    output: Path
+    output_bytes: int
+    rows: tuple[int, ...]
+    total: int
+    issues: tuple[Issue, ...]
+
+
+def write_report(
+    dataset: Path,
+    output: Path,
+    *,
+    max_samples: int = 100,
+    seed: int = 0,
+    findings: Sequence[Issue] = (),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Make one self-contained page about a dataset.
+
+    Parameters
+    ----------
+    dataset : Path
+        A file that ``dicom-etl ingest`` made.
+    output : Path
+        The HTML file to make. It appears whole, or not at all. The same input makes the same bytes.
+    max_samples : int
+        The most samples in the gallery: those with findings first, others drawn by lot.
+    seed : int
+        Of the lots.
+    findings : sequence of Issue
+        What `dicom_etl.verify` found; what ingest recorded is shown in any case.
+    overwrite : bool
+        Whether an existing file may be replaced.
+    progress : callable, optional
+        Is told (stage, done, total).
+
+    Raises
+    ------
+    DatasetError
+        The file is no dataset.
+    OutputError
+        The page cannot be written.
+    """
+    check_target(output.resolve(), overwrite=overwrite)
+    facts = read_facts(dataset)
+    with Contents(dataset) as contents:
+        placed = place_issues(contents, _without_repeats([*contents.issues, *findings]))
+        by_row = issues_by_row(placed)
+        rows = gallery_rows(contents, by_row, max_samples, seed)
+        page = _page(contents, facts, placed, by_row, rows, seed)
+        cards = _cards(contents, rows, by_row, progress)
+        with whole_file(output, overwrite=overwrite) as temporary:
+            _render(temporary, {**page, "cards": cards})
+            size = temporary.stat().st_size
+        return Report(output, size, tuple(rows), len(contents), tuple(each.issue for each in placed))
+
+
+def gallery_rows(
+    contents: Contents, by_row: Mapping[int, Sequence[Issue]], most: int, seed: int
+) -> list[int]:
+    """Return the rows that the page shows: those with findings, the worst first, then others in their order."""
+    worst = worst_first(by_row)[:most]
+    known = set(worst)
+    others = [row for row in range(len(contents)) if row not in known]
+    room = most - len(worst)
+    return worst + (drawn_by_lot(others, room, seed) if room else [])
+
+
+def _page(
+    contents: Contents,
+    facts: Facts,
+    placed: Sequence[PlacedIssue],
+    by_row: Mapping[int, Sequence[Issue]],
+    rows: Sequence[int],
+    seed: int,
+) -> dict[str, Any]:
+    """Return what the template shows, but for the cards."""
+    shown = set(rows)
+    studies, left_out = _studies(contents, by_row)
+    counted = drawn_by_lot(range(len(contents)), MOST_COUNTED, seed)
+    histograms = count_intensities(contents, counted)
+    structures = zip(contents.structures, ink_numbers(contents.structures), strict=True)
+    patients = contents.column("patient_id")
+    return {
+        "facts": facts,
+        "name": contents.path.name,
+        "sha256": read_seal(contents.path).sha256,
+        "config": json.dumps(facts.config, indent=1, sort_keys=True),
+        "structures": list(structures),
+        "figures": overview.figures(
+            contents, [each.issue for each in placed], len(flagged_rows(contents, by_row))
+        ),
+        "groups": overview.group_findings(contents, placed, shown),
+        "studies": [(study, chart) for study, chart in _charts(studies, contents.structures, shown)],
+        "studies_left_out": left_out,
+        "histograms": histograms,
+        "histogram_chart": intensity_chart(histograms) if histograms else None,
+        "margin": MARGIN,
+        "tables": [
+            ("Splits", "split", overview.splits(contents)),
+            ("Scanners", "scanner", overview.scanners(contents)),
+            ("Pixel spacing", "rows × columns, mm", overview.spacings(contents)),
+        ],
+        "shown": len(rows),
+        "patients": sorted({str(patients[row]) for row in rows}),
+        "phases": _present(contents, "cardiac_phase", rows),
+        "splits": _present(contents, "split", rows),
+        "codes": sorted({issue.code for row in rows for issue in by_row.get(row, ())}),
+    }
+
+
+def _cards(
+    contents: Contents,
+    rows: Sequence[int],
+    by_row: Mapping[int, Sequence[Issue]],
+    progress: Progress | None,
+) -> Iterator[Card]:
+    """Make the cards one by one, when the template asks for them, so that memory stays flat."""
+    side = outlined_side(contents, rows)
+    for rank, row in enumerate(rows):
+        yield make_card(contents, row, rank, by_row.get(row, ()), side)
+        if progress is not None:
+            progress("report", rank + 1, len(rows))
+
+
+def _studies(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> tuple[list[StudyCurves], int]:
+    """Measure the studies that are drawn; say how many are left out."""
+    column = contents.column("patient_id")
+    with_findings = dict.fromkeys(str(column[row]) for row in worst_first(by_row))
+    everyone = sorted(set(column.tolist()))
+    first = list(dict.fromkeys([*with_findings, *everyone]))[:MOST_STUDIES]
+    studies = [study_curves(contents, patient) for patient in sorted(first)]
+    return [study for study in studies if study.curves], len(everyone) - len(first)
+
+
+def _charts(
+    studies: Sequence[StudyCurves], names: Sequence[str], shown: set[int]
+) -> Iterator[tuple[StudyCurves, Chart]]:
+    most: dict[str, float] = {}
+    for study in studies:
+        areas = [point.area for curve in study.curves for point in curve.points]
+        most[study.unit] = max(most.get(study.unit, 0.0), *areas)
+    for study in studies:
+        yield study, curve_chart(study, names, most[study.unit], shown)
+
+
+def _present(contents: Contents, name: str, rows: Sequence[int]) -> list[str]:
+    """Return the texts that some rows have in a column; one text for all of them is nothing to filter by."""
+    column = contents.column(name)
+    found = sorted({str(column[row]) for row in rows})
+    return found if len(found) > 1 else []
+
+
+def _without_repeats(issues: Sequence[Issue]) -> list[Issue]:
+    """Drop what is found again: verify finds most of what ingest recorded."""
+    kept: dict[object, Issue] = {}
+    for issue in issues:
+        kept.setdefault((issue.code, issue.path) if issue.path else issue, issue)
+    return list(kept.values())
+
+
+def _render(path: Path, page: dict[str, Any]) -> None:
+    environment = Environment(
+        loader=PackageLoader("dicom_etl.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = _text(_STYLE), _text(_SCRIPT)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = {**page, "policy": Markup(policy), "style": Markup(style), "script": Markup(script)}
+    try:
+        with path.open("wb") as stream:
+            environment.get_template(_TEMPLATE).stream(page).dump(stream, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the page: {error.strerror}") from None
+
+
+def _text(name: str) -> str:
+    return resources.files("dicom_etl.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return how a content security policy names the only style or script it lets run."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"

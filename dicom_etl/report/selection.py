@@ -1,0 +1,138 @@
+"""Which samples to look at: asked for by name, in doubt, worst first, or drawn by lot."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dicom_etl.batches.sampler import Schedule
+from dicom_etl.errors import ConfigError
+from dicom_etl.flags import LABEL_FINDINGS, flagged_samples
+from dicom_etl.records import Issue
+from dicom_etl.report.contents import Contents
+
+_RANKS = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person asks to see; nothing asked is everything.
+
+    Attributes
+    ----------
+    rows : tuple of int
+        Rows of the dataset.
+    patients : tuple of str
+        Only these patients.
+    flagged : bool
+        Only samples whose label is in doubt.
+    """
+
+    rows: tuple[int, ...] = ()
+    patients: tuple[str, ...] = ()
+    flagged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedIssue:
+    """An issue and the rows it is about; none when it is about something that is not in the dataset."""
+
+    issue: Issue
+    rows: tuple[int, ...]
+
+
+def select(contents: Contents, wanted: Wanted, by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
+    """Return the rows that are wanted, in order.
+
+    Parameters
+    ----------
+    contents : Contents
+    wanted : Wanted
+    by_row : mapping of int to issues
+        As `issues_by_row` returns it.
+
+    Raises
+    ------
+    ConfigError
+        A row or a patient that the dataset does not have, or nothing that fits.
+    """
+    _check(contents, wanted)
+    keep = np.ones(len(contents), dtype=np.bool_)
+    if wanted.rows:
+        keep[:] = False
+        keep[list(wanted.rows)] = True
+    if wanted.patients:
+        keep &= np.isin(contents.column("patient_id"), wanted.patients)
+    if wanted.flagged:
+        keep &= np.isin(np.arange(len(contents)), list(flagged_rows(contents, by_row)))
+    found: list[int] = np.flatnonzero(keep).tolist()
+    if not found:
+        what = "no sample is flagged" if wanted.flagged else "no sample fits"
+        raise ConfigError(f"{what} in {str(contents.path)!r}, so there is nothing to draw")
+    return found
+
+
+def drawn_by_lot(rows: Sequence[int], count: int, seed: int) -> list[int]:
+    """Return ``count`` of some rows, in their order; which ones is a pure function of the seed."""
+    if count >= len(rows):
+        return list(rows)
+    order = Schedule(count=len(rows), seed=seed).epoch(0).order
+    return sorted(rows[place] for place in order[:count].tolist())
+
+
+def place_issues(contents: Contents, issues: Iterable[Issue]) -> list[PlacedIssue]:
+    """Find the samples that issues are about, by number or by the file they name; the most severe issues come first."""
+    issues = list(issues)
+    files = contents.rows_of_files(issue.path for issue in issues if issue.sample is None)
+    placed = []
+    for issue in sorted(issues, key=lambda issue: (_RANKS[issue.severity], issue.code)):
+        rows = files.get(issue.path, []) if issue.sample is None else [issue.sample]
+        placed.append(PlacedIssue(issue, tuple(row for row in rows if 0 <= row < len(contents))))
+    return placed
+
+
+def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
+    """Return the issues of each row that has any."""
+    by_row: dict[int, list[Issue]] = {}
+    for each in placed:
+        for row in each.rows:
+            by_row.setdefault(row, []).append(each.issue)
+    return by_row
+
+
+def flagged_rows(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> set[int]:
+    """Return the rows whose label is in doubt: the rule of `dicom_etl.flags`, and what `verify` found by row."""
+    paths = list(zip(*(column.tolist() for column in contents.file_columns()), strict=True))
+    flagged = flagged_samples(contents.issues, paths)
+    found = {row for row, flag in enumerate(flagged) if flag}
+    return found | {
+        row
+        for row, issues in by_row.items()
+        if any(issue.code in LABEL_FINDINGS and issue.severity != "note" for issue in issues)
+    }
+
+
+def worst_first(by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
+    """Return the rows with findings: the most severe first, then the most findings, then the order of rows."""
+
+    def badness(row: int) -> tuple[int, int, int]:
+        issues = by_row[row]
+        return min(_RANKS[issue.severity] for issue in issues), -len(issues), row
+
+    return sorted(by_row, key=badness)
+
+
+def _check(contents: Contents, wanted: Wanted) -> None:
+    count = len(contents)
+    for row in wanted.rows:
+        if not 0 <= row < count:
+            raise ConfigError(f"there is no sample {row}: the dataset has 0 to {count - 1}")
+    known = set(contents.column("patient_id").tolist()) if wanted.patients else set()
+    for patient in wanted.patients:
+        if patient not in known:
+            near = difflib.get_close_matches(patient, sorted(known), n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else f"; it has {len(known)} others"
+            raise ConfigError(f"there is no patient {patient!r} in the dataset{hint}")

@@ -1,0 +1,60 @@
+"""A dataset with findings, and pages made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dicom_etl import pipeline
+from dicom_etl.outputs.hdf5 import HDF5Writer
+from dicom_etl.records import Issue
+from dicom_etl.report.page import write_report
+from tests.builders import circle, make_source, write_contour
+from tests.report.reading import Element, read_page
+
+
+@pytest.fixture(scope="session")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset of 18 samples in splits, with a contour that was left out and a doubt about sample 9."""
+    folder = tmp_path_factory.mktemp("faulty")
+    source = make_source(folder / "source", studies=3, shape=(48, 40))
+    orphan = source.contour(0, "icontour", 0, 1).with_name("IM-0001-0099-icontour-manual.txt")
+    write_contour(orphan, circle(9, 9, 3))
+    doubtful = source.contour(1, "icontour", 1, source.ed).relative_to(source.root).as_posix()
+    doubt = Issue("warning", "area-jump", "3.1 times the area of its neighbour", "link", doubtful, "SYN00002")
+    finish = HDF5Writer.finish
+
+    def with_doubt(
+        self: HDF5Writer, splits: Sequence[tuple[str, int]], issues: Sequence[Issue], attributes: Any
+    ) -> None:
+        sides = [("train" if place < 12 else "test", -1) for place in range(len(splits))]
+        finish(self, sides, [*issues, doubt], attributes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HDF5Writer, "finish", with_doubt)
+        pipeline.ingest(pipeline.locate(source.root), folder / "dataset.h5")
+    return folder / "dataset.h5"
+
+
+FINDINGS = (
+    Issue("error", "duplicate-contour", "the same outline in two patients", sample=13, structure="icontour"),
+    Issue("note", "tiny-contour", "3 pixels", sample=2),
+)
+"""What verify could add."""
+
+
+@pytest.fixture(scope="session")
+def page_file(faulty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a page about `faulty`."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(faulty, path, findings=FINDINGS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def page(page_file: Path) -> Element:
+    """Return that page, read."""
+    return read_page(page_file.read_text(encoding="utf-8"))
