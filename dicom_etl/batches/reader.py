@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
+import copy as shallow
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from dicom_etl.batches.ahead import made_ahead
-from dicom_etl.batches.assemble import Place, Serving, Space, prepare
+from dicom_etl.batches.assemble import Serving, prepare
 from dicom_etl.batches.batch import Batch, Layout
 from dicom_etl.batches.intensity import Normalize
-from dicom_etl.batches.sampler import EpochPlan, Remainder, Schedule, Shuffle
+from dicom_etl.batches.sampler import Remainder, Schedule, Shuffle
 from dicom_etl.batches.select import Condition, Selection
 from dicom_etl.batches.state import Progress, order_digest, read_state
+from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.transforms import Transform
-from dicom_etl.errors import ConfigError
 
-_BATCHES_ASKED_FOR = 8
-"""How many batches ahead the system is told to read from disk."""
+if TYPE_CHECKING:
+    from dicom_etl.batches.adapters.tensorflow import TensorFlowDataset
+    from dicom_etl.batches.adapters.torch import TorchBatches, TorchSamples
 
 
 class BatchReader:
@@ -127,9 +127,6 @@ class BatchReader:
     ) -> None:
         self.path = Path(path)
         self.structures = (structures,) if isinstance(structures, str) else tuple(structures)
-        if prefetch < 0:
-            raise ConfigError(f"prefetch is {prefetch}: it must be 0 or more")
-        self._copy, self._prefetch = copy, prefetch
         selection = Selection(
             structures=self.structures,
             split=split,
@@ -150,9 +147,9 @@ class BatchReader:
             threads=threads,
             locking=locking,
         )
-        self.rows, self._assembler = prepare(self.path, selection, serving)
-        self.schedule = Schedule(
-            count=len(self.rows),
+        rows, assembler = prepare(self.path, selection, serving)
+        schedule = Schedule(
+            count=len(rows),
             batch_size=batch_size,
             shuffle=shuffle,
             block_size=block_size,
@@ -163,11 +160,12 @@ class BatchReader:
             world_size=world_size,
             even_ranks=even_ranks,
         )
+        self._stream = Stream(assembler, rows, schedule, copy, prefetch)
         self._progress = Progress()
-        if self.schedule.missing:
+        if schedule.missing:
             warnings.warn(
-                f"{len(self.rows)} samples are no multiple of {batch_size}: the last batch of each epoch is filled "
-                f"with {self.schedule.missing} served before; batch.padding marks them",
+                f"{len(rows)} samples are no multiple of {batch_size}: the last batch of each epoch is filled "
+                f"with {schedule.missing} served before; batch.padding marks them",
                 stacklevel=2,
             )
 
@@ -191,14 +189,29 @@ class BatchReader:
         return self._run(*self._progress.next_start())
 
     @property
+    def schedule(self) -> Schedule:
+        """How the samples are ordered, cut and shared out."""
+        return self._stream.schedule
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows of the file that are served, in the order of the file."""
+        return self._stream.rows
+
+    @property
+    def layout(self) -> Layout:
+        """The order of the axes, as in `Batch`."""
+        return self._stream.assembler.layout
+
+    @property
     def image_shape(self) -> tuple[int, int]:
         """Rows and columns of an image, before any transform."""
-        return self._assembler.store.shape
+        return self._stream.assembler.store.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the images served."""
-        return self._assembler.dtype
+        return self._stream.assembler.dtype
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Iterate over one epoch.
@@ -215,39 +228,37 @@ class BatchReader:
     def stream(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
         """Iterate over the share of one loader worker, without a trace in the reader's state.
 
-        For adapters: taken in turn, the workers' batches are those of ``epoch(epoch)``.
-
-        Parameters
-        ----------
-        epoch : int
-        start : int, default 0
-            Batches of the epoch that are done, over all ranks.
-        worker, workers : int
-            Which of how many.
+        For adapters; see `Stream.batches`.
         """
-        plan = self.schedule.epoch(epoch)
-        numbers = self.schedule.numbers(start, worker, workers)
-        spaces = itertools.cycle(self._spaces())
-        cold = self._assembler.store.is_cold(self.rows)
+        return self._stream.batches(epoch, start, worker, workers)
 
-        def make(index: int) -> Batch:
-            if cold:
-                self._ask_for(plan, numbers, index)
-            positions, padding = plan.batch(numbers[index])
-            place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
-            return self._assembler.make(self.rows[positions], padding, place, next(spaces))
+    def take(self, positions: NDArray[np.int64], epoch: int = 0) -> Batch:
+        """Return chosen samples as one batch: those at some positions of ``rows``, transformed as in an epoch."""
+        return self._stream.take(positions, epoch)
 
-        return made_ahead(make, range(len(numbers)), self._prefetch)
+    def with_rank(self, rank: int, world_size: int) -> Self:
+        """Return a reader of the same samples for one of several ranks, at its start."""
+        other = shallow.copy(self)
+        other._stream = replace(
+            self._stream, schedule=replace(self.schedule, rank=rank, world_size=world_size)
+        )
+        other._progress = Progress()
+        return other
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the last batch taken left off: a few numbers, fit for JSON.
+        """Return where the last batch taken left off: a few numbers, fit for JSON."""
+        return self.state_at(self._progress.epoch, self._progress.step)
 
-        ``step`` counts the batches of the epoch that all ranks together have taken, so that a run may go on
-        with another number of ranks.
+    def state_at(self, epoch: int, step: int) -> dict[str, Any]:
+        """Return the state at some place, such as after a batch: its ``epoch`` and ``step``.
+
+        ``step`` counts the batches of the epoch that all ranks together have taken, so that a run may go on with
+        another number of ranks.
         """
-        done = self._progress
+        if step >= self.schedule.batches:
+            epoch, step = epoch + 1, 0
         order = order_digest(self.rows, self.schedule)
-        return {"seed": self.schedule.seed, "epoch": done.epoch, "step": done.step, "order": order}
+        return {"seed": self.schedule.seed, "epoch": epoch, "step": step, "order": order}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken: the next iteration serves the rest of its epoch.
@@ -259,16 +270,52 @@ class BatchReader:
         """
         order = order_digest(self.rows, self.schedule)
         seed, epoch, step = read_state(state, order, self.schedule.batches)
-        self.schedule = replace(self.schedule, seed=seed)
+        self._stream = replace(self._stream, schedule=replace(self.schedule, seed=seed))
         self._progress = Progress()
         self._progress.reach(epoch, step, self.schedule.batches)
 
+    def torch(self) -> TorchBatches:
+        """Return a PyTorch IterableDataset of batches, for ``DataLoader(dataset, batch_size=None)``.
+
+        Raises
+        ------
+        MissingExtraError
+            PyTorch is not installed.
+        """
+        from dicom_etl.batches.adapters.torch import TorchBatches
+
+        return TorchBatches(self)
+
+    def torch_samples(self) -> TorchSamples:
+        """Return a map-style PyTorch Dataset of single samples, for samplers of your own.
+
+        Raises
+        ------
+        MissingExtraError
+            PyTorch is not installed.
+        """
+        from dicom_etl.batches.adapters.torch import TorchSamples
+
+        return TorchSamples(self)
+
+    def tensorflow(self, *, full: bool = False) -> TensorFlowDataset:
+        """Return a ``tf.data.Dataset`` of batches; see `dicom_etl.batches.adapters.tensorflow.make_dataset`.
+
+        Raises
+        ------
+        MissingExtraError
+            TensorFlow is not installed.
+        """
+        from dicom_etl.batches.adapters.tensorflow import make_dataset
+
+        return make_dataset(self, full=full)
+
     def close(self) -> None:
         """Give handles and threads back; a closed reader opens them again when it is used."""
-        self._assembler.store.close()
+        self._stream.assembler.store.close()
 
     def _run(self, epoch: int, step: int) -> Iterator[Batch]:
-        batches = self.stream(epoch, step)
+        batches = self._stream.batches(epoch, step)
         self._progress.begin(epoch, step)
         return self._noted(epoch, batches)
 
@@ -278,15 +325,3 @@ class BatchReader:
             self._progress.reach(epoch, batch.step, self.schedule.batches)
             yield batch
         self._progress.reach(epoch, self.schedule.batches, self.schedule.batches)
-
-    def _spaces(self) -> Sequence[Space | None]:
-        """Return the arrays that batches are gathered into in turn; None for new ones each time."""
-        if self._copy:
-            return (None,)
-        return [self._assembler.space(self.schedule.batch_size) for _ in range(self._prefetch + 1)]
-
-    def _ask_for(self, plan: EpochPlan, numbers: range, index: int) -> None:
-        """Have the system read what is served some batches later; at the start, all up to there."""
-        first = 0 if index == 0 else index + _BATCHES_ASKED_FOR - 1
-        for number in numbers[first : index + _BATCHES_ASKED_FOR]:
-            self._assembler.store.ask_for(self.rows[plan.batch(number)[0]])

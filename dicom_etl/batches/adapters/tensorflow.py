@@ -1,0 +1,77 @@
+"""Batches as a ``tf.data.Dataset``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from dicom_etl.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from dicom_etl.batches.batch import Batch
+    from dicom_etl.batches.reader import BatchReader
+
+try:
+    import tensorflow as tf
+except ImportError:
+    raise MissingExtraError("reader.tensorflow()", "tensorflow") from None
+
+TensorFlowDataset: TypeAlias = Any
+"""A ``tf.data.Dataset``; TensorFlow has no types to name it by."""
+
+
+def make_dataset(reader: BatchReader, *, full: bool = False) -> TensorFlowDataset:
+    """Return a dataset whose iterations are the reader's next epochs.
+
+    Shapes and dtypes are static; the number of samples is so too unless the last batch is short (``remainder="keep"``).
+
+    Parameters
+    ----------
+    reader : BatchReader
+    full : bool, default False
+        False: ``(images, masks)``, or ``(images, masks, weights)`` where the reader serves weights, as ``model.fit``
+        takes them. True: a dict with ``indices``, ``padding``, ``epoch`` and ``step`` as well. TensorFlow reads ahead,
+        so a state to resume from is ``reader.state_at(batch["epoch"], batch["step"])``, not ``reader.state_dict()``.
+    """
+    whole_epochs = reader.state_dict()["step"] == 0
+    signature = _signature(reader)
+    names = (
+        tuple(signature)
+        if full
+        else tuple(name for name in ("images", "masks", "weights") if name in signature)
+    )
+
+    def batches() -> Iterator[Any]:
+        for batch in reader:
+            values = _values(batch)
+            yield values if full else tuple(values[name] for name in names)
+
+    dataset = tf.data.Dataset.from_generator(
+        batches, output_signature=signature if full else tuple(signature[name] for name in names)
+    )
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(reader))) if whole_epochs else dataset
+
+
+def _values(batch: Batch) -> dict[str, Any]:
+    values = {name: getattr(batch, name) for name in ("images", "masks", "indices", "padding", "weights")}
+    return {name: value for name, value in values.items() if value is not None} | {
+        "epoch": np.int64(batch.epoch),
+        "step": np.int64(batch.step),
+    }
+
+
+def _signature(reader: BatchReader) -> dict[str, Any]:
+    """Learn shapes and dtypes from one sample, since transforms may change them."""
+    sample = reader.take(np.zeros(1, dtype=np.int64))
+    schedule = reader.schedule
+    always_full = schedule.remainder != "keep" or schedule.count % schedule.batch_size == 0
+    samples = schedule.batch_size * len(sample) if always_full else None
+    specs = {}
+    for name, value in _values(sample).items():
+        shape: list[int | None] = list(np.shape(value))
+        if shape:
+            shape[-1 if reader.layout == "HWN" and name in ("images", "masks") else 0] = samples
+        specs[name] = tf.TensorSpec(shape, tf.as_dtype(value.dtype))
+    return specs

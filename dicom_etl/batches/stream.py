@@ -1,0 +1,90 @@
+"""From a schedule to an iterator of batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.batches.ahead import made_ahead
+from dicom_etl.batches.assemble import Assembler, Place, Space
+from dicom_etl.batches.batch import Batch
+from dicom_etl.batches.sampler import EpochPlan, Schedule
+from dicom_etl.errors import ConfigError
+
+_BATCHES_ASKED_FOR = 8
+"""How many batches ahead the system is told to read from disk."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """Makes the batches of any epoch; holds no position.
+
+    Attributes
+    ----------
+    assembler : Assembler
+    rows : ndarray of int64, (sample,)
+        The rows of the file that are served; the schedule's positions count in them.
+    schedule : Schedule
+    copy : bool
+        Give each batch arrays of its own.
+    prefetch : int
+        Batches made ahead by a thread.
+    """
+
+    assembler: Assembler
+    rows: NDArray[np.int64]
+    schedule: Schedule
+    copy: bool
+    prefetch: int
+
+    def __post_init__(self) -> None:
+        if self.prefetch < 0:
+            raise ConfigError(f"prefetch is {self.prefetch}: it must be 0 or more")
+
+    def batches(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
+        """Iterate over the share of one loader worker of this rank.
+
+        Taken in turn, the workers' batches are those of one worker.
+
+        Parameters
+        ----------
+        epoch : int
+        start : int, default 0
+            Batches of the epoch that are done, over all ranks.
+        worker, workers : int
+            Which of how many.
+        """
+        plan = self.schedule.epoch(epoch)
+        numbers = self.schedule.numbers(start, worker, workers)
+        spaces = itertools.cycle(self._spaces())
+        cold = self.assembler.store.is_cold(self.rows)
+
+        def make(index: int) -> Batch:
+            if cold:
+                self._ask_for(plan, numbers, index)
+            positions, padding = plan.batch(numbers[index])
+            place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
+            return self.assembler.make(self.rows[positions], padding, place, next(spaces))
+
+        return made_ahead(make, range(len(numbers)), self.prefetch)
+
+    def take(self, positions: NDArray[np.int64], epoch: int) -> Batch:
+        """Return the samples at some positions of ``rows`` as one batch, transformed as in an epoch."""
+        place = Place(self.schedule.seed, epoch, 0)
+        return self.assembler.make(self.rows[positions], np.zeros(len(positions), np.bool_), place)
+
+    def _spaces(self) -> Sequence[Space | None]:
+        """Return the arrays that batches are gathered into in turn; None for new ones each time."""
+        if self.copy:
+            return (None,)
+        return [self.assembler.space(self.schedule.batch_size) for _ in range(self.prefetch + 1)]
+
+    def _ask_for(self, plan: EpochPlan, numbers: range, index: int) -> None:
+        """Have the system read what is served some batches later; at the start, all up to there."""
+        first = 0 if index == 0 else index + _BATCHES_ASKED_FOR - 1
+        for number in numbers[first : index + _BATCHES_ASKED_FOR]:
+            self.assembler.store.ask_for(self.rows[plan.batch(number)[0]])
