@@ -106,13 +106,40 @@ def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> st
     The text ``<dtype>:<y>x<x>:<masks>`` in ASCII, a newline, then the bytes of the image (little endian, C
     order) and of each mask.
     """
+    return row_digests(image, masks)[1]
+
+
+def row_digests(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> tuple[int, str]:
+    """Return a key of 64 bits that rows of the same image share, and `sha256_of_row`, for the price of the latter."""
     digest = hashlib.sha256(
         f"{image.dtype.str}:{image.shape[0]}x{image.shape[1]}:{len(masks)}\n".encode("ascii")
     )
     digest.update(np.ascontiguousarray(image).data)
+    key = int.from_bytes(digest.copy().digest()[:8], "little")
     for mask in masks:
         digest.update(np.ascontiguousarray(mask).data)
-    return digest.hexdigest()
+    return key, digest.hexdigest()
+
+
+def contour_key(rings: Sequence[NDArray[np.float64]]) -> int:
+    """Return a key of 64 bits that outlines of the same points share, in any order and direction.
+
+    Parameters
+    ----------
+    rings : sequence of (vertex, 2) float64
+        Vertices in pixels; they count as the same within a thousandth of one.
+    """
+    points = np.rint(np.concatenate(rings) * 1000).astype(np.int64)
+    return _key(np.unique((points[:, 0] << 32) + points[:, 1]).astype("<i8").tobytes())
+
+
+def text_key(text: str) -> int:
+    """Return a key of 64 bits that equal texts share."""
+    return _key(text.encode())
+
+
+def _key(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def sha256_of_pixels(image: NDArray[Any]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from dicom_etl.records import Issue
 
 LABEL_FINDINGS = frozenset(
     {
         "area-jump",
+        "constant-image",
         "contour-outside-image",
         "duplicate-contour",
         "duplicate-image",
@@ -23,11 +25,16 @@ LABEL_FINDINGS = frozenset(
 
 
 def flagged_paths(issues: Iterable[Issue]) -> frozenset[str]:
-    """Return the files named by errors and warnings among `LABEL_FINDINGS`."""
+    """Return the files, and the folders of whole studies, named by errors and warnings among `LABEL_FINDINGS`.
+
+    A finding about two files that do not go together names both: which of them is wrong is not known.
+    """
     return frozenset(
-        issue.path
+        path
         for issue in issues
-        if issue.path and issue.code in LABEL_FINDINGS and issue.severity in ("error", "warning")
+        if issue.code in LABEL_FINDINGS and issue.severity in ("error", "warning")
+        for path in (issue.path, issue.other_path)
+        if path
     )
 
 
@@ -44,7 +51,12 @@ def flagged_samples(issues: Iterable[Issue], paths: Sequence[Iterable[str]]) -> 
     Returns
     -------
     list of bool
-        True where one of the sample's files is among `flagged_paths`.
+        True where one of the sample's files, or its study's folder, is among `flagged_paths`.
     """
     doubtful = flagged_paths(issues)
-    return [not doubtful.isdisjoint(sample) for sample in paths]
+    return [not doubtful.isdisjoint(chain.from_iterable(map(_with_study, sample))) for sample in paths]
+
+
+def _with_study(path: str) -> tuple[str, str]:
+    """Return a path and the study's folder that it lies in (``contourfiles/<original_id>``)."""
+    return path, "/".join(path.split("/")[:2])

@@ -14,6 +14,7 @@ from dicom_etl.impute.slices import Slice
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan
 from dicom_etl.stages import impute, parse, rasterize, write
+from dicom_etl.verify.review import review_sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ def _encode(
         structure: rasterize.draw_mask(outline, image.pixels.shape, config)
         for structure, outline in rings.items()
     }
-    return write.encode_sample(plan, image, rings, masks, spec, issues, imputed)
+    sample = write.encode_sample(plan, image, rings, masks, spec, issues, imputed)
+    known_simple = not config.allow_self_intersection
+    return review_sample(sample, image.pixels, spec.structures, image.header, known_simple=known_simple)
 
 
 def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:

@@ -39,6 +39,7 @@ from dicom_etl.records import (
     StudyPlan,
 )
 from dicom_etl.stages import discover, link, parse, write
+from dicom_etl.verify.review import LabelReview
 
 RowMaker: TypeAlias = Callable[[StudyPlan], Iterator[tuple[SamplePlan, EncodedSample | ItemError]]]
 
@@ -375,6 +376,7 @@ def _write_rows(
     total, done = summary.samples, 0
     summary.samples = summary.imputed = 0
     summary.structures = dict.fromkeys(structures, 0)
+    review = LabelReview(structures)
     for study in plan.studies():
         rows: list[EncodedSample] = []
         for sample, result in make_rows(study):
@@ -389,6 +391,8 @@ def _write_rows(
             writer.append(result)
             rows.append(result)
         _end_study(rows, writer, summary, structures)
+        summary.issues += review.study(rows)
+    summary.issues += review.finish()
 
 
 def _end_study(

@@ -76,10 +76,49 @@ def fraction_outside(inner: Rings, outer: Rings) -> float:
     Exact: the even-odd rule over all rings of both encloses what lies in just one of them, which is
     A + B - 2 (A and B).
     """
+    if len(inner) == len(outer) == 1 and _nested_stars(inner[0], outer[0]):
+        return 0.0
     area = polygon_area(inner)
     if area <= 0:
         return 0.0
     return min(1.0, max(0.0, 1.0 - _shared_area(inner, outer) / area))
+
+
+def _nested_stars(inner: FloatArray, outer: FloatArray) -> bool:
+    """Tell whether both rings are stars around one point and `outer` is nowhere nearer to it; False decides nothing.
+
+    Between the directions of all their vertices both are single edges, so only vertices need comparing. Nearly
+    all pairs of contours of a ventricle are such, and this takes a tenth of the time of their shared area.
+    """
+    middle = (inner.min(axis=0) + inner.max(axis=0)) / 2
+    near, far = _as_star(inner - middle), _as_star(outer - middle)
+    if near is None or far is None:
+        return False
+    return bool((_left_of(near, far) >= 0).all() and (_left_of(far, near) <= 0).all())
+
+
+def _as_star(points: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """Return the vertices (vertex, 2) and their angles, by angle; None unless they turn one way, once, around 0, 0."""
+    angles = np.arctan2(points[:, 1], points[:, 0])
+    if 2 * np.count_nonzero(angles[1:] < angles[:-1]) > len(angles):
+        points, angles = points[::-1], angles[::-1]
+    first = int(angles.argmin())
+    points, angles = (np.concatenate((part[first:], part[:first])) for part in (points, angles))
+    gaps = angles[1:] - angles[:-1]
+    last = angles[0] + 2 * np.pi - angles[-1]
+    return (points, angles) if gaps.min() > 0 and gaps.max() < np.pi and last < np.pi else None
+
+
+def _left_of(one: tuple[FloatArray, FloatArray], other: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Return for each vertex of a star on which side of another star's edge in that direction it lies: > 0 within."""
+    points, angles = one
+    corners, directions = other
+    which = np.searchsorted(directions, angles, side="right") - 1
+    start = corners[which]
+    x, y = (corners[(which + 1) % len(corners)] - start).T
+    to_x, to_y = (points - start).T
+    side: FloatArray = x * to_y - y * to_x
+    return side
 
 
 def _shared_area(one: Rings, other: Rings) -> float:
@@ -101,10 +140,10 @@ def farthest_outside_image(rings: Rings, shape: tuple[int, int]) -> float:
     Negative when all lie inside. The edge of the image is the edge of its outermost pixels: -0.5 and
     columns - 0.5, rows - 0.5.
     """
-    points = np.concatenate(rings)
-    beyond = points.max(axis=0) - (shape[1] - 0.5, shape[0] - 0.5)
-    before = -0.5 - points.min(axis=0)
-    return float(max(beyond.max(), before.max()))
+    points = rings[0] if len(rings) == 1 else np.concatenate(rings)
+    right, bottom = points.max(axis=0).tolist()
+    left, top = points.min(axis=0).tolist()
+    return float(max(right - (shape[1] - 0.5), bottom - (shape[0] - 0.5), -0.5 - left, -0.5 - top))
 
 
 def join_rings(rings: Rings) -> FloatArray:

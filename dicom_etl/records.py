@@ -32,6 +32,8 @@ class Issue:
     patient_id: str = ""
     structure: str = ""
     sample: int | None = None
+    other_path: str = ""
+    """The second of two inputs that do not go together (two of the same, two exchanged)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape that ``--json`` prints."""
@@ -223,11 +225,71 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ContourFacts:
+    """What the label checks keep of one structure drawn on one image.
+
+    ``centre`` is the middle of its bounding box, x,y in pixels. ``key`` is a number of 64 bits that outlines of
+    the same points share, whatever the order and direction of the points. ``rim`` is (2, point, 2) float32 x,y:
+    points just inside the outline, and the points just outside that face them.
+    """
+
+    structure: str
+    path: str
+    area_px: float
+    centre: tuple[float, float]
+    key: int
+    rim: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How well a contour lies on its wall.
+
+    ``contrast`` is that across the contour as it is, ``gain`` what the best shift would add, ``shift`` that
+    shift x,y in pixels.
+    """
+
+    contrast: float
+    gain: float
+    shift: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFacts:
+    """What the label checks keep of one drawn image, so that they can compare it with others.
+
+    ``contours`` goes by structure and holds only what a person drew. ``image_key`` is a number of 64 bits that
+    images of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where
+    it is unknown: the dataset does not keep UIDs). ``window`` is the part of the image around the contours,
+    (y, x), and ``corner`` the x,y of its first pixel. ``fit`` is that of the inner contour; None where it
+    is not drawn, or the image is flat.
+    """
+
+    patient_id: str
+    image: str
+    location_index: int
+    phase_index: int
+    trigger_time_ms: float
+    pixel_spacing_mm: tuple[float, float]
+    contours: tuple[ContourFacts, ...]
+    image_key: int
+    instance_key: int
+    window: NDArray[Any]
+    corner: tuple[int, int]
+    fit: Fit | None
+
+    def contour(self, structure: str) -> ContourFacts | None:
+        """Return the contour of a structure, or None where it is not drawn."""
+        return next((contour for contour in self.contours if contour.structure == structure), None)
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedSample:
     """One row of the dataset, ready to be stored.
 
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);
-    ``rings`` and ``masks`` go by structure in the dataset's order.
+    ``rings`` and ``masks`` go by structure in the dataset's order. ``issues`` are about parts that are not in
+    the row, ``label_issues`` about labels that are. ``image_key`` is as in `SampleFacts`.
     """
 
     row: SampleRow
@@ -235,3 +297,6 @@ class EncodedSample:
     masks: tuple[Chunk, ...]
     rings: tuple[Rings, ...]
     issues: tuple[Issue, ...] = ()
+    image_key: int = 0
+    label_issues: tuple[Issue, ...] = ()
+    facts: SampleFacts | None = None

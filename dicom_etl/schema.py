@@ -104,6 +104,7 @@ ISSUE_COLUMNS = (
     Column("code", "S", "kind of finding, a stable word"),
     Column("stage", "S", "where it was found"),
     Column("path", "S", "input it is about, relative to SOURCE"),
+    Column("other_path", "S", "second input where two do not go together, relative to SOURCE; else empty"),
     Column("message", "S", "what was wrong"),
 )
 

@@ -30,5 +30,18 @@ def test_nothing_else_flags_a_sample(changes: dict[str, str]) -> None:
     assert flagged_samples([issue(**changes)], PATHS) == [False, False, False]
 
 
+def test_a_finding_about_two_files_flags_both() -> None:
+    assert flagged_samples([issue(other_path="c/1-i.txt")], PATHS) == [True, True, False]
+
+
+def test_a_finding_about_a_study_flags_what_is_drawn_in_it() -> None:
+    paths = [
+        ("dicoms/A/1.dcm", "contourfiles/A-1/i/1.txt"),
+        ("dicoms/A/2.dcm", ""),
+        ("", "contourfiles/A-12/1.txt"),
+    ]
+    assert flagged_samples([issue(path="contourfiles/A-1")], paths) == [True, False, False]
+
+
 def test_several_findings_flag_several_samples() -> None:
     assert flagged_samples([issue(), issue(path="d/3.dcm")], PATHS) == [False, True, True]

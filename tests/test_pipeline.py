@@ -20,7 +20,7 @@ from dicom_etl.digest import check_seal, sha256_of_file, sha256_of_row
 from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.outputs.facts import read_facts
 from dicom_etl.polygons import split_rings
-from tests.builders import TinySource, write_dicom
+from tests.builders import TinySource, position_mm, write_dicom
 
 
 def ingest(source: TinySource, output: Path, **config: Any) -> pipeline.Summary:
@@ -121,7 +121,7 @@ def test_a_bad_contour_costs_that_contour(source: TinySource, tmp_path: Path) ->
     summary = ingest(source, tmp_path / "out.h5")
     assert summary.structures == {"icontour": 11, "ocontour": 6}
     assert summary.samples == 12
-    assert codes(summary) == ["unreadable-contour"]
+    assert codes(summary) == ["outer-without-inner", "unreadable-contour"]
     assert "line 2" in summary.issues[0].message
 
 
@@ -228,3 +228,35 @@ class TestReal:
         assert set(np.flatnonzero(samples["has_ocontour"][()])) == {
             row for row, word in enumerate(texts(samples["cardiac_phase"])) if word == "ED"
         }
+
+
+def test_doubtful_labels_stay_in_the_file_and_are_named_with_their_row(
+    source: TinySource, tmp_path: Path
+) -> None:
+    copied = source.contour(1, "icontour", 2, source.ed)
+    copied.write_bytes(source.contour(0, "icontour", 2, source.ed).read_bytes())
+    unlabeled = source.image(0, 0, 1)
+    write_dicom(
+        unlabeled,
+        np.full((32, 32), 500, np.int16),
+        InstanceNumber=source.number(0, 1),
+        TriggerTime="220",
+        ImagePositionPatient=position_mm(0),
+    )
+    summary = ingest(source, tmp_path / "out.h5", unlabeled=True)
+    found = {issue.code: issue for issue in summary.issues}
+    assert set(found) == {"duplicate-contour", "constant-image"}
+    names = [path.relative_to(source.root).as_posix() for path in (copied, unlabeled)]
+    assert [found["duplicate-contour"].path, found["constant-image"].path] == names
+    assert found["duplicate-contour"].severity == "error"
+    with h5py.File(tmp_path / "out.h5") as file:
+        samples, issues = file["samples"], file["issues"]
+        row = found["duplicate-contour"].sample
+        assert row is not None
+        assert texts(samples["source_icontour"])[row] == names[0]
+        assert texts(samples["source_image"])[found["constant-image"].sample or -1] == names[1]
+        assert set(texts(issues["code"])) == set(found)
+        other = source.contour(0, "icontour", 2, source.ed).relative_to(source.root).as_posix()
+        assert other in texts(issues["other_path"])
+        assert samples["has_icontour"][()].sum() == 12
+    assert read_facts(tmp_path / "out.h5").issues[0].other_path == found[summary.issues[0].code].other_path

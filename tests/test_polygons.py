@@ -172,6 +172,18 @@ def test_fraction_outside_of_a_shifted_square_is_the_overhang(part: float, down:
     assert fraction_outside((inner,), (inner + np.array([2 * size, 0]),)) == pytest.approx(1)
 
 
+@given(star_strategy(), star_strategy(), st.floats(0.3, 1.2), st.floats(-2, 2))
+def test_fraction_outside_of_two_stars_equals_the_long_way(
+    inner: FloatArray, outer: FloatArray, scale: float, shift: float
+) -> None:
+    inner = 8 + (inner - 8) * scale + (shift, 0)
+    cut = np.concatenate((outer[:1], outer[:1] * 0.5 + outer[1:2] * 0.5, outer[1:]))
+    # A second ring far away does not matter, but takes the long way.
+    expected = fraction_outside((inner,), (outer, square(1000, 1000, 1)))
+    assert fraction_outside((inner,), (outer,)) == pytest.approx(expected, abs=1e-9)
+    assert fraction_outside((inner,), (cut[::-1],)) == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_hole_of_the_outer_structure_is_outside_it() -> None:
     outer = (square(0, 0, 10), square(4, 4, 2))
     assert fraction_outside((square(3, 3, 4),), outer) == pytest.approx(4 / 16)

@@ -87,10 +87,9 @@ def text_column(dataset: h5py.Dataset) -> NDArray[np.object_]:
 def read_issues(file: h5py.File) -> tuple[Issue, ...]:
     """Return the issues that ingest recorded."""
     group = file[schema.ISSUES]
-    columns = [text_column(group[column.name]) for column in schema.ISSUE_COLUMNS]
+    columns = {column.name: text_column(group[column.name]).tolist() for column in schema.ISSUE_COLUMNS}
     return tuple(
-        Issue(severity, code, message, stage, path)
-        for severity, code, stage, path, message in zip(*columns, strict=True)
+        Issue(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dicom_etl import __version__, schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import origins
-from dicom_etl.digest import sha256_of_row
+from dicom_etl.digest import row_digests
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry import cardiac_phases
 from dicom_etl.outputs.encoding import encode_chunk
@@ -80,6 +80,7 @@ def encode_sample(
     all_rings = tuple(rings.get(structure, ()) for structure in spec.structures)
     names = {contour.structure: contour.path for contour in plan.contours if contour.structure in rings}
     low, high, mean, std = image_statistics(pixels)
+    image_key, sha256 = row_digests(pixels, all_masks)
     header = image.header
     row = SampleRow(
         patient_id=plan.patient_id,
@@ -102,7 +103,7 @@ def encode_sample(
         image_max=high,
         image_mean=mean,
         image_std=std,
-        sha256=sha256_of_row(pixels, all_masks),
+        sha256=sha256,
         **_label_columns(bool(rings), imputed, spec.structures),
         areas_px=tuple(polygon_area(outline) if outline else 0.0 for outline in all_rings),
     )
@@ -112,6 +113,7 @@ def encode_sample(
         tuple(encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks),
         all_rings,
         tuple(issues),
+        image_key,
     )
 
 

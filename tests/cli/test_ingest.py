@@ -52,7 +52,7 @@ def test_json_is_all_that_stdout_holds(runner: CliRunner, source: TinySource, tm
         for issue in answer["issues"]:
             assert set(issue) == {"severity", "code", "sample", "patient_id", "structure", "path", "message"}
     assert answer["samples"] == 12
-    assert [issue["code"] for issue in answer["issues"]] == ["unreadable-contour"]
+    assert [issue["code"] for issue in answer["issues"]] == ["unreadable-contour", "outer-without-inner"]
 
 
 def test_something_left_out_is_exit_code_3_and_kept_in_files(

@@ -1,0 +1,98 @@
+"""What the label checks need of one sample, gathered where its pixels are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.digest import contour_key
+from dicom_etl.records import ContourFacts, Rings, SampleFacts
+from dicom_etl.verify.fit import cut_window, measure_fit, rim
+
+INNER = "icontour"
+OUTER = "ocontour"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One sample as the checks of a single sample see it, with its pixels and outlines.
+
+    Attributes
+    ----------
+    facts : SampleFacts
+        What is kept of it.
+    pixels : (y, x) array
+        The image on the dataset's grid.
+    rings : mapping of str to Rings
+        What a person drew, by structure, for all structures of the dataset; () where nothing is drawn.
+    """
+
+    facts: SampleFacts
+    pixels: NDArray[Any]
+    rings: Mapping[str, Rings]
+
+
+def gather(
+    *,
+    patient_id: str,
+    image: str,
+    location_index: int,
+    phase_index: int,
+    trigger_time_ms: float,
+    pixel_spacing_mm: tuple[float, float],
+    pixels: NDArray[Any],
+    rings: Mapping[str, Rings],
+    paths: Mapping[str, str],
+    areas_px: Mapping[str, float],
+    image_key: int,
+    instance_key: int = 0,
+) -> Drawn:
+    """Measure one sample.
+
+    Parameters
+    ----------
+    patient_id, image, location_index, phase_index, trigger_time_ms, pixel_spacing_mm
+        As in `SampleRow`; ``image`` is the path of the image file.
+    pixels : (y, x) array
+        The image on the dataset's grid.
+    rings, paths, areas_px : mapping
+        Outlines in pixels of that grid, the files they come from, and the areas they enclose, by structure;
+        (), "" and 0 where a person drew nothing.
+    image_key, instance_key : int
+        See `SampleFacts`.
+    """
+    contours = tuple(
+        _contour(name, paths[name], rings[name], areas_px[name]) for name in sorted(rings) if rings[name]
+    )
+    window, corner = pixels[:0, :0].copy(), (0, 0)
+    fit = None
+    rims = [contour.rim for contour in contours if contour.structure == INNER]
+    if rims:
+        window, corner = cut_window(pixels, rims)
+        fit = measure_fit(window, corner, rims[0])
+    facts = SampleFacts(
+        patient_id,
+        image,
+        location_index,
+        phase_index,
+        trigger_time_ms,
+        pixel_spacing_mm,
+        contours,
+        image_key,
+        instance_key,
+        window,
+        corner,
+        fit,
+    )
+    return Drawn(facts, pixels, rings)
+
+
+def _contour(structure: str, path: str, rings: Rings, area_px: float) -> ContourFacts:
+    points = np.concatenate(rings)
+    x, y = ((points.min(axis=0) + points.max(axis=0)) / 2).tolist()
+    edge = rim(rings) if structure == INNER else np.zeros((2, 0, 2), np.float32)
+    return ContourFacts(structure, path, area_px, (x, y), contour_key(rings), edge)

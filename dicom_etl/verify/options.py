@@ -1,0 +1,134 @@
+"""What a person can set about verification: how far it goes, the limits of the label checks, what is waived."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from dicom_etl.errors import ConfigError
+from dicom_etl.records import Issue
+from dicom_etl.verify.codes import CODES, NEVER_WAIVED
+
+
+def _limit(default: float, text: str) -> float:
+    value: float = field(default=default, metadata={"help": text})
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelLimits:
+    """From where on a label is worth a look. All numbers are finite and not negative.
+
+    Raises
+    ------
+    ConfigError
+        When a number is negative or not finite.
+    """
+
+    outside_outer_error: float = _limit(0.01, "Share of an inner area outside its outer one: an error.")
+    outside_outer_warning: float = _limit(0.002, "The same: a warning.")
+    outside_image_px: float = _limit(1.0, "Pixels that a vertex may lie beyond the image.")
+    outside_image_share: float = _limit(0.01, "Share of an area that may lie beyond the image.")
+    tiny_area_px: float = _limit(4.0, "Least area of a contour, in square pixels.")
+    area_ratio: float = _limit(3.0, "Ratio of the areas at neighbouring locations.")
+    phase_ratio: float = _limit(1.25, "Ratio of a slice's area at end-systole to that at end-diastole.")
+    least_contrast: float = _limit(0.4, "Contrast across an inner contour, 1 for an even wall.")
+    shift_px: float = _limit(3.5, "Shift towards a better place that counts, in pixels.")
+    shift_gain: float = _limit(0.15, "Contrast that the shift must add.")
+    exchange_gain: float = _limit(0.05, "Contrast that exchanging two contours must add.")
+    centre_jump_mm: float = _limit(
+        12.0, "Distance of a contour's centre from those of all neighbours, in mm."
+    )
+    constant_share: float = _limit(0.01, "Spread of an image's values, relative to the largest.")
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"--{option.name.replace('_', '-')} must be 0 or more, not {value}")
+
+    def to_json(self) -> dict[str, float]:
+        """Return the limits by name, as the output records them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """Findings that a person knows of and accepts: all of a code, or those of one patient."""
+
+    code: str
+    patient_id: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Waiver:
+        """Read ``CODE`` or ``CODE:patient``.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such code, or it stands for damage, which cannot be waived.
+        """
+        code, _, patient = text.partition(":")
+        if code not in CODES:
+            raise ConfigError(f"--waive {text!r}: there is no finding {code!r}; one of {', '.join(CODES)}")
+        if code in NEVER_WAIVED:
+            raise ConfigError(f"--waive {text!r}: {code} means that the bytes are wrong and cannot be waived")
+        return cls(code, patient)
+
+    def covers(self, issue: Issue) -> bool:
+        """Tell whether a finding is one of those."""
+        return issue.code == self.code and self.patient_id in ("", issue.patient_id)
+
+    def __str__(self) -> str:
+        return f"{self.code}:{self.patient_id}" if self.patient_id else self.code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """Options of one verification.
+
+    Attributes
+    ----------
+    fast : bool
+        Stop after the seal and the structure.
+    look_inside : bool
+        When the seal is broken, look for what still holds, in a child process with limits.
+    expect : str
+        SHA-256 that the whole file must have; "" for any.
+    fail_on : {"error", "warning"}
+        The least severity that makes a dataset fail.
+    waivers : tuple of Waiver
+        Findings that do not count.
+    limits : LabelLimits
+        From where on a label is worth a look.
+
+    Raises
+    ------
+    ConfigError
+        When ``expect`` is no SHA-256.
+    """
+
+    fast: bool = False
+    look_inside: bool = False
+    expect: str = ""
+    fail_on: Literal["error", "warning"] = "error"
+    waivers: tuple[Waiver, ...] = ()
+    limits: LabelLimits = LabelLimits()
+
+    def __post_init__(self) -> None:
+        digest = self.expect.strip().casefold()
+        if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
+            raise ConfigError(f"--expect: {self.expect!r} is no SHA-256; it has 64 hexadecimal digits")
+        object.__setattr__(self, "expect", digest)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as the output records them."""
+        return {
+            "fast": self.fast,
+            "look_inside": self.look_inside,
+            "expect": self.expect,
+            "fail_on": self.fail_on,
+            "waive": [str(waiver) for waiver in self.waivers],
+            "limits": self.limits.to_json(),
+        }

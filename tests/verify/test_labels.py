@@ -1,0 +1,276 @@
+"""Label checks: silent on right labels, and each planted fault found where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicom_etl.digest import contour_key
+from dicom_etl.errors import ConfigError
+from dicom_etl.records import FloatArray, Issue
+from dicom_etl.verify.codes import CODES
+from dicom_etl.verify.duplicates import Keys
+from dicom_etl.verify.options import LabelLimits, VerifyOptions, Waiver
+from tests.shapes import ring_strategy
+from tests.verify.studies import SHAPE, Slice, Study, codes, findings, make_study
+
+ES, ED = 3, 9
+
+
+def middle(ring: FloatArray) -> FloatArray:
+    found: FloatArray = (ring.min(axis=0) + ring.max(axis=0)) / 2
+    return found
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_right_labels_give_no_finding(number: int) -> None:
+    assert findings(make_study(number), make_study(number + 1)) == []
+
+
+def shifted(one: Slice, x: float, y: float, structure: str = "icontour") -> None:
+    one.rings[structure] = one.rings[structure] + (x, y)
+
+
+def scaled(one: Slice, factor: float, structure: str = "icontour") -> None:
+    ring = one.rings[structure]
+    one.rings[structure] = middle(ring) + factor * (ring - middle(ring))
+
+
+def mirrored(one: Slice, axis: int) -> None:
+    ring = one.rings["icontour"].copy()
+    ring[:, axis] = SHAPE[1 - axis] - 1 - ring[:, axis] + 20  # off the phantom's middle
+    one.rings["icontour"] = ring
+
+
+def exchanged(one: Slice, other: Slice, structure: str = "icontour") -> None:
+    one.rings[structure], other.rings[structure] = other.rings[structure], one.rings[structure]
+
+
+def bow_tie(one: Slice) -> None:
+    x, y = middle(one.rings["icontour"])
+    one.rings["icontour"] = np.array([(x - 5, y - 5), (x + 5, y + 5), (x + 5, y - 5), (x - 5, y + 5)])
+
+
+def dot(one: Slice) -> None:
+    x, y = middle(one.rings["icontour"])
+    one.rings["icontour"] = np.array([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)])
+
+
+def flat(one: Slice) -> None:
+    one.pixels = np.full_like(one.pixels, 1000)
+    one.pixels[:3] += 7
+
+
+def noise_only(one: Slice) -> None:
+    one.pixels = np.random.default_rng(1).integers(0, 500, SHAPE).astype(np.int16)
+
+
+FAULTS: dict[str, tuple[Callable[[Study], object], str, tuple[int, int]]] = {
+    "shifted right by 6 px": (lambda s: shifted(s.at(2, ED), 6, 0), "misaligned", (2, ED)),
+    "shifted up by 6 px": (lambda s: shifted(s.at(2, ES), 0, -6), "misaligned", (2, ES)),
+    "shifted out of the wall": (lambda s: shifted(s.at(2, ED), 15, 0), "inner-outside-outer", (2, ED)),
+    "shifted beyond the edge": (lambda s: shifted(s.at(2, ED), 60, 0), "contour-outside-image", (2, ED)),
+    "shifted far off": (lambda s: shifted(s.at(2, ES), -20, 12), "misaligned", (2, ES)),
+    "mirrored left to right": (lambda s: mirrored(s.at(2, ES), 0), "misaligned", (2, ES)),
+    "mirrored top to bottom": (lambda s: mirrored(s.at(2, ES), 1), "misaligned", (2, ES)),
+    "scaled by 3": (lambda s: scaled(s.at(2, ES), 3), "area-jump", (2, ES)),
+    "scaled by 3 at an end": (lambda s: scaled(s.at(5, ES), 3), "area-jump", (5, ES)),
+    "scaled by a third": (lambda s: scaled(s.at(2, ES), 1 / 3), "area-jump", (2, ES)),
+    "outer scaled by 3": (lambda s: scaled(s.at(2, ED), 3, "ocontour"), "area-jump", (2, ED)),
+    "exchanged with the next phase": (
+        lambda s: exchanged(s.at(2, ED), s.at(2, ES)), "misaligned", (2, ES)
+    ),
+    "end-systole larger": (lambda s: exchanged(s.at(2, ED), s.at(2, ES)), "phase-order", (2, ED)),
+    "inner and outer exchanged": (
+        lambda s: s.at(2, ED).rings.update(
+            icontour=s.at(2, ED).rings["ocontour"], ocontour=s.at(2, ED).rings["icontour"]
+        ),
+        "inner-outside-outer",
+        (2, ED),
+    ),
+    "outer copied to inner": (
+        lambda s: s.at(2, ED).rings.update(ocontour=s.at(2, ED).rings["icontour"]),
+        "duplicate-contour",
+        (2, ED),
+    ),
+    "inner missing": (
+        lambda s: s.at(2, ED).rings.update(icontour=np.empty((0, 2))), "outer-without-inner", (2, ED)
+    ),
+    "crossing itself": (lambda s: bow_tie(s.at(2, ES)), "self-intersection", (2, ES)),
+    "next to nothing": (lambda s: dot(s.at(2, ES)), "tiny-contour", (2, ES)),
+    "flat image": (lambda s: flat(s.at(2, ES)), "constant-image", (2, ES)),
+    "image of noise": (lambda s: noise_only(s.at(2, ES)), "misaligned", (2, ES)),
+    "contour used twice": (
+        lambda s: s.at(3, ES).rings.update(icontour=s.at(2, ES).rings["icontour"][::-1]),
+        "duplicate-contour",
+        (3, ES),
+    ),
+    "image used twice": (
+        lambda s: setattr(s.at(3, ES), "pixels", s.at(2, ES).pixels), "duplicate-image", (3, ES)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_found_where_it_is(name: str) -> None:
+    plant, code, place = FAULTS[name]
+    study, other = make_study(1), make_study(2)
+    plant(study)
+    found = findings(other, study)
+    expected = len(other.slices) + study.row(study.at(*place))
+    assert (code, expected) in {(issue.code, issue.sample) for issue in found}, found
+    for issue in found:
+        assert issue.code in CODES
+        assert issue.patient_id == study.slices[0].patient_id
+        assert issue.path
+        assert issue.message
+
+
+def test_neighbours_exchanged_are_named_together() -> None:
+    study = make_study(0)
+    exchanged(study.at(4, ES), study.at(5, ES))
+    found = [issue for issue in findings(study) if issue.code == "misaligned"]
+    assert [(issue.path, issue.other_path) for issue in found] == [
+        (study.at(4, ES).path("icontour"), study.at(5, ES).path("icontour"))
+    ]
+
+
+def test_a_study_whose_phases_are_exchanged() -> None:
+    study = make_study(0)
+    for location in range(6):
+        exchanged(study.at(location, ED), study.at(location, ES))
+    found = findings(study)
+    of_study = [issue for issue in found if issue.sample is None]
+    assert "phase-order" in codes(of_study)
+    assert {issue.path for issue in of_study} == {f"contourfiles/{study.slices[0].patient_id}"}
+
+
+def test_a_beat_recorded_from_end_diastole_on_is_right() -> None:
+    study = make_study(0)
+    for one in study.slices:
+        one.phase = {ED: 0, ES: ES}[one.phase]
+    study.slices.sort(key=lambda s: (s.location, s.phase))
+    assert findings(study) == []
+
+
+def test_a_study_on_other_images_is_named_once() -> None:
+    study = make_study(0)
+    for one in study.slices:
+        one.pixels = one.pixels.max() - one.pixels
+    (issue,) = (issue for issue in findings(study) if issue.code == "misaligned")
+    assert issue.sample is None
+    assert issue.path.startswith("contourfiles/")
+
+
+def test_contours_of_another_patient_give_one_error_a_pair() -> None:
+    one, other = make_study(1), make_study(2)
+    for location in range(6):
+        one.at(location, ED).rings["ocontour"] = other.at(location, ED).rings["ocontour"]
+    found = findings(one, other)
+    pairs = [issue for issue in found if issue.code == "duplicate-contour"]
+    assert {issue.severity for issue in pairs} == {"error"}
+    assert [(issue.path, issue.other_path) for issue in pairs] == [
+        (other.at(location, ED).path("ocontour"), one.at(location, ED).path("ocontour"))
+        for location in range(6)
+    ]
+    assert all("patient SYN00002" in issue.message for issue in pairs)
+    assert set(codes(found)) <= {"duplicate-contour", "inner-outside-outer"}
+
+
+def test_the_same_instance_in_two_files_is_found_once() -> None:
+    one, other = make_study(1), make_study(2)
+    one.at(0, ED).instance_key = other.at(0, ED).instance_key = 5
+    (issue,) = findings(one, other)
+    assert (issue.severity, issue.code, issue.other_path) == ("error", "duplicate-image", one.at(0, ED).image)
+    other.at(0, ED).pixels = one.at(0, ED).pixels
+    assert codes(findings(one, other)) == ["duplicate-image"]
+
+
+@pytest.mark.parametrize(
+    ("move", "severity"), [(0.0, None), (9.15, "warning"), (9.6, "error")], ids=["inside", "a little", "more"]
+)
+def test_how_much_may_lie_outside_the_outer_contour(move: float, severity: str | None) -> None:
+    study = make_study(0)
+    one = study.at(0, ED)
+    square = np.array([(0.0, 0.0), (20.0, 0.0), (20.0, 20.0), (0.0, 20.0)])
+    one.rings = {"icontour": square + 30, "ocontour": 1.9 * square + 21}
+    shifted(one, move, 0)
+    found = [issue for issue in findings(Study([one])) if issue.code == "inner-outside-outer"]
+    assert [issue.severity for issue in found] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(
+    ("right", "severity"), [(95.49, None), (95.6, "warning"), (96.6, "error")], ids=["in", "out", "far"]
+)
+def test_how_far_a_contour_may_leave_the_image(right: float, severity: str | None) -> None:
+    one = make_study(0).at(0, ED)
+    one.rings = {"icontour": np.array([(40.0, 40.0), (right, 50.0), (40.0, 60.0)])}
+    found = [issue for issue in findings(Study([one])) if issue.code == "contour-outside-image"]
+    assert [issue.severity for issue in found] == ([severity] if severity else [])
+
+
+def test_limits_can_be_moved() -> None:
+    study = make_study(0)
+    scaled(study.at(2, ES), 3)
+    loose = LabelLimits(area_ratio=100, least_contrast=0, phase_ratio=100, shift_px=100, exchange_gain=100)
+    assert findings(study)
+    assert findings(study, limits=loose) == []
+    assert {issue.code for issue in findings(make_study(0), limits=LabelLimits(tiny_area_px=1e4))} == {
+        "tiny-contour"
+    }
+
+
+def test_unknown_places_are_left_alone() -> None:
+    study = make_study(0)
+    for one in study.slices:
+        one.location = one.phase = -1
+        one.spacing_mm = (float("nan"), float("nan"))
+    scaled(study.slices[3], 1.5)
+    assert set(codes(findings(study))) <= {"inner-outside-outer", "misaligned"}
+
+
+@given(ring_strategy(), st.integers(0, 8), st.booleans())
+def test_a_key_does_not_depend_on_order_and_direction(ring: FloatArray, turn: int, reverse: bool) -> None:
+    other = np.roll(ring, turn, axis=0)[:: -1 if reverse else 1]
+    assert contour_key((ring,)) == contour_key((other,))
+    assert contour_key((ring,)) != contour_key((ring + 0.002,))
+
+
+@given(st.lists(st.integers(0, 6), max_size=30))
+def test_repeats_are_every_later_one_with_the_first(values: list[int]) -> None:
+    keys = Keys()
+    for row, value in enumerate(values):
+        keys.add(value, row)
+    assert keys.repeats() == [
+        (row, values.index(value)) for row, value in enumerate(values) if values.index(value) < row
+    ]
+
+
+class TestOptions:
+    """What can be set, and what is refused."""
+
+    @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+    def test_a_limit_is_a_number(self, value: float) -> None:
+        with pytest.raises(ConfigError, match="--area-ratio"):
+            LabelLimits(area_ratio=value)
+
+    @pytest.mark.parametrize("text", ["", "no-such-code", "seal-broken", "digest-mismatch:SYN00001"])
+    def test_a_waiver_names_a_finding_that_can_be_waived(self, text: str) -> None:
+        with pytest.raises(ConfigError, match="--waive"):
+            Waiver.parse(text)
+
+    def test_a_waiver_covers_a_code_or_a_patient(self) -> None:
+        issue = Issue("warning", "area-jump", "", patient_id="A:1")
+        assert Waiver.parse("area-jump").covers(issue)
+        assert Waiver.parse("area-jump:A:1").covers(issue)
+        assert not Waiver.parse("area-jump:B").covers(issue)
+        assert not Waiver.parse("misaligned").covers(issue)
+
+    @pytest.mark.parametrize("text", ["12", "g" * 64])
+    def test_expect_is_a_digest(self, text: str) -> None:
+        with pytest.raises(ConfigError, match="--expect"):
+            VerifyOptions(expect=text)
