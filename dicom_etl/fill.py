@@ -10,6 +10,7 @@ Heights and areas are whole multiples of `1 / UNIT`, so sums are exact in any or
 
 from __future__ import annotations
 
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +25,6 @@ UNIT = float(1 << 40)
 MARGIN = 64
 """Rings are followed this many pixels beyond the image; what lies farther away cannot change the image."""
 
-_least, _most, _count = np.minimum.reduce, np.maximum.reduce, np.count_nonzero
-
 
 class Window(NamedTuple):
     """Covered shares around the rings.
@@ -37,7 +36,8 @@ class Window(NamedTuple):
     height, width : int
         Of the window, in pixels.
     top, left : int
-        Row and column of the window's first pixel in the image; the window may reach beyond the image.
+        Row and column of the window's first pixel in the image; the window may reach beyond the image. It is the
+        smallest that holds the rings, or what is near of them.
     """
 
     covered: FloatArray
@@ -65,52 +65,82 @@ def fill(rings: Rings, shape: tuple[int, int]) -> Window | None:
     ContourError
         When rings that are not simple are too intricate to resolve (see `dicom_etl.planar.outline`).
     """
+    # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
     if len(rings) == 1 and len(rings[0]) > 2:
         ring = rings[0]
         points = np.empty((2, len(ring) + 1))
         points[:, :-1] = ring.T
         points[:, -1] = ring[0]
-        points += (
-            0.5  # from here on pixel (column, row) is the square from (column, row) to (column + 1, row + 1)
-        )
-        turn = turning(points)
+        points += 0.5
+        edges = _Edges(points[:, :-1], points[:, 1:])
+        turn = turning(points, (edges.left + edges.right) / 2, (edges.top + edges.bottom) / 2)
+        if turn and edges.near(shape) and edges.in_pixels():
+            heights = np.rint(points[1] * (-turn * UNIT))
+            return edges.filled(heights[1:] - heights[:-1])
         if turn:
-            return _fill(points[:, :-1], points[:, 1:], turn, shape)
+            start, end = points[:, :-1], points[:, 1:]
+            return _fill(start, end, shape) if turn > 0 else _fill(end, start, shape)
     start, end = outline(rings)
-    return _fill(start.T + 0.5, end.T + 0.5, 1, shape) if len(start) else None
+    return _fill(start.T + 0.5, end.T + 0.5, shape) if len(start) else None
 
 
-def _fill(start: FloatArray, end: FloatArray, turn: int, shape: tuple[int, int]) -> Window | None:
-    """Fill what closed edges (2, edge) enclose once; `turn` is 1 when they turn from x towards y, else -1."""
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    cell = np.floor(low)
-    left, top = _least(cell, 1).tolist()
-    right, bottom = _most(cell, 1).tolist()
-    if min(left, top) < -MARGIN or right > shape[1] + MARGIN or bottom > shape[0] + MARGIN:
-        pieces = _clipped(start, end, shape)
-        return _fill(*pieces, turn, shape) if pieces[0].size else None
-    low -= cell
-    high -= cell
-    if _most(high, None) > 1:
-        return _fill(*_in_pixels(start, end), turn, shape)
-    width, height = int(right - left) + 1, int(bottom - top) + 1
-    scale = -turn * UNIT
-    rise = np.rint(end[1] * scale) - np.rint(start[1] * scale)
-    beside = np.rint((low[0] + high[0]) * rise * 0.5)
-    pixel = (cell[1] * width + cell[0] - (top * width + left)).astype(np.intp)
-    run = np.bincount(pixel, rise, height * width).astype(
-        np.int64
-    )  # integers add up five times as fast as floats
-    np.add.accumulate(run, out=run)
-    covered: FloatArray = np.subtract(run, np.bincount(pixel, beside, height * width), dtype=np.float64)
-    return Window(covered, height, width, int(top), int(left))
-
-
-def _in_pixels(start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Cut edges (2, edge) where they cross from pixel to pixel."""
+def _fill(start: FloatArray, end: FloatArray, shape: tuple[int, int]) -> Window | None:
+    """Fill what closed edges (2, edge) enclose once, the integral of x dy along them being positive."""
+    edges = _Edges(start, end)
+    if not edges.near(shape):
+        start, end = _clipped(start, end, shape)
+        if not start.size:
+            return None
     for axis in (1, 0):
         start, end = _cut(start, end, axis)
-    return start, end
+    return _Edges(start, end).filled(np.rint(start[1] * UNIT) - np.rint(end[1] * UNIT))
+
+
+class _Edges:
+    """Edges (2, edge), sorted by axis into `low` and `high` ends, with the pixel `cell` of the low ends."""
+
+    __slots__ = ("bottom", "cell", "high", "left", "low", "right", "top")
+
+    def __init__(self, start: FloatArray, end: FloatArray) -> None:
+        self.low = np.minimum(start, end)
+        self.high = np.maximum(start, end)
+        self.cell = np.floor(self.low)
+        self.left, self.top = np.minimum.reduce(self.cell, axis=1).tolist()
+        right, bottom = np.maximum.reduce(self.high, axis=1).tolist()
+        self.right, self.bottom = ceil(right), ceil(bottom)
+
+    def near(self, shape: tuple[int, int]) -> bool:
+        """Tell whether all lies in the image or not more than the margin beside it."""
+        beyond: float = max(-self.left, -self.top, self.right - shape[1], self.bottom - shape[0])
+        return beyond <= MARGIN
+
+    def in_pixels(self) -> bool:
+        """Tell whether no edge crosses from one pixel to another."""
+        longest: float = np.maximum.reduce(self.high - self.cell, axis=None)
+        return longest <= 1
+
+    def filled(self, rise: FloatArray) -> Window:
+        """Add up edges that each lie in one pixel; `rise` (edge,) is the way up of each, in units."""
+        height, width = self.bottom - int(self.top), self.right - int(self.left)
+        column = self.cell[0]
+        # In pixels from the left side of the pixel to the middle of the edge, doubled.
+        beside = self.low[0] + self.high[0]
+        beside -= 2 * column
+        beside *= rise
+        beside *= 0.5
+        np.rint(beside, out=beside)
+        pixel = self.cell[1] * width
+        pixel += column
+        pixel -= self.top * width + self.left
+        where = pixel.astype(np.intp)
+        # Edges on the right or lower side of the box fall one pixel or one row beyond it.
+        size = height * width
+        run = np.bincount(where, rise, size + width + 1)[:size].astype(np.int64)
+        np.add.accumulate(run, out=run)  # integers add up five times as fast as floats
+        covered: FloatArray = np.subtract(
+            run, np.bincount(where, beside, size + width + 1)[:size], dtype=np.float64
+        )
+        return Window(covered, height, width, int(self.top), int(self.left))
 
 
 def _cut(start: FloatArray, end: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:

@@ -65,30 +65,30 @@ def signed_area(start: FloatArray, end: FloatArray) -> float:
     return float(x @ (end[:, 1] - start[:, 1])) / 2
 
 
-def turning(points: FloatArray) -> int:
-    """Tell whether a closed line (2, vertex), its first vertex repeated at the end, is a star around its middle.
+def turning(points: FloatArray, centre_x: float, centre_y: float) -> int:
+    """Tell whether a closed line (2, vertex), its first vertex repeated at the end, is a star around a centre.
 
-    Returns 1 when it turns strictly from x towards y, once, as seen from the mean of its vertices, -1 when it does
-    so the other way around, else 0. A star cannot meet itself. Most contours of a ventricle are stars, and the test
-    is linear, so they skip the search for crossings.
+    Returns 1 when it turns strictly from x towards y, once, as seen from the centre, -1 when it does so the other way
+    around, else 0. A star cannot meet itself. Most contours of a ventricle are stars around the middle of their
+    bounding box, and the test is linear, so they skip the search for crossings.
     """
-    count = points.shape[1] - 1
-    middle = np.add.reduce(points, axis=1) / (count + 1)
-    x, y = points[0] - middle[0], points[1] - middle[1]
+    x, y = points[0] - centre_x, points[1] - centre_y
     with_x, with_y = x[:-1] * y[1:], x[1:] * y[:-1]
     turn = 1
-    if np.count_nonzero(with_x > with_y) != count:
+    if np.count_nonzero(with_x > with_y) != len(with_x):
         turn = -1
-        if np.count_nonzero(with_x < with_y) != count:
+        if np.count_nonzero(with_x < with_y) != len(with_x):
             return 0
-    # A line that turns one way comes back to this side of the middle once a turn.
+    # A line that turns one way comes back to this side of the centre once a turn.
     above = y < 0
     return turn if np.count_nonzero(above[:-1] > above[1:]) == 1 else 0
 
 
 def star_shaped(ring: FloatArray) -> bool:
-    """Tell whether a ring (vertex, 2) is a star, as `turning` does."""
-    return turning(np.concatenate((ring, ring[:1])).T) != 0
+    """Tell whether a ring (vertex, 2) is a star around the middle of its bounding box, as `turning` does."""
+    points = np.concatenate((ring, ring[:1])).T
+    x, y = ((np.minimum.reduce(points, axis=1) + np.maximum.reduce(points, axis=1)) / 2).tolist()
+    return turning(points, x, y) != 0
 
 
 def outline(rings: Rings) -> Edges:

@@ -7,14 +7,13 @@ exclude what both enclose, and neither the first vertex nor the direction of a r
 Three rules make a binary mask:
 
 coverage
-    A pixel is in when at least half of it is covered. Exact ties are common (contours drawn on a half-pixel grid
-    run through pixel centres) and would bias the mask by more than 1% of its area if all went the same way, or move
-    it if it depended on the side. So they are decided together: begin with the pixels that are more than half
-    covered, and count each tie as half a pixel. Take the ties in order of their distance from their common centre of
-    mass, farthest first, those at equal distance together; while the mask so far is not larger than the polygon
-    they are in, else out. The mask has the polygon's area to within a pixel or so, ties are spread around the
-    rim, and the result moves, mirrors and transposes with the polygon. Distances are compared as whole numbers, so
-    rounding decides nothing.
+    A pixel is in when at least half of it is covered. Exact ties are common (contours drawn on a half-pixel grid run
+    through pixel centres) and would bias the mask by more than 1% of its area if all went the same way, or move it if
+    it depended on the side. So they are decided together: begin with the pixels that are more than half covered, and
+    count each tie as half a pixel. Take the ties in order of their distance from their common centre of mass, farthest
+    first, those at equal distance together: while the mask so far is not larger than the polygon they are in, else
+    out. The mask has the polygon's area to within a pixel or so, ties are spread around the rim, and the result moves,
+    mirrors and transposes with the polygon. Distances are compared as whole numbers, so rounding decides nothing.
 centre
     A pixel is in when its centre is, by the half-open even-odd rule: a centre on a left or upper edge is in, on a
     right or lower one out. Right in area on average, but it moves shapes drawn on a half-pixel grid by a quarter
@@ -127,35 +126,38 @@ def _by_coverage(rings: Rings, shape: tuple[int, int]) -> Mask:
     if window is not None:
         covered = window.covered
         inside = covered > _HALF + _TIE
-        ties = ((covered >= _HALF - _TIE) != inside).nonzero()[0]
-        if len(ties):
+        ties = ((covered >= _HALF - _TIE) != inside).nonzero()[0].tolist()
+        if ties:
             excess = 2 * np.count_nonzero(inside) + len(ties) - 2 / UNIT * float(np.add.reduce(covered))
             inside[_ties_taken(ties, window.width, excess)] = True
         window.paste(inside, mask)
     return mask
 
 
-def _ties_taken(ties: NDArray[np.intp], width: int, excess: float) -> NDArray[np.intp]:
+def _ties_taken(ties: list[int], width: int, excess: float) -> list[int]:
     """Return which of the half-covered pixels, row by row indices into a window of `width`, are in.
 
-    `excess` is by how many half pixels the mask is too large when each tie counts as half in.
+    `excess` is by how many half pixels the mask is too large when each tie counts as half in. Plain integers: for the
+    few dozen ties of a contour they are faster than arrays.
     """
     count = len(ties)
-    y, x = np.divmod(ties, width)
-    # Offsets from the centre of mass, times the number of ties: whole numbers.
-    x = x * count - np.add.reduce(x)
-    y = y * count - np.add.reduce(y)
-    distance = x * x + y * y
-    order = distance.argsort()[::-1]
+    rows, columns = zip(*[divmod(tie, width) for tie in ties], strict=True)
+    down, along = sum(rows), sum(columns)
+    distance = []
+    for y, x in zip(rows, columns, strict=True):
+        # From the centre of mass, times the number of ties to be a whole number.
+        y, x = y * count - down, x * count - along
+        distance.append(y * y + x * x)
     taken, last, take = [], -1, False
-    for place, squared in enumerate(distance[order].tolist()):
-        if squared != last:
-            take, last = excess <= _EVEN, squared
+    for which in sorted(range(count), key=distance.__getitem__, reverse=True):
+        if distance[which] != last:
+            take, last = excess <= _EVEN, distance[which]
         if take:
-            taken.append(place)
-        excess += 1 if take else -1
-    chosen: NDArray[np.intp] = ties[order[taken]]
-    return chosen
+            taken.append(ties[which])
+            excess += 1
+        else:
+            excess -= 1
+    return taken
 
 
 def _by_centre(rings: Rings, shape: tuple[int, int]) -> Mask:
