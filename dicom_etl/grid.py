@@ -6,8 +6,8 @@ grid; masks are never resampled.
 Conventions. A pixel is an area: the image of `columns` pixels spans x from -0.5 to columns - 0.5, and keeps its
 physical centre when it is resampled. The resampled grid has as many whole pixels as fit, so it may end up to one new
 pixel before the old image does, half on each side. Cropping and padding move by whole pixels and keep the pixel
-``[rows // 2, columns // 2]`` in its place, as FFT shifts do. So when an odd number of pixels goes, the upper and left side
-lose one more if the old size is even and one less if it is odd, and cropping undoes padding.
+``[rows // 2, columns // 2]`` in its place, as FFT shifts do. So when an odd number of pixels goes, the upper and left
+side lose one more if the old size is even and one less if it is odd, and cropping undoes padding.
 """
 
 from __future__ import annotations
