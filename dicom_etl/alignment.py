@@ -1,14 +1,16 @@
 """Do the contours of a study lie on the edges in its images? The shift that would put them there, with an interval.
 
 A contour format that counts pixels from 1 read as if it counted from 0 is off by one pixel in x and y: too little to
-see on one image, and enough to spoil every label. The blood pool is brighter (or, in black-blood images, darker) than the
-wall around it, so the contrast between a band inside the contours and a band outside is greatest where they were drawn.
+see on one image, and enough to spoil every label. The blood pool is brighter (or, in black-blood images, darker) than
+the wall around it, so the contrast between a band inside the contours and a band outside is greatest where they were
+drawn.
 
-Contrast is the mean rank inside less the mean rank outside, among the values around the contour where it was drawn: 0 for
-none, 1/2 when every value inside is above every one outside (it is the area under the ROC curve less 1/2). Ranks instead
-of intensities, because fat and slow blood are far brighter than any wall, and pulled the optimum by up to half a pixel on
-real studies. It is taken at all shifts up to `REACH` pixels in half-pixel steps, averaged over the slices of a study, and
-its peak is placed between steps by parabolas. The interval comes from drawing slices with replacement.
+Contrast is the mean rank inside less the mean rank outside, among the values around the contour where it was drawn: 0
+for none, 1/2 when every value inside is above every one outside (it is the area under the ROC curve less 1/2). Ranks
+instead of intensities, because fat and slow blood are far brighter than any wall, and pulled the optimum by up to
+half a pixel on real studies. It is taken at all shifts up to `REACH` pixels in half-pixel steps, averaged over the
+slices of a study, and its peak is placed between steps by parabolas. The interval comes from drawing slices with
+replacement.
 """
 
 from __future__ import annotations
