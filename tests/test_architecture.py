@@ -24,7 +24,6 @@ FLOORS: tuple[frozenset[str], ...] = (
             "schema",
             "digest",
             "config",
-            "pseudonyms",
             "splits",
         }
     )

@@ -9,6 +9,7 @@ import click
 
 from dicom_etl import __version__
 from dicom_etl.cli._boundary import exit_code
+from dicom_etl.errors import DicomEtlError
 from dicom_etl.interrupts import Signalled, raise_on_signals
 
 COMMANDS = {
@@ -46,9 +47,7 @@ class Commands(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
-        except (Exception, Signalled, KeyboardInterrupt) as error:  # noqa: BLE001  - no traceback: it can hold names
+        except (DicomEtlError, OSError, MemoryError, Signalled, KeyboardInterrupt) as error:
             ctx.exit(exit_code(error))
 
 
