@@ -87,6 +87,8 @@ class IngestConfig:
     def __post_init__(self) -> None:
         _one_of("--raster-rule", self.raster_rule, RASTER_RULES)
         _one_of("--mask-values", self.mask_values, MASK_VALUES)
+        if self.mask_values == "coverage" and self.raster_rule != "coverage":
+            raise ConfigError(f"--mask-values coverage needs --raster-rule coverage, not {self.raster_rule}")
         _one_of("--compression", self.compression, schema.COMPRESSIONS)
         if self.contour_origin not in (None, 0, 1):
             raise ConfigError(f"--contour-origin must be 0 or 1, not {self.contour_origin}")

@@ -60,7 +60,7 @@ def make_imputed(
     ItemError
         When the image cannot be used.
     """
-    image = parse.parse_image(plan.sample, roots, config)
+    image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
     target = _stored(image, spec)
     rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
     sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
@@ -70,7 +70,9 @@ def make_imputed(
 def read_slice(
     plan: SamplePlan, roots: SourceRoots, config: IngestConfig
 ) -> tuple[Image, dict[str, Rings], list[Issue]]:
-    """Read the image of a sample and its contours by structure; what is wrong with a contour becomes an issue.
+    """Read the image of a sample and its contours by structure, and bring them to the dataset's grid.
+
+    What is wrong with a contour becomes an issue.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def read_slice(
             rings[contour.structure] = parse.parse_contour(contour, roots, config)
         except ItemError as error:
             issues.append(item_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
-    return image, rings, issues
+    return *rasterize.to_grid(image, rings, config), issues
 
 
 def _encode(

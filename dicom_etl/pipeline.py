@@ -38,7 +38,7 @@ from dicom_etl.records import (
     StudyFiles,
     StudyPlan,
 )
-from dicom_etl.stages import discover, link, parse, write
+from dicom_etl.stages import discover, link, parse, rasterize, write
 from dicom_etl.verify.review import LabelReview
 
 RowMaker: TypeAlias = Callable[[StudyPlan], Iterator[tuple[SamplePlan, EncodedSample | ItemError]]]
@@ -222,11 +222,11 @@ class Plan:
         summary.contours += study.contour_count
         summary.unlabeled += study.unlabeled_count
         summary.issues += study.issues
-        samples = tuple(self._of_expected_size(study.samples))
+        samples = tuple(self._on_grid(self._of_expected_size(study.samples)))
         counted = samples if self._config.impute is None else self._with_fillable(samples)
         for sample in counted:
             summary.samples += 1
-            self._sizes[sample.header.rows, sample.header.columns] += 1
+            self._sizes[rasterize.grid_shape(sample.header, self._config)] += 1
             self._dtypes.add(stored_dtype(sample.header))
             self._widen("patient_id", sample.patient_id)
             self._widen("original_id", sample.original_id)
@@ -268,6 +268,16 @@ class Plan:
             self.summary.issues.append(
                 Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id)
             )
+
+    def _on_grid(self, samples: Iterable[SamplePlan]) -> Iterator[SamplePlan]:
+        for sample in samples:
+            try:
+                rasterize.grid_shape(sample.header, self._config)
+            except ItemError as error:
+                issue = item_issue(error, rasterize.NAME, sample.image, sample.patient_id)
+                self.summary.issues.append(issue)
+            else:
+                yield sample
 
     def _nothing(self) -> str:
         summary = self.summary
@@ -316,10 +326,13 @@ def ingest(
         When the SOURCE as a whole cannot be used; nothing is written.
     OutputError
         When the file cannot be written; an older one stays as it was.
+    MissingExtraError
+        When an option needs an optional package that is not there.
     """
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()
     executor = executor if executor is not None else InProcess()
+    rasterize.require_extras(config)
     check_target(output.resolve(), overwrite=options.overwrite)
     plan = Plan(roots, config, list_unlabeled=options.list_unlabeled, executor=executor, progress=progress)
     spec = plan.spec()

@@ -144,6 +144,36 @@ def data_options(command: Decorated) -> Decorated:
             help="Filter for images and masks; none reads fastest.",
         ),
         click.option(
+            "--spacing",
+            type=float,
+            metavar="MM",
+            help="Resample images to pixels of this size; contours are moved, and drawn on the new grid.",
+        ),
+        click.option(
+            "--size",
+            type=SizeType(),
+            help="Crop images to this size about their centre, or pad them with their least value.",
+        ),
+        click.option(
+            "--contour-origin",
+            type=click.IntRange(0, 1),
+            help="What contour files call the first pixel's centre; by default what their format says.",
+        ),
+        click.option(
+            "--mask-values",
+            type=click.Choice(MASK_VALUES),
+            default=default.mask_values,
+            show_default=True,
+            help="0 and 1, or 0 to 255: the share of each pixel that is covered.",
+        ),
+        click.option(
+            "--raster-rule",
+            type=click.Choice(RASTER_RULES),
+            default=default.raster_rule,
+            show_default=True,
+            help="A pixel is in when half of it is covered, when its centre is inside, or when Pillow says so.",
+        ),
+        click.option(
             "--expect-size", type=SizeType(), help="Leave out images of any other size, and report them."
         ),
         click.option(
@@ -183,6 +213,7 @@ def ingest_config(values: dict[str, Any]) -> IngestConfig:
     ConfigError
         When a value cannot be used.
     """
+    values["spacing_mm"] = values.pop("spacing", None)
     chosen = {name: values.pop(name) for name in IngestConfig.__dataclass_fields__ if name in values}
     if chosen.get("structures") is not None:
         chosen["structures"] = tuple(part.strip() for part in chosen["structures"].split(",") if part.strip())

@@ -1,15 +1,60 @@
-"""rasterize: outlines to masks on the dataset's grid."""
+"""rasterize: images and outlines onto the dataset's grid, and outlines to masks there."""
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl import grid
 from dicom_etl.config import IngestConfig
+from dicom_etl.errors import MissingExtraError
 from dicom_etl.raster import rasterize
-from dicom_etl.records import Rings
+from dicom_etl.records import Image, ImageHeader, Rings
 
 NAME = "rasterize"
+
+
+def require_extras(config: IngestConfig) -> None:
+    """Make sure, before a run begins, that the optional package is there which some options need.
+
+    Raises
+    ------
+    MissingExtraError
+        When it is not.
+    """
+    if find_spec("PIL") is None:
+        if config.raster_rule == "pillow":
+            raise MissingExtraError("--raster-rule pillow", "pillow")
+        if config.spacing_mm is not None:
+            raise MissingExtraError("--spacing", "resample")
+
+
+def grid_shape(header: ImageHeader, config: IngestConfig) -> tuple[int, int]:
+    """Return the rows and columns that an image has on the dataset's grid.
+
+    Raises
+    ------
+    ImageError
+        When the image cannot be brought to it.
+    """
+    return grid.place(header, config.size, config.spacing_mm).shape
+
+
+def to_grid(image: Image, rings: dict[str, Rings], config: IngestConfig) -> tuple[Image, dict[str, Rings]]:
+    """Bring an image and its outlines, by structure, to the dataset's grid.
+
+    Raises
+    ------
+    ImageError
+        When the image cannot be brought to it.
+    """
+    if config.size is None and config.spacing_mm is None:
+        return image, rings
+    placement = grid.place(image.header, config.size, config.spacing_mm)
+    moved = {structure: placement.map_rings(outline) for structure, outline in rings.items()}
+    return grid.regrid(image, placement), moved
 
 
 def draw_mask(rings: Rings, shape: tuple[int, int], config: IngestConfig) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from dicom_etl import alignment
 from dicom_etl.geometry import ED, ES, cardiac_phases
 from dicom_etl.records import ContourFacts, FloatArray, Issue, SampleFacts
 from dicom_etl.verify.facts import INNER
@@ -88,6 +89,33 @@ def check_contours_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue
                 f"from {fit.contrast:.2f} to {fit.contrast + fit.gain:.2f}"
             )
             yield finding(facts, "warning", "misaligned", message, facts.contour(INNER))
+
+
+def check_study_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: taken together, the inner contours of a study lie on the edges in its images.
+
+    A warning when the shift that suits them best is more than half a pixel, beyond doubt: too little to see on one
+    image, and what a wrong origin makes of a whole study (see `dicom_etl.alignment`).
+    """
+    if _unfit(study, limits):
+        return
+    drawn = [(facts, contour.rim) for facts in study if (contour := facts.contour(INNER)) is not None]
+    found = alignment.combine(
+        [
+            alignment.contrast(facts.window, (rim.mean(axis=0, dtype=np.float64) - facts.corner,))
+            for facts, rim in (drawn[index] for index in alignment.choose_slices(len(drawn)))
+        ]
+    )
+    if found.misaligned:
+        x, y = (
+            f"{axis} by {shift:+.2f} px (95% interval {low:+.2f} to {high:+.2f})"
+            for axis, shift, low, high in zip("xy", found.shift, found.low, found.high, strict=True)
+        )
+        message = (
+            f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
+            "do the files count pixels from another origin? --contour-origin sets it"
+        )
+        yield _of_study(study, "misaligned", message)
 
 
 def check_contours_not_exchanged(study: Study, limits: LabelLimits) -> Iterator[Issue]:
@@ -185,6 +213,7 @@ STUDY_CHECKS: tuple[StudyCheck, ...] = (
     check_area_steps,
     check_contours_on_walls,
     check_contours_in_place,
+    check_study_in_place,
     check_contours_not_exchanged,
     check_centres_close,
     check_phase_areas,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -164,6 +165,18 @@ def test_a_study_on_other_images_is_named_once() -> None:
     (issue,) = (issue for issue in findings(study) if issue.code == "misaligned")
     assert issue.sample is None
     assert issue.path.startswith("contourfiles/")
+
+
+@pytest.mark.parametrize("shift", [(-1.0, -1.0), (0.0, 1.0)])
+def test_a_study_read_from_the_wrong_origin_is_named_once(shift: tuple[float, float]) -> None:
+    study = make_study(0)
+    for one in study.slices:
+        one.rings = {name: ring + np.array(shift) for name, ring in one.rings.items()}
+    (issue,) = findings(study)
+    assert (issue.code, issue.sample) == ("misaligned", None)
+    assert "--contour-origin" in issue.message
+    measured = [float(number) for number in re.findall(r"by ([+-][0-9.]+) px", issue.message)]
+    assert measured == pytest.approx([-shift[0], -shift[1]], abs=0.1)
 
 
 def test_contours_of_another_patient_give_one_error_a_pair() -> None:
