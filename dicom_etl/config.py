@@ -57,8 +57,14 @@ class IngestConfig:
         Widest gap between the two parents, in mm along the stack and in ms around the cardiac cycle.
     impute_way : str
         One of `IMPUTE_WAYS`: how a slice is made of its parents.
-    max_image_bytes, max_contour_bytes, max_contour_points : int
-        Larger inputs are refused.
+    pseudonymize : bool
+        Ids and paths are pseudonyms; the key for them is no option and is recorded nowhere.
+    max_image_bytes, max_file_bytes, max_header_bytes, max_item_memory : int
+        Images that take more are refused; `dicom_etl.dicom.Limits` says what each bounds.
+    max_item_seconds : float
+        Images that take longer to decode are refused.
+    max_contour_bytes, max_contour_points : int
+        Larger contour files are refused.
 
     Raises
     ------
@@ -80,7 +86,12 @@ class IngestConfig:
     impute: str | None = None
     impute_max_gap: tuple[float, float] = (25.0, 1000.0)
     impute_way: str = "image"
+    pseudonymize: bool = False
     max_image_bytes: int = 256 << 20
+    max_file_bytes: int = 384 << 20
+    max_header_bytes: int = 16 << 20
+    max_item_memory: int = 400 << 20
+    max_item_seconds: float = 4.0
     max_contour_bytes: int = 10_000_000
     max_contour_points: int = 100_000
 
@@ -109,9 +120,8 @@ class IngestConfig:
         if self.structures is not None:
             _check_structures(self.structures)
             object.__setattr__(self, "structures", tuple(sorted(set(self.structures))))
-        for name in ("max_image_bytes", "max_contour_bytes", "max_contour_points"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        for name in (option.name for option in fields(self) if option.name.startswith("max_")):
+            _check_limit(name, getattr(self, name))
 
     def to_json(self) -> str:
         """Return the canonical text that the dataset records."""
@@ -181,6 +191,13 @@ def _tuples(value: Any) -> Any:
 def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f"{option} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+def _check_limit(name: str, value: float) -> None:
+    least = 0.1 if name == "max_item_seconds" else 1
+    # Written so that NaN would fail it too.
+    if not least <= value < 1 << 63:
+        raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
 
 
 def _check_structures(structures: tuple[str, ...]) -> None:

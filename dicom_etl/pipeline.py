@@ -21,7 +21,7 @@ from dicom_etl import schema
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.digest import append_seal
-from dicom_etl.errors import DicomEtlError, ItemError, OutputError, SourceError
+from dicom_etl.errors import ConfigError, DicomEtlError, ItemError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
 from dicom_etl.geometry import ED, ES
 from dicom_etl.imputing import fillable, make_study
@@ -30,6 +30,7 @@ from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.outputs.atomic import check_space, check_target, whole_file
 from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.outputs.hdf5 import HDF5Writer
+from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.records import (
     EncodedSample,
     FoundImage,
@@ -123,6 +124,15 @@ class Plan:
         Where headers are read.
     progress : Progress
         Is told how far it is.
+    pseudonyms : Pseudonyms, optional
+        What ids and paths are shown as, when the options ask for it.
+
+    Raises
+    ------
+    ConfigError
+        When the options ask for pseudonyms and there are none, or the other way round.
+    SourceError
+        When the SOURCE as a whole cannot be used.
 
     Notes
     -----
@@ -137,7 +147,10 @@ class Plan:
         list_unlabeled: bool = False,
         executor: Executor | None = None,
         progress: Progress = _silent,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
+        if config.pseudonymize != (pseudonyms is not None):
+            raise ConfigError("--pseudonymize needs its key, and the key needs the option")
         self.summary = Summary()
         self._roots, self._config, self._list_unlabeled = roots, config, list_unlabeled
         self._executor = executor if executor is not None else InProcess()
@@ -146,7 +159,7 @@ class Plan:
         self._dtypes: set[np.dtype[np.generic]] = set()
         self._widths: Counter[str] = Counter()
         self._structures: set[str] = set()
-        for study in self._link(progress):
+        for study in self._link(progress, pseudonyms):
             self._add(study)
 
     def studies(self) -> Iterator[StudyPlan]:
@@ -187,13 +200,18 @@ class Plan:
         """Return the structures of the dataset: those asked for, else all that a contour file is named after."""
         return self._config.structures or tuple(sorted(self._structures))
 
-    def _link(self, progress: Progress) -> Iterator[StudyPlan]:
+    def _link(self, progress: Progress, pseudonyms: Pseudonyms | None) -> Iterator[StudyPlan]:
         layout, config = LAYOUTS[0], self._config
-        folders = discover.find_folders(layout, self._roots)
+        folders = discover.find_folders(layout, self._roots, pseudonyms)
         studies, issues = link.link_folders(folders)
         self.summary.issues += (*folders.issues, *issues)
         self.summary.studies = len(studies)
-        read = partial(discover.read_image_headers, roots=self._roots, limits=parse.limits_of(config))
+        read = partial(
+            discover.read_image_headers,
+            roots=self._roots,
+            limits=parse.limits_of(config),
+            vendors_only=config.pseudonymize,
+        )
         for number, names in enumerate(studies, start=1):
             files = discover.find_files(layout, self._roots, names)
             images: list[FoundImage] = []
@@ -297,6 +315,7 @@ def ingest(
     *,
     executor: Executor | None = None,
     progress: Progress = _silent,
+    pseudonyms: Pseudonyms | None = None,
 ) -> Summary:
     """Turn a SOURCE into one dataset.
 
@@ -314,6 +333,8 @@ def ingest(
         Where items run; in this process by default.
     progress : Progress, optional
         Is told how far each stage is.
+    pseudonyms : Pseudonyms, optional
+        What ids and paths are shown as, when the options ask for it; the key stays out of the file.
 
     Returns
     -------
@@ -334,7 +355,14 @@ def ingest(
     executor = executor if executor is not None else InProcess()
     rasterize.require_extras(config)
     check_target(output.resolve(), overwrite=options.overwrite)
-    plan = Plan(roots, config, list_unlabeled=options.list_unlabeled, executor=executor, progress=progress)
+    plan = Plan(
+        roots,
+        config,
+        list_unlabeled=options.list_unlabeled,
+        executor=executor,
+        progress=progress,
+        pseudonyms=pseudonyms,
+    )
     spec = plan.spec()
     summary = plan.summary
     check_space(output, summary.samples * spec.bytes_per_row())

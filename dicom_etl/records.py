@@ -1,13 +1,13 @@
 """The frozen values that the stages pass on: small, picklable, and nothing else in them.
 
 Paths are POSIX text relative to SOURCE (``dicoms/<patient_id>/..``, ``contourfiles/<original_id>/..``),
-wherever the three parts lie on disk. Vertices are in the pixel frame: x = column, y = row, 0-based, the
-centre of the first pixel is (0, 0).
+wherever the three parts lie on disk; these and ids may be a `dicom_etl.pseudonyms.SourceName`. Vertices are in
+the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is (0, 0).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from typing import Any, Literal, TypeAlias
 
@@ -101,10 +101,11 @@ class ContourFile:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One row of the link table."""
+    """One row of the link table. ``name_key`` is what pseudonyms of the study's file names are made with, if any."""
 
     patient_id: str
     original_id: str
+    name_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class StudyFolders:
     original_id: str
     images: str
     contours: str
+    name_key: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dicom_etl.items import item_issue, read_slice
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline import Plan, Progress, Summary
 from dicom_etl.polygons import polygon_area
+from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.records import Issue, StudyPlan
 from dicom_etl.stages import parse
 from dicom_etl.stages.impute import NAME, as_slice
@@ -40,6 +41,7 @@ def score_source(
     ways: Sequence[str] = WAYS,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    pseudonyms: Pseudonyms | None = None,
 ) -> tuple[list[StudyScores], Summary]:
     """Leave out, one after the other, each drawn slice between drawn ones, and impute it.
 
@@ -55,6 +57,8 @@ def score_source(
         Where studies are scored; in this process by default.
     progress : Progress, optional
         Is told how far each stage is.
+    pseudonyms : Pseudonyms, optional
+        What ids and paths are shown as, when the options ask for it.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def score_source(
     """
     tell = progress if progress is not None else lambda stage, done, total: None
     executor = executor if executor is not None else InProcess()
-    plan = Plan(roots, replace(config, impute=BOTH), executor=executor, progress=tell)
+    plan = Plan(roots, replace(config, impute=BOTH), executor=executor, progress=tell, pseudonyms=pseudonyms)
     studies = list(plan.studies())
     run = partial(score_study, roots=roots, config=config, ways=tuple(ways))
     results = []

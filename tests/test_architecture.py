@@ -24,6 +24,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "schema",
             "digest",
             "config",
+            "pseudonyms",
             "splits",
         }
     )

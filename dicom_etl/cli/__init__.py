@@ -9,7 +9,6 @@ import click
 
 from dicom_etl import __version__
 from dicom_etl.cli._boundary import exit_code
-from dicom_etl.errors import DicomEtlError
 from dicom_etl.interrupts import Signalled, raise_on_signals
 
 COMMANDS = {
@@ -47,7 +46,9 @@ class Commands(click.Group):
         """Run a command."""
         try:
             return super().invoke(ctx)
-        except (DicomEtlError, OSError, MemoryError, Signalled, KeyboardInterrupt) as error:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except (Exception, Signalled, KeyboardInterrupt) as error:  # noqa: BLE001  - no traceback: it can hold names
             ctx.exit(exit_code(error))
 
 

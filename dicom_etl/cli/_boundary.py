@@ -1,8 +1,15 @@
-"""Where errors become exit codes: 0 done, 1 failed, 2 usage, 3 done with findings; 128 + n after a signal."""
+"""Where errors become exit codes: 0 done, 1 failed, 2 usage, 3 done with findings; 128 + n after a signal.
+
+Only errors that dicom-etl raises on purpose are printed as they are, since their messages repeat nothing of the
+input. Of any other only the kind and the place are told: its text, or a traceback, could hold a patient's name.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -11,6 +18,8 @@ from dicom_etl.errors import ConfigError, DicomEtlError
 from dicom_etl.interrupts import Signalled
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
+TRACEBACK = "DICOM_ETL_TRACEBACK"
+"""Environment variable that asks for the traceback of what stopped a run."""
 
 
 def finish(complete: bool) -> NoReturn:
@@ -27,7 +36,45 @@ def exit_code(error: BaseException) -> int:
         return 128 + error.number
     if isinstance(error, KeyboardInterrupt):
         return exit_code(Signalled(signal.SIGINT))
-    assert isinstance(error, DicomEtlError | OSError | MemoryError)
-    text = " ".join(str(error).split()) or type(error).__name__
-    click.echo(f"dicom-etl: {text}", err=True)
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    click.echo(f"dicom-etl: {said(error)}", err=True)
     return USAGE if isinstance(error, ConfigError) else FAILED
+
+
+def said(error: BaseException) -> str:
+    """Return in one line what a person may read of an error."""
+    if isinstance(error, DicomEtlError):
+        return one_line(str(error)) or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, OSError):  # its text would repeat a path
+        return f"the system reports: {error.strerror or type(error).__name__} ({_place(error)})"
+    return (
+        f"a fault of dicom-etl itself: {type(error).__name__} at {_place(error)}; please report this line "
+        f"({TRACEBACK}=1 prints all that is known, which can hold names of patients)"
+    )
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks, and without signs that could steer a terminal."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Replace the signs that could steer a terminal: a dataset or file name of someone else may hold them."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+def _place(error: BaseException) -> str:
+    """Say where in this package an error comes from."""
+    package = Path(__file__).parents[1]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if package in Path(frame.filename).parents
+    ]
+    if not frames:
+        return "an unknown place"
+    last = frames[-1]
+    return f"{Path(last.filename).relative_to(package.parent)}, line {last.lineno}"

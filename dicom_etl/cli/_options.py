@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,10 +19,24 @@ from dicom_etl.config import (
     parse_size,
 )
 from dicom_etl.errors import ConfigError
+from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.schema import COMPRESSIONS
+
+if TYPE_CHECKING:
+    from dicom_etl.layouts import SourceRoots
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+LIMITS = {
+    "max_image_bytes": "Largest decoded image.",
+    "max_file_bytes": "Largest DICOM file.",
+    "max_header_bytes": "Most bytes before the pixels of a DICOM file.",
+    "max_item_memory": "Most memory for decoding one DICOM file, in bytes.",
+    "max_item_seconds": "Longest time for decoding one DICOM file.",
+    "max_contour_bytes": "Largest contour file.",
+    "max_contour_points": "Most points of a contour file.",
+}
+"""What protects a run from one hostile or damaged input; the error of a refused input names its option."""
 
 
 class GapType(click.ParamType[tuple[float, float]]):
@@ -119,19 +133,7 @@ def data_options(command: Decorated) -> Decorated:
     """Add every option of `IngestConfig`."""
     default = IngestConfig()
     for option in (
-        click.option(
-            "--max-contour-points",
-            type=int,
-            default=default.max_contour_points,
-            show_default=True,
-            hidden=True,
-        ),
-        click.option(
-            "--max-contour-bytes", type=int, default=default.max_contour_bytes, show_default=True, hidden=True
-        ),
-        click.option(
-            "--max-image-bytes", type=int, default=default.max_image_bytes, show_default=True, hidden=True
-        ),
+        *_limit_options(default),
         click.option(
             "--allow-self-intersection", is_flag=True, help="Fill outlines that cross themselves (even-odd)."
         ),
@@ -205,7 +207,47 @@ def data_options(command: Decorated) -> Decorated:
     return command
 
 
-def ingest_config(values: dict[str, Any]) -> IngestConfig:
+def _limit_options(default: IngestConfig) -> Iterator[Callable[[Decorated], Decorated]]:
+    """Yield the options that bound what one input may cost, the last one of the help first."""
+    for name, meaning in reversed(LIMITS.items()):
+        value = getattr(default, name)
+        yield click.option(
+            f"--{name.replace('_', '-')}", type=type(value), default=value, show_default=True, help=meaning
+        )
+
+
+def pseudonymize_option(command: Decorated) -> Decorated:
+    """Add the option that names the key file."""
+    option = click.option(
+        "--pseudonymize",
+        metavar="KEYFILE",
+        type=PATH,
+        help="Replace ids and paths by pseudonyms made with the key in this file (32 random bytes or more).",
+    )
+    return option(command)
+
+
+def read_pseudonyms(
+    key_file: Path | None, roots: SourceRoots, warn: Callable[[str], None]
+) -> Pseudonyms | None:
+    """Read the key file of `pseudonymize_option`, and warn when others may read it too.
+
+    Raises
+    ------
+    ConfigError
+        When it holds no usable key, or lies among the data.
+    """
+    if key_file is None:
+        return None
+    from dicom_etl.layouts.keyfile import read_key
+
+    pseudonyms, warning = read_key(key_file, apart_from=roots)
+    if warning:
+        warn(warning)
+    return pseudonyms
+
+
+def ingest_config(values: dict[str, Any], *, pseudonymize: bool = False) -> IngestConfig:
     """Take the options of `IngestConfig` out of a command's values.
 
     Raises
@@ -217,7 +259,7 @@ def ingest_config(values: dict[str, Any]) -> IngestConfig:
     chosen = {name: values.pop(name) for name in IngestConfig.__dataclass_fields__ if name in values}
     if chosen.get("structures") is not None:
         chosen["structures"] = tuple(part.strip() for part in chosen["structures"].split(",") if part.strip())
-    return IngestConfig(**chosen)
+    return IngestConfig(**chosen, pseudonymize=pseudonymize)
 
 
 __all__ = [
@@ -227,5 +269,7 @@ __all__ = [
     "common_options",
     "data_options",
     "ingest_config",
+    "pseudonymize_option",
+    "read_pseudonyms",
     "source_options",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from dicom_etl.cli._boundary import one_line, printable, said
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue
 
@@ -68,7 +69,7 @@ class Reporter:
         self._stop_bar()
         if self._log:
             if error is not None:
-                self._log.write(f"failed: {error}\n")
+                self._log.write(f"failed: {said(error)}\n")
             self._log.close()
 
     @property
@@ -108,11 +109,20 @@ class Reporter:
 
     def line(self, text: str = "") -> None:
         """Print one line of a result."""
+        text = printable(text)
         self._stop_bar()
         if self._log:
             self._log.write(text + "\n")
         if not (self.quiet or self.as_json):
             click.echo(text)
+
+    def warning(self, text: str) -> None:
+        """Print on stderr what a person should mend, though it harms no result."""
+        self._stop_bar()
+        if self._log:
+            self._log.write(f"warning: {text}\n")
+        if not self.quiet:
+            click.echo(f"dicom-etl: warning: {text}", err=True)
 
     def facts(self, rows: Iterable[tuple[str, object]]) -> None:
         """Print names and values in two columns."""
@@ -196,9 +206,9 @@ def _by_kind(issues: Sequence[Issue]) -> dict[tuple[str, str], list[Issue]]:
 
 def _issue_line(issue: Issue) -> str:
     where = issue.path or issue.patient_id
-    return f"{issue.severity}: {issue.code}: {where}: {issue.message}"
+    return one_line(f"{issue.severity}: {issue.code}: {where}: {issue.message}")
 
 
 def _example(issue: Issue) -> str:
-    text = f"{issue.path or issue.patient_id}: {issue.message}"
+    text = one_line(f"{issue.path or issue.patient_id}: {issue.message}")
     return text if len(text) <= _EXAMPLE_WIDTH else text[: _EXAMPLE_WIDTH - 2] + ".."

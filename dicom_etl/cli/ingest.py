@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from dicom_etl.cli._boundary import finish
-from dicom_etl.cli._options import PATH, common_options, data_options, ingest_config, source_options
+from dicom_etl.cli._options import (
+    PATH,
+    common_options,
+    data_options,
+    ingest_config,
+    pseudonymize_option,
+    read_pseudonyms,
+    source_options,
+)
 from dicom_etl.cli._render import Reporter, write_issues_csv
 
 
@@ -24,6 +32,7 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
+@pseudonymize_option
 @data_options
 @common_options
 def command(
@@ -38,6 +47,7 @@ def command(
     timestamp: bool,
     log: Path | None,
     issues_csv: Path | None,
+    pseudonymize: Path | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
@@ -48,9 +58,9 @@ def command(
     SOURCE holds dicoms/<patient_id>/, contourfiles/<original_id>/ and link.csv. The file appears whole or
     not at all. What cannot be used is left out, listed with its reason, and the exit code is then 3.
     """
-    config = ingest_config(values)
+    config = ingest_config(values, pseudonymize=pseudonymize is not None)
     from dicom_etl import pipeline
-    from dicom_etl.cli._summary import print_summary, summary_json
+    from dicom_etl.cli._summary import print_summary, source_said, summary_json
     from dicom_etl.config import RunOptions
 
     options = RunOptions(
@@ -58,9 +68,12 @@ def command(
     )
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
         roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
-        summary = pipeline.ingest(roots, output, config, options, progress=reporter.progress)
+        pseudonyms = read_pseudonyms(pseudonymize, roots, reporter.warning)
+        summary = pipeline.ingest(
+            roots, output, config, options, progress=reporter.progress, pseudonyms=pseudonyms
+        )
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)
-        print_summary(reporter, summary, f"ingested {source or 'the named folders'}")
+        print_summary(reporter, summary, f"ingested {source_said(source, pseudonymize)}")
         reporter.json(summary_json(summary))
     finish(summary.complete)

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from dicom_etl.cli._boundary import finish
-from dicom_etl.cli._options import PATH, common_options, data_options, ingest_config, source_options
+from dicom_etl.cli._options import (
+    PATH,
+    common_options,
+    data_options,
+    ingest_config,
+    pseudonymize_option,
+    read_pseudonyms,
+    source_options,
+)
 from dicom_etl.cli._render import Reporter, write_issues_csv
 
 
@@ -17,6 +25,7 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
+@pseudonymize_option
 @data_options
 @common_options
 def command(
@@ -27,6 +36,7 @@ def command(
     list_unlabeled: bool,
     log: Path | None,
     issues_csv: Path | None,
+    pseudonymize: Path | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
@@ -36,16 +46,23 @@ def command(
 
     Files are paired and their headers checked; pixels and contour points are not read, so ingest can still find more.
     """
-    config = ingest_config(values)
+    config = ingest_config(values, pseudonymize=pseudonymize is not None)
     from dicom_etl import pipeline
-    from dicom_etl.cli._summary import print_summary, summary_json
+    from dicom_etl.cli._summary import print_summary, source_said, summary_json
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
         roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
-        plan = pipeline.Plan(roots, config, list_unlabeled=list_unlabeled, progress=reporter.progress)
+        pseudonyms = read_pseudonyms(pseudonymize, roots, reporter.warning)
+        plan = pipeline.Plan(
+            roots,
+            config,
+            list_unlabeled=list_unlabeled,
+            progress=reporter.progress,
+            pseudonyms=pseudonyms,
+        )
         plan.spec()
         if issues_csv is not None:
             write_issues_csv(issues_csv, plan.summary.issues)
-        print_summary(reporter, plan.summary, f"plan for {source or 'the named folders'}")
+        print_summary(reporter, plan.summary, f"plan for {source_said(source, pseudonymize)}")
         reporter.json(summary_json(plan.summary))
     finish(plan.summary.complete)

@@ -15,8 +15,10 @@ from dicom_etl.errors import ContourError
 from dicom_etl.polygons import polygon_area
 from dicom_etl.records import FloatArray, Rings
 
-_NAME = re.compile(r"im-\d+-(?P<number>\d+)-(?P<structure>[a-z]+\d*(?:contour)?)-(?:manual|auto)\.txt")
-_STRUCTURE = re.compile(r"(?:[a-z]|p\d+)contour")
+_NAME = re.compile(
+    r"im-[0-9]+-(?P<number>[0-9]{1,6})-(?P<structure>[a-z]+[0-9]{0,2}(?:contour)?)-(?:manual|auto)\.txt"
+)
+_STRUCTURE = re.compile(r"(?:[a-z]|p[0-9]{1,2})contour")
 _NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
 _LINE = re.compile(rb"[ \t]*" + _NUMBER + rb"[ \t]+" + _NUMBER + rb"[ \t]*")
 # Possessive groups: a line is never looked at twice, so a hostile file cannot make the match slow.
@@ -38,7 +40,7 @@ class SunnybrookText:
         if not found:
             return None
         structure = found["structure"]
-        if re.fullmatch(r"p\d+", structure):
+        if re.fullmatch(r"p[0-9]{1,2}", structure):
             structure += "contour"
         return (structure, int(found["number"])) if _STRUCTURE.fullmatch(structure) else None
 
@@ -76,9 +78,19 @@ def _first_bad_line(data: bytes) -> str:
     for number, line in enumerate(data.split(b"\n"), start=1):
         text = line.removesuffix(b"\r")
         if not _LINE.fullmatch(text):
-            shown = text[:40].decode("ascii", "backslashreplace")
-            return f'line {number}: expected two numbers "x y", found "{shown}"'
+            return f'line {number}: expected two numbers "x y", found {_kind_of(text)}'
     raise AssertionError("a text of good lines matches as a whole")
+
+
+def _kind_of(line: bytes) -> str:
+    """Say what is wrong with a line, and repeat nothing of it: it may be a note about a patient."""
+    values = line.split()
+    if not values:
+        return "an empty line"
+    if len(values) != 2:
+        return "one value" if len(values) == 1 else f"{len(values)} values"
+    bad = [place for place, value in enumerate(values, start=1) if not re.fullmatch(_NUMBER, value)]
+    return f"that value {bad[0]} is no plain number" if bad else "another sign than a space between them"
 
 
 def _normalised(points: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from dicom_etl.pseudonyms import real_of
 from dicom_etl.records import SourceFolders, StudyFiles, StudyFolders
 
 DICOMS = "dicoms"
@@ -27,12 +28,15 @@ class SourceRoots:
 
     def resolve(self, path: str) -> Path:
         """Return where the file of that name lies on disk."""
-        part, _, rest = path.partition("/")
+        part, _, rest = real_of(path).partition("/")
         return {DICOMS: self.dicoms, CONTOURS: self.contours}[part] / rest if rest else self.links
 
 
 class Layout(Protocol):
     """Finds images, contours and the link table in one arrangement of folders.
+
+    It names everything as it is on disk; `dicom_etl.stages.discover` decides what is shown. So its messages name
+    rows, columns and options, and repeat nothing of the input.
 
     Attributes
     ----------

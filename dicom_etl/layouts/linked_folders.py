@@ -18,6 +18,8 @@ from dicom_etl.layouts.linktable import read_link_table
 from dicom_etl.records import ContourFile, Issue, SourceFolders, StudyFiles, StudyFolders
 
 STAGE = "discover"
+_DEEPEST = 32
+"""Folders inside folders; a person's tree has a handful."""
 
 
 class LinkedFolders:
@@ -30,17 +32,21 @@ class LinkedFolders:
     ) -> SourceRoots:
         """Find the three parts."""
         if source is not None and not source.is_dir():
-            raise SourceError(f"SOURCE {str(source)!r} is not a folder")
+            raise SourceError(f"SOURCE is not a folder: it {_state(source)}")
         parts = {"--dicoms": (dicoms, DICOMS), "--contours": (contours, CONTOURS), "--links": (links, LINKS)}
         found: list[Path] = []
         for option, (given, name) in parts.items():
             if given is None and source is None:
                 raise SourceError(f"no SOURCE, so {option} must say where {name} is")
             path = given if given is not None else source / name  # type: ignore[operator]  # checked above
+            kind = "file" if name == LINKS else "folder"
             right = path.is_file() if name == LINKS else path.is_dir()
+            if not right and given is not None:
+                raise SourceError(f"{option} is not a {kind}: it {_state(path)}")
             if not right:
-                kind = "file" if name == LINKS else "folder"
-                raise SourceError(f"no {kind} {str(path)!r}; {option} names it when it lies elsewhere")
+                raise SourceError(
+                    f"SOURCE has no {kind} {name}: it {_state(path)}; {option} names it when it lies elsewhere"
+                )
             found.append(path)
         return SourceRoots(*found)
 
@@ -50,13 +56,12 @@ class LinkedFolders:
         names: dict[str, tuple[str, ...]] = {}
         for part, root in ((DICOMS, roots.dicoms), (CONTOURS, roots.contours)):
             folders: list[str] = []
-            for entry in _entries(root):
+            for entry in _listed(root, part):
                 path = f"{part}/{entry.name}"
                 if entry.is_symlink() and _leaves(entry, root):
                     code = "unreadable-image" if part == DICOMS else "unreadable-contour"
-                    issues.append(
-                        Issue("error", code, "is a link that leaves SOURCE; never opened", STAGE, path)
-                    )
+                    message = "is a link that leads out of SOURCE or in a circle; never opened"
+                    issues.append(Issue("error", code, message, STAGE, path))
                 elif entry.is_dir():
                     folders.append(entry.name)
                 else:
@@ -69,9 +74,9 @@ class LinkedFolders:
         """List the files of one study."""
         issues: list[Issue] = []
         contours: list[ContourFile] = []
-        images = list(_walk(roots.dicoms, DICOMS, study.images, issues, study.patient_id))
+        images = list(_Walk(roots.dicoms, DICOMS, study.images, study.patient_id, issues))
         if study.contours:
-            for path in _walk(roots.contours, CONTOURS, study.contours, issues, study.patient_id):
+            for path in _Walk(roots.contours, CONTOURS, study.contours, study.patient_id, issues):
                 reader = reader_for(path)
                 match = reader.match(path.rpartition("/")[2]) if reader else None
                 if match:
@@ -84,42 +89,85 @@ class LinkedFolders:
         return StudyFiles(study.patient_id, study.original_id, tuple(images), tuple(contours), tuple(issues))
 
 
+def _state(path: Path) -> str:
+    """Say why a path is not what it should be, without repeating it: it can hold names of people."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return (
+            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        )
+    return (
+        "is a folder" if stat.S_ISDIR(mode) else "is a file" if stat.S_ISREG(mode) else "is a device or pipe"
+    )
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """List what a folder shows, by name in code-point order, so that nothing depends on the file system."""
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+
+
+def _listed(root: Path, part: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                (entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name
-            )
+        return _entries(root)
     except OSError as error:
-        raise SourceError(f"the folder {str(folder)!r} cannot be listed: {error.strerror}") from None
+        raise SourceError(f"the folder of the {part} cannot be listed: {error.strerror}") from None
 
 
-def _walk(root: Path, part: str, folder: str, issues: list[Issue], patient_id: str) -> Iterator[str]:
-    """Yield every regular file below a study's folder; devices, pipes and links that leave SOURCE become issues."""
-    code = "unreadable-image" if part == DICOMS else "unreadable-contour"
-    for entry in _entries(root / folder):
-        path = f"{folder}/{entry.name}"
-        refusal = ""
+class _Walk:
+    """Yields the path of every regular file below a study's folder, and turns all else into issues.
+
+    Devices, pipes and links that leave the study's folder are never opened: a link to another study would put
+    one patient's images among another's. Each folder is listed once, so links cannot lead round in circles.
+    """
+
+    def __init__(self, root: Path, part: str, folder: str, patient_id: str, issues: list[Issue]) -> None:
+        self._root, self._part, self._folder = root, part, folder
+        self._patient_id, self._issues = patient_id, issues
+        self._code = "unreadable-image" if part == DICOMS else "unreadable-contour"
+        self._top = (root / folder).resolve()
+        self._seen: set[Path] = set()
+
+    def __iter__(self) -> Iterator[str]:
+        return self._below(self._folder, depth=0)
+
+    def _below(self, folder: str, depth: int) -> Iterator[str]:
+        path = self._root / folder
+        if depth > _DEEPEST:
+            return self._refuse(folder, f"lies more than {_DEEPEST} folders deep; left out")
+        if path.resolve() in self._seen:
+            return self._refuse(folder, "is a link to a folder that is listed elsewhere; not followed")
+        self._seen.add(path.resolve())
         try:
-            if entry.is_symlink() and _leaves(entry, root):
-                refusal = "is a link that leaves SOURCE; never opened"
-            elif entry.is_symlink() and Path(entry.path).parent.resolve().is_relative_to(
-                Path(entry.path).resolve()
-            ):
-                refusal = "is a link to a folder that holds it; not followed"
-            elif entry.is_dir():
-                yield from _walk(root, part, path, issues, patient_id)
-                continue
-            elif not stat.S_ISREG(entry.stat().st_mode):
-                refusal = "is not a regular file; never opened"
+            entries = _entries(path)
         except OSError as error:
-            refusal = f"cannot be looked at: {error.strerror}"
-        if refusal:
-            issues.append(Issue("error", code, refusal, STAGE, f"{part}/{path}", patient_id))
-        else:
-            yield f"{part}/{path}"
+            return self._refuse(folder, f"the folder cannot be listed: {error.strerror}; left out")
+        for entry in entries:
+            inside = f"{folder}/{entry.name}"
+            try:
+                if entry.is_symlink() and _leaves(entry, self._top):
+                    self._refuse(
+                        inside, "is a link that leads out of its study's folder or in a circle; never opened"
+                    )
+                elif entry.is_dir():
+                    yield from self._below(inside, depth + 1)
+                elif not stat.S_ISREG(entry.stat().st_mode):
+                    self._refuse(inside, "is not a regular file; never opened")
+                else:
+                    yield f"{self._part}/{inside}"
+            except OSError as error:
+                self._refuse(inside, f"cannot be looked at: {error.strerror}; left out")
+        return None
+
+    def _refuse(self, path: str, message: str) -> None:
+        self._issues.append(
+            Issue("error", self._code, message, STAGE, f"{self._part}/{path}", self._patient_id)
+        )
 
 
-def _leaves(entry: os.DirEntry[str], root: Path) -> bool:
-    return not Path(entry.path).resolve().is_relative_to(root.resolve())
+def _leaves(entry: os.DirEntry[str], top: Path) -> bool:
+    try:
+        return not Path(entry.path).resolve().is_relative_to(top.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return True

@@ -1,39 +1,113 @@
 """discover: find the studies of a SOURCE, their files, and what the headers of the images say.
 
-Nothing here decides what belongs together; that is `link`.
+Nothing here decides what belongs together; that is `link`. But here names are made what they are shown as:
+escaped where they could not be printed, or pseudonyms. No later stage sees a real one unless it asks for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from dicom_etl.dicom import Limits, read_headers
 from dicom_etl.layouts import Layout, SourceRoots
-from dicom_etl.records import FoundImage, SourceFolders, StudyFiles, StudyFolders
+from dicom_etl.layouts.base import CONTOURS, DICOMS
+from dicom_etl.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
+from dicom_etl.records import FoundImage, Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 NAME = "discover"
 
 
-def find_folders(layout: Layout, roots: SourceRoots) -> SourceFolders:
+def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | None = None) -> SourceFolders:
     """Read the link table and list the studies' folders.
+
+    Parameters
+    ----------
+    layout : Layout
+        How the SOURCE is arranged.
+    roots : SourceRoots
+        Where its parts lie.
+    pseudonyms : Pseudonyms, optional
+        What ids and folders are shown as; without it, as they are.
 
     Raises
     ------
     SourceError
         When the link table or a folder cannot be used.
     """
-    return layout.folders(roots)
+    found = layout.folders(roots)
+    by_part: dict[str, Callable[[str], str]] = {DICOMS: escaped, CONTOURS: escaped}
+    if pseudonyms is not None:
+        by_part = {DICOMS: pseudonyms.patient, CONTOURS: pseudonyms.original}
+    return SourceFolders(
+        tuple(_shown_link(link, pseudonyms) for link in found.links),
+        tuple(sorted(map(by_part[DICOMS], found.images))),
+        tuple(sorted(map(by_part[CONTOURS], found.contours))),
+        tuple(_shown_issue(issue, by_part) for issue in found.issues),
+    )
 
 
 def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
-    """List the files of one study, by content and name; nothing is opened."""
-    return layout.files(roots, study)
+    """List the files of one study, by content and name, in the order of what they are shown as; opens nothing."""
+    found = layout.files(
+        roots, replace(study, images=real_of(study.images), contours=real_of(study.contours))
+    )
+    folders = {DICOMS: study.images, CONTOURS: study.contours}
+
+    def shown(path: str) -> str:
+        part, _, rest = path.partition("/")
+        inside = rest.removeprefix(real_of(folders[part])).removeprefix("/")
+        if not inside:
+            return f"{part}/{folders[part]}"
+        return shown_path(part, folders[part], inside, study.name_key)
+
+    contours = (replace(contour, path=shown(contour.path)) for contour in found.contours)
+    return StudyFiles(
+        study.patient_id,
+        study.original_id,
+        tuple(sorted(map(shown, found.images))),
+        tuple(sorted(contours, key=lambda contour: contour.path)),
+        tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
+    )
 
 
-def read_image_headers(path: str, roots: SourceRoots, limits: Limits) -> tuple[FoundImage, ...]:
+def read_image_headers(
+    path: str, roots: SourceRoots, limits: Limits, *, vendors_only: bool = False
+) -> tuple[FoundImage, ...]:
     """Read the header of one image file, one record a frame.
+
+    Parameters
+    ----------
+    path : str
+        The file, as `find_files` names it.
+    roots : SourceRoots
+        Where the parts of the SOURCE lie.
+    limits : Limits
+        What one file may cost.
+    vendors_only : bool
+        Make a word of ours of the manufacturer, the only free text that is kept.
 
     Raises
     ------
     ImageError
         When the file is no usable DICOM image.
     """
-    return tuple(FoundImage(path, header) for header in read_headers(roots.resolve(path), limits))
+    headers = read_headers(roots.resolve(path), limits)
+    if vendors_only:
+        headers = tuple(replace(header, manufacturer=vendor(header.manufacturer)) for header in headers)
+    return tuple(FoundImage(path, header) for header in headers)
+
+
+def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:
+    if pseudonyms is None:
+        return link  # the link table admits no id that would need to be escaped
+    return Link(
+        pseudonyms.patient(link.patient_id),
+        pseudonyms.original(link.original_id),
+        pseudonyms.name_key(link.patient_id),
+    )
+
+
+def _shown_issue(issue: Issue, by_part: dict[str, Callable[[str], str]]) -> Issue:
+    part, _, name = issue.path.partition("/")
+    return replace(issue, path=f"{part}/{by_part[part](name)}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from dicom_etl.geometry import place_images
-from dicom_etl.layouts.linktable import id_key
+from dicom_etl.pseudonyms import id_key, real_of
 from dicom_etl.records import (
     ContourFile,
     FoundImage,
@@ -48,13 +48,17 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
     studies: list[StudyFolders] = []
     issues: list[Issue] = []
     for link in sorted(folders.links, key=lambda link: link.patient_id):
-        image_names = images.pop(id_key(link.patient_id), [])
-        contour_names = contours.pop(id_key(link.original_id), [])
+        image_names = images.pop(id_key(real_of(link.patient_id)), [])
+        contour_names = contours.pop(id_key(real_of(link.original_id)), [])
         problem = _folder_problem(link, image_names, contour_names)
         if problem:
             issues.append(Issue("error", "link-missing", problem, NAME, "link.csv", link.patient_id))
         else:
-            studies.append(StudyFolders(link.patient_id, link.original_id, image_names[0], contour_names[0]))
+            studies.append(
+                StudyFolders(
+                    link.patient_id, link.original_id, image_names[0], contour_names[0], link.name_key
+                )
+            )
     for part, left in (("dicoms", images), ("contourfiles", contours)):
         for name in sorted(name for names in left.values() for name in names):
             message = "no row of the link table names this folder; left out"
@@ -138,7 +142,7 @@ def slice_number_in_name(path: str) -> int | None:
 
     A name that is a UID (digits and dots) states no slice number.
     """
-    stem = _ENDINGS.sub("", path.rpartition("/")[2])
+    stem = _ENDINGS.sub("", real_of(path).rpartition("/")[2])
     found = _NUMBER_AT_END.fullmatch(stem)
     return int(found[1]) if found else None
 
@@ -146,7 +150,7 @@ def slice_number_in_name(path: str) -> int | None:
 def _by_key(names: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[id_key(name)].append(name)
+        groups[id_key(real_of(name))].append(name)
     return groups
 
 

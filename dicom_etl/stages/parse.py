@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_for
 from dicom_etl.dicom import Limits, read_image
 from dicom_etl.errors import ContourError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.polygons import first_self_intersection
+from dicom_etl.pseudonyms import real_of
 from dicom_etl.records import ContourFile, Image, Rings, SamplePlan
 
 NAME = "parse"
@@ -15,7 +18,7 @@ NAME = "parse"
 
 def limits_of(config: IngestConfig) -> Limits:
     """Return the limits on one DICOM file that the options set."""
-    return Limits(max_image_bytes=config.max_image_bytes)
+    return Limits(**{limit.name: getattr(config, limit.name) for limit in fields(Limits)})
 
 
 def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> Image:
@@ -37,7 +40,7 @@ def parse_contour(file: ContourFile, roots: SourceRoots, config: IngestConfig) -
     ContourError
         When the file cannot be used, or its outline crosses itself and that is not allowed.
     """
-    reader = reader_for(file.path)
+    reader = reader_for(real_of(file.path))
     if reader is None:
         raise ContourError("no contour format knows a file of this name")
     origin = reader.origin if config.contour_origin is None else config.contour_origin

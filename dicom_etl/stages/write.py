@@ -97,7 +97,7 @@ def encode_sample(
         pixel_spacing_mm=header.pixel_spacing_mm,
         orientation=header.orientation,
         position_mm=header.position_mm,
-        manufacturer=header.manufacturer,
+        manufacturer=plan.header.manufacturer,  # as planned: its column is as wide as the plan's texts
         field_strength_t=header.field_strength_t,
         image_min=low,
         image_max=high,

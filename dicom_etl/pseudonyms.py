@@ -1,0 +1,196 @@
+"""Names of the SOURCE as they are shown: as they are on disk, escaped, or as pseudonyms. Opens nothing.
+
+A name is replaced once, where it is found (`dicom_etl.stages.discover`), so that rows, issues, messages and
+sort orders after it never hold the real one. What must open a file or compare ids asks `real_of`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+import unicodedata
+from typing import NoReturn
+
+from dicom_etl.errors import ConfigError
+
+LEAST_KEY_BYTES = 32
+"""As long as the output of the hash, which is what RFC 2104, section 3, advises for HMAC keys."""
+_LEAST_DISTINCT_BYTES = 8
+_PSEUDONYM_BYTES = 10
+"""80 bits: among a million names, two share one with a probability below 1e-12."""
+
+OTHER_VENDOR = "other"
+_VENDORS = {
+    "agilent": "Agilent",
+    "bruker": "Bruker",
+    "canon": "Canon",
+    "esaote": "Esaote",
+    "fonar": "Fonar",
+    "fujifilm": "Fujifilm",
+    "ge": "GE",
+    "general electric": "GE",
+    "hitachi": "Hitachi",
+    "marconi": "Marconi",
+    "neusoft": "Neusoft",
+    "philips": "Philips",
+    "picker": "Picker",
+    "shimadzu": "Shimadzu",
+    "siemens": "Siemens",
+    "toshiba": "Toshiba",
+    "uih": "United Imaging",
+    "united imaging": "United Imaging",
+    "varian": "Varian",
+}
+
+
+class SourceName(str):
+    """A file, folder or id of the SOURCE. As a text it is what is shown; `real` is what it is on disk.
+
+    Parameters
+    ----------
+    shown : str
+        What every output may hold.
+    real : str
+        What opens the file, or what the link table says.
+    """
+
+    __slots__ = ("real",)
+    real: str
+
+    def __new__(cls, shown: str, real: str) -> SourceName:
+        """Make a name."""
+        name = super().__new__(cls, shown)
+        name.real = real
+        return name
+
+    def __reduce__(self) -> tuple[type[SourceName], tuple[str, str]]:
+        return type(self), (str(self), self.real)
+
+
+def real_of(name: str) -> str:
+    """Return what a name is on disk."""
+    return name.real if isinstance(name, SourceName) else name
+
+
+def escaped(real: str) -> str:
+    r"""Return a name of one printable line that can be stored as UTF-8; nearly all names are that already.
+
+    File names may hold line breaks, terminal commands and bytes that are no UTF-8. These become ``\x0a``,
+    ``\u009b`` and (for the byte itself) ``\xe9``, a backslash becomes two, so no two names are shown alike.
+    """
+    if real.isprintable() and "\\" not in real:
+        return real
+    return SourceName("".join(map(_escaped_sign, real)), real)
+
+
+def _escaped_sign(sign: str) -> str:
+    code = ord(sign)
+    if sign == "\\":
+        return "\\\\"
+    if sign.isprintable():
+        return sign
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a file name that is no UTF-8 (PEP 383)
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def id_key(text: str) -> str:
+    """Return what all spellings of one id share: case, zero padding (``SC-1`` = ``sc-01``) and Unicode composition."""
+    parts: list[str] = []
+    digits = ""
+    for sign in unicodedata.normalize("NFC", text).casefold() + "\0":
+        if sign in "0123456789":
+            digits += sign
+            continue
+        if digits:
+            parts.append(digits.lstrip("0") or "0")
+            digits = ""
+        parts.append(sign)
+    return "".join(parts[:-1])
+
+
+class Pseudonyms:
+    """Makes pseudonyms: keyed hashes, so that whoever lacks the key cannot try names until one fits.
+
+    A pseudonym is the first 80 bits of HMAC-SHA256 (RFC 2104), in 16 letters and digits (base32, RFC 4648).
+    The same key gives the same name the same pseudonym, in every run. All spellings of an id (see `id_key`) are
+    one id. The key cannot be pickled or printed.
+
+    Parameters
+    ----------
+    key : bytes
+        At least `LEAST_KEY_BYTES` random bytes, or as many characters.
+
+    Raises
+    ------
+    ConfigError
+        When the key is short, or plainly not random.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < LEAST_KEY_BYTES:
+            raise ConfigError(
+                f"--pseudonymize: the key has {len(key)} bytes; {LEAST_KEY_BYTES} are needed. "
+                "Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))' > KEYFILE"
+            )
+        if len(set(key)) < _LEAST_DISTINCT_BYTES:
+            raise ConfigError("--pseudonymize: the key repeats a few characters; it must be random")
+        self._key = key
+
+    def patient(self, real: str) -> SourceName:
+        """Return the pseudonym of a patient_id, or of the folder that it names."""
+        return SourceName(_pseudonym(self._key, "patient", id_key(real)), real)
+
+    def original(self, real: str) -> SourceName:
+        """Return the pseudonym of an original_id, or of the folder that it names."""
+        return SourceName(_pseudonym(self._key, "original", id_key(real)), real)
+
+    def name_key(self, patient_id: str) -> bytes:
+        """Return the key for the file names of one study, for `shown_path`; it tells nothing of the key itself."""
+        return _digest(self._key, "names", id_key(patient_id))
+
+    def __repr__(self) -> str:
+        return "Pseudonyms(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key for pseudonyms is not passed on or stored")
+
+
+def shown_path(part: str, folder: str, inside: str, name_key: bytes) -> str:
+    """Return a path of a SOURCE as it is shown, with the one on disk as its `real_of`.
+
+    Parameters
+    ----------
+    part : str
+        ``dicoms`` or ``contourfiles``, which is kept.
+    folder : str
+        The study's folder in that part; shown as it says itself.
+    inside : str
+        The path below that folder, as it is on disk.
+    name_key : bytes
+        Each name below the folder becomes a pseudonym of the path down to it, so equal names in two places
+        look different; b"" leaves them as they are.
+    """
+    real = f"{part}/{real_of(folder)}/{inside}"
+    if not name_key:
+        return escaped(real)
+    names = inside.split("/")
+    shown = [_pseudonym(name_key, part, *names[: depth + 1]) for depth in range(len(names))]
+    return SourceName("/".join((part, folder, *shown)), real)
+
+
+def vendor(manufacturer: str) -> str:
+    """Return a word of ours for a Manufacturer, which is free text: the vendor it names, else `OTHER_VENDOR`."""
+    words = f" {' '.join(re.findall('[a-z]+', manufacturer.casefold()))} "
+    known = (name for word, name in _VENDORS.items() if f" {word} " in words)
+    return next(known, OTHER_VENDOR if manufacturer else "")
+
+
+def _pseudonym(key: bytes, *parts: str) -> str:
+    return base64.b32encode(_digest(key, *parts)[:_PSEUDONYM_BYTES]).decode("ascii").lower()
+
+
+def _digest(key: bytes, *parts: str) -> bytes:
+    # No name holds a NUL, so no two lists of parts are the same message.
+    return hmac.digest(key, "\0".join(parts).encode("utf-8", "surrogateescape"), "sha256")
