@@ -129,6 +129,16 @@ def source_options(command: Decorated) -> Decorated:
     return command
 
 
+def jobs_option(command: Decorated) -> Decorated:
+    """Add --jobs."""
+    return click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Processes to work in; as many as there are cores for this one to use when not given.",
+    )(command)
+
+
 def data_options(command: Decorated) -> Decorated:
     """Add every option of `IngestConfig`."""
     default = IngestConfig()
@@ -269,6 +279,7 @@ __all__ = [
     "common_options",
     "data_options",
     "ingest_config",
+    "jobs_option",
     "pseudonymize_option",
     "read_pseudonyms",
     "source_options",

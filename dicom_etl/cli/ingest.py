@@ -13,6 +13,7 @@ from dicom_etl.cli._options import (
     common_options,
     data_options,
     ingest_config,
+    jobs_option,
     pseudonymize_option,
     read_pseudonyms,
     source_options,
@@ -30,6 +31,7 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, on any error or warning.")
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
+@jobs_option
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
 @pseudonymize_option
@@ -45,6 +47,7 @@ def command(
     list_unlabeled: bool,
     strict: bool,
     timestamp: bool,
+    jobs: int | None,
     log: Path | None,
     issues_csv: Path | None,
     pseudonymize: Path | None,
@@ -62,15 +65,24 @@ def command(
     from dicom_etl import pipeline
     from dicom_etl.cli._summary import print_summary, source_said, summary_json
     from dicom_etl.config import RunOptions
+    from dicom_etl.executors import open_executor
 
     options = RunOptions(
         overwrite=overwrite, list_unlabeled=list_unlabeled, strict=strict, timestamp=timestamp
     )
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
+    with (
+        Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,
+        open_executor(jobs) as executor,
+    ):
         roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
-        pseudonyms = read_pseudonyms(pseudonymize, roots, reporter.warning)
         summary = pipeline.ingest(
-            roots, output, config, options, progress=reporter.progress, pseudonyms=pseudonyms
+            roots,
+            output,
+            config,
+            options,
+            executor=executor,
+            progress=reporter.progress,
+            pseudonyms=read_pseudonyms(pseudonymize, roots, reporter.warning),
         )
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)

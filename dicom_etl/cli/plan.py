@@ -13,6 +13,7 @@ from dicom_etl.cli._options import (
     common_options,
     data_options,
     ingest_config,
+    jobs_option,
     pseudonymize_option,
     read_pseudonyms,
     source_options,
@@ -23,6 +24,7 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.command(name="plan", epilog="Example: dicom-etl plan study_data --list-unlabeled -v")
 @source_options
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
+@jobs_option
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
 @pseudonymize_option
@@ -34,6 +36,7 @@ def command(
     contours: Path | None,
     links: Path | None,
     list_unlabeled: bool,
+    jobs: int | None,
     log: Path | None,
     issues_csv: Path | None,
     pseudonymize: Path | None,
@@ -49,16 +52,20 @@ def command(
     config = ingest_config(values, pseudonymize=pseudonymize is not None)
     from dicom_etl import pipeline
     from dicom_etl.cli._summary import print_summary, source_said, summary_json
+    from dicom_etl.executors import open_executor
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
+    with (
+        Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,
+        open_executor(jobs) as executor,
+    ):
         roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
-        pseudonyms = read_pseudonyms(pseudonymize, roots, reporter.warning)
         plan = pipeline.Plan(
             roots,
             config,
             list_unlabeled=list_unlabeled,
+            executor=executor,
             progress=reporter.progress,
-            pseudonyms=pseudonyms,
+            pseudonyms=read_pseudonyms(pseudonymize, roots, reporter.warning),
         )
         plan.spec()
         if issues_csv is not None:

@@ -8,13 +8,15 @@ copies bytes.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.records import Chunk
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def filter_options(compression: str, fletcher32: bool) -> dict[str, Any]:
@@ -40,6 +42,8 @@ def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Ch
 
 @lru_cache(maxsize=4)
 def _scratch(shape: tuple[int, int], dtype: str, compression: str, fletcher32: bool) -> h5py.Dataset:
+    import h5py  # uncompressed slices are their own bytes, and need no HDF5 library in a worker
+
     file = h5py.File.in_memory(libver=("v110", "v110"))
     return file.create_dataset(
         "chunk",

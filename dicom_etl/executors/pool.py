@@ -1,0 +1,168 @@
+"""A pool of worker processes on this machine.
+
+Workers are fresh interpreters. A fork of this process would start faster, but it would inherit the locks of
+the HDF5 library and of threads (progress bars, BLAS) as they are at that moment, and half-written state with
+them. Starting costs little that a person sees, because this process works on the first items itself until a
+worker is ready, and no worker is started for what is done within a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing.connection import wait
+from types import TracebackType
+from typing import Any, Self
+
+from dicom_etl.errors import DicomEtlError, ItemError
+from dicom_etl.executors import InProcess, Item, Result
+from dicom_etl.executors.chunks import Run
+from dicom_etl.executors.process import GoneError, Worker
+
+PATIENCE_SECONDS = 0.3
+"""What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
+_AHEAD = 2
+"""Chunks that a worker has at a time: one at work, one waiting."""
+_FAILED_STARTS = 3
+
+
+class ProcessPool:
+    """Runs items in processes of this machine; see `dicom_etl.executors.Executor`.
+
+    Parameters
+    ----------
+    jobs : int
+        Worker processes.
+    patience_seconds : float
+        How long items are run in this process before workers are started; 0: not one item is run here.
+
+    Notes
+    -----
+    A worker that dies (killed for its memory, crashed by a codec) costs nothing: its items are run again, and
+    the one it was working on is tried once more. When that ends a second worker too, this item alone is an
+    `ItemError`. Items are taken, and results kept, only as far ahead as keeps the workers busy, so memory does
+    not grow with their number. One `map` is at work at a time; a second one begins when the first has ended or
+    was given up.
+    """
+
+    def __init__(self, jobs: int, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        if jobs < 1:
+            raise ValueError(f"a pool needs at least one job, not {jobs}")
+        self._jobs = jobs
+        self._runs_here = patience_seconds > 0
+        self._patience = patience_seconds
+        self._workers: list[Worker] = []
+        self._failed_starts = 0
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | ItemError]]:
+        """Run ``function`` on all items; see `dicom_etl.executors.Executor.map`.
+
+        Raises
+        ------
+        DicomEtlError
+            When workers cannot be started.
+        Exception
+            What the function raised that is no `ItemError`, at the place of its item.
+        """
+        rest = iter(items)
+        if self._runs_here and (yield from self._here(function, rest)):
+            return
+        run: Run[Item, Result] = Run(function, rest)
+        try:
+            while not run.done:
+                self._hand_out(run)
+                if run.ready:
+                    yield from run.finished()
+                elif not run.done:
+                    self._collect(run)
+        finally:
+            run.give_up()
+
+    def close(self) -> None:
+        """Let the workers end."""
+        for worker in self._workers:
+            worker.dismiss()
+        while self._workers:
+            self._workers.pop().wait()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the workers end; end them at once when the block failed or was interrupted."""
+        if error is not None:
+            for worker in self._workers:
+                worker.kill()
+        self.close()
+
+    def _here(
+        self, function: Callable[[Item], Result], items: Iterator[Item]
+    ) -> Generator[tuple[Item, Result | ItemError], None, bool]:
+        """Run items in this process until workers are worth their start, and then until one is ready.
+
+        Returns whether there was no more to run.
+        """
+        results = InProcess().map(function, items)
+        while self._patience > 0:
+            started = time.perf_counter()
+            result = next(results, None)
+            self._patience -= time.perf_counter() - started
+            if result is None:
+                return True
+            yield result
+        self._fill_up(function)
+        # What can be read from a worker that is not ready yet is that it is, or its end.
+        while not any(worker.ready for worker in self._workers) and not wait(self._pipes(), timeout=0):
+            result = next(results, None)
+            if result is None:
+                return True
+            yield result
+        return False
+
+    def _fill_up(self, function: Callable[..., Any]) -> None:
+        """Start the workers that are missing; they load what ``function`` needs."""
+        while len(self._workers) < self._jobs:
+            self._workers.append(Worker(function))
+
+    def _hand_out(self, run: Run[Any, Any]) -> None:
+        """Give chunks to the workers that have least to do."""
+        self._fill_up(run.function)
+        most = (_AHEAD + 1) * self._jobs
+        for waiting in range(_AHEAD):
+            for worker in self._workers:
+                if worker.ready and len(worker.chunks) == waiting:
+                    chunk = run.next_chunk(worker.region_bytes, most)
+                    if chunk is None:
+                        return
+                    worker.send(chunk)
+
+    def _pipes(self) -> list[Any]:
+        return [worker.answers for worker in self._workers]
+
+    def _collect(self, run: Run[Any, Any]) -> None:
+        """Wait for answers, or for the end of a worker."""
+        ready = wait(self._pipes())
+        for worker in [worker for worker in self._workers if worker.answers in ready]:
+            try:
+                worker.receive()
+                self._failed_starts = 0
+            except GoneError:
+                self._replace(worker, run)
+
+    def _replace(self, worker: Worker, run: Run[Any, Any]) -> None:
+        """Take back the chunks of a worker that died, and blame the item it was working on, if it had begun."""
+        self._workers.remove(worker)
+        reason = worker.wait()
+        number, position = worker.progress()
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= _FAILED_STARTS:
+                raise DicomEtlError(f"worker processes cannot be started ({reason}); --jobs 1 needs none")
+        for chunk in worker.chunks:
+            chunk.run.take_back(chunk, position if chunk.number == number else None, reason)
+        self._fill_up(run.function)

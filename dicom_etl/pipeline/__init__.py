@@ -1,0 +1,137 @@
+"""Composes the five stages: discover -> link -> parse -> rasterize -> write.
+
+Studies are planned first, from names and headers alone; then one slice at a time is read, drawn and stored.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig, RunOptions
+from dicom_etl.digest import append_seal
+from dicom_etl.errors import DicomEtlError, OutputError, SourceError
+from dicom_etl.executors import Executor, InProcess
+from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.pipeline.plan import Plan
+from dicom_etl.pipeline.rows import write_rows
+from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
+from dicom_etl.pseudonyms import Pseudonyms
+from dicom_etl.stages import rasterize, write
+
+__all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
+
+
+def locate(
+    source: Path | None = None,
+    *,
+    dicoms: Path | None = None,
+    contours: Path | None = None,
+    links: Path | None = None,
+) -> SourceRoots:
+    """Find the parts of a SOURCE: the ones named one by one, the others below ``source``.
+
+    Raises
+    ------
+    SourceError
+        When a part is missing.
+    """
+    return LAYOUTS[0].locate(source, dicoms=dicoms, contours=contours, links=links)
+
+
+def ingest(
+    roots: SourceRoots,
+    output: Path,
+    config: IngestConfig | None = None,
+    options: RunOptions | None = None,
+    *,
+    executor: Executor | None = None,
+    progress: Progress = silent,
+    pseudonyms: Pseudonyms | None = None,
+) -> Summary:
+    """Turn a SOURCE into one dataset.
+
+    Parameters
+    ----------
+    roots : SourceRoots
+        Where the parts of the SOURCE lie; `locate` finds them.
+    output : Path
+        The file to make. It appears whole, or not at all.
+    config : IngestConfig, optional
+        Options that shape the data.
+    options : RunOptions, optional
+        Options of this run.
+    executor : Executor, optional
+        Where items run; in this process by default.
+    progress : Progress, optional
+        Is told how far each stage is.
+    pseudonyms : Pseudonyms, optional
+        What ids and paths are shown as, when the options ask for it; the key stays out of the file.
+
+    Returns
+    -------
+    Summary
+        Counts, issues, and the file's size and SHA-256.
+
+    Raises
+    ------
+    SourceError
+        When the SOURCE as a whole cannot be used; nothing is written.
+    OutputError
+        When the file cannot be written; an older one stays as it was.
+    MissingExtraError
+        When an option needs an optional package that is not there.
+    """
+    # Worker processes import this package for its item functions, and have no use for the HDF5 library.
+    from dicom_etl.outputs.atomic import check_space, check_target, whole_file
+    from dicom_etl.outputs.hdf5 import HDF5Writer
+
+    config = config if config is not None else IngestConfig()
+    options = options if options is not None else RunOptions()
+    executor = executor if executor is not None else InProcess()
+    rasterize.require_extras(config)
+    check_target(output.resolve(), overwrite=options.overwrite)
+    plan = Plan(
+        roots,
+        config,
+        list_unlabeled=options.list_unlabeled,
+        executor=executor,
+        progress=progress,
+        pseudonyms=pseudonyms,
+    )
+    spec = plan.spec()
+    summary = plan.summary
+    check_space(output, summary.samples * spec.bytes_per_row())
+    with whole_file(output, overwrite=options.overwrite) as temporary:
+        writer = HDF5Writer(temporary, spec)
+        try:
+            write_rows(plan, spec, writer, roots=roots, config=config, executor=executor, progress=progress)
+            summary.issues = in_order(summary.issues)
+            if not summary.samples:
+                raise SourceError("every image or contour failed to be read, so there is nothing to write")
+            if options.strict and not summary.complete:
+                raise _strict_error(summary)
+            attributes = write.dataset_attributes(config, spec.structures, summary.issues)
+            if options.timestamp:
+                attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            writer.finish([("", -1)] * summary.samples, summary.issues, attributes)
+        finally:
+            writer.abort()
+        try:
+            summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
+            summary.output_bytes = temporary.stat().st_size
+        except OSError as error:
+            raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
+    summary.output = output
+    summary.shape, summary.dtype = spec.shape, spec.dtype
+    summary.contour_origin = int(attributes["contour_origin"])
+    return summary
+
+
+def _strict_error(summary: Summary) -> DicomEtlError:
+    first = next(issue for issue in summary.issues if issue.severity != "note")
+    return SourceError(
+        f"--strict: {summary.count('error')} errors and {summary.count('warning')} warnings; "
+        f"the first: {first.code}: {first.path}: {first.message}"
+    )

@@ -1,0 +1,174 @@
+"""The plan of a run: the studies in row order, and what their samples have in common."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig
+from dicom_etl.errors import ConfigError, ItemError, SourceError
+from dicom_etl.executors import Executor, InProcess
+from dicom_etl.items import item_issue
+from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.pipeline.study import PlannedStudy, plan_study, unpack
+from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
+from dicom_etl.pseudonyms import Pseudonyms
+from dicom_etl.records import StudyPlan
+from dicom_etl.stages import discover, link
+
+_IN_MEMORY = 8 << 20
+"""Bytes of packed plans kept in memory, about 100,000 samples; more go to an unnamed temporary file."""
+_LENGTH = struct.Struct("<Q")
+
+
+class Plan:
+    """What would be done with a SOURCE: studies in row order, and what they have in common.
+
+    Parameters
+    ----------
+    roots : SourceRoots
+        Where the parts of the SOURCE lie.
+    config : IngestConfig
+        Options that shape the data.
+    list_unlabeled : bool
+        Report each image without a contour by name.
+    executor : Executor
+        Where studies are planned.
+    progress : Progress
+        Is told how far it is.
+    pseudonyms : Pseudonyms, optional
+        What ids and paths are shown as, when the options ask for it.
+
+    Raises
+    ------
+    ConfigError
+        When the options ask for pseudonyms and there are none, or the other way round.
+    SourceError
+        When the SOURCE as a whole cannot be used.
+
+    Notes
+    -----
+    The samples are kept packed, and beyond some megabytes on disk, so that memory stays flat.
+    """
+
+    def __init__(
+        self,
+        roots: SourceRoots,
+        config: IngestConfig,
+        *,
+        list_unlabeled: bool = False,
+        executor: Executor | None = None,
+        progress: Progress = silent,
+        pseudonyms: Pseudonyms | None = None,
+    ) -> None:
+        if config.pseudonymize != (pseudonyms is not None):
+            raise ConfigError("--pseudonymize needs its key, and the key needs the option")
+        self.summary = Summary()
+        self._roots, self._config, self._list_unlabeled = roots, config, list_unlabeled
+        self._executor = executor if executor is not None else InProcess()
+        self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  - lives as long as the plan
+        weakref.finalize(self, self._packed.close)
+        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._dtypes: set[str] = set()
+        self._widths: Counter[str] = Counter()
+        self._structures: set[str] = set()
+        self._plan_studies(progress, pseudonyms)
+        self.summary.issues = in_order(self.summary.issues)
+
+    def studies(self) -> Iterator[StudyPlan]:
+        """Unpack the studies in row order, one at a time."""
+        self._packed.seek(0)
+        while head := self._packed.read(_LENGTH.size):
+            yield unpack(self._packed.read(*_LENGTH.unpack(head)))
+
+    def spec(self) -> schema.DatasetSpec:
+        """Decide shape, dtype and text widths of the dataset.
+
+        Raises
+        ------
+        SourceError
+            When there is nothing to write, or images differ in size and nothing says what to do.
+        """
+        if not self._sizes:
+            raise SourceError(f"no sample can be made of this SOURCE: {self._nothing()}")
+        if len(self._sizes) > 1 and self._config.size is None:
+            sizes = ", ".join(
+                f"{count} of {rows}x{cols}" for (rows, cols), count in self._sizes.most_common()
+            )
+            raise SourceError(
+                f"images of different sizes: {sizes}. --size ROWSxCOLUMNS brings all to one size; "
+                "--expect-size ROWSxCOLUMNS leaves the others out"
+            )
+        config = self._config
+        return schema.DatasetSpec(
+            shape=next(iter(self._sizes)),
+            dtype=_common_dtype(self._dtypes),
+            structures=self.structures(),
+            widths=tuple(sorted(self._widths.items())),
+            compression=config.compression,
+            fletcher32=config.fletcher32,
+            mask_values=config.mask_values,
+        )
+
+    def structures(self) -> tuple[str, ...]:
+        """Return the structures of the dataset: those asked for, else all that a contour file is named after."""
+        return self._config.structures or tuple(sorted(self._structures))
+
+    def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
+        folders = discover.find_folders(LAYOUTS[0], self._roots, pseudonyms)
+        studies, issues = link.link_folders(folders)
+        self.summary.issues += (*folders.issues, *issues)
+        self.summary.studies = len(studies)
+        plan = partial(
+            plan_study, roots=self._roots, config=self._config, list_unlabeled=self._list_unlabeled
+        )
+        for number, (study, result) in enumerate(self._executor.map(plan, studies), start=1):
+            if isinstance(result, ItemError):
+                self.summary.issues.append(
+                    item_issue(result, discover.NAME, f"dicoms/{study.images}", study.patient_id)
+                )
+            else:
+                self._add(result)
+            progress(discover.NAME, number, len(studies))
+
+    def _add(self, study: PlannedStudy) -> None:
+        summary = self.summary
+        summary.images += study.image_count
+        summary.contours += study.contour_count
+        summary.unlabeled += study.unlabeled_count
+        summary.samples += study.rows
+        summary.imputed += study.imputed
+        summary.issues += study.issues
+        for reason, count in study.not_imputed.items():
+            summary.not_imputed[reason] = summary.not_imputed.get(reason, 0) + count
+        for structure, count in study.drawn.items():
+            summary.structures[structure] = summary.structures.get(structure, 0) + count
+        self._sizes.update(study.sizes)
+        self._dtypes.update(study.dtypes)
+        self._structures.update(study.structures)
+        for column, width in study.widths.items():
+            self._widths[column] = max(self._widths[column], width)
+        if study.packed:
+            self._packed.write(_LENGTH.pack(len(study.packed)) + study.packed)
+
+    def _nothing(self) -> str:
+        summary = self.summary
+        found = (
+            f"{summary.studies} linked studies, {summary.images} readable images, {summary.contours} contours"
+        )
+        kinds = Counter(issue.code for issue in summary.issues if issue.severity == "error")
+        reasons = "; ".join(f"{count} {code}" for code, count in kinds.most_common())
+        return f"{found}; {reasons}" if reasons else f"{found}; --unlabeled keeps images without contours"
+
+
+def _common_dtype(dtypes: Iterable[str]) -> str:
+    """Return the least dtype that holds all, little endian; numbers with a fraction are float32."""
+    common = np.result_type(*map(np.dtype, dtypes))
+    return "<f4" if common.kind == "f" else common.newbyteorder("<").str

@@ -1,0 +1,122 @@
+"""The rows of a dataset: made by an executor, stored by one writer in plan order, closed study by study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig
+from dicom_etl.errors import ItemError
+from dicom_etl.executors import Executor
+from dicom_etl.items import item_issue, make_imputed, make_parent, make_sample
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.outputs.base import SampleWriter
+from dicom_etl.pipeline.plan import Plan
+from dicom_etl.pipeline.summary import Progress, Summary
+from dicom_etl.records import Chunk, EncodedSample, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.stages import parse, write
+from dicom_etl.verify.review import LabelReview
+
+Made = tuple[SamplePlan, EncodedSample | ItemError]
+
+
+def write_rows(
+    plan: Plan,
+    spec: schema.DatasetSpec,
+    writer: SampleWriter,
+    *,
+    roots: SourceRoots,
+    config: IngestConfig,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Make and store all rows; counts in the plan's summary become those of what was stored."""
+    summary = plan.summary
+    total = summary.samples
+    summary.samples = summary.imputed = 0
+    summary.structures = dict.fromkeys(spec.structures, 0)
+    made = _counted(
+        _make_rows(plan.studies(), executor, roots, config, spec), partial(progress, write.NAME, total=total)
+    )
+    review = LabelReview(spec.structures)
+    for _, study in groupby(made, key=lambda pair: pair[0].patient_id):
+        written = _write_study(study, writer, summary, config)
+        _end_study([sample.row for sample in written], writer, summary, spec.structures)
+        summary.issues += review.study(written)
+    summary.issues += review.finish()
+
+
+def _make_rows(
+    studies: Iterator[StudyPlan],
+    executor: Executor,
+    roots: SourceRoots,
+    config: IngestConfig,
+    spec: schema.DatasetSpec,
+) -> Iterator[Made]:
+    """Make all rows, each on its own or, to impute, those of a study from one another."""
+    if config.impute is None:
+        # One flow of samples over all studies: no worker waits for the last sample of a study.
+        samples = (sample for study in studies for sample in study.samples)
+        yield from executor.map(partial(make_sample, roots=roots, config=config, spec=spec), samples)
+        return
+    from dicom_etl.imputing import make_study
+
+    for study in studies:
+        yield from make_study(
+            study,
+            executor=executor,
+            make=partial(make_parent, roots=roots, config=config, spec=spec),
+            make_imputed=partial(make_imputed, roots=roots, config=config, spec=spec),
+            structures=spec.structures,
+            config=config,
+        )
+
+
+def _counted(made: Iterable[Made], progress: Callable[[int], None]) -> Iterator[Made]:
+    for done, pair in enumerate(made, start=1):
+        progress(done)
+        yield pair
+
+
+def _write_study(
+    made: Iterable[Made], writer: SampleWriter, summary: Summary, config: IngestConfig
+) -> list[EncodedSample]:
+    """Store images and masks of one study; return its rows without them, so that memory stays flat."""
+    written: list[EncodedSample] = []
+    for sample, result in made:
+        if isinstance(result, ItemError):
+            summary.issues.append(item_issue(result, parse.NAME, sample.image, sample.patient_id))
+            continue
+        summary.issues += result.issues
+        if any(result.row.has) or config.unlabeled:
+            writer.append(result)
+            written.append(_without_pixels(result))
+    return written
+
+
+def _without_pixels(sample: EncodedSample) -> EncodedSample:
+    facts = sample.facts
+    if facts is not None:
+        # A view would hold on to memory that an executor wants to use again.
+        facts = replace(facts, window=facts.window.copy())
+    return replace(sample, image=Chunk(b""), masks=(), rings=(), facts=facts)
+
+
+def _end_study(
+    rows: list[SampleRow], writer: SampleWriter, summary: Summary, structures: tuple[str, ...]
+) -> None:
+    phases = write.study_phases(rows, structures)
+    writer.end_study(phases)
+    summary.samples += len(rows)
+    for row in rows:
+        imputed = row.origin == schema.IMPUTED
+        summary.imputed += imputed
+        counts = summary.imputed_structures if imputed else summary.structures
+        for structure, has in zip(structures, row.has, strict=True):
+            counts[structure] = counts.get(structure, 0) + has
+        word = phases.get(row.phase_index)
+        if word:
+            summary.cardiac_phases[word] += 1

@@ -1,0 +1,181 @@
+"""What happens to one study before any pixel is read: its files are listed, headers read, contours linked.
+
+Depends on nothing but its arguments, so it runs in any process.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.dicom import stored_dtype
+from dicom_etl.errors import ItemError
+from dicom_etl.items import item_issue
+from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
+from dicom_etl.stages import discover, link, parse, rasterize
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStudy:
+    """What planning makes of one study: counts that add up over studies, and its samples, packed.
+
+    Attributes
+    ----------
+    packed : bytes
+        The `StudyPlan`, for `unpack`; b"" when no row can be made of it.
+    rows, image_count, contour_count, unlabeled_count : int
+        ``rows`` are the samples that can become rows; images are those that could be read; contours those of wanted
+        structures; unlabeled ones have no contour.
+    imputed : int
+        Rows that nobody drew.
+    not_imputed : mapping of str to int
+        By reason, images that stay without a label.
+    structures : tuple of str
+        What all contour files of the study are named after, linked or not.
+    drawn : mapping of str to int
+        Linked contours by structure.
+    sizes : mapping of (int, int) to int
+        Rows to be, by (rows, columns) of the image on the dataset's grid.
+    dtypes : tuple of str
+        What their images have after the modality LUT.
+    widths : mapping of str to int
+        Bytes of the longest text of each text column.
+    issues : tuple of Issue
+        What was left out.
+    """
+
+    packed: bytes
+    rows: int
+    image_count: int
+    contour_count: int
+    unlabeled_count: int
+    imputed: int
+    not_imputed: dict[str, int]
+    structures: tuple[str, ...]
+    drawn: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    dtypes: tuple[str, ...]
+    widths: dict[str, int]
+    issues: tuple[Issue, ...]
+
+
+def plan_study(
+    folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig, list_unlabeled: bool
+) -> PlannedStudy:
+    """List the files of one study, read the headers of its images, and link its contours to them."""
+    files = discover.find_files(LAYOUTS[0], roots, folders)
+    issues = list(files.issues)
+    study = link.link_study(
+        files,
+        _read_headers(files, roots, config, issues),
+        structures=config.structures,
+        unlabeled=config.unlabeled or config.impute is not None,
+        list_unlabeled=list_unlabeled,
+    )
+    issues += study.issues
+    samples = tuple(_on_grid(_of_expected_size(study.samples, config, issues), config, issues))
+    rows, imputed, not_imputed = _rows_to_be(samples, config)
+    # To impute, the times and places of all images are needed, not only of those that become rows.
+    kept = StudyPlan(
+        study.patient_id, study.original_id, samples, (), study.image_count, study.contour_count, 0
+    )
+    return PlannedStudy(
+        packed=_pack(kept) if rows else b"",
+        rows=len(rows),
+        image_count=study.image_count,
+        contour_count=study.contour_count,
+        unlabeled_count=study.unlabeled_count,
+        imputed=imputed,
+        not_imputed=not_imputed,
+        structures=tuple(sorted({contour.structure for contour in files.contours})),
+        drawn=dict(Counter(contour.structure for sample in rows for contour in sample.contours)),
+        sizes=dict(Counter(rasterize.grid_shape(sample.header, config) for sample in rows)),
+        dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
+        widths=_text_widths(rows),
+        issues=tuple(issues),
+    )
+
+
+def unpack(packed: bytes) -> StudyPlan:
+    """Return what `PlannedStudy.packed` holds."""
+    study: StudyPlan = pickle.loads(zlib.decompress(packed))
+    return study
+
+
+def _pack(study: StudyPlan) -> bytes:
+    # Headers of one study differ in a few numbers, so they pack to about a tenth.
+    return zlib.compress(pickle.dumps(study, protocol=pickle.HIGHEST_PROTOCOL), 1)
+
+
+def _read_headers(
+    files: StudyFiles, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
+) -> list[FoundImage]:
+    images: list[FoundImage] = []
+    limits = parse.limits_of(config)
+    for path in files.images:
+        try:
+            images += discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
+        except ItemError as error:
+            issues.append(item_issue(error, discover.NAME, path, files.patient_id))
+    return images
+
+
+def _of_expected_size(
+    samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
+) -> Iterator[SamplePlan]:
+    expected = config.expect_size
+    for sample in samples:
+        size = (sample.header.rows, sample.header.columns)
+        if expected is None or size == expected:
+            yield sample
+            continue
+        message = f"{size[0]}x{size[1]} pixels, but {expected[0]}x{expected[1]} are expected; left out"
+        issues.append(Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id))
+
+
+def _on_grid(
+    samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
+) -> Iterator[SamplePlan]:
+    for sample in samples:
+        try:
+            rasterize.grid_shape(sample.header, config)
+        except ItemError as error:
+            issues.append(item_issue(error, rasterize.NAME, sample.image, sample.patient_id))
+        else:
+            yield sample
+
+
+def _rows_to_be(
+    samples: Sequence[SamplePlan], config: IngestConfig
+) -> tuple[Sequence[SamplePlan], int, dict[str, int]]:
+    """Return the samples that become rows; of these how many are filled in, and why others cannot be."""
+    if config.impute is None:
+        return samples, 0, {}
+    from dicom_etl.imputing import fillable
+
+    found = fillable(samples, config)
+    rows = [
+        sample
+        for index, sample in enumerate(samples)
+        if sample.contours or config.unlabeled or index in found.samples
+    ]
+    return rows, len(found.samples), found.reasons
+
+
+def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
+    texts: dict[str, set[str]] = {}
+    for sample in samples:
+        for column, text in (
+            ("patient_id", sample.patient_id),
+            ("original_id", sample.original_id),
+            ("source_image", sample.image),
+            ("manufacturer", sample.header.manufacturer),
+            *((f"source_{contour.structure}", contour.path) for contour in sample.contours),
+        ):
+            texts.setdefault(column, set()).add(text)
+    return {column: max(len(text.encode()) for text in values) for column, values in texts.items()}

@@ -1,0 +1,73 @@
+"""What a run tells: how far it is, and at its end what it found, left out and made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dicom_etl.geometry import ED, ES
+from dicom_etl.records import Issue
+
+
+class Progress(Protocol):
+    """Is told how far a stage is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note that ``done`` of ``total`` items of a stage are finished."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Take no note."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run found and made; counts by structure and by ED / ES.
+
+    ``samples`` are all rows, ``imputed`` those of them that nobody drew; ``structures`` counts what was drawn,
+    ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a label.
+    """
+
+    studies: int = 0
+    images: int = 0
+    contours: int = 0
+    unlabeled: int = 0
+    samples: int = 0
+    imputed: int = 0
+    not_imputed: dict[str, int] = field(default_factory=dict)
+    imputed_structures: dict[str, int] = field(default_factory=dict)
+    structures: dict[str, int] = field(default_factory=dict)
+    cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
+    shape: tuple[int, int] | None = None
+    dtype: str = ""
+    contour_origin: int | None = None
+    issues: list[Issue] = field(default_factory=list)
+    output: Path | None = None
+    output_bytes: int = 0
+    sha256: str = ""
+
+    def count(self, severity: str) -> int:
+        """Return how many issues are of a severity."""
+        return sum(issue.severity == severity for issue in self.issues)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was left out and nothing needs a look."""
+        return not (self.count("error") or self.count("warning"))
+
+
+def in_order(issues: Iterable[Issue]) -> list[Issue]:
+    """Return issues by path, then stage: an order of what is stored alone, so the parts of a run merge to the whole."""
+    return sorted(
+        issues,
+        key=lambda issue: (
+            issue.path,
+            issue.stage,
+            issue.code,
+            issue.severity,
+            issue.other_path,
+            issue.message,
+        ),
+    )

@@ -1,0 +1,63 @@
+"""One input, one file: whoever does the work, and whatever happens to them meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from dicom_etl import pipeline
+from dicom_etl.config import IngestConfig
+from dicom_etl.digest import sha256_of_file
+from dicom_etl.executors import Executor, InProcess
+from dicom_etl.executors.pool import ProcessPool
+from tests.builders import TinySource
+from tests.processes import descendants
+
+
+def digest(source: TinySource, output: Path, executor: Executor, **config: object) -> str:
+    with executor:
+        pipeline.ingest(pipeline.locate(source.root), output, IngestConfig(**config), executor=executor)  # type: ignore[arg-type]
+    return sha256_of_file(output)
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_any_number_of_jobs(kept_source: TinySource, tmp_path: Path, compression: str) -> None:
+    source = kept_source
+    alone = digest(source, tmp_path / "1.h5", InProcess(), compression=compression, unlabeled=True)
+    for jobs in (2, 8):
+        pool = ProcessPool(jobs, patience_seconds=0)
+        assert alone == digest(
+            source, tmp_path / f"{jobs}.h5", pool, compression=compression, unlabeled=True
+        ), jobs
+
+
+def test_issues_are_the_same_too(source: TinySource, tmp_path: Path) -> None:
+    source.contour(0, "icontour", 1, source.ed).write_text("1 2\n3 x\n")
+    source.contour(1, "icontour", 0, source.es).write_text("")
+    source.image(1, 2, source.ed).write_bytes(b"no image")
+    (source.root / "dicoms" / "NOBODY").mkdir()
+    alone = digest(source, tmp_path / "1.h5", InProcess())
+    assert alone == digest(source, tmp_path / "2.h5", ProcessPool(2, patience_seconds=0))
+
+
+@pytest.mark.parametrize("fatal_stage", ["discover", "write"])
+def test_a_worker_killed_in_the_middle(kept_source: TinySource, tmp_path: Path, fatal_stage: str) -> None:
+    killed = 0
+
+    def kill_workers(stage: str, done: int, total: int) -> None:
+        nonlocal killed
+        if stage == fatal_stage and done == 1:
+            for pid in descendants(os.getpid()):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+
+    roots = pipeline.locate(kept_source.root)
+    whole = pipeline.ingest(roots, tmp_path / "whole.h5")
+    with ProcessPool(2, patience_seconds=0) as pool:
+        hurt = pipeline.ingest(roots, tmp_path / "hurt.h5", executor=pool, progress=kill_workers)
+    assert killed >= 2
+    assert hurt.issues == whole.issues
+    assert hurt.sha256 == whole.sha256
