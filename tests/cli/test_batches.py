@@ -25,8 +25,13 @@ def answer(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
+def load(path: Path) -> dict[str, Any]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
 def rows_of(folder: Path) -> list[list[int]]:
-    return [np.load(path)["indices"].tolist() for path in sorted(folder.iterdir())]
+    return [load(path)["indices"].tolist() for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +108,7 @@ def test_ranks_dump_disjoint_halves(runner: CliRunner, forty: Path, tmp_path: Pa
 
 def test_a_dumped_batch_holds_what_was_served(runner: CliRunner, forty: Path, tmp_path: Path) -> None:
     run(runner, forty, "--shuffle", "none", "--normalize", "zscore", "--dump", tmp_path / "dump")
-    loaded = np.load(tmp_path / "dump" / "epoch0000-step000002.npz")
+    loaded = load(tmp_path / "dump" / "epoch0000-step000002.npz")
     assert set(loaded) == {"images", "masks", "indices", "padding"}
     assert loaded["indices"].tolist() == list(range(8, 16))
     np.testing.assert_array_equal(loaded["masks"], content().masks[8:16, 0])
