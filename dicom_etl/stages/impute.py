@@ -48,10 +48,14 @@ class ParentPair:
 
 @dataclass(frozen=True, slots=True)
 class ImputePlan:
-    """A slice to fill, and what from; depends on nothing else, so it can be made in any process."""
+    """A slice to fill, and what from; depends on nothing else, so it can be made in any process.
+
+    ``is_parent`` says that other slices will be made of this one.
+    """
 
     sample: SamplePlan
     pairs: tuple[ParentPair, ...]
+    is_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
