@@ -53,14 +53,14 @@ class Commands(click.Group):
             ctx.exit(exit_code(error))
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands,
+    epilog="Example: dicom-etl ingest SOURCE -o dataset.h5",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="dicom-etl")
 def cli() -> None:
-    r"""Turn folders of cardiac MRI slices and contours into one verified HDF5 dataset.
-
-    \b
-    dicom-etl ingest SOURCE -o dataset.h5
-    dicom-etl info dataset.h5
+    """Turn folders of cardiac MRI slices and contours into one verified HDF5 dataset.
 
     Exit codes: 0 done; 1 failed, nothing written; 2 usage; 3 done, but some inputs were left out
     or there are findings.
