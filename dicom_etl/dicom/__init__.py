@@ -14,6 +14,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from dicom_etl.dicom import isolate, plain
 from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
@@ -69,13 +72,32 @@ def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
     ImageError
         If the file cannot be used or has no such frame, with the reason.
     """
+    data = read_whole(path, limits)
+    digest = hashlib.sha256(data).hexdigest()
+    header, pixels = frame_from_bytes(data, digest, frame, limits)
+    return Image(header, pixels, digest)
+
+
+def read_whole(path: Path, limits: Limits) -> bytes:
+    """Return the bytes of a regular file that is not too large."""
     descriptor, size = open_regular(path)
     try:
         check_size(size, limits)
-        data = read_bytes(descriptor, size)
+        return read_bytes(descriptor, size)
     finally:
         os.close(descriptor)
-    digest = hashlib.sha256(data).hexdigest()
+
+
+def frame_from_bytes(
+    data: bytes, digest: str, frame: int = 0, limits: Limits = DEFAULT
+) -> tuple[ImageHeader, NDArray[Any]]:
+    """Return header and pixels of one frame of a file that was read; ``digest`` is its SHA-256.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
     found = plain.scan(data, len(data))
     if found is None:
         header, stored = isolate.read_frame(data, digest, frame, limits)
@@ -83,7 +105,7 @@ def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
         header = _plain_header(found, limits)
         check_frame(frame, 1)
         stored = view_frame(data, found.offset, header, 0)
-    return Image(header, modality_values(stored, header), digest)
+    return header, modality_values(stored, header)
 
 
 def _plain_header(found: plain.Plain, limits: Limits) -> ImageHeader:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import isnan, prod
+from typing import Any
 
 import numpy as np
 
@@ -49,15 +50,25 @@ _COLOURS = (
     "YBR_RCT",
     "XYB",
 )
-_PIXEL_MODULE = (
+_NUMBERS = (
     el.SAMPLES,
-    el.PHOTOMETRIC,
     el.ROWS,
     el.COLUMNS,
     el.BITS_ALLOCATED,
     el.BITS_STORED,
     el.HIGH_BIT,
     el.REPRESENTATION,
+)
+_SHARED = (
+    *_NUMBERS,
+    el.PHOTOMETRIC,
+    el.FRAMES,
+    el.SLOPE,
+    el.INTERCEPT,
+    el.SPACING,
+    el.ORIENTATION,
+    el.FIELD_STRENGTH,
+    el.SERIES_UID,
 )
 _COSINE_TOLERANCE = 0.01
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -72,60 +83,54 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         For the first thing that is wrong.
     """
     values = found.values
-    rows, columns, photometric, allocated, stored, representation = _pixel_module(
-        found.big_endian, *map(values.get, _PIXEL_MODULE)
-    )
-    notes = list(found.notes)
-    if photometric == "MONOCHROME1":
-        notes.append(INVERTED)
+    shared, notes = _shared_fields(found.big_endian, *map(values.get, _SHARED))
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
-    series_uid, valid_series = read.identifier(values, el.SERIES_UID)
-    if not (valid and valid_series):
-        notes.append(INVALID_UID)
-    slope, intercept = rescale(values)
+    if not valid and INVALID_UID not in notes:
+        notes = (*notes, INVALID_UID)
     header = ImageHeader(
-        rows=rows,
-        columns=columns,
+        **shared,
         instance_number=read.integer(values, el.INSTANCE_NUMBER, -1),
-        frames=read.integer(values, el.FRAMES, 1),
         transfer_syntax=found.syntax,
-        photometric=photometric,
-        bits_allocated=allocated,
-        bits_stored=stored,
-        pixel_representation=representation,
-        rescale_slope=slope,
-        rescale_intercept=intercept,
-        pixel_spacing_mm=spacing(values),
         position_mm=read.decimals(values, el.POSITION, 3),
-        orientation=orientation(values),
         trigger_time_ms=read.decimals(values, el.TRIGGER_TIME, 1)[0],
         manufacturer=found.manufacturer,
-        field_strength_t=_field_strength(values, notes),
-        series_uid=series_uid,
         instance_uid=instance_uid,
-        notes=tuple(notes),
+        notes=found.notes + notes,
     )
     _check_extent(header, limits)
     return header
 
 
-# The images of a series share these values, so they are checked once a series; refusals are not remembered.
+# The images of a series share these values, so they are checked once a series; a refusal is not remembered.
 @lru_cache(maxsize=64)
-def _pixel_module(big_endian: bool, *raw: bytes | None) -> tuple[int, int, str, int, int, int]:
-    """Return rows, columns, photometric interpretation, bits allocated and stored, pixel representation."""
-    values = {tag: value for tag, value in zip(_PIXEL_MODULE, raw, strict=True) if value is not None}
-    numbers = {tag: read.unsigned(values, tag, big_endian) for tag in _PIXEL_MODULE if tag != el.PHOTOMETRIC}
+def _shared_fields(big_endian: bool, *raw: bytes | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the fields of a header that come from the elements `_SHARED`, and notes."""
+    values = {tag: value for tag, value in zip(_SHARED, raw, strict=True) if value is not None}
+    number = {tag: read.unsigned(values, tag, big_endian) for tag in _NUMBERS}
     photometric = read.code(values, el.PHOTOMETRIC)
-    _check_grey(photometric, numbers[el.SAMPLES])
-    _check_bits(*(numbers[tag] for tag in _PIXEL_MODULE[4:]))
-    return (
-        numbers[el.ROWS],
-        numbers[el.COLUMNS],
-        photometric,
-        numbers[el.BITS_ALLOCATED],
-        numbers[el.BITS_STORED],
-        numbers[el.REPRESENTATION],
-    )
+    _check_grey(photometric, number[el.SAMPLES])
+    _check_bits(number)
+    slope, intercept = rescale(values)
+    series_uid, valid = read.identifier(values, el.SERIES_UID)
+    notes = [] if valid else [INVALID_UID]
+    if photometric == "MONOCHROME1":
+        notes.append(INVERTED)
+    fields = {
+        "rows": number[el.ROWS],
+        "columns": number[el.COLUMNS],
+        "frames": read.integer(values, el.FRAMES, 1),
+        "photometric": photometric,
+        "bits_allocated": number[el.BITS_ALLOCATED],
+        "bits_stored": number[el.BITS_STORED],
+        "pixel_representation": number[el.REPRESENTATION],
+        "rescale_slope": slope,
+        "rescale_intercept": intercept,
+        "pixel_spacing_mm": spacing(values),
+        "orientation": orientation(values),
+        "field_strength_t": _field_strength(values, notes),
+        "series_uid": series_uid,
+    }
+    return fields, tuple(notes)
 
 
 def _check_grey(photometric: str, samples: int) -> None:
@@ -139,8 +144,10 @@ def _check_grey(photometric: str, samples: int) -> None:
         raise ImageError(f"SamplesPerPixel is {samples}; only 1 is read")
 
 
-def _check_bits(allocated: int, stored: int, high: int, representation: int) -> None:
+def _check_bits(number: dict[int, int]) -> None:
     """8, 16 or 32 bits are allocated, the stored ones fit in, and the highest is the last of the stored."""
+    allocated, stored = number[el.BITS_ALLOCATED], number[el.BITS_STORED]
+    high, representation = number[el.HIGH_BIT], number[el.REPRESENTATION]
     if representation > 1:
         raise ImageError(f"PixelRepresentation is {representation}; it must be 0 or 1")
     if (allocated, representation) not in STORED_DTYPES:

@@ -6,7 +6,7 @@ A value is kept as the bytes of the file; `values` turns bytes into numbers and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 TRANSFER_SYNTAX = 0x00020010
 CHARACTER_SET = 0x00080005
@@ -95,8 +95,7 @@ SEQUENCES = (MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS)
 """Sequences that matter only when they are not empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Elements:
+class Elements(NamedTuple):
     """What a lane found before the pixel data.
 
     Parameters

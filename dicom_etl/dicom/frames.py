@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from struct import unpack
 from typing import TYPE_CHECKING
 
@@ -112,10 +112,11 @@ def _trigger_time(group: Dataset) -> float:
         for tag in _TRIGGER_DELAYS:
             if tag in item:
                 value = raw_value(item, tag, "FD")
-                if len(value) != 8:
-                    raise ImageError("the cardiac trigger delay time of a frame is not one number")
-                (time,) = unpack("<d" if item.is_little_endian else ">d", value)
-                return float(time)
+                little_endian = getattr(item.get_item(tag), "is_little_endian", True)
+                time: float = unpack("<d" if little_endian else ">d", value)[0] if len(value) == 8 else nan
+                if not isfinite(time):
+                    raise ImageError("the cardiac trigger delay time of a frame is not one finite number")
+                return time
     return nan
 
 

@@ -66,7 +66,7 @@ def _only_usable_answers() -> Iterator[None]:
     """Refuse an answer that is not what the child sends while it is sound."""
     try:
         yield
-    except (LookupError, TypeError, ValueError):
+    except (AttributeError, LookupError, TypeError, ValueError):
         raise ImageError("the decoding process gave an answer that cannot be used") from None
 
 

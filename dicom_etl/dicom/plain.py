@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from dicom_etl.dicom.layout import Layout, LayoutMemory
 from dicom_etl.dicom.meta import MetaCutOffError, file_meta, meta_ranges
 from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
-from dicom_etl.dicom.values import text
+from dicom_etl.dicom.values import MAX_TEXT, text
 
 _FIRST = 0x00080000
 """Lower groups hold file meta information, commands and folder entries, which have no place here."""
@@ -53,8 +55,7 @@ class NeedMoreError(Exception):
     """The header goes on behind the bytes that were given."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """A plain file: its elements, and the pixel data as ``length`` bytes from ``offset``."""
 
     elements: Elements
@@ -113,11 +114,15 @@ def scan(data: bytes, size: int) -> Plain | None:
         if layout is None:
             return None
     values = layout.values(data)
-    manufacturer = values.get(el.MANUFACTURER, b"")
-    name = text(manufacturer.decode("ascii")) if _is_simple_text(manufacturer) else None
+    name = _simple_text(values.get(el.MANUFACTURER, b"")[: 2 * MAX_TEXT])
     if name is None:
         return None
     return Plain(Elements(layout.syntax, values, name), layout.offset, layout.length)
+
+
+@lru_cache(maxsize=64)
+def _simple_text(value: bytes) -> str | None:
+    return text(value.decode("ascii")) if _is_simple_text(value) else None
 
 
 def walk(data: bytes, size: int) -> Layout | None:

@@ -48,16 +48,23 @@ def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...
     ImageError
         If the count is another, or one of them is not a finite number.
     """
-    value = values.get(tag)
+    value = _value(values, tag)
     if not value:
         return _ABSENT[count]
-    numbers = _decimals(value, count) if len(value) <= _MOST_BYTES else None
+    numbers = _decimals(value, count)
     if numbers is None:
         found = value.count(b"\\") + 1
         if found != count:
             raise ImageError(f"{NAMES[tag]} has {found} values instead of {count}")
         raise ImageError(f"{NAMES[tag]} holds something that is not a finite number")
     return numbers
+
+
+def _value(values: dict[int, bytes], tag: int) -> bytes:
+    value = values.get(tag, b"")
+    if len(value) > _MOST_BYTES:
+        raise ImageError(f"{NAMES[tag]} is {len(value)} bytes long, far more than its value can take")
+    return value
 
 
 # Neighbouring images share most of their values, and parsing one costs ten times a look-up.
@@ -74,7 +81,7 @@ def _decimals(value: bytes, count: int) -> tuple[float, ...] | None:
 
 def integer(values: dict[int, bytes], tag: int, default: int) -> int:
     """Return the number of an integer string (IS), ``default`` where the element is absent or empty."""
-    text = values.get(tag, b"").rstrip(_PADDING)
+    text = _value(values, tag).rstrip(_PADDING)
     if not text:
         return default
     if not _INTEGER(text):
@@ -98,7 +105,7 @@ def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
     Scanners and anonymisers write UIDs with leading zeros, or with letters, so one printable word is accepted.
     Anything else was damaged or overwritten, and cannot tell one image from another.
     """
-    value = values.get(tag, b"").rstrip(_PADDING)
+    value = _value(values, tag).rstrip(_PADDING)
     if _UID(value):
         if len(value) <= MAX_UID:
             return value.decode("ascii"), True
@@ -111,7 +118,7 @@ def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
 
 def code(values: dict[int, bytes], tag: int) -> str:
     """Return a code string (CS), "" where the element is absent, and "?" where it is none."""
-    value = values.get(tag, b"").strip(_PADDING)
+    value = _value(values, tag).strip(_PADDING)
     return value.decode("ascii") if value.isascii() and len(value) <= MAX_TEXT else "?"
 
 

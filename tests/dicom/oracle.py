@@ -15,6 +15,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.processing import apply_modality_lut
 
+from dicom_etl.dicom.syntaxes import SYNTAXES
 from dicom_etl.records import ImageHeader
 
 
@@ -59,6 +60,9 @@ def pixel_values(data: bytes, header: ImageHeader) -> NDArray[Any]:
     """Return pydicom's pixels after its modality LUT, rounded to the dtype that we state."""
     with quiet():
         ds = _without_blanks(pydicom.dcmread(io.BytesIO(data)))
+        plugin = SYNTAXES[header.transfer_syntax].plugin
+        if plugin:
+            ds.pixel_array_options(decoding_plugin=plugin)  # lossy decoders differ in the last bit
         stored = ds.pixel_array
         if header.photometric == "MONOCHROME1":
             low, high = (-(1 << ds.BitsStored - 1), (1 << ds.BitsStored - 1) - 1)

@@ -1,0 +1,190 @@
+"""Multi-frame images: frames are slices where the functional groups give geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from dicom_etl.dicom import read_headers, read_image, stored_dtype
+from dicom_etl.errors import ImageError
+from tests.builders import ORIENTATION, write_dicom
+
+from .corpus import ramp
+
+FRAMES = 3
+
+
+def stack(dtype: Any = np.int16) -> NDArray[Any]:
+    return np.stack([ramp(dtype) + 10 * frame for frame in range(FRAMES)]).astype(dtype)
+
+
+def item(**values: Any) -> Dataset:
+    """Return a functional group of macros, each ``Sequence keyword={keyword: value}``."""
+    group = Dataset()
+    for macro, elements in values.items():
+        inner = Dataset()
+        for keyword, value in elements.items():
+            setattr(inner, keyword, value)
+        setattr(group, macro, Sequence([inner]))
+    return group
+
+
+def groups(shared: dict[str, Any] | None = None, frames: int = FRAMES, **per_frame: Any) -> dict[Any, Any]:
+    """Return the functional group sequences of an enhanced MR image, with something changed."""
+    common = {
+        "PlaneOrientationSequence": {"ImageOrientationPatient": list(ORIENTATION)},
+        "PixelMeasuresSequence": {"PixelSpacing": [1.25, 1.5]},
+    } | (shared or {})
+    each = [
+        item(
+            **{
+                "PlanePositionSequence": {"ImagePositionPatient": [0, 1, 8 * frame]},
+                "CardiacSynchronizationSequence": {"NominalCardiacTriggerDelayTime": 40.5 * frame},
+            }
+            | {macro: make(frame) for macro, make in per_frame.items()}
+        )
+        for frame in range(frames)
+    ]
+    return {
+        (0x5200, 0x9229): ("SQ", Sequence([item(**common)])),
+        (0x5200, 0x9230): ("SQ", Sequence(each)),
+    }
+
+
+ABSENT: dict[str, Any] = dict.fromkeys(
+    ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "TriggerTime"]
+)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "deflated", "rle"])
+def test_one_header_and_one_image_a_frame(syntax: str, tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "1.dcm", stack(), transfer_syntax=syntax, elements=groups(), **ABSENT)
+    headers = read_headers(path)
+    assert [header.frame for header in headers] == [0, 1, 2]
+    assert {header.frames for header in headers} == {3}
+    assert [header.position_mm for header in headers] == [(0, 1, 0), (0, 1, 8), (0, 1, 16)]
+    assert [header.trigger_time_ms for header in headers] == [0, 40.5, 81]
+    assert {header.orientation for header in headers} == {ORIENTATION}
+    assert {header.pixel_spacing_mm for header in headers} == {(1.25, 1.5)}
+    assert len({header.instance_uid for header in headers}) == 1
+    for frame in (2, 0, 1):
+        image = read_image(path, frame)
+        assert image.header == headers[frame]
+        np.testing.assert_array_equal(image.pixels, stack()[frame])
+    for frame in (-1, 3):
+        with pytest.raises(ImageError, match=f"there is no frame {frame}; the file has 3"):
+            read_image(path, frame)
+
+
+def test_two_files_in_turn_are_not_confused(tmp_path: Path) -> None:
+    one = write_dicom(tmp_path / "1.dcm", stack(), elements=groups())
+    two = write_dicom(tmp_path / "2.dcm", stack() + 1, elements=groups())
+    for frame in range(FRAMES):
+        np.testing.assert_array_equal(read_image(one, frame).pixels, stack()[frame])
+        np.testing.assert_array_equal(read_image(two, frame).pixels, stack()[frame] + 1)
+
+
+def test_a_frame_has_its_own_rescale(tmp_path: Path) -> None:
+    elements = groups(
+        PixelValueTransformationSequence=lambda frame: {"RescaleSlope": 1 + frame, "RescaleIntercept": -frame}
+    )
+    path = write_dicom(tmp_path / "1.dcm", stack(), elements=elements)
+    headers = read_headers(path)
+    assert [(header.rescale_slope, header.rescale_intercept) for header in headers] == [
+        (1, 0),
+        (2, -1),
+        (3, -2),
+    ]
+    for frame, header in enumerate(headers):
+        image = read_image(path, frame)
+        assert image.pixels.dtype == stored_dtype(header)
+        np.testing.assert_array_equal(image.pixels, stack()[frame] * (1.0 + frame) - frame)
+
+
+def test_values_of_a_frame_go_before_shared_ones(tmp_path: Path) -> None:
+    elements = groups(
+        shared={"PlanePositionSequence": {"ImagePositionPatient": [9, 9, 9]}},
+        PixelMeasuresSequence=lambda frame: {"PixelSpacing": [2 + frame, 2]},
+    )
+    headers = read_headers(write_dicom(tmp_path / "1.dcm", stack(), elements=elements))
+    assert [header.position_mm[2] for header in headers] == [0, 8, 16]
+    assert [header.pixel_spacing_mm[0] for header in headers] == [2, 3, 4]
+
+
+def test_actual_trigger_delay_where_there_is_no_nominal_one(tmp_path: Path) -> None:
+    elements = groups(
+        CardiacSynchronizationSequence=lambda frame: {"ActualCardiacTriggerDelayTime": 7.0 * frame}
+    )
+    headers = read_headers(write_dicom(tmp_path / "1.dcm", stack(), elements=elements, **ABSENT))
+    assert [header.trigger_time_ms for header in headers] == [0, 7, 14]
+
+
+def test_single_frame_with_functional_groups(tmp_path: Path) -> None:
+    elements = groups(frames=1)
+    path = write_dicom(tmp_path / "1.dcm", stack()[:1], elements=elements, **ABSENT)
+    (header,) = read_headers(path)
+    assert header.pixel_spacing_mm == (1.25, 1.5)
+    np.testing.assert_array_equal(read_image(path).pixels, ramp())
+
+
+def test_empty_groups_of_a_single_frame_say_nothing(tmp_path: Path) -> None:
+    empty = {(0x5200, 0x9230): ("SQ", Sequence([Dataset()]))}
+    for syntax in ("explicit", "big"):
+        path = write_dicom(tmp_path / "1.dcm", ramp(), transfer_syntax=syntax, elements=empty)
+        assert read_headers(path)[0].orientation == ORIENTATION
+
+
+@pytest.mark.parametrize(
+    ("elements", "words"),
+    [
+        ({}, "NumberOfFrames is 3, but functional groups are there for 0; frames without geometry"),
+        (groups(frames=2), "NumberOfFrames is 3, but functional groups are there for 2"),
+        (groups(PlanePositionSequence=lambda _: {}), "give frame 1 no position"),
+        (
+            groups(shared={"PixelMeasuresSequence": {}, "PlaneOrientationSequence": {}}),
+            "give frame 1 no orientation and no pixel spacing",
+        ),
+        (
+            groups(PlanePositionSequence=lambda _: {"ImagePositionPatient": [1, 2]}),
+            "has 2 values instead of 3",
+        ),
+        (groups(shared={"PixelMeasuresSequence": {"PixelSpacing": [0, 1]}}), "PixelSpacing is not positive"),
+        (
+            groups(shared={"PlaneOrientationSequence": {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}}),
+            "not two perpendicular unit vectors",
+        ),
+        (
+            groups(PixelValueTransformationSequence=lambda _: {"RescaleSlope": 0, "RescaleIntercept": 0}),
+            "RescaleSlope is 0",
+        ),
+        (
+            groups(CardiacSynchronizationSequence=lambda _: {"NominalCardiacTriggerDelayTime": float("nan")}),
+            "trigger delay time of a frame is not one finite number",
+        ),
+    ],
+)
+def test_groups_that_do_not_give_geometry(elements: dict[Any, Any], words: str, tmp_path: Path) -> None:
+    for syntax in ("explicit", "big"):
+        path = write_dicom(tmp_path / "1.dcm", stack(), transfer_syntax=syntax, elements=elements, **ABSENT)
+        for read in (read_headers, read_image):
+            with pytest.raises(ImageError, match=words):
+                read(path)
+
+
+def test_pixel_data_with_fewer_or_more_frames(tmp_path: Path) -> None:
+    for syntax, words in (("explicit", "bytes long"), ("rle", r"holds 3 frames; NumberOfFrames is [24]")):
+        for frames in (2, 4):
+            path = write_dicom(
+                tmp_path / "1.dcm", stack(), transfer_syntax=syntax, elements=groups(frames=frames)
+            )
+            data = path.read_bytes()
+            head = data.index(b"IS\2\0003 ")
+            path.write_bytes(data[:head] + b"IS\2\0%d " % frames + data[head + 6 :])
+            with pytest.raises(ImageError, match=words):
+                read_headers(path)
