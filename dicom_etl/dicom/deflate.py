@@ -7,7 +7,7 @@ from struct import pack
 
 from dicom_etl.dicom.elements import PIXELS
 from dicom_etl.dicom.limits import Limits
-from dicom_etl.dicom.structure import UNDEFINED, Odd, element_at, skip_sequence
+from dicom_etl.dicom.structure import UNDEFINED, Odd, Steps, element_at, skip_sequence
 from dicom_etl.errors import ImageError
 
 _STEP = 1 << 20
@@ -53,11 +53,13 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
 def _pixel_data_end(start: bytes) -> int:
     """Return where the pixel data ends, 0 if the start of the data set does not tell."""
     position = 0
+    steps = Steps()
     try:
         while True:
+            steps.take()
             tag, length, position = element_at(start, position, implicit=False)
             if length == UNDEFINED:
-                position = skip_sequence(start, position, implicit=False)
+                position = skip_sequence(start, position, False, steps)
                 continue
             position += length
             if tag == PIXELS:

@@ -27,6 +27,7 @@ from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
 _START_SECONDS = 60.0
+_DISMISS_SECONDS = 5.0
 _PROGRAM = "from dicom_etl.dicom.child import main; main()"
 
 
@@ -128,6 +129,14 @@ class _Child:
         self.served += 1
         return answer
 
+    def dismiss(self) -> None:
+        """Let an idle process end by itself, and see to it that it does."""
+        self.forget()
+        try:
+            self.process.wait(_DISMISS_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.close()
+
     def close(self) -> None:
         """End the process and wait for its end."""
         self.process.kill()
@@ -184,7 +193,7 @@ class _Pool:
         """End all idle children."""
         with self._lock:
             while self._idle:
-                self._idle.pop().close()
+                self._idle.pop().dismiss()
 
     def forget(self) -> None:
         """Leave the children to the process that this one was forked from: answers would get mixed up."""

@@ -25,6 +25,8 @@ from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
 from dicom_etl.dicom.values import MAX_TEXT, text
 
+_MOST_ELEMENTS = 20_000
+"""At the top level; the images of scanners have hundreds."""
 _FIRST = 0x00080000
 """Lower groups hold file meta information, commands and folder entries, which have no place here."""
 
@@ -73,6 +75,7 @@ class _Walk:
     fields: list[tuple[int, int, int]] = field(default_factory=list)
     heads: list[int] = field(default_factory=list)
     long_heads: list[int] = field(default_factory=list)
+    steps: structure.Steps = field(default_factory=structure.Steps)
     nested: bool = False
     offset: int = 0
     length: int = 0
@@ -157,7 +160,7 @@ def walk(data: bytes, size: int) -> Layout | None:
 def _walk_explicit(data: bytes, position: int, found: _Walk) -> None:
     unpack, short, wanted, heads = _explicit, _SHORT, _WANTED, found.heads  # this loop is the lane's cost
     last = _FIRST - 1
-    while True:
+    for _ in range(_MOST_ELEMENTS):
         group, element, vr, length = unpack(data, position)
         tag = group << 16 | element
         if tag <= last:
@@ -179,7 +182,7 @@ def _walk_explicit(data: bytes, position: int, found: _Walk) -> None:
                 if vr != _SEQUENCE or tag in wanted:
                     raise Odd
                 found.nested = True
-                position = structure.skip_sequence(data, position, implicit=False)
+                position = structure.skip_sequence(data, position, False, found.steps)
                 continue
         else:
             raise Odd
@@ -188,13 +191,14 @@ def _walk_explicit(data: bytes, position: int, found: _Walk) -> None:
                 raise Odd
             found.fields.append((tag, position, position + length))
         position += length
+    raise Odd
 
 
 def _walk_implicit(data: bytes, position: int, found: _Walk) -> None:
     if _looks_explicit(data, position + 4):
         raise Odd
     last = _FIRST - 1
-    while True:
+    for _ in range(_MOST_ELEMENTS):
         group, element, length = _implicit(data, position)
         tag = group << 16 | element
         if tag <= last:
@@ -211,11 +215,12 @@ def _walk_implicit(data: bytes, position: int, found: _Walk) -> None:
             if tag in _WANTED:
                 raise Odd
             found.nested = True
-            position = structure.skip_sequence(data, position, implicit=True)
+            position = structure.skip_sequence(data, position, True, found.steps)
             continue
         if tag in _WANTED:
             found.fields.append((tag, position, position + length))
         position += length
+    raise Odd
 
 
 def _is_plain(data: bytes, fields: list[tuple[int, int, int]]) -> bool:

@@ -33,6 +33,19 @@ class Odd(Exception):  # noqa: N818  (not an error: the walk declines)
     """The structure is not plain."""
 
 
+class Steps:
+    """How many more nested elements a walk may visit, so that an endless sequence costs milliseconds."""
+
+    def __init__(self, left: int = 20_000) -> None:
+        self.left = left
+
+    def take(self) -> None:
+        """Go one step; raise `Odd` where there is none left."""
+        self.left -= 1
+        if self.left < 0:
+            raise Odd
+
+
 def element_at(data: bytes | bytearray, position: int, implicit: bool) -> tuple[int, int, int]:
     """Return tag, length (or `UNDEFINED`) and offset of the value of the element at ``position``.
 
@@ -61,7 +74,9 @@ def element_at(data: bytes | bytearray, position: int, implicit: bool) -> tuple[
     return group << 16 | element, length, position + 12
 
 
-def skip_sequence(data: bytes | bytearray, position: int, implicit: bool, depth: int = 1) -> int:
+def skip_sequence(
+    data: bytes | bytearray, position: int, implicit: bool, steps: Steps, depth: int = 1
+) -> int:
     """Return the offset behind a sequence of undefined length whose first item is at ``position``.
 
     Under Implicit VR only a dictionary tells a sequence from a value of undefined length, which ends at the
@@ -71,6 +86,7 @@ def skip_sequence(data: bytes | bytearray, position: int, implicit: bool, depth:
         raise Odd
     begin = position
     while True:
+        steps.take()
         tag, length, position = element_at(data, position, implicit=True)
         if tag == _SEQUENCE_END and length == 0:
             if implicit and data.find(_SEQUENCE_END_BYTES, begin) != position - 8:
@@ -78,13 +94,16 @@ def skip_sequence(data: bytes | bytearray, position: int, implicit: bool, depth:
             return position
         if tag != _ITEM:
             raise Odd
-        position = _skip_item(data, position, length, implicit, depth)
+        position = _skip_item(data, position, length, implicit, steps, depth)
 
 
-def _skip_item(data: bytes | bytearray, position: int, length: int, implicit: bool, depth: int) -> int:
+def _skip_item(
+    data: bytes | bytearray, position: int, length: int, implicit: bool, steps: Steps, depth: int
+) -> int:
     end = UNDEFINED if length == UNDEFINED else position + length
     last = -1
     while position < end:
+        steps.take()
         tag, length, position = element_at(data, position, implicit)
         if tag == _ITEM_END and length == 0 and end == UNDEFINED:
             return position
@@ -94,7 +113,7 @@ def _skip_item(data: bytes | bytearray, position: int, length: int, implicit: bo
         if tag == CHARACTER_SET and data[position : position + length].strip() not in PLAIN_CHARACTER_SETS:
             raise Odd
         if length == UNDEFINED:
-            position = skip_sequence(data, position, implicit, depth + 1)
+            position = skip_sequence(data, position, implicit, steps, depth + 1)
         else:
             position += length
     if position != end or position > len(data):

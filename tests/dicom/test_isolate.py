@@ -122,8 +122,8 @@ def test_memory_is_bounded(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(
             ImageError, match="more than 419430400 bytes of memory to read; --max-item-memory"
         ):
-            read_image(odd)
-        assert read_image(odd, limits=Limits(max_item_memory=1 << 30)).header.rows == 12
+            read_image(odd, limits=Limits(max_item_seconds=30))
+        assert read_image(odd, limits=Limits(max_item_memory=1 << 30, max_item_seconds=30)).header.rows == 12
     assert read_headers(odd)[0].rows == 12
 
 

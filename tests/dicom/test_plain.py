@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dicom_etl.records import ImageHeader
 from tests.builders import write_dicom
 
 from . import oracle
-from .corpus import ENCODINGS, base, heads, mutations, nested, ramp, undefined, with_value
+from .corpus import ENCODINGS, base, heads, meta_end, mutations, nested, ramp, undefined, with_value
 
 
 @pytest.fixture(autouse=True)
@@ -233,3 +234,22 @@ def test_pydicom_is_not_imported(tmp_path: Path) -> None:
         "assert not any(name.startswith('pydicom') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("encoding", ["explicit", "implicit"])
+def test_endless_structures_are_declined_at_once(encoding: str) -> None:
+    """They are the general lane's, which has a clock; this one must not need any."""
+    data = base(encoding)
+    vr = b"SQ\0\0" if encoding == "explicit" else b""
+    sequence = b"\x08\0\x40\x11" + vr + b"\xff\xff\xff\xff"
+    empty = [bytes([low, high]) for high in range(256) for low in range(256)]
+    elements = b"".join(b"\x09\0" + low + (b"LO\0\0" if vr else bytes(4)) for low in empty)
+    for endless in (
+        sequence + b"\xfe\xff\0\xe0\0\0\0\0" * 1_000_000,
+        sequence + b"\xfe\xff\0\xe0\xff\xff\xff\xff" + elements * 10,
+        elements,
+    ):
+        start = time.process_time()
+        file = data[: meta_end(data)] + endless
+        assert plain.scan(file, len(file)) is None
+        assert time.process_time() - start < 1
