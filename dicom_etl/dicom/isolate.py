@@ -200,7 +200,8 @@ class _Pool:
         for child in self._idle:
             child.process.returncode = 0  # not ours to wait for
             child.forget()
-        self.__init__()  # type: ignore[misc]  # another thread may have held the lock
+        self._idle = []
+        self._lock = threading.Lock()  # another thread may have held the one of the parent
 
 
 _pool = _Pool()

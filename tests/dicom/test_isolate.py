@@ -65,8 +65,8 @@ def test_one_child_serves_many_files(odd: Path, pool: isolate._Pool) -> None:
     ("deed", "words"),
     [
         ("os.kill(os.getpid(), 11)", "the decoding process was ended by SIGSEGV; the file is damaged or"),
-        ("os.abort()", "ended by SIGABRT"),
-        ("os._exit(3)", "ended with code 3"),
+        pytest.param("os.abort()", "ended by SIGABRT", marks=pytest.mark.slow),
+        pytest.param("os._exit(3)", "ended with code 3", marks=pytest.mark.slow),
     ],
 )
 def test_crash_costs_one_file(
@@ -127,7 +127,14 @@ def test_memory_is_bounded(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_headers(odd)[0].rows == 12
 
 
-@pytest.mark.parametrize("thrown", ["PanicException", "RecursionError", "StopIteration"])
+@pytest.mark.parametrize(
+    "thrown",
+    [
+        "PanicException",
+        pytest.param("RecursionError", marks=pytest.mark.slow),
+        pytest.param("StopIteration", marks=pytest.mark.slow),
+    ],
+)
 def test_whatever_is_thrown_becomes_one_line(thrown: str, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deed = f"exec('class PanicException(BaseException): pass'); raise eval({thrown!r})({CANARY!r})"
     sabotage(monkeypatch, deed)
@@ -181,7 +188,13 @@ def test_no_child_can_be_started(executable: str, odd: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     "answer",
-    ["{}", "{'headers': 7}", "{'headers': [{'rows': 1, 'strange': 2}]}", "{'headers': [[]]}", "[]"],
+    [
+        "{'headers': [{'rows': 1, 'strange': 2}]}",
+        *(
+            pytest.param(odd, marks=pytest.mark.slow)
+            for odd in ("{}", "{'headers': 7}", "{'headers': [[]]}", "[]")
+        ),
+    ],
 )
 def test_answers_that_make_no_sense(answer: str, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = "from dicom_etl.dicom import child; child._serve = lambda *_: ({answer}, b''); child.main()"
@@ -230,6 +243,7 @@ def test_fork_leaves_the_children_to_the_parent(odd: Path, monkeypatch: pytest.M
     isolate._pool.close()
 
 
+@pytest.mark.slow
 def test_daemonic_worker_has_its_child(odd: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as workers:
         image = workers.apply(read_image, (odd,))
@@ -248,7 +262,12 @@ def test_nothing_is_left_open_or_running(odd: Path, pool: isolate._Pool) -> None
 
 @pytest.mark.parametrize(
     ("codec", "module"),
-    [("jpeg", "PIL"), ("jpeg-lossless", "gdcm"), ("jpeg-ls", "jpeg_ls"), ("jpeg-2000", "pylibjpeg")],
+    [
+        ("jpeg-ls", "jpeg_ls"),
+        pytest.param("jpeg", "PIL", marks=pytest.mark.slow),
+        pytest.param("jpeg-lossless", "gdcm", marks=pytest.mark.slow),
+        pytest.param("jpeg-2000", "pylibjpeg", marks=pytest.mark.slow),
+    ],
 )
 def test_missing_codec_names_the_extra(
     codec: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
