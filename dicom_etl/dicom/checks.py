@@ -97,7 +97,7 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         instance_uid=instance_uid,
         notes=found.notes + notes,
     )
-    _check_extent(header, limits)
+    check_extent(header, limits)
     return header
 
 
@@ -203,7 +203,7 @@ def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
         return float("nan")
 
 
-def _check_extent(header: ImageHeader, limits: Limits) -> None:
+def check_extent(header: ImageHeader, limits: Limits) -> None:
     """Rows, columns and frames are there, and one frame stays under the limit."""
     if not (header.rows and header.columns):
         raise ImageError(f"the image is empty: {header.rows} rows x {header.columns} columns")

@@ -16,6 +16,8 @@ from typing import Any
 
 from dicom_etl.dicom import general, wire
 from dicom_etl.dicom.checks import check_frame
+from dicom_etl.dicom.codecs import warm_up
+from dicom_etl.dicom.guard import only_image_errors
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ImageError
 
@@ -40,7 +42,7 @@ def main() -> None:
     # Ctrl-C reaches the whole group of processes; what becomes of this one is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
-    general.warm_up()
+    warm_up()
     base = _address_space()
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -66,7 +68,7 @@ def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocum
     limits = Limits(**request["limits"])
     _limit(base, limits)
     try:
-        with general.only_image_errors("it cannot be read"):
+        with only_image_errors("it cannot be read"):
             if request["frame"] is None:
                 headers = general.parse(data, limits).headers
                 return {"headers": [wire.header_to_json(header) for header in headers]}, b""

@@ -6,28 +6,26 @@ pydicom neither converts a value nor warns with one in its text.
 
 from __future__ import annotations
 
-import struct
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.dicom import checks, values
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import pixels as px
+from dicom_etl.dicom.codecs import check_decodable, decode
 from dicom_etl.dicom.deflate import inflate
 from dicom_etl.dicom.elements import Elements
 from dicom_etl.dicom.encapsulated import check_fragments
 from dicom_etl.dicom.frames import frame_headers, raw_value
+from dicom_etl.dicom.guard import only_image_errors
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import file_meta
 from dicom_etl.dicom.structure import UNDEFINED
-from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, SYNTAXES, Syntax
+from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -75,95 +73,84 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
         body, start = inflate(data[start:], limits), 0
     with only_image_errors("pydicom cannot read it"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        dataset, watch = _read(body, start, syntax, limits)
+        watch = _Watch(start)
+        dataset = _read(body, syntax, watch, limits)
         header = checks.image_header(_elements(dataset, uid, watch, caught), limits)
         if el.MODALITY_LUT in dataset and len(dataset[el.MODALITY_LUT].value):
             raise ImageError("ModalityLUTSequence is not read; only RescaleSlope and RescaleIntercept are")
         headers = frame_headers(header, dataset)
-        _check_decodable(header)
-    assert watch.pixels is not None
-    _, vr, length, offset = watch.pixels
-    document = Document(headers, body, offset, length, vr or "OW")
-    _check_pixels(document, uid, implicit=vr is None)
+        for frame in headers:
+            checks.check_extent(frame, limits)  # a rescale of its own may have made it larger
+        check_decodable(header)
+    document = Document(headers, body, watch.offset, watch.length, watch.vr or "OW")
+    _check_pixels(document, uid, implicit=watch.vr is None)
     return document
-
-
-@contextmanager
-def only_image_errors(message: str) -> Iterator[None]:
-    """Turn whatever a parser or a codec throws into `ImageError`; let interrupts through.
-
-    Codecs written in Rust throw PanicException, which is no Exception. Texts of foreign exceptions can hold
-    header values, so only the kind is told.
-    """
-    try:
-        yield
-    except (ImageError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except struct.error:
-        raise ImageError(f"{message}: its structure is broken") from None
-    except BaseException as error:  # noqa: BLE001  (see above)
-        raise ImageError(f"{message} ({type(error).__name__})") from None
 
 
 @dataclass(slots=True)
 class _Watch:
-    """Sees each top-level element before pydicom reads its value; stops at the pixel data."""
+    """Sees each top-level element before pydicom reads its value; stops at the pixel data.
 
-    stream: BytesIO
-    first: int
+    ``start`` is where the data set begins. ``tag`` (0 until they are met), ``vr``, ``length`` and ``offset`` are
+    those of the pixel data.
+    """
+
+    start: int
     last: int = -1
     end: int = -1
     ordered: bool = True
     seen: set[int] = field(default_factory=set)
-    pixels: tuple[int, str | None, int, int] | None = None
-    """Tag, VR, length and offset of the value of the pixel data."""
+    tag: int = 0
+    vr: str | None = None
+    length: int = 0
+    offset: int = 0
 
-    def __call__(self, tag: int, vr: str | None, length: int) -> bool:
-        position = self.stream.tell()
-        if position < self.first + 8:
+    def visit(self, tag: int, vr: str | None, length: int, position: int) -> bool:
+        """Take note of the element whose value is at ``position``; True stops the reading."""
+        if position < self.start + 8:
             return False  # pydicom asks about the first element before it has read its length
         if tag in _PIXEL_TAGS:
-            self.pixels = int(tag), vr, length, position
+            self.tag, self.vr, self.length, self.offset = tag, vr, length, position
             return True
         if tag in self.seen:
-            raise ImageError(f"{el.NAMES[int(tag)]} is there twice")
+            raise ImageError(f"{el.NAMES[tag]} is there twice")
         if tag in el.NAMES:
-            self.seen.add(int(tag))
+            self.seen.add(tag)
         self.ordered &= tag > self.last
-        self.last = int(tag)
+        self.last = tag
         self.end = UNDEFINED if length == UNDEFINED else position + length
         return False
 
 
-def _read(body: bytes | bytearray, start: int, syntax: Syntax, limits: Limits) -> tuple[Dataset, _Watch]:
+def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits) -> Dataset:
     """Let pydicom find the elements before the pixel data."""
     from pydicom.filereader import read_dataset
 
-    stream = BytesIO(body[: start + limits.max_header_bytes])
-    stream.seek(start)
+    start, most = watch.start, watch.start + limits.max_header_bytes
     if body[start : start + 4] == b"\xfe\xff\x0d\xe0" or body[start : start + 2] == b"\0\0":
         # pydicom would look for network commands here, in another encoding than the file's.
         raise ImageError("the data set begins with something that is no element of an image")
-    watch = _Watch(stream, start)
+    stream = BytesIO(body[:most])
+    stream.seek(start)
     dataset = read_dataset(
         stream,
         syntax.implicit,
         not syntax.big_endian,
-        stop_when=watch,
+        stop_when=lambda tag, vr, length: watch.visit(int(tag), vr, length, stream.tell()),
         specific_tags=[*el.VRS, *el.SEQUENCES],
     )
-    if watch.pixels is None:
-        if len(body) > start + limits.max_header_bytes:
-            raise ImageError(
-                f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
-            )
+    if not watch.tag and len(body) > most:
+        raise ImageError(
+            f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
+        )
+    if not watch.tag:
         whole = watch.end in (len(body), UNDEFINED) and stream.tell() == len(body)
         raise ImageError(
             "it holds no image: PixelData is missing" if whole else "the file ends within its header"
         )
-    if watch.pixels[0] != el.PIXELS:
+    if watch.tag != el.PIXELS:
         raise ImageError("the pixels are floating-point numbers, which are not read")
-    return dataset, watch
+    return dataset
 
 
 def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.WarningMessage]) -> Elements:
@@ -232,77 +219,16 @@ def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) 
     return last != el.PIXELS and stream.tell() == len(tail)
 
 
-def _check_decodable(header: ImageHeader) -> None:
-    """Its codec is installed, and can decode so many bits."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    syntax = SYNTAXES[header.transfer_syntax]
-    if header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8:
-        raise ImageError("JPEG Extended with more than 8 bits is not read: no codec with a free licence does")
-    if syntax.compressed and syntax.plugin not in get_decoder(UID(header.transfer_syntax)).available_plugins:
-        raise ImageError(
-            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
-        )
-
-
 def stored_values(document: Document, frame: int) -> NDArray[Any]:
     """Return the stored values of one frame, (rows, columns), little-endian.
 
     Raises
     ------
     ImageError
-        If its codec is missing, fails, or gives something else than the header says.
+        If its codec fails, or gives something else than the header says.
     """
     header = document.headers[frame]
     if document.is_native:
         return px.view_frame(document.body, document.offset, header, frame)
-    return _decode(document, frame)
-
-
-def warm_up() -> None:
-    """Import what reading any file may need, so that limits on time and memory count the file alone."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    for uid, syntax in SYNTAXES.items():
-        if syntax.compressed:
-            get_decoder(UID(uid))
-
-
-def _decode(document: Document, frame: int) -> NDArray[Any]:
-    """Return the stored values of one frame, (rows, columns), as pydicom's decoder gives them."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    header = document.headers[frame]
-    syntax = SYNTAXES[header.transfer_syntax]
-    decoder = get_decoder(UID(header.transfer_syntax))
     end = len(document.body) if document.length == UNDEFINED else document.offset + document.length
-    with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        array, _ = decoder.as_array(
-            document.body[document.offset : end],
-            index=frame,
-            decoding_plugin=syntax.plugin,
-            **_decode_options(header, document.pixel_vr),
-        )
-    dtype = px.STORED_DTYPES[header.bits_allocated, header.pixel_representation]
-    if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
-        raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
-    return array.astype(dtype, copy=False)
-
-
-def _decode_options(header: ImageHeader, pixel_vr: str) -> dict[str, Any]:
-    return {
-        "rows": header.rows,
-        "columns": header.columns,
-        "number_of_frames": header.frames,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": header.photometric,
-        "bits_allocated": header.bits_allocated,
-        "bits_stored": header.bits_stored,
-        "pixel_representation": header.pixel_representation,
-        "pixel_keyword": "PixelData",
-        "pixel_vr": pixel_vr,
-    }
+    return decode(document.body[document.offset : end], document.pixel_vr, header)

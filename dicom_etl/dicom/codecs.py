@@ -1,0 +1,79 @@
+"""Compressed and big-endian pixels, through pydicom's decoders.
+
+Which plug-in decodes a transfer syntax is fixed in `syntaxes`; what else is installed makes no difference.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.dicom.guard import only_image_errors
+from dicom_etl.dicom.pixels import STORED_DTYPES
+from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, SYNTAXES
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
+
+if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import Decoder
+
+
+def warm_up() -> None:
+    """Import what decoding may need, so that limits on time and memory count the file alone."""
+    for uid, syntax in SYNTAXES.items():
+        if syntax.compressed:
+            _decoder(uid)
+
+
+def check_decodable(header: ImageHeader) -> None:
+    """Refuse an image whose codec is not installed, or cannot decode so many bits."""
+    syntax = SYNTAXES[header.transfer_syntax]
+    if header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8:
+        raise ImageError("JPEG Extended with more than 8 bits is not read: no codec with a free licence does")
+    if syntax.compressed and syntax.plugin not in _decoder(header.transfer_syntax).available_plugins:
+        raise ImageError(
+            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
+        )
+
+
+def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> NDArray[Any]:
+    """Return the stored values of the frame of ``header``, (rows, columns), little-endian.
+
+    ``encoded`` is the value of the pixel data, all frames of it, and ``pixel_vr`` its value representation.
+
+    Raises
+    ------
+    ImageError
+        If the codec fails, or gives something else than the header says.
+    """
+    syntax = SYNTAXES[header.transfer_syntax]
+    decoder = _decoder(header.transfer_syntax)
+    options: dict[str, Any] = {
+        "rows": header.rows,
+        "columns": header.columns,
+        "number_of_frames": header.frames,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": header.photometric,
+        "bits_allocated": header.bits_allocated,
+        "bits_stored": header.bits_stored,
+        "pixel_representation": header.pixel_representation,
+        "pixel_keyword": "PixelData",
+        "pixel_vr": pixel_vr,
+    }
+    with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=syntax.plugin, **options)
+    dtype = STORED_DTYPES[header.bits_allocated, header.pixel_representation]
+    if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
+        raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
+    return array.astype(dtype, copy=False)
+
+
+def _decoder(uid: str) -> Decoder:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    return get_decoder(UID(uid))
