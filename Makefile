@@ -50,7 +50,7 @@ format: $(VENV)/test.stamp ## Put the code into its format
 	$(BIN)/python -m ruff format .
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
-	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts
 
 data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
 	@mkdir -p $(DEMO)

@@ -19,7 +19,7 @@ from dicom_etl.verify.review import review_sample
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A row, and what it is as a parent of imputed ones, by structure in the dataset's order; empty for none."""
+    """A row, and what it is as a parent of imputed ones, by structure in the dataset's order."""
 
     sample: EncodedSample
     parents: tuple[Parent | None, ...]
@@ -64,8 +64,7 @@ def make_imputed(
     target = _stored(image, spec)
     rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
     sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
-    parents = impute.prepare(target, rings, spec.structures) if plan.is_parent else ()
-    return Made(sample, parents)
+    return Made(sample, impute.prepare(target, rings, spec.structures))
 
 
 def read_slice(
@@ -85,7 +84,9 @@ def read_slice(
     issues: list[Issue] = []
     for contour in plan.contours:
         try:
-            rings[contour.structure] = parse.parse_contour(contour, roots, config)
+            rings[contour.structure] = parse.parse_contour(
+                contour, roots, config, (image.header.rows, image.header.columns)
+            )
         except ItemError as error:
             issues.append(item_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
     return *rasterize.to_grid(image, rings, config), issues

@@ -16,11 +16,13 @@ import pytest
 
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig, RunOptions
+from dicom_etl.dicom import Limits
 from dicom_etl.digest import check_seal, sha256_of_file, sha256_of_row
 from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.outputs.facts import read_facts
 from dicom_etl.polygons import split_rings
-from tests.builders import TinySource, position_mm, write_dicom
+from dicom_etl.stages.parse import limits_of
+from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
 
 
 def ingest(source: TinySource, output: Path, **config: Any) -> pipeline.Summary:
@@ -123,6 +125,60 @@ def test_a_bad_contour_costs_that_contour(source: TinySource, tmp_path: Path) ->
     assert summary.samples == 12
     assert codes(summary) == ["outer-without-inner", "unreadable-contour"]
     assert "line 2" in summary.issues[0].message
+
+
+def test_monochrome1_is_inverted_and_noted(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", PhotometricInterpretation="MONOCHROME1")
+    summary = ingest(source, tmp_path / "out.h5")
+    noted = [(issue.severity, issue.code, issue.path) for issue in summary.issues if issue.stage == "link"]
+    assert noted == [("note", "inverted", f"dicoms/{source.patient_id(study)}") for study in range(2)]
+    messages = [issue.message for issue in read_facts(tmp_path / "out.h5").issues if issue.code == "inverted"]
+    assert all(message.endswith("12 of 12 images") for message in messages)
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert texts(file["samples/source_image"])[0] == "dicoms/SYN00001/2.dcm"
+        assert (file["images"][0] == -1 - source.pixels(0, 0, 1)).all()
+
+
+def test_a_contour_that_leaves_its_image_costs_that_contour(source: TinySource, tmp_path: Path) -> None:
+    source.contour(0, "icontour", 1, source.ed).write_text("5 5\n40 5\n40 25\n5 25\n")
+    summary = ingest(source, tmp_path / "out.h5")
+    errors = [issue for issue in summary.issues if issue.severity == "error"]
+    assert [issue.code for issue in errors] == ["contour-outside-image"]
+    assert errors[0].message.startswith("it reaches 7.50 px beyond the image of 32 rows x 32 columns")
+    assert summary.structures == {"icontour": 11, "ocontour": 6}
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ({"max_image_bytes": 5_000}, "unreadable-image"),
+        ({"max_file_bytes": 100_000}, "unreadable-image"),
+        ({"max_header_bytes": 100_000}, "unreadable-image"),
+        ({"max_contour_bytes": 10_000}, "unreadable-contour"),
+        ({"max_contour_points": 1_000}, "unreadable-contour"),
+    ],
+)
+def test_a_limit_costs_what_exceeds_it_and_the_error_names_its_option(
+    source: TinySource, tmp_path: Path, limit: dict[str, Any], code: str
+) -> None:
+    if code == "unreadable-image":
+        write_dicom(
+            source.image(0, 1, source.es),
+            np.zeros((64, 64), np.int16),
+            InstanceNumber=source.number(1, source.es),
+            elements={(9, 0x10): ("LO", "large"), (9, 0x1001): ("OB", bytes(200_000))},
+        )
+    else:
+        write_contour(source.contour(0, "icontour", 1, source.es), circle(16, 16, 5, vertices=1_001))
+    summary = ingest(source, tmp_path / "out.h5", **limit)
+    (option,) = limit
+    refused = [issue for issue in summary.issues if issue.code == code]
+    assert [f"--{option.replace('_', '-')}" in issue.message for issue in refused] == [True]
+    assert summary.samples == 11
+
+
+def test_the_limits_of_the_options_are_those_of_the_reader() -> None:
+    assert limits_of(IngestConfig()) == Limits()
 
 
 def test_an_outline_that_crosses_itself_is_refused_unless_allowed(source: TinySource, tmp_path: Path) -> None:

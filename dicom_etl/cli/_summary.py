@@ -32,11 +32,8 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
             ("time", f"{reporter.seconds:.1f} s"),
         ]
     reporter.facts(rows)
-    if summary.issues:
-        reporter.line("left out, or to look at:")
-        reporter.issues(summary.issues)
-    else:
-        reporter.line("  nothing was left out")
+    reporter.line("  nothing was left out" if summary.complete else "left out, or to look at:")
+    reporter.issues(summary.issues)
 
 
 def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:

@@ -19,9 +19,9 @@ _NAME = re.compile(
     r"im-[0-9]+-(?P<number>[0-9]{1,6})-(?P<structure>[a-z]+[0-9]{0,2}(?:contour)?)-(?:manual|auto)\.txt"
 )
 _STRUCTURE = re.compile(r"(?:[a-z]|p[0-9]{1,2})contour")
-_NUMBER = rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
-_LINE = re.compile(rb"[ \t]*" + _NUMBER + rb"[ \t]+" + _NUMBER + rb"[ \t]*")
-# Possessive groups: a line is never looked at twice, so a hostile file cannot make the match slow.
+# Possessive quantifiers: no sign is looked at twice, so a hostile file cannot make the match slow.
+_NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
+_LINE = re.compile(rb"[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+")
 _LINES = re.compile(rb"(?:[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+(?:\r?\n|\Z))++")
 _BOM = b"\xef\xbb\xbf"
 _FARTHEST = 1e6

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TypeVar
 
+from dicom_etl.dicom import NOTES
 from dicom_etl.geometry import place_images
 from dicom_etl.pseudonyms import id_key, real_of
 from dicom_etl.records import (
@@ -100,6 +101,7 @@ def link_study(
     drawn = _pair(study, wanted, usable, issues)
     places = place_images([image.header for image in usable])
     _report_incomplete(study, places.phases, places.incomplete, issues)
+    _report_notes(study, images, issues)
     samples: list[SamplePlan] = []
     without = 0
     for index, image in enumerate(usable):
@@ -255,5 +257,17 @@ def _report_incomplete(
     if incomplete:
         places = ", ".join(str(index) for index in incomplete[:10]) + (", .." if len(incomplete) > 10 else "")
         message = f"locations {places} do not have the {phases} phases that the others have"
-        path = study.images[0].rpartition("/")[0] if study.images else ""
-        issues.append(Issue("warning", "incomplete-series", message, NAME, path, study.patient_id))
+        issues.append(Issue("warning", "incomplete-series", message, NAME, _folder(study), study.patient_id))
+
+
+def _report_notes(study: StudyFiles, images: Sequence[FoundImage], issues: list[Issue]) -> None:
+    """Report each kind of oddity that was met in the headers once, with the number of images that have it."""
+    counts = Counter(note for image in images for note in set(image.header.notes))
+    for kind, count in sorted(counts.items()):
+        message = f"{NOTES[kind]}: {count} of {len(images)} images"
+        issues.append(Issue("note", kind, message, NAME, _folder(study), study.patient_id))
+
+
+def _folder(study: StudyFiles) -> str:
+    """Return the folder of the study's images."""
+    return "/".join(study.images[0].split("/")[:2]) if study.images else ""

@@ -9,11 +9,18 @@ from dicom_etl.contours import reader_for
 from dicom_etl.dicom import Limits, read_image
 from dicom_etl.errors import ContourError
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.polygons import first_self_intersection
+from dicom_etl.polygons import (
+    farthest_outside_image,
+    first_self_intersection,
+    fraction_outside_image,
+)
 from dicom_etl.pseudonyms import real_of
 from dicom_etl.records import ContourFile, Image, Rings, SamplePlan
 
 NAME = "parse"
+MOST_OUTSIDE_PX = 1.0
+MOST_OUTSIDE_SHARE = 0.01
+"""A contour that leaves its image by more was drawn on another one, or counts its pixels otherwise."""
 
 
 def limits_of(config: IngestConfig) -> Limits:
@@ -32,13 +39,16 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     return read_image(roots.resolve(plan.image), plan.header.frame, limits_of(config))
 
 
-def parse_contour(file: ContourFile, roots: SourceRoots, config: IngestConfig) -> Rings:
-    """Read one contour file.
+def parse_contour(
+    file: ContourFile, roots: SourceRoots, config: IngestConfig, shape: tuple[int, int]
+) -> Rings:
+    """Read one contour file that was drawn on an image of ``shape`` (rows, columns).
 
     Raises
     ------
     ContourError
-        When the file cannot be used, or its outline crosses itself and that is not allowed.
+        When the file cannot be used, its outline crosses itself and that is not allowed, or it leaves the image
+        by more than `MOST_OUTSIDE_PX` or `MOST_OUTSIDE_SHARE` of its area.
     """
     reader = reader_for(real_of(file.path))
     if reader is None:
@@ -60,4 +70,16 @@ def parse_contour(file: ContourFile, roots: SourceRoots, config: IngestConfig) -
             "--allow-self-intersection fills it by the even-odd rule",
             code="self-intersection",
         )
+    _check_inside(rings, shape)
     return rings
+
+
+def _check_inside(rings: Rings, shape: tuple[int, int]) -> None:
+    beyond = farthest_outside_image(rings, shape)
+    share = fraction_outside_image(rings, shape)
+    if beyond > MOST_OUTSIDE_PX or share > MOST_OUTSIDE_SHARE:
+        raise ContourError(
+            f"it reaches {beyond:.2f} px beyond the image of {shape[0]} rows x {shape[1]} columns, with {share:.1%} "
+            "of its area; is it drawn on another image, or does it count pixels otherwise (--contour-origin)?",
+            code="contour-outside-image",
+        )

@@ -108,6 +108,18 @@ def test_bits_without_a_majority_are_not_guessed() -> None:
     assert codes(plan.issues) == [("error", "unreadable-image")] * 2
 
 
+def test_oddities_of_headers_are_noted_once_a_kind() -> None:
+    inverted = [image(f"{n}.dcm", n, notes=("inverted", "invalid-uid", "inverted")) for n in (1, 2)]
+    plan = linked([*inverted, image("3.dcm", 3, notes=("invalid-uid",))], [contour(1)])
+    assert [(i.severity, i.code, i.path) for i in plan.issues] == [
+        ("note", "invalid-uid", "dicoms/P"),
+        ("note", "inverted", "dicoms/P"),
+    ]
+    assert plan.issues[0].message.endswith("3 of 3 images")
+    assert plan.issues[1].message.startswith("MONOCHROME1 pixels were inverted")
+    assert plan.issues[1].message.endswith("2 of 3 images")
+
+
 def test_structures_restrict_what_is_taken() -> None:
     plan = linked([image("7.dcm", 7)], [contour(7), contour(7, "ocontour")], structures=("icontour",))
     assert [c.structure for c in plan.samples[0].contours] == ["icontour"]
