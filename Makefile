@@ -19,7 +19,7 @@ $(VENV)/pip.stamp:
 	@touch $@
 
 $(VENV)/demo.stamp: $(VENV)/pip.stamp pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable ".[report]"
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
@@ -32,7 +32,11 @@ demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in de
 	$(BIN)/dicom-etl ingest sample_data -o $(DEMO)/dataset.h5 --overwrite || test $$? -eq 3
 	@echo "\n--- info"
 	$(BIN)/dicom-etl info $(DEMO)/dataset.h5
-	@echo "\nThe dataset is $(DEMO)/dataset.h5"
+	@echo "\n--- preview and report"
+	$(BIN)/dicom-etl preview $(DEMO)/dataset.h5 -o $(DEMO)/overlays.png --overwrite
+	$(BIN)/dicom-etl report $(DEMO)/dataset.h5 -o $(DEMO)/report.html --overwrite
+	@echo "\nLook at:"
+	@for name in dataset.h5 overlays.png report.html; do echo "  $(CURDIR)/$(DEMO)/$$name"; done
 
 test: $(VENV)/test.stamp ## Install what the tests need, and run all of them
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
