@@ -57,6 +57,12 @@ class IngestConfig:
         Widest gap between the two parents, in mm along the stack and in ms around the cardiac cycle.
     impute_way : str
         One of `IMPUTE_WAYS`: how a slice is made of its parents.
+    split : tuple of float, optional
+        Shares of the samples for train, validation and test, whole patients each.
+    folds : int, optional
+        Cross-validation folds, whole patients each; test samples are in none.
+    split_seed : int
+        Another seed, other sides.
     pseudonymize : bool
         Ids and paths are pseudonyms; the key for them is no option and is recorded nowhere.
     max_image_bytes, max_file_bytes, max_header_bytes, max_item_memory : int
@@ -86,6 +92,9 @@ class IngestConfig:
     impute: str | None = None
     impute_max_gap: tuple[float, float] = (25.0, 1000.0)
     impute_way: str = "image"
+    split: tuple[float, ...] | None = None
+    folds: int | None = None
+    split_seed: int = 0
     pseudonymize: bool = False
     max_image_bytes: int = 256 << 20
     max_file_bytes: int = 384 << 20
@@ -115,6 +124,14 @@ class IngestConfig:
             raise ConfigError(
                 f"--impute-max-gap must be two positive numbers MM/MS, not {self.impute_max_gap}"
             )
+        if self.split is not None:
+            from dicom_etl.splits import check_fractions  # needs numpy, which help texts do without
+
+            check_fractions(self.split)
+        if self.folds is not None and self.folds < 2:
+            raise ConfigError(f"--folds must be at least 2, not {self.folds}")
+        if self.split_seed < 0:
+            raise ConfigError(f"--split-seed must be 0 or more, not {self.split_seed}")
         if self.spacing_mm is not None and not 0.01 <= self.spacing_mm <= 100:
             raise ConfigError(f"--spacing must be 0.01 to 100 mm, not {self.spacing_mm}")
         if self.structures is not None:

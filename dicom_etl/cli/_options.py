@@ -56,6 +56,25 @@ class GapType(click.ParamType[tuple[float, float]]):
             self.fail(str(error), param, ctx)
 
 
+class SplitType(click.ParamType[tuple[float, ...]]):
+    """``TRAIN/VAL/TEST``."""
+
+    name = "TRAIN/VAL/TEST"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Read the text, or pass on what was read before."""
+        if isinstance(value, tuple):
+            return value
+        from dicom_etl.splits import parse_fractions
+
+        try:
+            return parse_fractions(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
 class SizeType(click.ParamType[tuple[int, int]]):
     """``ROWSxCOLUMNS``."""
 
@@ -207,6 +226,17 @@ def data_options(command: Decorated) -> Decorated:
             type=click.Choice(IMPUTE_MODES),
             help="Fill slices that nobody drew, between drawn locations (spatial), between ED and ES "
             "(temporal), or both; nearest copies, as a baseline.",
+        ),
+        click.option(
+            "--split-seed", type=int, default=default.split_seed, show_default=True, help="Seed of the sides."
+        ),
+        click.option(
+            "--folds", type=int, metavar="K", help="Give each sample one of K cross-validation folds."
+        ),
+        click.option(
+            "--split",
+            type=SplitType(),
+            help="Shares of train/val/test, as in 0.7/0.15/0.15; patients that share data stay together.",
         ),
         click.option("--unlabeled", is_flag=True, help="Keep images without a contour, with empty masks."),
         click.option(

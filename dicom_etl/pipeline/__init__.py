@@ -106,7 +106,9 @@ def ingest(
     with whole_file(output, overwrite=options.overwrite) as temporary:
         writer = HDF5Writer(temporary, spec)
         try:
-            write_rows(plan, spec, writer, roots=roots, config=config, executor=executor, progress=progress)
+            sides = write_rows(
+                plan, spec, writer, roots=roots, config=config, executor=executor, progress=progress
+            )
             summary.issues = in_order(summary.issues)
             if not summary.samples:
                 raise SourceError("every image or contour failed to be read, so there is nothing to write")
@@ -115,7 +117,7 @@ def ingest(
             attributes = write.dataset_attributes(config, spec.structures, summary.issues)
             if options.timestamp:
                 attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-            writer.finish([("", -1)] * summary.samples, summary.issues, attributes)
+            writer.finish(sides, summary.issues, attributes)
         finally:
             writer.abort()
         try:

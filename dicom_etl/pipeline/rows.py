@@ -15,6 +15,7 @@ from dicom_etl.items import item_issue, make_imputed, make_parent, make_sample
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.pipeline.plan import Plan
+from dicom_etl.pipeline.sides import Sides
 from dicom_etl.pipeline.summary import Progress, Summary
 from dicom_etl.records import Chunk, EncodedSample, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages import parse, write
@@ -32,8 +33,14 @@ def write_rows(
     config: IngestConfig,
     executor: Executor,
     progress: Progress,
-) -> None:
-    """Make and store all rows; counts in the plan's summary become those of what was stored."""
+) -> list[tuple[str, int]]:
+    """Make and store all rows; counts in the plan's summary become those of what was stored.
+
+    Returns
+    -------
+    list of (str, int)
+        Split and fold of each row.
+    """
     summary = plan.summary
     total = summary.samples
     summary.samples = summary.imputed = 0
@@ -41,12 +48,16 @@ def write_rows(
     made = _counted(
         _make_rows(plan.studies(), executor, roots, config, spec), partial(progress, write.NAME, total=total)
     )
-    review = LabelReview(spec.structures)
+    review, sides = LabelReview(spec.structures), Sides(config)
     for _, study in groupby(made, key=lambda pair: pair[0].patient_id):
         written = _write_study(study, writer, summary, config)
         _end_study([sample.row for sample in written], writer, summary, spec.structures)
         summary.issues += review.study(written)
+        for sample in written:
+            contours = sample.facts.contours if sample.facts is not None else ()
+            sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
     summary.issues += review.finish()
+    return sides.assign()
 
 
 def _make_rows(
