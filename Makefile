@@ -6,7 +6,7 @@ DATA ?= sample_data
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench faults data-check clean
+.PHONY: help demo test quick check format bench faults fuzz data-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ format: $(VENV)/test.stamp ## Put the code into its format
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts
+
+fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer (minutes)
+	$(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
 
 data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
 	@mkdir -p $(DEMO)

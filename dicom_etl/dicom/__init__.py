@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.dicom import isolate, plain
 from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
-from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_bytes
+from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
 from dicom_etl.errors import ImageError
@@ -44,18 +44,18 @@ def read_headers(path: Path, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...
     """
     descriptor, size = open_regular(path)
     try:
-        data = read_bytes(descriptor, min(size, _FIRST_READ))
+        data = read_exactly(descriptor, min(size, _FIRST_READ))
         while True:
             try:
                 found = plain.scan(data, size)
                 break
             except plain.NeedMoreError:
                 check_size(size, limits)
-                data += read_bytes(descriptor, min(size, len(data) * _GROWTH) - len(data))
+                data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None:
             return (_plain_header(found, limits),)
         check_size(size, limits)
-        data += read_bytes(descriptor, size - len(data))
+        data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
     return isolate.read_headers(data, limits)
@@ -83,7 +83,7 @@ def read_whole(path: Path, limits: Limits) -> bytes:
     descriptor, size = open_regular(path)
     try:
         check_size(size, limits)
-        return read_bytes(descriptor, size)
+        return read_exactly(descriptor, size)
     finally:
         os.close(descriptor)
 

@@ -61,6 +61,20 @@ def read_bytes(descriptor: int, count: int) -> bytes:
     return data
 
 
+def read_exactly(descriptor: int, count: int) -> bytes:
+    """Read ``count`` bytes that the file had when it was opened.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or somebody has cut it off in the meantime.
+    """
+    data = read_bytes(descriptor, count)
+    if len(data) < count:
+        raise ImageError("the file became shorter while it was read")
+    return data
+
+
 def check_size(size: int, limits: Limits) -> None:
     """Refuse a file that is too large to be read whole."""
     if size > limits.max_file_bytes:

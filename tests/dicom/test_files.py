@@ -111,6 +111,27 @@ def test_read_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_dicom(path)
 
 
+@pytest.mark.parametrize("kept", [0, 200, 600])
+def test_file_that_is_cut_off_while_it_is_read(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp(), elements={(0x0029, 0x1010): ("OB", bytes(50_000))})
+    fstat = os.fstat
+
+    def cut(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        os.truncate(path, kept)
+        return status
+
+    whole = path.read_bytes()
+    for read in (read_headers, read_image):
+        path.write_bytes(whole)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fstat", cut)
+            with pytest.raises(ImageError, match="the file became shorter while it was read"):
+                read(path)
+
+
 def test_short_reads_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_dicom(tmp_path / "1.dcm", ramp())
     whole, read = read_image(path), os.read
