@@ -93,115 +93,125 @@ def make_study(
     config : IngestConfig
         The run's options.
 
-    Yields
-    ------
-    (SamplePlan, EncodedSample or ItemError)
-        As an executor does. Images that are neither drawn on nor filled are left out unless the options keep them.
+    Returns
+    -------
+    iterator of (SamplePlan, EncodedSample or ItemError)
+        As from an executor. Images that are neither drawn on nor filled are left out unless the options keep them.
     """
-    samples = study.samples
-    made: dict[int, Made | ItemError] = {}
-    parents: dict[int, dict[str, tuple[int, int]]] = {}
-    made |= _make_all(
-        samples, [index for index, sample in enumerate(samples) if sample.contours], executor, make
-    )
-    places = places_of(samples)
-    drawn = {
-        structure: {index for index, one in made.items() if _parent(one, number) is not None}
-        for number, structure in enumerate(structures)
-    }
-    ed_es = _turns(made, structures)
-    for links in plan_links(places, drawn, str(config.impute), Reach(*config.impute_max_gap), ed_es):
-        plans = {index: _impute_plan(samples[index], links[index], made, structures) for index in links}
-        ready = [index for index in plans if plans[index].pairs]
-        results = executor.map(make_imputed, [plans[index] for index in ready])
-        for index, (_, result) in zip(ready, results, strict=True):
-            made[index] = _with_issues_of(result, made.get(index))
-            parents[index] = {structure: link.parents for structure, link in links[index].items()}
+    maker = _StudyMaker(study.samples, executor, structures)
+    maker.make_drawn(make)
+    maker.make_between(make_imputed, config)
     if config.unlabeled:
-        made |= _make_all(
-            samples, [index for index in range(len(samples)) if index not in made], executor, make
-        )
-    kept = [index for index in sorted(made) if _is_kept(made[index], config)]
-    rank = {index: position for position, index in enumerate(kept)}
-    for index in sorted(made):
-        result = made[index]
-        if isinstance(result, ItemError):
-            yield samples[index], result
-        else:
-            yield samples[index], _with_steps(result.sample, index, parents.get(index, {}), rank, structures)
+        maker.make_rest(make)
+    return maker.rows(config.unlabeled)
 
 
-def _make_all(
-    samples: Sequence[SamplePlan],
-    chosen: Sequence[int],
-    executor: Executor,
-    make: Callable[[SamplePlan], Made],
-) -> dict[int, Made | ItemError]:
-    results = executor.map(make, [samples[index] for index in chosen])
-    return {index: result for index, (_, result) in zip(chosen, results, strict=True)}
+class _StudyMaker:
+    """The rows of one study while they are made, by position in the study."""
 
+    def __init__(
+        self, samples: Sequence[SamplePlan], executor: Executor, structures: tuple[str, ...]
+    ) -> None:
+        self._samples, self._executor, self._structures = samples, executor, structures
+        self._made: dict[int, Made | ItemError] = {}
+        self._links: dict[int, Mapping[str, Link]] = {}
 
-def _impute_plan(
-    sample: SamplePlan,
-    links: Mapping[str, Link],
-    made: Mapping[int, Made | ItemError],
-    structures: tuple[str, ...],
-) -> ImputePlan:
-    """Gather the parents of a slice; structures of which one could not be made are left out."""
-    pairs = []
-    for structure, link in links.items():
-        number = structures.index(structure)
-        before, after = (_parent(made.get(index), number) for index in link.parents)
-        if before is not None and after is not None:
-            trust = (_confidence(made[index]) for index in link.parents)
-            mean = sum(weight * own for weight, own in zip(link.weights, trust, strict=True))
-            pairs.append(
-                ParentPair(structure, link.axis, (before, after), link.weights[1], link.distance, mean)
-            )
-    return ImputePlan(sample, tuple(pairs))
+    def make_drawn(self, make: Callable[[SamplePlan], Made]) -> None:
+        """Make what is drawn on."""
+        self._make([index for index, sample in enumerate(self._samples) if sample.contours], make)
 
+    def make_rest(self, make: Callable[[SamplePlan], Made]) -> None:
+        """Make what has not been made."""
+        self._make([index for index in range(len(self._samples)) if index not in self._made], make)
 
-def _parent(made: Made | ItemError | None, number: int) -> Parent | None:
-    return made.parents[number] if isinstance(made, Made) else None
+    def make_between(self, make_imputed: Callable[[ImputePlan], Made], config: IngestConfig) -> None:
+        """Make what lies between rows that could be made, in rounds."""
+        drawn = {
+            structure: {index for index in self._made if self._parent(index, number) is not None}
+            for number, structure in enumerate(self._structures)
+        }
+        reach = Reach(*config.impute_max_gap)
+        rounds = plan_links(places_of(self._samples), drawn, str(config.impute), reach, self._turns())
+        needed = {
+            one
+            for links in rounds
+            for each in links.values()
+            for link in each.values()
+            for one in link.parents
+        }
+        for links in rounds:
+            plans = {
+                index: ImputePlan(self._samples[index], self._pairs(each), index in needed)
+                for index, each in links.items()
+            }
+            ready = [index for index, plan in plans.items() if plan.pairs]
+            results = self._executor.map(make_imputed, [plans[index] for index in ready])
+            for index, (_, result) in zip(ready, results, strict=True):
+                self._keep(index, result)
+                self._links[index] = links[index]
 
+    def rows(self, unlabeled: bool) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
+        """Yield the rows in order, each imputed one with the rows it came from."""
+        rank: dict[int, int] = {}
+        for index, made in sorted(self._made.items()):
+            if isinstance(made, Made) and (unlabeled or any(made.sample.row.has)):
+                rank[index] = len(rank)
+        for index, made in sorted(self._made.items()):
+            if isinstance(made, ItemError):
+                yield self._samples[index], made
+            else:
+                yield self._samples[index], self._with_steps(made.sample, index, rank)
 
-def _confidence(made: Made | ItemError) -> float:
-    return made.sample.row.confidence if isinstance(made, Made) else nan
+    def _make(self, chosen: Sequence[int], make: Callable[[SamplePlan], Made]) -> None:
+        results = self._executor.map(make, [self._samples[index] for index in chosen])
+        self._made |= {index: result for index, (_, result) in zip(chosen, results, strict=True)}
 
+    def _keep(self, index: int, result: Made | ItemError) -> None:
+        """Take a result, with what was wrong with the slice's own contour when it had one."""
+        before = self._made.get(index)
+        if isinstance(result, Made) and isinstance(before, Made):
+            issues = before.sample.issues + result.sample.issues
+            result = Made(replace(result.sample, issues=issues), result.parents)
+        self._made[index] = result
 
-def _with_issues_of(result: Made | ItemError, before: Made | ItemError | None) -> Made | ItemError:
-    """Keep what was wrong with a slice whose own contour could not be used."""
-    if isinstance(result, Made) and isinstance(before, Made):
-        sample = replace(result.sample, issues=before.sample.issues + result.sample.issues)
-        return Made(sample, result.parents)
-    return result
+    def _parent(self, index: int, number: int) -> Parent | None:
+        made = self._made.get(index)
+        return made.parents[number] if isinstance(made, Made) and made.parents else None
 
+    def _confidence(self, index: int) -> float:
+        made = self._made[index]
+        return made.sample.row.confidence if isinstance(made, Made) else nan
 
-def _turns(made: dict[int, Made | ItemError], structures: tuple[str, ...]) -> tuple[int, int] | None:
-    """Return the phases of ED and ES, when what was drawn tells them."""
-    rows = [one.sample.row for one in made.values() if isinstance(one, Made)]
-    phases = study_phases(rows, structures)
-    turns = {word: phase for phase, word in phases.items()}
-    return (turns[ED], turns[ES]) if len(turns) == 2 else None
+    def _pairs(self, links: Mapping[str, Link]) -> tuple[ParentPair, ...]:
+        """Gather the parents of a slice; structures of which one could not be made are left out."""
+        pairs = []
+        for structure, link in links.items():
+            number = self._structures.index(structure)
+            before, after = (self._parent(index, number) for index in link.parents)
+            if before is not None and after is not None:
+                trust = sum(
+                    weight * self._confidence(index)
+                    for weight, index in zip(link.weights, link.parents, strict=True)
+                )
+                pairs.append(
+                    ParentPair(structure, link.axis, (before, after), link.weights[1], link.distance, trust)
+                )
+        return tuple(pairs)
 
+    def _turns(self) -> tuple[int, int] | None:
+        """Return the phases of ED and ES, when what was drawn tells them."""
+        rows = [made.sample.row for made in self._made.values() if isinstance(made, Made)]
+        turns = {word: phase for phase, word in study_phases(rows, self._structures).items()}
+        return (turns[ED], turns[ES]) if len(turns) == 2 else None
 
-def _is_kept(made: Made | ItemError, config: IngestConfig) -> bool:
-    return isinstance(made, Made) and (any(made.sample.row.has) or config.unlabeled)
-
-
-def _with_steps(
-    sample: EncodedSample,
-    index: int,
-    parents: Mapping[str, tuple[int, int]],
-    rank: Mapping[int, int],
-    structures: tuple[str, ...],
-) -> EncodedSample:
-    """Name the rows that each imputed structure came from, relative to its own."""
-    if not sample.row.imputed_share:
-        return sample
-    steps = [(0, 0)] * len(structures)
-    for structure, (before, after) in parents.items():
-        number = structures.index(structure)
-        if sample.row.has[number]:
-            steps[number] = (rank[before] - rank[index], rank[after] - rank[index])
-    return replace(sample, row=replace(sample.row, imputed_from=tuple(steps)))
+    def _with_steps(self, sample: EncodedSample, index: int, rank: Mapping[int, int]) -> EncodedSample:
+        """Name the rows that each imputed structure came from, relative to its own."""
+        if not sample.row.imputed_share or not any(sample.row.has):
+            return sample
+        steps = [(0, 0)] * len(self._structures)
+        for structure, link in self._links[index].items():
+            number = self._structures.index(structure)
+            if sample.row.has[number]:
+                before, after = (rank[parent] - rank[index] for parent in link.parents)
+                steps[number] = (before, after)
+        return replace(sample, row=replace(sample.row, imputed_from=tuple(steps)))

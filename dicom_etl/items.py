@@ -19,7 +19,7 @@ from dicom_etl.verify.review import review_sample
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A row, and what it is as a parent of imputed ones, by structure in the dataset's order."""
+    """A row, and what it is as a parent of imputed ones, by structure in the dataset's order; empty for none."""
 
     sample: EncodedSample
     parents: tuple[Parent | None, ...]
@@ -64,7 +64,8 @@ def make_imputed(
     target = _stored(image, spec)
     rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
     sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
-    return Made(sample, impute.prepare(target, rings, spec.structures))
+    parents = impute.prepare(target, rings, spec.structures) if plan.is_parent else ()
+    return Made(sample, parents)
 
 
 def read_slice(

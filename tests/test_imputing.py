@@ -118,6 +118,7 @@ def test_imputed_masks_lie_on_the_truth(source: TinySource) -> None:
         overlaps.append(2 * (mask & truth).sum() / (mask.sum() + truth.sum()))
         rings = split_rings(columns["vertices"][slice(*columns["offsets"][row : row + 2])])
         assert polygon_area(rings) == pytest.approx(mask.sum(), rel=0.1)
+        np.testing.assert_array_equal(rings[0] * 1024, np.rint(rings[0] * 1024))
     assert np.mean(overlaps) > 0.95
 
 

@@ -17,7 +17,7 @@ from dicom_etl.batches.select import SampleTable, Selection, choose_rows
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.transforms import Transform, apply_transforms
 from dicom_etl.errors import ConfigError
-from dicom_etl.outputs.opening import open_dataset, structures_of
+from dicom_etl.outputs.opening import Locking, open_dataset, structures_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Serving:
     transforms: tuple[Transform, ...] = ()
     weights: str | None = None
     threads: int = 1
-    locking: bool = False
+    locking: Locking = None
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):

@@ -21,6 +21,7 @@ from dicom_etl.batches.select import Condition, Selection
 from dicom_etl.batches.state import Progress, order_digest, read_state
 from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.transforms import Transform
+from dicom_etl.outputs.opening import Locking
 
 if TYPE_CHECKING:
     from dicom_etl.batches.adapters.tensorflow import TensorFlowDataset
@@ -77,8 +78,8 @@ class BatchReader:
         How many batches a thread makes ahead.
     threads : int, default 1
         How many threads share the slices of a batch; of use for gzip files.
-    locking : bool, default False
-        Let HDF5 lock the file; some network file systems refuse.
+    locking : bool or "best-effort", optional
+        Whether HDF5 locks the file while it is open; False for a network file system that refuses.
 
     Raises
     ------
@@ -123,7 +124,7 @@ class BatchReader:
         copy: bool = True,
         prefetch: int = 0,
         threads: int = 1,
-        locking: bool = False,
+        locking: Locking = None,
     ) -> None:
         self.path = Path(path)
         self.structures = (structures,) if isinstance(structures, str) else tuple(structures)

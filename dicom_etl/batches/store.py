@@ -29,7 +29,7 @@ from dicom_etl import schema
 from dicom_etl.batches.chunks import SliceTable, read_slice_table
 from dicom_etl.digest import Seal, read_seal
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.opening import open_dataset
+from dicom_etl.outputs.opening import Locking, open_dataset
 
 SliceReader: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], None]
 """Fills ``out`` (place, y, x) with the slices of ``rows`` (place,)."""
@@ -51,7 +51,7 @@ class Store:
         Whose masks are gathered, in this order.
     threads : int
         How many threads share the slices of a batch.
-    locking : bool
+    locking : bool or "best-effort", optional
         Whether HDF5 locks the file, where HDF5 is needed.
 
     Raises
@@ -67,7 +67,7 @@ class Store:
         structures: Sequence[str],
         *,
         threads: int = 1,
-        locking: bool = False,
+        locking: Locking = None,
     ) -> None:
         self._path = path
         self._threads = threads
@@ -189,7 +189,7 @@ class _Opened:
         images: SliceTable,
         masks: Sequence[SliceTable],
         threads: int,
-        locking: bool,
+        locking: Locking,
     ) -> _Opened:
         """Open a dataset again, if it is still the one that it was."""
         if read_seal(path) != seal:

@@ -14,6 +14,7 @@ from dicom_etl.interrupts import Signalled, raise_on_signals
 COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",
     "ingest": "Turn a SOURCE into one HDF5 dataset.",
+    "batches": "Iterate like a training loop; report speed and coverage.",
     "info": "Show what is in a dataset.",
     "impute-score": "Show how good imputed contours are on a SOURCE.",
     "preview": "Draw images with their contours and masks, as PNG.",

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter
+from dicom_etl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dicom_etl.report.preview import Preview
 
 
 @click.command(
@@ -35,6 +40,16 @@ from dicom_etl.cli._render import Reporter
     help="The most pictures in a montage; lots are drawn among more.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the lots.")
+@click.option("--batch", is_flag=True, help="Draw the first batch that a BatchReader serves in an epoch.")
+@click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    metavar="NAME(..)",
+    help='With --batch: a transform, such as "RandomAffine(rotation_deg=20)"; may be repeated.',
+)
+@click.option("--structures", metavar="A,B", help="With --batch: whose masks.  [default: icontour]")
+@click.option("--epoch", type=click.IntRange(0), default=0, show_default=True, help="With --batch: which.")
 @click.option("--whole", is_flag=True, help="Show whole images, not the heart and what lies around it.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @common_options
@@ -47,6 +62,10 @@ def command(
     each: bool,
     count: int,
     seed: int,
+    batch: bool,
+    transforms: tuple[str, ...],
+    structures: str | None,
+    epoch: int,
     whole: bool,
     overwrite: bool,
     quiet: bool,
@@ -55,14 +74,25 @@ def command(
 ) -> None:
     """Draw samples of a dataset: the image in grey, masks as a tint, contours as thin lines, one colour a structure.
 
-    Without a choice, the samples are drawn by lot; the same --seed draws the same ones.
+    Without a choice, the samples are drawn by lot; the same --seed draws the same ones. With --batch, the
+    pictures are those a training loop gets with that seed, after every --transform.
     """
     from dicom_etl.report.preview import write_each, write_preview
     from dicom_etl.report.selection import Wanted
 
+    if batch and (rows or flagged or each or whole):
+        raise ConfigError(
+            "--batch draws what is served; --sample, --flagged, --all and --whole do not go with it"
+        )
+    if not batch and (transforms or structures or epoch):
+        raise ConfigError("--transform, --structures and --epoch say what --batch draws; add --batch")
     wanted = Wanted(rows, patients, flagged)
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        if each:
+        if batch:
+            made = _draw_batch(
+                dataset, output, patients, transforms, structures or "icontour", count, seed, epoch, overwrite
+            )
+        elif each:
             made = write_each(
                 dataset, output, wanted, whole=whole, overwrite=overwrite, progress=reporter.progress
             )
@@ -71,6 +101,33 @@ def command(
                 dataset, output, wanted, count=count, seed=seed, whole=whole, overwrite=overwrite
             )
         reporter.line(f"drew {len(made.rows)} of {made.matching} samples: {made.output}")
-        if len(made.rows) < made.matching:
+        if len(made.rows) < made.matching and not batch:
             reporter.line(f"  -n {made.matching} draws all of them; --all makes a file of each")
         reporter.json({"file": str(made.output), "samples": list(made.rows), "matching": made.matching})
+
+
+def _draw_batch(
+    dataset: Path,
+    output: Path,
+    patients: tuple[str, ...],
+    transforms: tuple[str, ...],
+    structures: str,
+    count: int,
+    seed: int,
+    epoch: int,
+    overwrite: bool,
+) -> Preview:
+    from dicom_etl.batches.reader import BatchReader
+    from dicom_etl.batches.transforms.spelled import read_transform
+    from dicom_etl.report.served import write_batch
+
+    reader = BatchReader(
+        dataset,
+        batch_size=count,
+        structures=tuple(name.strip() for name in structures.split(",") if name.strip()),
+        patients=patients or None,
+        seed=seed,
+        transforms=[read_transform(text) for text in transforms],
+    )
+    with reader:
+        return write_batch(reader, output, epoch=epoch, overwrite=overwrite)

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+SHARE_DIGITS = 9
+"""Shares are rounded, since two processors may disagree about the last bit of a cosine."""
+
 _THIRDS = (0.0, 1 / 3, 2 / 3, 1.0)
 _FILLED = (0.0, 0.75, 0.8, 1.0)
 """Share of the stroke volume that has come back after each third of diastole."""
@@ -82,5 +85,5 @@ def later_share(
         # ED opens systole at 0 and ends diastole at 0, ES is 1 from both sides: only a flat stretch leaves
         # nothing to go by.
         if abs(end - start) > 0.05:
-            return float(np.clip((now - start) / (end - start), 0, 1))
-    return float(elapsed / span)
+            return round(min(1.0, max(0.0, (now - start) / (end - start))), SHARE_DIGITS)
+    return round(elapsed / span, SHARE_DIGITS)

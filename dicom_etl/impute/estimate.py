@@ -122,10 +122,11 @@ def _by_rays(
     alone = np.array([outline.radii for outline in outlines])
     if patterns:
         strip = guide.profiles(target, blended, guide.PROFILE_STEPS + guide.SEARCH_STEPS)
-        each = np.array(patterns)
+        each = guide.mismatch(strip, np.array(patterns))
+        # But for a constant on each ray this is the mismatch with the weighted mean of the patterns.
         together = np.tensordot(shares, each, axes=1)[None]
         spread = guide.spread_mm(float(np.ptp(alone.mean(axis=1))))
-        moves = guide.settle(guide.mismatch(strip, np.concatenate((together, each))), spread)
+        moves = guide.settle(np.concatenate((together, each)), spread)
         radii = np.maximum(blended.radii + moves, _LEAST_RADIUS * blended.radii)
         blended, alone = Outline(blended.centre, radii[0]), radii[1:]
     agreement = float(shares @ [rays.overlap(blended.radii, radii) for radii in alone])

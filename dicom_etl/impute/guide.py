@@ -47,8 +47,8 @@ _WINDOWS = (8, 4, 2)
 """Half widths, in steps, over which the mismatch is seen as a parabola: first far, so that it finds the
 valley, then near."""
 
-_TURNS = 3
-"""Solutions per window; the move changes by less than 0.1 mm after that."""
+_TURNS = 2
+"""Solutions per window; a third would move the boundary by 0.04 mm on average."""
 
 _LEAST_CURVATURE = 0.02
 """Keeps a ray that sees nothing (or a ridge) from pulling; per step squared."""
@@ -69,9 +69,9 @@ def profiles(image: Slice, outline: Outline, steps: int) -> FloatArray:
         Standardised over the band within `PROFILE_STEPS` + `SEARCH_STEPS` // 2 of the outline, so that
         neither gain nor offset of an image matters; zero where the image is constant.
     """
-    reach = np.arange(-steps, steps + 1) * STEP_MM
-    distance = outline.radii[:, None] + reach
-    values = image.sample(outline.centre + distance[..., None] * DIRECTIONS[:, None])
+    distance = outline.radii[:, None] + np.arange(-steps, steps + 1) * STEP_MM
+    (x, y), (along_x, along_y) = outline.centre, DIRECTIONS.T[..., None]
+    values = image.sample(x + distance * along_x, y + distance * along_y)
     band = min(steps, PROFILE_STEPS + SEARCH_STEPS // 2)
     near = values[:, steps - band : steps + band + 1]
     spread = float(near.std())
@@ -140,23 +140,24 @@ def settle(energy: FloatArray, spread: FloatArray) -> FloatArray:
     """
     prior = np.diag((STEP_MM / spread) ** 2)
     move = np.zeros(energy.shape[:2])
-    pattern, ray = np.arange(len(move))[:, None], np.arange(RAYS)
+    rays = energy.reshape(-1, energy.shape[2])
     for half, fit in zip(_WINDOWS, _FITS, strict=True):
         most = SEARCH_STEPS - half
-        bowls = energy @ (fit / (2 * NOISE**2))
-        slope, curvature = bowls[..., : 2 * most + 1], bowls[..., 2 * most + 1 :]
+        places = 2 * most + 1
+        bowls = (rays @ fit).ravel()
+        middle = 2 * places * np.arange(len(rays)).reshape(move.shape) + most
         for _ in range(_TURNS):
-            place = np.clip(np.rint(move), -most, most)
-            column = place.astype(np.intp) + most
-            bend = np.maximum(curvature[pattern, ray, column], _LEAST_CURVATURE)
-            pull = (bend * place - slope[pattern, ray, column]) @ _BASIS
+            place = np.rint(move).clip(-most, most)
+            at = middle + place.astype(np.intp)
+            bend = np.maximum(bowls[at + places], _LEAST_CURVATURE)
+            pull = (bend * place - bowls[at]) @ _BASIS
             system = (bend @ _PRODUCTS).reshape(len(move), len(spread), len(spread)) + prior
             move = np.linalg.solve(system, pull[..., None])[..., 0] @ _BASIS.T
     return np.asarray(np.clip(move, -SEARCH_STEPS, SEARCH_STEPS) * STEP_MM)
 
 
 def _parabola_fit(half: int) -> FloatArray:
-    """Return the matrix that fits a parabola to each window of 2 * half + 1 places.
+    """Return the matrix that fits a parabola to each window of 2 * half + 1 places of energy / (2 NOISE^2).
 
     Columns are the slope at the middle of each window, per step, then the curvature, per step squared, by
     least squares.
@@ -168,7 +169,7 @@ def _parabola_fit(half: int) -> FloatArray:
     for first in range(windows):
         fit[first : first + len(along), first] = along / (along @ along)
         fit[first : first + len(along), windows + first] = 2 * bowl / (bowl @ bowl)
-    return fit
+    return fit / (2 * NOISE**2)
 
 
 _FITS = tuple(_parabola_fit(half) for half in _WINDOWS)

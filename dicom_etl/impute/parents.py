@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from dicom_etl.impute.cycle import later_share, period_ms
+from dicom_etl.impute.cycle import SHARE_DIGITS, later_share, period_ms
 
 Axis = Literal["spatial", "temporal"]
 SPATIAL: Axis = "spatial"
@@ -103,14 +103,14 @@ def spatial_links(places: Sequence[Place], drawn: Collection[int], most_mm: floa
             if index in drawn or not 0 < after < len(at) or at[after] == here:
                 continue
             gap = at[after] - at[after - 1]
-            share = (here - at[after - 1]) / gap
+            share = round((here - at[after - 1]) / gap, SHARE_DIGITS)
             if gap <= most_mm:
                 links[index] = Link(
                     SPATIAL,
                     (labelled[after - 1], labelled[after]),
                     (1 - share, share),
                     gap,
-                    min(share, 1 - share) * gap,
+                    min(here - at[after - 1], at[after] - here),
                 )
     return links
 

@@ -76,12 +76,21 @@ def outermost_crossings(ring: FloatArray) -> FloatArray:
 
 
 def blend(outlines: Sequence[Outline], weights: FloatArray) -> Outline:
-    """Return the weighted mean of outlines: of their centres, and of their radii ray by ray.
+    """Return the outline between outlines: centres, and the areas of its sectors, are weighted means of theirs.
 
-    Two equal outlines at different places give the same outline between them.
+    Two equal outlines at different places give the same outline between them. Areas are averaged, not radii,
+    because the area of the ventricle changes more evenly than its radius: along the axis (half an ellipsoid) and
+    through the beat, where the weights are shares of volume.
+
+    Parameters
+    ----------
+    outlines : sequence of Outline
+        In one plane.
+    weights : (outline,) float64
+        Their shares, none negative, adding up to 1.
     """
     centre = weights @ np.array([outline.centre for outline in outlines])
-    return Outline(centre, weights @ np.array([outline.radii for outline in outlines]))
+    return Outline(centre, np.sqrt(weights @ np.array([outline.radii for outline in outlines]) ** 2))
 
 
 def overlap(one: FloatArray, other: FloatArray) -> float:

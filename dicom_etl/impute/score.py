@@ -144,7 +144,7 @@ def _score(
     made = [estimate(truth.image, parents, link.weights, way)]
     if way == NEAREST and abs(link.weights[0] - link.weights[1]) < _TIE:
         # Equally near: one parent is as good an answer as the other.
-        made = [estimate(truth.image, parents, only, way) for only in ((1.0, 0.0), (0.0, 1.0))]
+        made = [estimate(truth.image, pair, (0.5, 0.5), way) for pair in (parents, parents[::-1])]
     return Score(
         structure,
         link.axis,

@@ -46,15 +46,14 @@ class Slice:
         """Return rings in the pixel frame; undoes `rings_mm`."""
         return tuple(self.to_pixels(ring) for ring in rings)
 
-    def sample(self, points: FloatArray) -> FloatArray:
-        """Return the image (..) float64 at points (.., 2) x,y in mm.
+    def sample(self, x_mm: FloatArray, y_mm: FloatArray) -> FloatArray:
+        """Return the image (..) float64 at x (..) and y (..) in mm.
 
         Bilinear; beyond the edge the edge's value.
         """
         rows, columns = self.pixels.shape
-        at = self.to_pixels(points)
-        x = np.clip(at[..., 0], 0, columns - 1)
-        y = np.clip(at[..., 1], 0, rows - 1)
+        x = ((x_mm - self.corner_mm[0]) / self.spacing_mm[1]).clip(0, columns - 1)
+        y = ((y_mm - self.corner_mm[1]) / self.spacing_mm[0]).clip(0, rows - 1)
         left = np.minimum(x.astype(np.intp), max(columns - 2, 0))
         top = np.minimum(y.astype(np.intp), max(rows - 2, 0))
         x -= left

@@ -6,10 +6,12 @@ that, so all of it is refused before any value is read.
 
 from __future__ import annotations
 
+import math
+import stat
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import h5py
-import numpy as np
 
 from dicom_etl import schema
 from dicom_etl.digest import read_seal
@@ -20,18 +22,24 @@ _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _GREATEST_RATIO = 1100
 """No filter of ours makes data smaller than this: deflate ends at 1032 to 1."""
 _DEEPEST = 3
+_MOST_OBJECTS = 2000
+_LARGEST_CHUNK = 256 << 20
+_TABLES_MAY_CLAIM = 256 << 20
+"""What all tables together may inflate to, plus `_TABLES_PER_FILE` bytes for each byte of the file."""
+_TABLES_PER_FILE = 16
+Locking: TypeAlias = bool | Literal["best-effort"] | None
+"""As `h5py.File` takes it. None is HDF5's own default: any other clashes with the same file opened elsewhere."""
 
 
-def open_dataset(path: Path, *, locking: bool = False) -> h5py.File:
+def open_dataset(path: Path, *, locking: Locking = None) -> h5py.File:
     """Open a dataset for reading, after checking that it is one and plays no tricks.
 
     Parameters
     ----------
     path : Path
         A file that ``dicom-etl ingest`` made.
-    locking : bool, default False
-        Let HDF5 lock the file: no use, since a dataset is replaced but never changed, and refused by some
-        network file systems.
+    locking : bool or "best-effort", optional
+        Whether HDF5 locks the file; its own default does where the file system can.
 
     Returns
     -------
@@ -45,6 +53,8 @@ def open_dataset(path: Path, *, locking: bool = False) -> h5py.File:
         dataset never holds. The bytes themselves are not hashed here; `dicom_etl.verify` does that.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(f"{str(path)!r} is not a file")  # a pipe would wait for ever
         with path.open("rb") as stream:
             signature = stream.read(len(_SIGNATURE))
     except OSError as error:
@@ -57,7 +67,7 @@ def open_dataset(path: Path, *, locking: bool = False) -> h5py.File:
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be opened by HDF5: {error}") from None
     try:
-        _refuse_tricks(file, path.stat().st_size, depth=0)
+        _Inspection(path.stat().st_size).group(file)
         _check_version(file)
     except DatasetError as error:
         file.close()
@@ -69,8 +79,19 @@ def open_dataset(path: Path, *, locking: bool = False) -> h5py.File:
 
 
 def attribute_text(target: h5py.Group | h5py.Dataset, name: str) -> str:
-    """Return a text attribute; "" when it is missing or no text."""
-    value = target.attrs.get(name, b"")
+    """Return a text attribute; "" when it is missing or no text.
+
+    Raises
+    ------
+    DatasetError
+        The text is of variable length: it lies where damage can make HDF5 loop for ever.
+    """
+    if name not in target.attrs:
+        return ""
+    kind = target.attrs.get_id(name).get_type()
+    if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
+        raise DatasetError(f"the attribute {name} is of variable length; a dataset has none such")
+    value = target.attrs[name]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -90,37 +111,53 @@ def _check_version(file: h5py.File) -> None:
         )
 
 
-def _refuse_tricks(group: h5py.Group, file_bytes: int, depth: int) -> None:
-    """Refuse links that are not plain, and datasets that read elsewhere or claim more than the file can hold."""
-    if depth > _DEEPEST:
-        raise DatasetError("groups are nested deeper than in any dataset")
-    for name in group:
-        shown = f"{group.name.rstrip('/')}/{name}"
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise DatasetError(f"{shown} is a soft or external link; a dataset has none")
-        kind = group.get(name, getclass=True)
-        if kind is h5py.Group:
-            _refuse_tricks(group[name], file_bytes, depth + 1)
-        elif kind is h5py.Dataset:
-            _check_storage(group[name], shown, file_bytes)
-        else:
-            raise DatasetError(f"{shown} is neither a group nor a dataset")
+class _Inspection:
+    """Walks one file and refuses what no dataset holds; each object is looked at, none of its values read."""
 
+    def __init__(self, file_bytes: int) -> None:
+        self._file_bytes = file_bytes
+        self._objects = 0
+        self._tables_claim = 0
 
-def _check_storage(dataset: h5py.Dataset, shown: str, file_bytes: int) -> None:
-    if dataset.is_virtual or dataset.external:
-        raise DatasetError(f"{shown} reads other files; a dataset never does")
-    if dataset.dtype.kind not in "iufS" or dataset.chunks is None:
-        raise DatasetError(f"{shown} is stored in a way that no dataset is")
-    creation = dataset.id.get_create_plist()
-    unknown = {creation.get_filter(index)[0] for index in range(creation.get_nfilters())} - _FILTERS.keys()
-    if unknown:
-        raise DatasetError(f"{shown} needs unknown filters {sorted(unknown)}")
-    stored = dataset.id.get_storage_size()
-    chunk_bytes = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
-    chunks = int(
-        np.prod([-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True)], dtype=object)
-    )
-    compressed = creation.get_nfilters() > 0
-    if stored > file_bytes or chunks * chunk_bytes > stored * (_GREATEST_RATIO if compressed else 1):
-        raise DatasetError(f"{shown} claims {chunks * chunk_bytes} bytes, but the file holds {stored} for it")
+    def group(self, group: h5py.Group, depth: int = 0) -> None:
+        """Refuse links that are not plain, too many objects, and whatever `_dataset` refuses."""
+        if depth > _DEEPEST:
+            raise DatasetError("groups are nested deeper than in any dataset")
+        for name in group:
+            self._objects += 1
+            if self._objects > _MOST_OBJECTS:
+                raise DatasetError(f"more than {_MOST_OBJECTS} objects, as no dataset has")
+            shown = f"{group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise DatasetError(f"{shown} is a soft or external link; a dataset has none")
+            kind = group.get(name, getclass=True)
+            if kind is h5py.Group:
+                self.group(group[name], depth + 1)
+            elif kind is h5py.Dataset:
+                self._dataset(group[name], shown)
+            else:
+                raise DatasetError(f"{shown} is neither a group nor a dataset")
+
+    def _dataset(self, dataset: h5py.Dataset, shown: str) -> None:
+        """Refuse data that lies elsewhere, needs unknown filters, or claims more than the file can hold."""
+        creation = dataset.id.get_create_plist()
+        if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
+            raise DatasetError(f"{shown} reads other files; a dataset never does")
+        if dataset.dtype.kind not in "iufS" or dataset.chunks is None:
+            raise DatasetError(f"{shown} is stored in a way that no dataset is")
+        filters = {creation.get_filter(index)[0] for index in range(creation.get_nfilters())}
+        if filters - _FILTERS.keys():
+            raise DatasetError(f"{shown} needs unknown filters {sorted(filters - _FILTERS.keys())}")
+        chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        claimed = chunks * chunk_bytes
+        stored = dataset.id.get_storage_size()
+        ratio = _GREATEST_RATIO if filters else 1
+        if stored > self._file_bytes or claimed > stored * ratio or chunk_bytes > _LARGEST_CHUNK:
+            raise DatasetError(f"{shown} claims {claimed} bytes, but the file holds {stored} for it")
+        if not shown.startswith((f"/{schema.IMAGES}", f"/{schema.MASKS}/")):  # those are read slice by slice
+            self._tables_claim += claimed
+        if self._tables_claim > _TABLES_MAY_CLAIM + _TABLES_PER_FILE * self._file_bytes:
+            raise DatasetError(
+                f"{shown}: the tables claim {self._tables_claim} bytes, far more than the file holds"
+            )

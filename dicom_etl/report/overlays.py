@@ -1,7 +1,7 @@
 """One sample as a picture: the image in grey, masks as a tint, contours as thin lines.
 
-A picture of ``side`` by ``side`` dots shows a square `Box` of the pixel frame. A point (x, y) of that frame lies
-at ``(x - left) * side / width`` from the picture's left edge.
+A picture shows a `Box` of the pixel frame at some scale. A point (x, y) of that frame lies ``(x - left) * scale``
+dots from the left edge of what is shown.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read_layers(contents: Contents, row: int) -> Layers:
 
 
 def draw(layers: Layers, inks: Sequence[Ink], box: Box, side: int) -> Image.Image:
-    """Draw a square part of a sample.
+    """Draw a part of a sample.
 
     Parameters
     ----------
@@ -71,26 +71,38 @@ def draw(layers: Layers, inks: Sequence[Ink], box: Box, side: int) -> Image.Imag
     inks : sequence of Ink
         By structure.
     box : Box
-        What to show; a square within the image.
+        What to show; within the image.
     side : int
-        Width and height of the picture, in dots.
+        Width and height of the picture, in dots. What is not square has black beside it.
 
     Returns
     -------
     PIL.Image.Image
-        RGB.
+        RGB, ``side`` by ``side``.
     """
+    scale = side / max(box.width, box.height)
+    size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+    shown = _draw_box(layers, inks, box, size)
+    if size == (side, side):
+        return shown
+    picture = Image.new("RGB", (side, side))
+    picture.paste(shown, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return picture
+
+
+def _draw_box(layers: Layers, inks: Sequence[Ink], box: Box, size: tuple[int, int]) -> Image.Image:
+    """Draw a part of a sample at a size of (width, height) dots."""
     edges = (box.left + 0.5, box.top + 0.5, box.left + box.width + 0.5, box.top + box.height + 0.5)
     levels = Image.fromarray(grey(layers.image, *window(layers.image)))
-    picture = levels.resize((side, side), Image.Resampling.BICUBIC, box=edges).convert("RGB")
+    picture = levels.resize(size, Image.Resampling.BICUBIC, box=edges).convert("RGB")
     for opacity, ink in _tints(layers, inks):
-        tint = Image.fromarray(opacity).resize((side, side), Image.Resampling.NEAREST, box=edges)
+        tint = Image.fromarray(opacity).resize(size, Image.Resampling.NEAREST, box=edges)
         picture.paste(ink.rgb, mask=tint)
     for rings, ink in zip(layers.outlines, inks, strict=True):
         if rings:
-            edge = _lines(rings, box, side, _EDGE_DOTS).point(lambda opacity: round(opacity * _EDGE))
+            edge = _lines(rings, box, size, _EDGE_DOTS).point(lambda opacity: round(opacity * _EDGE))
             picture.paste((0, 0, 0), mask=edge)
-            picture.paste(ink.rgb, mask=_lines(rings, box, side, _LINE_DOTS))
+            picture.paste(ink.rgb, mask=_lines(rings, box, size, _LINE_DOTS))
     return picture
 
 
@@ -103,19 +115,20 @@ def _tints(layers: Layers, inks: Sequence[Ink]) -> Iterator[tuple[NDArray[np.uin
         left *= 1 - share
 
 
-def _lines(rings: Rings, box: Box, side: int, dots_wide: float) -> Image.Image:
+def _lines(rings: Rings, box: Box, size: tuple[int, int], dots_wide: float) -> Image.Image:
     """Draw closed lines as opacity (L), smooth."""
-    canvas = Image.new("L", (side * _FINER, side * _FINER))
+    fine = (size[0] * _FINER, size[1] * _FINER)
+    canvas = Image.new("L", fine)
     pen = ImageDraw.Draw(canvas)
     for ring in rings:
-        dots = _to_dots(ring, box, side * _FINER)
+        dots = _to_dots(ring, box, fine)
         closed = [tuple(point) for point in (*dots.tolist(), dots[0].tolist())]
         pen.line(closed, fill=255, width=round(dots_wide * _FINER), joint="curve")
     return canvas.reduce(_FINER)
 
 
-def _to_dots(ring: FloatArray, box: Box, side: int) -> FloatArray:
+def _to_dots(ring: FloatArray, box: Box, size: tuple[int, int]) -> FloatArray:
     """Bring vertices to Pillow's frame, where a dot's number is the place of its centre."""
-    scale = (side / box.width, side / box.height)
+    scale = (size[0] / box.width, size[1] / box.height)
     dots: FloatArray = (ring - (box.left, box.top)) * scale - 0.5
     return dots

@@ -13,7 +13,7 @@ from dicom_etl.outputs.atomic import check_target, whole_file
 from dicom_etl.outputs.folder import whole_folder
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents, Sample
-from dicom_etl.report.framing import close_up_side, common_side, extent, square_around
+from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
 from dicom_etl.report.montage import TILE, Tile, montage
 from dicom_etl.report.overlays import Layers, draw, read_layers
 from dicom_etl.report.palette import Ink, inks
@@ -163,7 +163,9 @@ def _save(picture: Image.Image, path: Path) -> None:
 def _pictures(layers: Sequence[Layers], colours: Sequence[Ink], whole: bool, dots: int) -> list[Image.Image]:
     """Draw samples at one scale, so that sizes can be compared."""
     shape = layers[0].image.shape
-    around = [None if whole else extent(each.outlines) for each in layers]
+    if whole:
+        return [draw(each, colours, whole_image(shape), dots) for each in layers]
+    around = [extent(each.outlines) for each in layers]
     sides = [close_up_side(box, shape) for box in around]
     common = common_side([side for side, box in zip(sides, around, strict=True) if box is not None])
     return [

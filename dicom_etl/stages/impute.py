@@ -16,6 +16,9 @@ from dicom_etl.impute.slices import Slice
 from dicom_etl.records import ImageHeader, Rings, SamplePlan
 
 NAME = "impute"
+VERTEX_PX = 2.0**-10
+"""Imputed vertices are rounded to this part of a pixel, so that the last bits of an arithmetic leave no trace."""
+CONFIDENCE_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,14 @@ class ParentPair:
 
 @dataclass(frozen=True, slots=True)
 class ImputePlan:
-    """A slice to fill, and what from; depends on nothing else, so it can be made in any process."""
+    """A slice to fill, and what from; depends on nothing else, so it can be made in any process.
+
+    ``is_parent`` says that other slices will be made of this one.
+    """
 
     sample: SamplePlan
     pairs: tuple[ParentPair, ...]
+    is_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,11 @@ def prepare(image: Slice, rings: Mapping[str, Rings], structures: Sequence[str])
     )
 
 
+def rounded(rings: Rings) -> Rings:
+    """Return rings with vertices on multiples of `VERTEX_PX`."""
+    return tuple(np.rint(ring / VERTEX_PX) * VERTEX_PX for ring in rings)
+
+
 def impute_slice(image: Slice, plan: ImputePlan, *, mode: str, way: str) -> tuple[dict[str, Rings], Imputed]:
     """Make the contours of a slice, and say how far to trust them.
 
@@ -100,8 +112,9 @@ def impute_slice(image: Slice, plan: ImputePlan, *, mode: str, way: str) -> tupl
         weights = (1.0 - pair.share, pair.share)
         found = estimate(image, pair.parents, weights, NEAREST if mode == NEAREST else way)
         if found.rings:
-            rings[pair.structure] = found.rings
-            trust[pair.structure] = confidence(found.agreement, pair.axis, pair.distance, pair.confidence)
+            rings[pair.structure] = rounded(found.rings)
+            own = confidence(found.agreement, pair.axis, pair.distance, pair.confidence)
+            trust[pair.structure] = round(own, CONFIDENCE_DIGITS)
     used = [pair for pair in plan.pairs if pair.structure in rings]
     spatial = [pair.distance for pair in used if pair.axis == SPATIAL]
     temporal = [pair.distance for pair in used if pair.axis != SPATIAL]

@@ -49,6 +49,14 @@ def test_half_pixel_steps_are_still_star_shaped() -> None:
         assert rays.to_rays((ring,)) is not None
 
 
+def test_areas_and_centres_are_averaged() -> None:
+    one = rays.Outline(np.array([0.0, 8.0]), np.full(rays.RAYS, 3.0))
+    other = rays.Outline(np.array([4.0, 0.0]), np.full(rays.RAYS, 5.0))
+    found = rays.blend([one, other], np.array([0.25, 0.75]))
+    np.testing.assert_allclose(found.centre, (3, 2))
+    np.testing.assert_allclose(found.radii**2, 0.25 * 9 + 0.75 * 25)
+
+
 def test_overlap_of_concentric_discs() -> None:
     one, other = np.full(rays.RAYS, 3.0), np.full(rays.RAYS, 4.0)
     assert rays.overlap(one, other) == pytest.approx(2 * 9 / (9 + 16))

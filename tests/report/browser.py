@@ -90,6 +90,8 @@ class Browser:
 
         for key in keys:
             self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
+        # A dialog closes, and gives the focus back, in a task of its own.
+        self.driver.execute_async_script("requestAnimationFrame(() => setTimeout(arguments[0], 0))")
 
     def accessible_names(self) -> list[tuple[str, str]]:
         """Return role and name of all that can be operated, as assistive technology hears them."""

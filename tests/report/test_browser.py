@@ -18,6 +18,8 @@ from PIL import Image
 from dicom_etl.report.contents import Contents
 from tests.report.browser import Browser, headless
 
+pytestmark = pytest.mark.slow
+
 STILL = {"prefers_reduced_motion": "reduce"}
 """A page that scrolls slowly moves away under the pointer."""
 

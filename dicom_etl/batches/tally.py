@@ -1,0 +1,175 @@
+"""Iterating as a training loop does, and counting what came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.batches.batch import Batch
+from dicom_etl.batches.reader import BatchReader
+from dicom_etl.errors import OutputError
+
+
+@dataclass(slots=True)
+class EpochTally:
+    """What one epoch, or the rest of one, served.
+
+    Attributes
+    ----------
+    epoch : int
+    expected : int
+        Samples that it has to serve, padding not counted.
+    times_served : ndarray of int64, (sample,)
+        How often each row of the reader came, padding not counted.
+    batches, samples, padding : int
+        What came; ``samples`` counts padding too.
+    pixels, foreground_pixels : int
+        Of all masks, and those of them that are not 0.
+    nbytes : int
+        Of images and masks.
+    seconds : float
+        Time spent waiting for batches; what is done with them does not count.
+    complete : bool
+        Whether the epoch came to its end.
+    """
+
+    epoch: int
+    expected: int
+    times_served: NDArray[np.int64]
+    batches: int = 0
+    samples: int = 0
+    padding: int = 0
+    pixels: int = 0
+    foreground_pixels: int = 0
+    nbytes: int = 0
+    seconds: float = 0.0
+    complete: bool = False
+
+    @property
+    def unique(self) -> int:
+        """How many different samples came, padding not counted."""
+        return int(np.count_nonzero(self.times_served))
+
+    @property
+    def repeated(self) -> int:
+        """How many samples came more often than once, padding not counted."""
+        return int(np.count_nonzero(self.times_served > 1))
+
+    @property
+    def missed(self) -> int:
+        """How many samples did not come."""
+        return self.expected - self.unique
+
+    @property
+    def foreground_share(self) -> float:
+        """The share of mask pixels that are not 0."""
+        return self.foreground_pixels / self.pixels if self.pixels else 0.0
+
+    def add(self, batch: Batch, rows: NDArray[np.int64], seconds: float) -> None:
+        """Count one batch of a reader that serves ``rows``."""
+        own = np.unique(batch.indices[~batch.padding])  # several patches of a sample are one serving of it
+        self.times_served[np.searchsorted(rows, own)] += 1
+        self.batches += 1
+        self.samples += len(batch)
+        self.padding += int(np.count_nonzero(batch.padding))
+        self.pixels += batch.masks.size
+        self.foreground_pixels += int(np.count_nonzero(batch.masks))
+        self.nbytes += batch.images.nbytes + batch.masks.nbytes
+        self.seconds += seconds
+
+
+def tally_epochs(
+    reader: BatchReader,
+    epochs: int,
+    *,
+    stop_after: int | None = None,
+    take: Callable[[Batch], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Iterator[EpochTally]:
+    """Iterate from where the reader is until ``epochs`` epochs are complete, and count.
+
+    Parameters
+    ----------
+    reader : BatchReader
+    epochs : int
+        Counted from epoch 0, also when the reader goes on in the middle.
+    stop_after : int, optional
+        Stop after this many batches, as a run that is interrupted.
+    take : callable, optional
+        Is given each batch.
+    progress : callable, optional
+        Is told stage, batches done, and batches of the epoch.
+    """
+    taken = 0
+    state = reader.state_dict()
+    start = state["step"]
+    for epoch in range(state["epoch"], epochs):
+        tally = EpochTally(epoch, _expected(reader, epoch, start), np.zeros(len(reader.rows), np.int64))
+        batches = reader.epoch(epoch)
+        in_this_epoch = len(reader.schedule.numbers(start))
+        begun = time.perf_counter()
+        for batch in batches:
+            tally.add(batch, reader.rows, time.perf_counter() - begun)
+            if take is not None:
+                take(batch)
+            if progress is not None:
+                progress(f"epoch {epoch}", tally.batches, in_this_epoch)
+            taken += 1
+            if taken == stop_after:
+                break
+            begun = time.perf_counter()
+        tally.complete = tally.batches == in_this_epoch
+        yield tally
+        if taken == stop_after:
+            return
+        start = 0
+
+
+class Dump:
+    """Writes batches into a new or empty folder, one compressed ``.npz`` each.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made or is not empty.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            taken = any(folder.iterdir())
+        except OSError as error:
+            raise OutputError(f"cannot write batches into {str(folder)!r}: {error.strerror}") from None
+        if taken:
+            raise OutputError(f"{str(folder)!r} is not empty; name a new folder for the batches")
+
+    def __call__(self, batch: Batch) -> None:
+        """Write one batch, named after the epoch and the step after it.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
+        path = self._folder / f"epoch{batch.epoch:04}-step{batch.step:06}.npz"
+        arrays = {name: getattr(batch, name) for name in ("images", "masks", "indices", "padding")}
+        try:
+            np.savez_compressed(path, **arrays)
+        except OSError as error:
+            raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+
+
+def _expected(reader: BatchReader, epoch: int, start: int) -> int:
+    """Return how many samples this rank has to serve from a step on, padding not counted."""
+    plan = reader.schedule.epoch(epoch)
+    return sum(int(np.count_nonzero(~plan.batch(number)[1])) for number in reader.schedule.numbers(start))

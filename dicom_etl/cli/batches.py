@@ -1,0 +1,190 @@
+"""dicom-etl batches: iterate as a training loop does, and say how fast and whether every sample came once."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._render import Reporter
+from dicom_etl.errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from dicom_etl.batches import BatchReader
+    from dicom_etl.batches.tally import EpochTally
+
+_TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
+
+
+@click.command(name="batches", epilog="Example: dicom-etl batches dataset.h5 --epochs 3 --check")
+@click.argument("dataset", type=PATH)
+@click.option(
+    "--epochs", type=click.IntRange(1), default=1, show_default=True, help="Counted from the first."
+)
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--structures", metavar="A,B", default="icontour", show_default=True, help="Whose masks to serve."
+)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only this side.")
+@click.option("--fold", type=int, help="Only this fold; with --split train, all others.")
+@click.option(
+    "--fractions", metavar="A/B/C", help="Compute the split with these shares instead of reading it."
+)
+@click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Of --fractions.")
+@click.option(
+    "--patient", "patients", multiple=True, metavar="ID", help="Only this patient; may be repeated."
+)
+@click.option("--exclude-flagged", is_flag=True, help="Leave out samples with a finding about their label.")
+@click.option("--imputed", is_flag=True, help="Serve imputed samples too.")
+@click.option("--shuffle", type=click.Choice(["full", "block", "none"]), default="full", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the order.")
+@click.option(
+    "--remainder",
+    type=click.Choice(["keep", "drop", "fill"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of a short last batch.",
+)
+@click.option(
+    "--rank", type=click.IntRange(0), default=0, show_default=True, help="Which process this one is."
+)
+@click.option("--world-size", type=click.IntRange(1), default=1, show_default=True, help="Of how many.")
+@click.option(
+    "--normalize",
+    type=click.Choice(["minmax", "zscore", "percentile"]),
+    help="Bring each image to one scale.",
+)
+@click.option("--prefetch", type=click.IntRange(0), default=0, show_default=True, help="Batches made ahead.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="For the slices of a batch."
+)
+@click.option("--check", is_flag=True, help="Fail (exit code 3) when a sample was missed or repeated.")
+@click.option("--dump", type=PATH, metavar="DIR", help="Write each batch into this folder as .npz.")
+@click.option(
+    "--stop-after", type=click.IntRange(1), metavar="N", help="Stop after N batches, as if interrupted."
+)
+@click.option("--save-state", type=PATH, metavar="FILE", help="Write where the run ended, to go on from.")
+@click.option("--resume", type=PATH, metavar="FILE", help="Go on from a state that --save-state wrote.")
+@common_options
+def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
+    """Iterate over a dataset as a training loop does, and count what comes.
+
+    The speed is that of waiting for batches alone. A resumed run goes on to the same last epoch: a run that stopped in
+    epoch 1 serves the rest of it and then epoch 2 with --epochs 3.
+    """
+    from dicom_etl.batches.tally import Dump, tally_epochs
+
+    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
+        reader = _reader(dataset, options, quiet)
+        if options["resume"] is not None:
+            reader.load_state_dict(_read_state(options["resume"]))
+        dump = None if options["dump"] is None else Dump(options["dump"])
+        reporter.line(f"{dataset}: {len(reader.rows)} samples, {len(reader)} batches an epoch")
+        reporter.line(
+            _TABLE.format(
+                *["epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s"]
+            )
+        )
+        tallies = []
+        for tally in tally_epochs(
+            reader, options["epochs"], stop_after=options["stop_after"], take=dump, progress=reporter.progress
+        ):
+            tallies.append(tally)
+            reporter.line(_row(tally))
+        state = reader.state_dict()
+        if options["save_state"] is not None:
+            _write_state(options["save_state"], state)
+        faults = [tally for tally in tallies if tally.repeated or (tally.complete and tally.missed)]
+        _conclude(reporter, tallies, faults, state)
+        reporter.json(
+            {
+                "ok": not faults,
+                "file": str(dataset),
+                "samples": len(reader.rows),
+                "epochs": [_as_json(tally) for tally in tallies],
+                "state": state,
+            }
+        )
+    finish(not (options["check"] and faults))
+
+
+def _reader(dataset: Path, options: dict[str, Any], quiet: bool) -> BatchReader:
+    from dicom_etl.batches import BatchReader
+    from dicom_etl.splits import parse_fractions
+
+    shuffle = options["shuffle"]
+    fractions = options["fractions"]
+    same = ("batch_size", "split", "fold", "split_seed", "exclude_flagged", "imputed", "seed", "remainder")
+    also = ("rank", "world_size", "normalize", "prefetch", "threads")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reader = BatchReader(
+            dataset,
+            structures=tuple(name.strip() for name in options["structures"].split(",") if name.strip()),
+            shuffle=False if shuffle == "none" else shuffle,
+            fractions=None if fractions is None else parse_fractions(fractions),
+            patients=options["patients"] or None,
+            **{name: options[name] for name in (*same, *also)},
+        )
+    for warning in caught:
+        if not quiet:
+            click.echo(f"dicom-etl: {warning.message}", err=True)
+    return reader
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the state {str(path)!r}: {error.strerror}") from None
+    except ValueError:
+        state = None
+    if not isinstance(state, dict):
+        raise ConfigError(f"{str(path)!r} holds no state; --save-state writes one")
+    return state
+
+
+def _write_state(path: Path, state: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(state) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the state {str(path)!r}: {error.strerror}") from None
+
+
+def _row(tally: EpochTally) -> str:
+    seconds = max(tally.seconds, 1e-9)
+    return _TABLE.format(
+        tally.epoch,
+        tally.batches,
+        tally.samples,
+        tally.unique,
+        tally.padding,
+        f"{tally.foreground_share:.2%}",
+        f"{tally.samples / seconds:,.0f}",
+        f"{tally.nbytes / seconds / 1e6:,.0f}",
+    )
+
+
+def _as_json(tally: EpochTally) -> dict[str, Any]:
+    seconds = max(tally.seconds, 1e-9)
+    counts = ("epoch", "batches", "samples", "unique", "padding", "missed", "repeated", "complete")
+    return {name: getattr(tally, name) for name in counts} | {
+        "foreground_share": tally.foreground_share,
+        "samples_per_second": tally.samples / seconds,
+        "megabytes_per_second": tally.nbytes / seconds / 1e6,
+    }
+
+
+def _conclude(
+    reporter: Reporter, tallies: list[EpochTally], faults: list[EpochTally], state: dict[str, Any]
+) -> None:
+    for tally in faults:
+        reporter.line(f"epoch {tally.epoch}: {tally.missed} samples missed, {tally.repeated} repeated")
+    if tallies and not tallies[-1].complete:
+        reporter.line(f"stopped in epoch {state['epoch']} after step {state['step']}")
+    reporter.line(f"{sum(tally.complete for tally in tallies)} epochs complete")

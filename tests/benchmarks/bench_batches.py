@@ -1,0 +1,323 @@
+"""How fast batches come, beside numpy in RAM, h5py and PyTorch's DataLoader.
+
+All cases take turns within one run, a few dozen batches each, round after round; a ratio is the median over rounds. The
+page cache is warm but for the cold cases. Losing cases stay in the table.
+
+    python -m tests.benchmarks.bench_batches --out bench/batches.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.batches import BatchReader, Schedule
+from tests.batches.datasets import Content, write_dataset
+
+SIDE, BATCH, SLICES_PER_PATIENT = 256, 8, 40
+COMPRESSED_SHARE = 8
+"""Compressed files hold this many times fewer samples: decoding is slow, and the speed per sample is the same."""
+
+
+@dataclass
+class Case:
+    """One way to get batches; ``speeds`` are samples/s, one a round."""
+
+    name: str
+    batches: Iterator[Any]
+    baseline: str
+    speeds: list[float] = field(default_factory=list)
+
+    def turn(self, batches: int) -> None:
+        begun = time.perf_counter()
+        for _ in itertools.islice(self.batches, batches):
+            pass
+        self.speeds.append(batches * BATCH / (time.perf_counter() - begun))
+
+
+def phantom(samples: int) -> Content:
+    """Discs in noise with the statistics of an MR image, so that gzip has as much to do as on real ones."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    radius = np.hypot(rows - 128, columns - 128)
+    smooth = 150 + 250 * np.exp(-((radius / 60) ** 2))
+    random = np.random.default_rng(0)
+    images = np.empty((samples, SIDE, SIDE), "<i2")
+    for image in images:
+        image[:] = smooth + random.normal(0, 12, (SIDE, SIDE))
+    masks = np.repeat((radius < 28).astype(np.uint8)[np.newaxis, np.newaxis], samples, axis=0)
+    return Content(
+        images,
+        masks,
+        ("icontour",),
+        [f"P{row // SLICES_PER_PATIENT:05}" for row in range(samples)],
+        np.ones((samples, 1), np.bool_),
+        [""] * samples,
+        [-1] * samples,
+        ["manual"] * samples,
+    )
+
+
+def endless(epoch: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+    while True:
+        yield from epoch()
+
+
+def orders(samples: int) -> Iterator[NDArray[np.int64]]:
+    random = np.random.default_rng(1)
+    while True:
+        order = random.permutation(samples)
+        for start in range(0, samples - BATCH + 1, BATCH):
+            yield order[start : start + BATCH]
+
+
+def from_ram(path: Path, samples: int) -> Iterator[Any]:
+    """Fancy-index numpy arrays into fresh arrays: what a loader could do at best without tricks."""
+    with h5py.File(path) as file:
+        images, masks = file["images"][()], file["masks/icontour"][()]
+    return ((images[rows], masks[rows]) for rows in orders(samples))
+
+
+def from_h5py_rows(path: Path, samples: int) -> Iterator[Any]:
+    """Read row by row through h5py into one array a batch."""
+    with h5py.File(path) as file:
+        images, masks = file["images"], file["masks/icontour"]
+        for rows in orders(samples):
+            batch = np.empty((BATCH, SIDE, SIDE), images.dtype), np.empty((BATCH, SIDE, SIDE), np.uint8)
+            for place, row in enumerate(rows):
+                batch[0][place] = images[row]
+                batch[1][place] = masks[row]
+            yield batch
+
+
+def from_torch(path: Path, workers: int) -> Iterator[Any]:
+    """DataLoader over the map-style Dataset that everyone writes: opens lazily, reads one row, returns tensors."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    class Rows:
+        def __init__(self) -> None:
+            self.file: h5py.File | None = None
+            with h5py.File(path) as file:
+                self.count = file["images"].shape[0]
+
+        def __len__(self) -> int:
+            return int(self.count)
+
+        def __getitem__(self, row: int) -> tuple[Any, Any]:
+            if self.file is None:
+                self.file = h5py.File(path)
+            images, masks = self.file["images"], self.file["masks/icontour"]
+            return torch.from_numpy(images[row]), torch.from_numpy(masks[row])
+
+    loader = DataLoader(Rows(), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    return endless(lambda: iter(loader))
+
+
+def ours(path: Path, **options: Any) -> Iterator[Any]:
+    reader = BatchReader(path, BATCH, **options)
+    return endless(lambda: iter(reader))
+
+
+def ours_in_torch(path: Path, workers: int) -> Iterator[Any]:
+    from torch.utils.data import DataLoader
+
+    dataset = BatchReader(path, BATCH).torch()
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+    return endless(lambda: iter(loader))
+
+
+def warm_cases(path: Path, samples: int, with_torch: bool) -> list[Case]:
+    cases = [
+        Case("numpy in RAM, fancy index", from_ram(path, samples), ""),
+        Case("ours, full", ours(path), "numpy in RAM, fancy index"),
+        Case("ours, block", ours(path, shuffle="block"), "numpy in RAM, fancy index"),
+        Case("ours, full, copy=False", ours(path, copy=False), "numpy in RAM, fancy index"),
+        Case("ours, full, prefetch=2", ours(path, prefetch=2), "numpy in RAM, fancy index"),
+        Case("ours, full, threads=2", ours(path, threads=2), "numpy in RAM, fancy index"),
+        Case("h5py row loop", from_h5py_rows(path, samples), "numpy in RAM, fancy index"),
+    ]
+    if with_torch:
+        cases += [
+            Case("torch DataLoader over h5py, 0 workers", from_torch(path, 0), "numpy in RAM, fancy index"),
+            Case("torch DataLoader over h5py, 2 workers", from_torch(path, 2), "numpy in RAM, fancy index"),
+            Case("ours in torch DataLoader, 0 workers", ours_in_torch(path, 0), "numpy in RAM, fancy index"),
+            Case("ours in torch DataLoader, 2 workers", ours_in_torch(path, 2), "numpy in RAM, fancy index"),
+        ]
+    return cases
+
+
+def compressed_cases(paths: dict[str, Path], samples: int) -> list[Case]:
+    cases = []
+    for name, path in paths.items():
+        baseline = f"{name}, h5py row loop"
+        cases += [
+            Case(baseline, from_h5py_rows(path, samples), ""),
+            Case(f"{name}, ours", ours(path), baseline),
+            Case(f"{name}, ours, threads=2", ours(path, threads=2), baseline),
+        ]
+    return cases
+
+
+def take_turns(cases: list[Case], rounds: int, batches: int, what: str) -> None:
+    for case in cases:
+        case.turn(batches)
+        case.speeds.clear()
+    for number in range(rounds):
+        for case in cases[number % len(cases) :] + cases[: number % len(cases)]:
+            case.turn(batches)
+        print(f"\r{what}: round {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def cold_speed(path: Path, epoch: Callable[[], Iterator[Any]]) -> float:
+    """Drop the file from the page cache, then serve one epoch; samples/s."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    begun = time.perf_counter()
+    served = sum(len(batch[0]) if isinstance(batch, tuple) else len(batch) for batch in epoch())
+    return served / (time.perf_counter() - begun)
+
+
+def cold(path: Path, samples: int, rounds: int) -> dict[str, list[float]]:
+    one_epoch = samples // BATCH
+    ways: dict[str, Callable[[], Iterator[Any]]] = {
+        "ours, full": lambda: iter(BatchReader(path, BATCH)),
+        "ours, block": lambda: iter(BatchReader(path, BATCH, shuffle="block")),
+        "h5py row loop": lambda: itertools.islice(from_h5py_rows(path, samples), one_epoch),
+    }
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, epoch in ways.items():
+            found[name].append(cold_speed(path, epoch))
+    return found
+
+
+def randomness(samples: int, epochs: int = 10) -> dict[str, dict[str, float]]:
+    """Measure how well orders mix: patients per batch, and neighbours of the file that meet in a batch."""
+    found = {}
+    patient = np.arange(samples) // SLICES_PER_PATIENT
+    for shuffle in ("full", "block", False):
+        schedule = Schedule(samples, BATCH, shuffle=shuffle)
+        patients, neighbours = [], []
+        for epoch in range(epochs):
+            plan = schedule.epoch(epoch)
+            for number in range(schedule.cut):
+                rows = np.sort(plan.batch(number)[0])
+                patients.append(len(np.unique(patient[rows])))
+                neighbours.append(float((np.diff(rows) == 1).mean()))
+        found[str(shuffle)] = {
+            "patients per batch": statistics.mean(patients),
+            "neighbours met": statistics.mean(neighbours),
+        }
+    return found
+
+
+def ratio(case: Case, other: Case) -> float:
+    return statistics.median(mine / theirs for mine, theirs in zip(case.speeds, other.speeds, strict=True))
+
+
+def table(cases: list[Case]) -> dict[str, Any]:
+    by_name = {case.name: case for case in cases}
+    result = {}
+    for case in cases:
+        speed = statistics.median(case.speeds)
+        against = ratio(case, by_name[case.baseline]) if case.baseline else 1.0
+        megabytes = speed * SIDE * SIDE * 3 / 1e6
+        print(f"{case.name:<42}{speed:>10,.0f} samples/s{megabytes:>9,.0f} MB/s{against:>8.2f} x")
+        result[case.name] = {"samples_per_second": speed, "ratio": against, "baseline": case.baseline}
+    return result
+
+
+def targets(warm: list[Case], compressed: list[Case], with_torch: bool) -> dict[str, tuple[float, float]]:
+    """Return what is promised: name -> (found, wanted)."""
+    named = {case.name: case for case in (*warm, *compressed)}
+    full = named["ours, full"]
+    found = {
+        "full / numpy in RAM": (ratio(full, named["numpy in RAM, fancy index"]), 0.6),
+        "full / h5py rows": (ratio(full, named["h5py row loop"]), 5.0),
+    }
+    if with_torch:
+        loaders = [named[f"torch DataLoader over h5py, {workers} workers"] for workers in (0, 2)]
+        faster = max(loaders, key=lambda case: statistics.median(case.speeds))
+        found["full / torch DataLoader over h5py"] = (ratio(full, faster), 15.0)
+    for name in ("gzip", "lzf"):
+        rows = named[f"{name}, h5py row loop"]
+        found[f"{name}: ours / h5py rows"] = (ratio(named[f"{name}, ours"], rows), 1.0)
+        if name == "gzip":  # LZF is decoded by HDF5 alone, under its one lock
+            found["gzip: two threads / h5py rows"] = (ratio(named["gzip, ours, threads=2"], rows), 1.5)
+    return found
+
+
+def measure(folder: Path, samples: int, rounds: int, batches: int) -> dict[str, Any]:
+    with_torch = True
+    try:
+        import torch  # noqa: F401  (only asks whether it is there)
+    except ImportError:
+        with_torch = False
+        print("torch is not installed: its cases are left out", file=sys.stderr)
+    print("making the files ..", file=sys.stderr)
+    path = write_dataset(folder / "plain.h5", phantom(samples))
+    few = phantom(samples // COMPRESSED_SHARE)
+    packed = {name: write_dataset(folder / f"{name}.h5", few, compression=name) for name in ("gzip", "lzf")}
+    warm = warm_cases(path, samples, with_torch)
+    compressed = compressed_cases(packed, samples // COMPRESSED_SHARE)
+    take_turns(warm, rounds, batches, "warm")
+    take_turns(compressed, rounds, max(1, batches // COMPRESSED_SHARE), "compressed")
+    print(
+        f"\n{samples} samples of {SIDE} x {SIDE}, image and mask, batches of {BATCH}, warm cache; median of {rounds}\n"
+    )
+    result: dict[str, Any] = {"warm": table(warm), "compressed": table(compressed)}
+    result["cold"] = cold(path, samples, 3)
+    print("\ncold cache, one epoch, samples/s in three tries")
+    for name, speeds in result["cold"].items():
+        print(f"{name:<42}{'  '.join(f'{speed:,.0f}' for speed in speeds)}")
+    result["randomness"] = randomness(samples)
+    print(f"\nhow orders mix, {SLICES_PER_PATIENT} slices a patient")
+    for name, facts in result["randomness"].items():
+        print(f"{name:<42}{'  '.join(f'{fact} {value:.3f}' for fact, value in facts.items())}")
+    print("\npromised")
+    result["targets"] = targets(warm, compressed, with_torch)
+    for name, (found, wanted) in result["targets"].items():
+        print(f"{name:<42}{found:>8.2f} of {wanted:<6}{'reached' if found >= wanted else 'MISSED'}")
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batches", type=int, default=64, help="batches a turn")
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-batches-") as folder:
+        result = measure(Path(folder), options.samples, options.rounds, options.batches)
+    result["machine"] = {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "h5py": h5py.__version__,
+        "hdf5": h5py.version.hdf5_version,
+        "cores": os.cpu_count(),
+    }
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""preview --batch draws what a reader serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from dicom_etl.batches.reader import BatchReader
+from dicom_etl.batches.transforms import CropAround
+from dicom_etl.cli import cli
+from dicom_etl.report.montage import TILE
+from dicom_etl.report.palette import INKS
+from dicom_etl.report.served import mask_edges, write_batch
+
+
+def test_edges_lie_between_inside_and_outside() -> None:
+    mask = np.zeros((4, 5), np.uint8)
+    mask[1, 2:4] = 1
+    found = sorted(tuple(map(tuple, line.tolist())) for line in mask_edges(mask, 1))
+    assert found == [
+        ((1.5, 0.5), (1.5, 1.5)),
+        ((1.5, 0.5), (2.5, 0.5)),
+        ((1.5, 1.5), (2.5, 1.5)),
+        ((2.5, 0.5), (3.5, 0.5)),
+        ((2.5, 1.5), (3.5, 1.5)),
+        ((3.5, 0.5), (3.5, 1.5)),
+    ]
+
+
+@given(
+    arrays.arrays(
+        np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(0, 1)
+    )
+)
+def test_edges_enclose_the_mask(mask: np.ndarray) -> None:
+    """A ray to the left of each pixel crosses an odd number of upright edges when the pixel is inside."""
+    upright = [line for line in mask_edges(mask, 1) if line[0, 0] == line[1, 0]]
+    for (row, column), value in np.ndenumerate(mask):
+        crossed = sum(line[0, 0] < column and line[0, 1] < row < line[1, 1] for line in upright)
+        assert crossed % 2 == value
+
+
+def test_half_covered_is_inside() -> None:
+    assert len(mask_edges(np.array([[128, 127]], np.uint8), 255)) == 4
+    assert len(mask_edges(np.array([[255, 128]], np.uint8), 255)) == 6
+
+
+def test_the_picture_is_the_batch_after_its_transforms(dataset: Path, tmp_path: Path) -> None:
+    reader = BatchReader(dataset, 1, shuffle=False, transforms=[CropAround(size=(24, 12))])
+    made = write_batch(reader, tmp_path / "b.png")
+    batch = next(reader.epoch(0))
+    assert made.rows == tuple(batch.indices.tolist()) == (0,)
+    assert batch.masks.shape == (1, 24, 12)
+    with Image.open(tmp_path / "b.png") as opened:
+        pixels = np.asarray(opened).astype(int)
+    tile = pixels[44 : 44 + TILE, 14 : 14 + TILE]
+    assert not tile[:, : TILE // 4].any(), "a high picture has black on both sides"
+    assert not tile[:, -TILE // 4 :].any()
+    blue = np.abs(tile - np.array(INKS[0].rgb)).max(axis=2) < 20
+    rows = np.flatnonzero(blue.any(axis=1))
+    inside = np.flatnonzero(batch.masks[0].any(axis=1))
+    scale = TILE / 24
+    assert rows[0] == pytest.approx(inside[0] * scale, abs=1.5)
+    assert rows[-1] == pytest.approx((inside[-1] + 1) * scale, abs=1.5)
+
+
+def test_as_a_command(runner: CliRunner, faulty: Path, tmp_path: Path) -> None:
+    def served(*words: str) -> tuple[list[int], bytes]:
+        output = tmp_path / "b.png"
+        always = ["preview", str(faulty), "-o", str(output), "--overwrite", "--json", "--batch", "-n", "4"]
+        result = runner.invoke(cli, [*always, *words])
+        assert result.exit_code == 0, result.output
+        rows: list[int] = json.loads(result.stdout)["samples"]
+        return rows, output.read_bytes()
+
+    rows, picture = served()
+    assert rows == next(BatchReader(faulty, 4).epoch(0)).indices.tolist()
+    assert served() == (rows, picture)
+    flipped = served("--transform", "RandomFlip(probability=1)")
+    assert flipped[0] == rows
+    assert flipped[1] != picture
+    assert served("--epoch", "1")[0] == next(BatchReader(faulty, 4).epoch(1)).indices.tolist()
+    assert served("--seed", "5")[0] == next(BatchReader(faulty, 4, seed=5).epoch(0)).indices.tolist()
+    patches = served("--transform", "RandomPatches(size=(16,16), count=2)")[0]
+    assert patches == [row for row in rows for _ in range(2)]
+    both = served("--structures", "icontour, ocontour", "--patient", "SYN00002")[0]
+    assert set(both) == {7, 9, 11}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--batch", "--flagged"), "do not go with it"),
+        (("--batch", "--sample", "1"), "do not go with it"),
+        (("--transform", "RandomFlip"), "add --batch"),
+        (("--epoch", "1"), "add --batch"),
+        (("--batch", "--transform", "Flip"), "no transform"),
+        (("--batch", "--structures", "aorta"), "no aorta"),
+        (("--batch", "--patient", "nobody"), "no patient"),
+    ],
+)
+def test_options_that_do_not_fit_are_a_usage_error(
+    runner: CliRunner, faulty: Path, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    result = runner.invoke(cli, ["preview", str(faulty), "-o", str(tmp_path / "b.png"), *words])
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "b.png").exists()
