@@ -19,6 +19,9 @@ NEAREST = "nearest"
 WAYS = (IMAGE, CONTOURS, DISTANCE, NEAREST)
 """How a slice is made of its parents, best first."""
 
+VERTEX_PX = 2.0**-10
+"""Vertices are rounded to this part of a pixel, so that the last bits of a processor's arithmetic leave no trace."""
+
 _LEAST_RADIUS = 0.25
 """Share of the blended radius below which the image cannot push the boundary, so that a ring stays around its
 centre."""
@@ -57,7 +60,7 @@ class Estimate:
     Attributes
     ----------
     rings : Rings
-        In the pixel frame of the target.
+        In the pixel frame of the target, on multiples of `VERTEX_PX`.
     agreement : float
         Weighted Dice overlap, 0 to 1, of the estimate with what each parent alone makes of the slice.
     """
@@ -111,7 +114,7 @@ def estimate(
     if way != NEAREST:
         rings = distance.blend(shapes, shares, min(target.spacing_mm))
     agreement = float(shares @ [distance.overlap(rings, shape) for shape in shapes])
-    return Estimate(target.rings_px(rings), agreement)
+    return Estimate(_rounded(target.rings_px(rings)), agreement)
 
 
 def _by_rays(
@@ -130,4 +133,8 @@ def _by_rays(
         radii = np.maximum(blended.radii + moves, _LEAST_RADIUS * blended.radii)
         blended, alone = Outline(blended.centre, radii[0]), radii[1:]
     agreement = float(shares @ [rays.overlap(blended.radii, radii) for radii in alone])
-    return Estimate(target.rings_px((blended.ring(),)), agreement)
+    return Estimate(_rounded(target.rings_px((blended.ring(),))), agreement)
+
+
+def _rounded(rings: Rings) -> Rings:
+    return tuple(np.rint(ring / VERTEX_PX) * VERTEX_PX for ring in rings)

@@ -16,8 +16,6 @@ from dicom_etl.impute.slices import Slice
 from dicom_etl.records import ImageHeader, Rings, SamplePlan
 
 NAME = "impute"
-VERTEX_PX = 2.0**-10
-"""Imputed vertices are rounded to this part of a pixel, so that the last bits of an arithmetic leave no trace."""
 CONFIDENCE_DIGITS = 4
 
 
@@ -96,11 +94,6 @@ def prepare(image: Slice, rings: Mapping[str, Rings], structures: Sequence[str])
     )
 
 
-def rounded(rings: Rings) -> Rings:
-    """Return rings with vertices on multiples of `VERTEX_PX`."""
-    return tuple(np.rint(ring / VERTEX_PX) * VERTEX_PX for ring in rings)
-
-
 def impute_slice(image: Slice, plan: ImputePlan, *, mode: str, way: str) -> tuple[dict[str, Rings], Imputed]:
     """Make the contours of a slice, and say how far to trust them.
 
@@ -112,7 +105,7 @@ def impute_slice(image: Slice, plan: ImputePlan, *, mode: str, way: str) -> tupl
         weights = (1.0 - pair.share, pair.share)
         found = estimate(image, pair.parents, weights, NEAREST if mode == NEAREST else way)
         if found.rings:
-            rings[pair.structure] = rounded(found.rings)
+            rings[pair.structure] = found.rings
             own = confidence(found.agreement, pair.axis, pair.distance, pair.confidence)
             trust[pair.structure] = round(own, CONFIDENCE_DIGITS)
     used = [pair for pair in plan.pairs if pair.structure in rings]
