@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from dicom_etl import schema
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.framing import Box
@@ -28,6 +29,9 @@ _EDGE = 0.45
 """Width and opacity of the dark edge that keeps a light line visible on bright blood."""
 _FINER = 4
 """Lines are drawn this much larger and reduced, since Pillow draws them without smoothing."""
+_DASH_DOTS = 9.0
+_DASHED_SHARE = 0.6
+"""Length of a dash with its gap, and the part of it that is drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +47,15 @@ class Layers:
         By structure, in the pixel frame; empty where nothing is drawn.
     full_mask : int
         The mask value of a pixel that is covered whole.
+    dashed : bool
+        Nobody drew the outlines: they are imputed.
     """
 
     image: NDArray[Any]
     masks: tuple[NDArray[np.uint8], ...]
     outlines: tuple[Rings, ...]
     full_mask: int = 1
+    dashed: bool = False
 
 
 def read_layers(contents: Contents, row: int) -> Layers:
@@ -59,6 +66,7 @@ def read_layers(contents: Contents, row: int) -> Layers:
         masks=tuple(contents.mask(index, row) for index in structures),
         outlines=tuple(contents.rings(index, row) for index in structures),
         full_mask=contents.full_mask,
+        dashed=contents.sample(row).origin == schema.IMPUTED,
     )
 
 
@@ -100,9 +108,10 @@ def _draw_box(layers: Layers, inks: Sequence[Ink], box: Box, size: tuple[int, in
         picture.paste(ink.rgb, mask=tint)
     for rings, ink in zip(layers.outlines, inks, strict=True):
         if rings:
-            edge = _lines(rings, box, size, _EDGE_DOTS).point(lambda opacity: round(opacity * _EDGE))
+            strokes = [stroke for ring in rings for stroke in _strokes(ring, box, size, layers.dashed)]
+            edge = _lines(strokes, size, _EDGE_DOTS).point(lambda opacity: round(opacity * _EDGE))
             picture.paste((0, 0, 0), mask=edge)
-            picture.paste(ink.rgb, mask=_lines(rings, box, size, _LINE_DOTS))
+            picture.paste(ink.rgb, mask=_lines(strokes, size, _LINE_DOTS))
     return picture
 
 
@@ -115,16 +124,29 @@ def _tints(layers: Layers, inks: Sequence[Ink]) -> Iterator[tuple[NDArray[np.uin
         left *= 1 - share
 
 
-def _lines(rings: Rings, box: Box, size: tuple[int, int], dots_wide: float) -> Image.Image:
-    """Draw closed lines as opacity (L), smooth."""
-    fine = (size[0] * _FINER, size[1] * _FINER)
-    canvas = Image.new("L", fine)
+def _lines(strokes: Sequence[FloatArray], size: tuple[int, int], dots_wide: float) -> Image.Image:
+    """Draw lines (n, 2), in dots of the finer picture, as opacity (L), smooth."""
+    canvas = Image.new("L", (size[0] * _FINER, size[1] * _FINER))
     pen = ImageDraw.Draw(canvas)
-    for ring in rings:
-        dots = _to_dots(ring, box, fine)
-        closed = [tuple(point) for point in (*dots.tolist(), dots[0].tolist())]
-        pen.line(closed, fill=255, width=round(dots_wide * _FINER), joint="curve")
+    for stroke in strokes:
+        points = [tuple(point) for point in stroke.tolist()]
+        pen.line(points, fill=255, width=round(dots_wide * _FINER), joint="curve")
     return canvas.reduce(_FINER)
+
+
+def _strokes(ring: FloatArray, box: Box, size: tuple[int, int], dashed: bool) -> Iterator[FloatArray]:
+    """Yield a ring as one closed line, or as dashes that go round it evenly, in dots of the finer picture."""
+    dots = _to_dots(ring, box, (size[0] * _FINER, size[1] * _FINER))
+    closed = np.concatenate((dots, dots[:1]))
+    if not dashed:
+        yield closed
+        return
+    along = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))))
+    count = max(4, round(along[-1] / (_DASH_DOTS * _FINER)))
+    for start in np.arange(count) * (along[-1] / count):
+        end = start + _DASHED_SHARE * along[-1] / count
+        at = np.concatenate(([start], along[(along > start) & (along < end)], [end]))
+        yield np.column_stack([np.interp(at, along, axis) for axis in closed.T])
 
 
 def _to_dots(ring: FloatArray, box: Box, size: tuple[int, int]) -> FloatArray:

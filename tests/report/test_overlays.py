@@ -47,6 +47,17 @@ def test_a_line_is_closed_and_thin() -> None:
         assert (side > 0).sum() <= 3
 
 
+def test_imputed_outlines_are_dashed_all_the_way_round() -> None:
+    ring = circle(15.5, 15.5, 10.0, 200)
+    whole, dashed = (drawn(Layers(DARK, (BLANK,), ((ring,),), dashed=flag))[..., 0] for flag in (False, True))
+    assert dashed[:310].sum() == pytest.approx(0.62 * whole[:310].sum(), rel=0.05)
+    rows, columns = np.indices(whole.shape)
+    turn = np.degrees(np.arctan2(rows - 160, columns - 160)) % 360
+    for start in range(0, 360, 15):
+        part = (turn >= start) & (turn < start + 15)
+        assert 0 < dashed[part].sum() < whole[part].sum()
+
+
 def test_a_tint_covers_the_pixels_of_the_mask() -> None:
     mask = BLANK.copy()
     mask[10:12, 20] = 1
