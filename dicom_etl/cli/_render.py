@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from dicom_etl.cli._boundary import one_line, printable, said
+from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, shortened
 from dicom_etl.errors import OutputError
-from dicom_etl.records import Issue
+from dicom_etl.records import Issue, Severity
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_LINES = 10.0
-_EXAMPLE_WIDTH = 100
 
 
 class Reporter:
@@ -53,6 +53,7 @@ class Reporter:
         self._bar: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last: dict[str, float] = {}
+        self._pace = Pace()
         self._terminal = sys.stderr.isatty()
         if log is not None:
             try:
@@ -78,12 +79,13 @@ class Reporter:
         return time.monotonic() - self.started
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage is: a bar on a terminal, a line now and then elsewhere."""
+        """Show how far and how fast a stage is: a bar on a terminal, a line now and then elsewhere."""
         now = time.monotonic()
+        pace = self._pace.said(stage, done, total)
         due = done == total or now - self._last.get(stage, self.started) >= _SECONDS_BETWEEN_LINES
         if due:
             self._last[stage] = now
-            line = f"{stage}: {done} of {total}"
+            line = f"{stage}: {done} of {total}{pace}"
             if self._log:
                 self._log.write(line + "\n")
         if self.quiet:
@@ -105,7 +107,9 @@ class Reporter:
                 click.echo(_issue_line(issue))
             return
         for (severity, code), group in _by_kind(issues).items():
-            click.echo(f"  {severity:<8}{code:<22}{len(group):>6}   e.g. {_example(group[0])}")
+            word = severity_word(severity, colour=in_colour(sys.stdout))
+            click.echo(f"  {word}{code:<24}{len(group):>6}", color=True)
+            click.echo(shortened(f"          e.g. {_about(group[0])}", columns()))
 
     def line(self, text: str = "") -> None:
         """Print one line of a result."""
@@ -127,7 +131,8 @@ class Reporter:
     def facts(self, rows: Iterable[tuple[str, object]]) -> None:
         """Print names and values in two columns."""
         for name, value in rows:
-            self.line(f"  {name:<18}{value}")
+            for line in fact_lines(name, printable(str(value)), columns()):
+                self.line(line)
 
     def json(self, value: dict[str, Any]) -> None:
         """Print the JSON object of a result, when asked for."""
@@ -144,7 +149,7 @@ class Reporter:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -196,9 +201,9 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
 
 
-def _by_kind(issues: Sequence[Issue]) -> dict[tuple[str, str], list[Issue]]:
+def _by_kind(issues: Sequence[Issue]) -> dict[tuple[Severity, str], list[Issue]]:
     ranks = {"error": 0, "warning": 1, "note": 2}
-    kinds: dict[tuple[str, str], list[Issue]] = {}
+    kinds: dict[tuple[Severity, str], list[Issue]] = {}
     for issue in sorted(issues, key=lambda issue: (ranks[issue.severity], issue.code)):
         kinds.setdefault((issue.severity, issue.code), []).append(issue)
     return kinds
@@ -209,6 +214,7 @@ def _issue_line(issue: Issue) -> str:
     return one_line(f"{issue.severity}: {issue.code}: {where}: {issue.message}")
 
 
-def _example(issue: Issue) -> str:
-    text = one_line(f"{issue.path or issue.patient_id}: {issue.message}")
-    return text if len(text) <= _EXAMPLE_WIDTH else text[: _EXAMPLE_WIDTH - 2] + ".."
+def _about(issue: Issue) -> str:
+    # The message first: a path is long, and -v prints it whole.
+    where = issue.path or issue.patient_id
+    return one_line(f"{issue.message} ({where})" if where else issue.message)
