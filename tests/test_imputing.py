@@ -144,6 +144,7 @@ def test_a_contour_that_cannot_be_read_is_no_parent_and_its_slice_is_filled(sour
     source.contour(1, "icontour", 1, source.es).write_text("1 2\nbad\n")
     summary, columns = ingest(source, impute="both")
     assert [issue.code for issue in summary.issues] == ["unreadable-contour"]
+    assert (summary.drawn, summary.imputed) == (13, source.image_count - 13)
     place = (source.patient_id(1).encode(), 1, source.es)
     assert place in places(columns, b"imputed")
     assert summary.samples == source.image_count

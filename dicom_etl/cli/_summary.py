@@ -40,15 +40,14 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
     """Say what was imputed and why the rest was not; nothing when that was not asked for."""
     if not (summary.imputed or summary.not_imputed):
         return []
-    drawn = summary.images - summary.unlabeled
-    labeled = drawn + summary.imputed
+    labeled = summary.drawn + summary.imputed
     share = round(100 * labeled / summary.images) if summary.images else 0
     per_structure = ", ".join(
         f"{name} {count}" for name, count in summary.imputed_structures.items() if count
     )
     lines: list[tuple[str, object]] = [
         ("imputed", f"{summary.imputed} ({per_structure})" if per_structure else summary.imputed),
-        ("labelled", f"{labeled} of {summary.images} images ({share}%), {drawn} of them drawn"),
+        ("labelled", f"{labeled} of {summary.images} images ({share}%), {summary.drawn} of them drawn"),
     ]
     if summary.not_imputed:
         reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(summary.not_imputed.items()))
@@ -73,6 +72,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "unlabeled": summary.unlabeled,
         "samples": summary.samples,
         "structures": dict(sorted(summary.structures.items())),
+        "drawn": summary.drawn,
         "imputed": summary.imputed,
         "imputed_structures": dict(sorted(summary.imputed_structures.items())),
         "not_imputed": dict(sorted(summary.not_imputed.items())),

@@ -144,6 +144,7 @@ class Plan:
         summary.contours += study.contour_count
         summary.unlabeled += study.unlabeled_count
         summary.samples += study.rows
+        summary.drawn += study.image_count - study.unlabeled_count
         summary.imputed += study.imputed
         summary.issues += study.issues
         for reason, count in study.not_imputed.items():

@@ -43,7 +43,7 @@ def write_rows(
     """
     summary = plan.summary
     total = summary.samples
-    summary.samples = summary.imputed = 0
+    summary.samples = summary.drawn = summary.imputed = 0
     summary.structures = dict.fromkeys(spec.structures, 0)
     made = _counted(
         _make_rows(plan.studies(), executor, roots, config, spec), partial(progress, write.NAME, total=total)
@@ -125,6 +125,7 @@ def _end_study(
     for row in rows:
         imputed = row.origin == schema.IMPUTED
         summary.imputed += imputed
+        summary.drawn += row.origin == schema.MANUAL
         counts = summary.imputed_structures if imputed else summary.structures
         for structure, has in zip(structures, row.has, strict=True):
             counts[structure] = counts.get(structure, 0) + has

@@ -26,7 +26,7 @@ def silent(stage: str, done: int, total: int) -> None:
 class Summary:
     """What a run found and made; counts by structure and by ED / ES.
 
-    ``samples`` are all rows, ``imputed`` those of them that nobody drew; ``structures`` counts what was drawn,
+    ``samples`` are all rows, ``drawn`` those with a contour, ``imputed`` those that got one; ``structures`` counts what was drawn,
     ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a label.
     """
 
@@ -35,6 +35,7 @@ class Summary:
     contours: int = 0
     unlabeled: int = 0
     samples: int = 0
+    drawn: int = 0
     imputed: int = 0
     not_imputed: dict[str, int] = field(default_factory=dict)
     imputed_structures: dict[str, int] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Every way of imputing that was tried, on the same left-out slices.
 
-Run it as ``python -m tests.benchmarks.impute_methods SOURCE`` with the checkout and ``sample_data`` on PYTHONPATH. Two
-tables: drawn slices of SOURCE that lie between drawn ones, by method; and the phantom, whose outlines are known at
-every phase, by method and part of the beat. The README states the figures for the three real studies.
+Run it as ``PYTHONPATH=sample_data python -m tests.benchmarks.impute_methods SOURCE`` in the checkout. Two tables:
+drawn slices of SOURCE that lie between drawn ones, by method; and the phantom, whose outlines are known at every phase,
+by method and part of the beat. The README states the figures for the three real studies.
 """
 
 from __future__ import annotations
