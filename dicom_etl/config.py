@@ -177,12 +177,34 @@ class RunOptions:
         Fail, and write nothing, when there is any error or warning.
     timestamp : bool
         Record the time of the run; two runs then differ.
+    shard : (int, int), optional
+        ``(i, n)`` takes the i-th of n parts, counted from 1; each study is in one, by a hash of its patient.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such part.
     """
 
     overwrite: bool = False
     list_unlabeled: bool = False
     strict: bool = False
     timestamp: bool = False
+    shard: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
+            raise ConfigError(
+                f"--shard {self.shard[0]}/{self.shard[1]}: parts are counted from 1, as in 1/3, 2/3, 3/3"
+            )
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``I/N``, as in ``1/3``."""
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip(), re.ASCII)
+    if not found:
+        raise ConfigError(f"{text!r} is not a shard; write I/N, as in 1/3")
+    return int(found[1]), int(found[2])
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -133,6 +133,11 @@ def contour_key(rings: Sequence[NDArray[np.float64]]) -> int:
     return _key(np.unique((points[:, 0] << 32) + points[:, 1]).astype("<i8").tobytes())
 
 
+def shard_of(patient_id: str, shards: int) -> int:
+    """Return which of so many shards, counted from 1, a patient is in: the same in every run and on every machine."""
+    return int.from_bytes(hashlib.sha256(patient_id.encode()).digest(), "big") % shards + 1
+
+
 def text_key(text: str) -> int:
     """Return a key of 64 bits that equal texts share."""
     return _key(text.encode())

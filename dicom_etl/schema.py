@@ -16,6 +16,10 @@ VERTICES = "vertices"
 OFFSETS = "offsets"
 DIMENSIONS = ("sample", "y", "x")
 
+PART = "part"
+INSTANCE_KEY = "instance_key"
+"""Of each row of a part: a number that files of the same SOPInstanceUID share; dropped when parts are merged."""
+
 ROWS_PER_CHUNK = 1024
 """Rows in one chunk of a column: small enough to buffer, large enough to compress."""
 
@@ -171,6 +175,8 @@ class DatasetSpec:
         Checksums on image and mask chunks.
     mask_values : str
         ``"binary"`` (0/1) or ``"coverage"`` (0..255 for 0..1).
+    part : bool
+        It is one part of a sharded ingest, and also holds what only `merge` needs.
     """
 
     shape: tuple[int, int]
@@ -180,6 +186,7 @@ class DatasetSpec:
     compression: str = "none"
     fletcher32: bool = False
     mask_values: str = "binary"
+    part: bool = False
 
     def bytes_per_row(self) -> int:
         """Return the least that a row takes on disk; 0 when a filter makes that unknown."""

@@ -16,6 +16,7 @@ COMMANDS = {
     "ingest": "Turn a SOURCE into one HDF5 dataset.",
     "batches": "Iterate like a training loop; report speed and coverage.",
     "info": "Show what is in a dataset.",
+    "merge": "Join the parts of a sharded ingest.",
     "impute-score": "Show how good imputed contours are on a SOURCE.",
     "preview": "Draw images with their contours and masks, as PNG.",
     "report": "Make one page to look at a whole dataset.",

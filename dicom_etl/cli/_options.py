@@ -16,6 +16,7 @@ from dicom_etl.config import (
     RASTER_RULES,
     IngestConfig,
     parse_gap,
+    parse_shard,
     parse_size,
 )
 from dicom_etl.errors import ConfigError
@@ -71,6 +72,23 @@ class SplitType(click.ParamType[tuple[float, ...]]):
 
         try:
             return parse_fractions(str(value))
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+class ShardType(click.ParamType[tuple[int, int]]):
+    """``I/N``."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read the text, or pass on what was read before."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_shard(str(value))
         except ConfigError as error:
             self.fail(str(error), param, ctx)
 
@@ -306,6 +324,7 @@ __all__ = [
     "MASK_VALUES",
     "PATH",
     "RASTER_RULES",
+    "ShardType",
     "common_options",
     "data_options",
     "ingest_config",

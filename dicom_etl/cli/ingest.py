@@ -10,6 +10,7 @@ import click
 from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import (
     PATH,
+    ShardType,
     common_options,
     data_options,
     ingest_config,
@@ -31,6 +32,7 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, on any error or warning.")
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
+@click.option("--shard", type=ShardType(), help="Make the I-th of N parts, counted from 1; merge joins them.")
 @jobs_option
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
@@ -47,6 +49,7 @@ def command(
     list_unlabeled: bool,
     strict: bool,
     timestamp: bool,
+    shard: tuple[int, int] | None,
     jobs: int | None,
     log: Path | None,
     issues_csv: Path | None,
@@ -68,7 +71,11 @@ def command(
     from dicom_etl.executors import open_executor
 
     options = RunOptions(
-        overwrite=overwrite, list_unlabeled=list_unlabeled, strict=strict, timestamp=timestamp
+        overwrite=overwrite,
+        list_unlabeled=list_unlabeled,
+        strict=strict,
+        timestamp=timestamp,
+        shard=shard,
     )
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,

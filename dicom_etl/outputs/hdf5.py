@@ -5,6 +5,7 @@ Bytes depend on the rows and options alone: no times, no variable-length strings
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ class HDF5Writer:
         self._vertices: list[list[NDArray[np.float64]]] = [[] for _ in spec.structures]
         self._offsets: list[list[int]] = [[0] for _ in spec.structures]
         self._count = 0
-        self._written = 0
+        self._instance_keys = array("Q")
         self._sink = Sink(path)
         with held():
             self._file = h5py.File(
@@ -103,6 +104,8 @@ class HDF5Writer:
             vertices = join_rings(rings)
             self._vertices[index].append(vertices)
             self._offsets[index].append(self._offsets[index][-1] + len(vertices))
+        if self._spec.part:
+            self._instance_keys.append(sample.facts.instance_key if sample.facts is not None else 0)
         self._rows.append(sample.row)
         self._count += 1
 
@@ -129,6 +132,9 @@ class HDF5Writer:
             samples["split"][:] = _text([split for split, _ in splits], 5)
             samples["fold"][:] = np.array([fold for _, fold in splits], dtype="i2")
             self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
+            if self._spec.part:
+                keys = self._table(self._file.create_group(schema.PART), schema.INSTANCE_KEY, "u8")
+                self._extend(keys, np.frombuffer(self._instance_keys, dtype="u8"))
             self._write_issues(issues)
             for name, value in attributes.items():
                 _set_attribute(self._file, name, value)

@@ -14,13 +14,14 @@ from dicom_etl.digest import append_seal
 from dicom_etl.errors import DicomEtlError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
 from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.pipeline.merge import merge
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import write_rows
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.stages import rasterize, write
 
-__all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
+__all__ = ["Plan", "Progress", "Summary", "ingest", "locate", "merge"]
 
 
 def locate(
@@ -98,10 +99,12 @@ def ingest(
         list_unlabeled=options.list_unlabeled,
         executor=executor,
         progress=progress,
+        shard=options.shard,
         pseudonyms=pseudonyms,
     )
     spec = plan.spec()
     summary = plan.summary
+    planned = summary.samples
     check_space(output, summary.samples * spec.bytes_per_row())
     with whole_file(output, overwrite=options.overwrite) as temporary:
         writer = HDF5Writer(temporary, spec)
@@ -110,11 +113,13 @@ def ingest(
                 plan, spec, writer, roots=roots, config=config, executor=executor, progress=progress
             )
             summary.issues = in_order(summary.issues)
-            if not summary.samples:
+            if not summary.samples and not spec.part:
                 raise SourceError("every image or contour failed to be read, so there is nothing to write")
             if options.strict and not summary.complete:
                 raise _strict_error(summary)
             attributes = write.dataset_attributes(config, spec.structures, summary.issues)
+            if options.shard is not None:
+                attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
             if options.timestamp:
                 attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
             writer.finish(sides, summary.issues, attributes)

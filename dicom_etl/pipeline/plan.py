@@ -13,14 +13,15 @@ import numpy as np
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig
+from dicom_etl.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
 from dicom_etl.executors import Executor, InProcess
 from dicom_etl.items import item_issue
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.pipeline.study import PlannedStudy, plan_study, unpack
+from dicom_etl.pipeline.study import PlannedStudy, find_structures, plan_study, unpack
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.pseudonyms import Pseudonyms
-from dicom_etl.records import StudyPlan
+from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
 
 _IN_MEMORY = 8 << 20
@@ -43,6 +44,8 @@ class Plan:
         Where studies are planned.
     progress : Progress
         Is told how far it is.
+    shard : (int, int), optional
+        Take only the studies of this part; see `RunOptions.shard`.
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it.
 
@@ -66,12 +69,14 @@ class Plan:
         list_unlabeled: bool = False,
         executor: Executor | None = None,
         progress: Progress = silent,
+        shard: tuple[int, int] | None = None,
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         if config.pseudonymize != (pseudonyms is not None):
             raise ConfigError("--pseudonymize needs its key, and the key needs the option")
         self.summary = Summary()
         self._roots, self._config, self._list_unlabeled = roots, config, list_unlabeled
+        self._shard = shard
         self._executor = executor if executor is not None else InProcess()
         self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  - lives as long as the plan
         weakref.finalize(self, self._packed.close)
@@ -96,6 +101,9 @@ class Plan:
         SourceError
             When there is nothing to write, or images differ in size and nothing says what to do.
         """
+        if not self._sizes and self._shard is not None:
+            # A part without a study is still one of the parts that merge asks for.
+            self._sizes[1, 1], self._dtypes = 0, {"|u1"}
         if not self._sizes:
             raise SourceError(f"no sample can be made of this SOURCE: {self._nothing()}")
         if len(self._sizes) > 1 and self._config.size is None:
@@ -115,6 +123,7 @@ class Plan:
             compression=config.compression,
             fletcher32=config.fletcher32,
             mask_values=config.mask_values,
+            part=self._shard is not None,
         )
 
     def structures(self) -> tuple[str, ...]:
@@ -124,7 +133,8 @@ class Plan:
     def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
         folders = discover.find_folders(LAYOUTS[0], self._roots, pseudonyms)
         studies, issues = link.link_folders(folders)
-        self.summary.issues += (*folders.issues, *issues)
+        self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
+        studies = self._of_shard(studies)
         self.summary.studies = len(studies)
         plan = partial(
             plan_study, roots=self._roots, config=self._config, list_unlabeled=self._list_unlabeled
@@ -137,6 +147,25 @@ class Plan:
             else:
                 self._add(result)
             progress(discover.NAME, number, len(studies))
+
+    def _is_ours(self, issue: Issue) -> bool:
+        """Whether this run reports an issue that was found before any study was looked at: one part of several does."""
+        if self._shard is None:
+            return True
+        number, shards = self._shard
+        return number == (shard_of(issue.patient_id, shards) if issue.patient_id else 1)
+
+    def _of_shard(self, studies: tuple[StudyFolders, ...]) -> tuple[StudyFolders, ...]:
+        """Return the studies of this part. Its structures are those of all parts, so that parts are alike."""
+        if self._shard is None:
+            return studies
+        number, shards = self._shard
+        if self._config.structures is None:
+            find = partial(find_structures, roots=self._roots)
+            for _, result in self._executor.map(find, studies):
+                if not isinstance(result, ItemError):
+                    self._structures.update(result)
+        return tuple(study for study in studies if shard_of(study.patient_id, shards) == number)
 
     def _add(self, study: PlannedStudy) -> None:
         summary = self.summary

@@ -18,6 +18,7 @@ from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.sides import Sides
 from dicom_etl.pipeline.summary import Progress, Summary
 from dicom_etl.records import Chunk, EncodedSample, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.splits import NO_FOLD
 from dicom_etl.stages import parse, write
 from dicom_etl.verify.review import LabelReview
 
@@ -57,7 +58,8 @@ def write_rows(
             contours = sample.facts.contours if sample.facts is not None else ()
             sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
     summary.issues += review.finish()
-    return sides.assign()
+    # A part cannot know what its patients share with others; `merge` decides.
+    return [("", NO_FOLD)] * summary.samples if spec.part else sides.assign()
 
 
 def _make_rows(

@@ -101,6 +101,12 @@ def plan_study(
     )
 
 
+def find_structures(folders: StudyFolders, *, roots: SourceRoots) -> tuple[str, ...]:
+    """Return what the contour files of a study are named after; opens nothing."""
+    files = discover.find_files(LAYOUTS[0], roots, folders)
+    return tuple(sorted({contour.structure for contour in files.contours}))
+
+
 def unpack(packed: bytes) -> StudyPlan:
     """Return what `PlannedStudy.packed` holds."""
     study: StudyPlan = pickle.loads(zlib.decompress(packed))

@@ -1,0 +1,248 @@
+"""Joins the parts of a sharded ingest: the same bytes as one ingest of everything."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig
+from dicom_etl.digest import append_seal, contour_key, row_digests
+from dicom_etl.errors import DatasetError, OutputError, SourceError
+from dicom_etl.pipeline.sides import Sides
+from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
+from dicom_etl.records import ContourFacts, SampleFacts
+from dicom_etl.stages import write
+from dicom_etl.verify.duplicates import Duplicates, RowNames
+from dicom_etl.verify.single import STAGE
+
+if TYPE_CHECKING:
+    from dicom_etl.outputs.base import SampleWriter
+    from dicom_etl.outputs.parts import Part, StoredSample
+
+NAME = "merge"
+_OVER_ALL = frozenset({"duplicate-image", "duplicate-contour"})
+"""What label checks find among all rows; a part only knows its own."""
+
+
+def merge(
+    parts: Sequence[Path], output: Path, *, overwrite: bool = False, progress: Progress = silent
+) -> Summary:
+    """Join the parts of one ingest into one dataset.
+
+    Stored chunks are copied as they are. What spans parts is decided again: duplicates, splits and folds, the order
+    of rows and issues, and the seal.
+
+    Parameters
+    ----------
+    parts : sequence of Path
+        All parts, in any order; each was made by ``ingest --shard`` with the same options.
+    output : Path
+        The file to make. It appears whole, or not at all.
+    overwrite : bool
+        Replace an existing file.
+    progress : Progress
+        Is told how far it is.
+
+    Raises
+    ------
+    DatasetError
+        When a part is damaged, missing or given twice, or parts were made with different options.
+    SourceError
+        When images differ in size or type, or there is no row.
+    OutputError
+        When the file cannot be written.
+    """
+    from dicom_etl.outputs.atomic import check_space, check_target, whole_file
+    from dicom_etl.outputs.hdf5 import HDF5Writer
+    from dicom_etl.outputs.parts import Part
+
+    check_target(output.resolve(), overwrite=overwrite)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Part(path)) for path in parts]
+        _check_complete(opened)
+        config = IngestConfig.from_json(opened[0].alike["config"])
+        spec = _common_spec(opened, config)
+        check_space(output, sum(part.rows for part in opened) * spec.bytes_per_row())
+        with whole_file(output, overwrite=overwrite) as temporary:
+            writer = HDF5Writer(temporary, spec)
+            try:
+                summary, sides = _copy(opened, writer, config, spec.structures, progress)
+                attributes = write.dataset_attributes(config, spec.structures, summary.issues)
+                writer.finish(sides, summary.issues, attributes)
+            finally:
+                writer.abort()
+            try:
+                summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
+                summary.output_bytes = temporary.stat().st_size
+            except OSError as error:
+                raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
+    summary.output, summary.shape, summary.dtype = output, spec.shape, spec.dtype
+    summary.contour_origin = int(attributes["contour_origin"])
+    return summary
+
+
+def _check_complete(parts: Sequence[Part]) -> None:
+    """Refuse parts that are not all of one ingest."""
+    first = parts[0]
+    given: dict[int, Part] = {}
+    for part in parts:
+        for name, value in part.alike.items():
+            if value != first.alike[name]:
+                raise DatasetError(
+                    f"{part.path.name!r} and {first.path.name!r} were made with different options ({name}); "
+                    "ingest all parts alike"
+                )
+        if part.shards != first.shards:
+            raise DatasetError(
+                f"{part.path.name!r} is one of {part.shards} parts, but {first.path.name!r} of {first.shards}"
+            )
+        if part.shard in given:
+            raise DatasetError(
+                f"{part.path.name!r} and {given[part.shard].path.name!r} are both part {part.shard}"
+            )
+        given[part.shard] = part
+    missing = [f"{number}/{first.shards}" for number in range(1, first.shards + 1) if number not in given]
+    if missing:
+        raise DatasetError(f"parts are missing: {', '.join(missing)}")
+
+
+def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetSpec:
+    """Return what the whole would have been planned as."""
+    planned = [part for part in parts if part.planned]
+    if not planned:
+        raise SourceError("no part holds a sample, so there is nothing to write")
+    first = planned[0]
+    for part in planned:
+        if (part.shape, part.dtype) != (first.shape, first.dtype):
+            raise SourceError(
+                f"{first.path.name!r} has images of {first.shape[0]}x{first.shape[1]} {first.dtype}, but "
+                f"{part.path.name!r} of {part.shape[0]}x{part.shape[1]} {part.dtype}; one dataset holds one kind "
+                "(--size brings images to one size)"
+            )
+    widths: dict[str, int] = {}
+    for part in parts:
+        for column, width in part.widths().items():
+            widths[column] = max(widths.get(column, 1), width)
+    return schema.DatasetSpec(
+        shape=first.shape,
+        dtype=first.dtype,
+        structures=first.structures,
+        widths=tuple(sorted(widths.items())),
+        compression=config.compression,
+        fletcher32=config.fletcher32,
+        mask_values=config.mask_values,
+    )
+
+
+def _copy(
+    parts: Sequence[Part],
+    writer: SampleWriter,
+    config: IngestConfig,
+    structures: tuple[str, ...],
+    progress: Progress,
+) -> tuple[Summary, list[tuple[str, int]]]:
+    """Store all rows in the order of patients; return counts and issues, and the sides of the rows."""
+    summary = Summary(structures=dict.fromkeys(structures, 0))
+    sides, duplicates = Sides(config), Duplicates()
+    total = sum(part.rows for part in parts)
+    copied: list[tuple[Part, range, int]] = []
+    for patient, part, rows in _in_patient_order(parts):
+        summary.studies += 1
+        copied.append((part, rows, summary.samples))
+        phases: dict[int, str] = {}
+        for stored in part.read(rows):
+            writer.append(stored.sample)
+            facts = _facts_of(stored, structures)
+            duplicates.add(facts, summary.samples)
+            sides.add(patient, facts.image_key, [contour.key for contour in facts.contours])
+            _count(summary, stored, structures)
+            if stored.cardiac_phase:
+                phases[stored.sample.row.phase_index] = stored.cardiac_phase
+            progress(NAME, summary.samples, total)
+        writer.end_study(phases)
+    names = _Names(copied, structures)
+    issues = [issue for part in parts for issue in part.issues()]
+    found = [issue for issue in issues if issue.stage != STAGE or issue.code not in _OVER_ALL]
+    found += duplicates.check_images_differ(names) + duplicates.check_contours_differ(names)
+    summary.issues = in_order(found)
+    return summary, sides.assign()
+
+
+def _in_patient_order(parts: Sequence[Part]) -> Iterator[tuple[str, Part, range]]:
+    """Yield the studies of all parts by patient, as one ingest orders them."""
+    last = ""
+    streams = [[(patient, part.shard, rows) for patient, rows in part.studies()] for part in parts]
+    by_shard = {part.shard: part for part in parts}
+    for patient, shard, rows in heapq.merge(*streams, key=lambda study: study[0]):
+        if patient == last:
+            raise DatasetError("a patient is in two parts; the link table was changed between their ingests")
+        last = patient
+        yield patient, by_shard[shard], rows
+
+
+def _facts_of(stored: StoredSample, structures: Sequence[str]) -> SampleFacts:
+    """Return what tells copies: the keys of the image and of what a person drew on it."""
+    row, rings = stored.sample.row, stored.sample.rings
+    drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
+    nowhere = np.zeros((2, 0, 2), np.float32)
+    contours = tuple(
+        ContourFacts(structures[index], row.sources[index], 0, (0, 0), contour_key(rings[index]), nowhere)
+        for index in drawn
+    )
+    key, _ = row_digests(stored.pixels, ())
+    return SampleFacts(
+        row.patient_id,
+        row.source_image,
+        row.location_index,
+        row.phase_index,
+        row.trigger_time_ms,
+        row.pixel_spacing_mm,
+        contours,
+        key,
+        stored.instance_key,
+        stored.pixels[:0, :0],
+        (0, 0),
+        None,
+    )
+
+
+def _count(summary: Summary, stored: StoredSample, structures: Sequence[str]) -> None:
+    row = stored.sample.row
+    imputed = row.origin == schema.IMPUTED
+    summary.samples += 1
+    summary.images += 1
+    summary.unlabeled += not any(row.has)
+    summary.imputed += imputed
+    counts = summary.imputed_structures if imputed else summary.structures
+    for structure, has in zip(structures, row.has, strict=True):
+        counts[structure] = counts.get(structure, 0) + has
+        summary.contours += has and not imputed
+    if stored.cardiac_phase:
+        summary.cardiac_phases[stored.cardiac_phase] += 1
+
+
+class _Names:
+    """Looks up what a person calls a row of the whole; few are asked for, so none is kept."""
+
+    def __init__(self, copied: Sequence[tuple[Part, range, int]], structures: Sequence[str]) -> None:
+        self._copied, self._structures = copied, structures
+        self._starts = [start for _, _, start in copied]
+
+    def __call__(self, rows: Iterable[int]) -> Mapping[int, RowNames]:
+        return {row: self._name(row) for row in rows}
+
+    def _name(self, row: int) -> RowNames:
+        part, rows, start = self._copied[bisect_right(self._starts, row) - 1]
+        stored = part.row(rows.start + row - start)
+        return RowNames(
+            stored.patient_id,
+            stored.source_image,
+            dict(zip(self._structures, stored.sources, strict=True)),
+        )

@@ -1,0 +1,139 @@
+"""Parts of an ingest, joined: the bytes of one ingest of everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from dicom_etl import pipeline
+from dicom_etl.cli import cli
+from dicom_etl.config import IngestConfig, RunOptions, parse_shard
+from dicom_etl.digest import shard_of
+from dicom_etl.errors import ConfigError, DatasetError
+from tests.builders import TinySource, make_source
+
+
+def shards(source: TinySource, folder: Path, count: int, **config: Any) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"part-{number}.h5" for number in range(1, count + 1)]
+    for number, path in enumerate(paths, start=1):
+        options = RunOptions(shard=(number, count))
+        pipeline.ingest(pipeline.locate(source.root), path, IngestConfig(**config), options)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
+    """Return a SOURCE with faults of many kinds, some of them across studies."""
+    source = make_source(tmp_path_factory.mktemp("five") / "source", studies=5, locations=2)
+    copied = source.contour(4, "icontour", 0, source.ed)
+    copied.write_bytes(source.contour(0, "icontour", 0, source.ed).read_bytes())
+    source.image(3, 1, source.ed).write_bytes(source.image(1, 1, source.ed).read_bytes())
+    source.contour(2, "icontour", 1, source.es).write_text("1 2\n3 x\n")
+    source.image(2, 0, source.es).write_bytes(b"no image")
+    (source.root / "dicoms" / "NOBODY").mkdir()
+    with (source.root / "link.csv").open("a") as table:
+        table.write("SYN09999,SYN-T-9999\n")
+    return source
+
+
+@pytest.fixture(scope="module")
+def named(five: TinySource, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return three parts that make a whole, and files that do not go with them."""
+    folder = tmp_path_factory.mktemp("named")
+    parts = shards(five, folder / "parts", 3)
+    other = folder / "other.h5"
+    options = RunOptions(shard=(3, 3))
+    pipeline.ingest(pipeline.locate(five.root), other, IngestConfig(unlabeled=True), options)
+    pipeline.ingest(pipeline.locate(five.root), folder / "whole.h5")
+    named = {str(number): path for number, path in enumerate(parts, start=1)}
+    return named | {"other": other, "whole": folder / "whole.h5", "nowhere": folder / "nowhere.h5"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"unlabeled": True, "compression": "gzip"},
+        {"compression": "lzf", "structures": ("icontour",)},
+        {"fletcher32": True, "split": (0.5, 0.5), "folds": 2},
+        {"impute": "both"},
+        {"mask_values": "coverage"},
+    ],
+    ids=str,
+)
+def test_three_parts_make_the_same_bytes(five: TinySource, tmp_path: Path, config: dict[str, Any]) -> None:
+    whole = pipeline.ingest(pipeline.locate(five.root), tmp_path / "whole.h5", IngestConfig(**config))
+    parts = shards(five, tmp_path / "parts", 3, **config)
+    merged = pipeline.merge(parts[::-1], tmp_path / "merged.h5")
+    assert [(i.path, i.code, i.message) for i in merged.issues] == [
+        (i.path, i.code, i.message) for i in whole.issues
+    ]
+    assert merged.sha256 == whole.sha256
+    assert (merged.samples, merged.structures) == (whole.samples, whole.structures)
+    assert (merged.cardiac_phases, merged.imputed) == (whole.cardiac_phases, whole.imputed)
+
+
+def test_parts_without_a_study_count_too(kept_source: TinySource, tmp_path: Path) -> None:
+    whole = pipeline.ingest(pipeline.locate(kept_source.root), tmp_path / "whole.h5")
+    parts = shards(kept_source, tmp_path / "parts", 7)
+    assert pipeline.merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
+
+
+def test_a_study_is_in_one_part_for_ever() -> None:
+    assert [shard_of(f"SYN{number:05d}", 3) for number in range(8)] == [3, 1, 1, 3, 1, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ("1 2", "missing: 3/3"),
+        ("1 2 3 3", "both part 3"),
+        ("1 2 whole", "is no part"),
+        ("1 2 other", "different options"),
+        ("1 2 nowhere", "cannot be read"),
+    ],
+)
+def test_parts_that_do_not_make_a_whole_are_refused(
+    named: dict[str, Path], tmp_path: Path, chosen: str, message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message):
+        pipeline.merge([named[name] for name in chosen.split()], tmp_path / "merged.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_part_is_refused(named: dict[str, Path], tmp_path: Path) -> None:
+    data = bytearray(named["2"].read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = tmp_path / "part-2.h5"
+    damaged.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"part-2\.h5.*hash"):
+        pipeline.merge([named["1"], damaged, named["3"]], tmp_path / "merged.h5")
+
+
+def test_the_commands_do_it(kept_source: TinySource, tmp_path: Path, runner: CliRunner) -> None:
+    for number in (1, 2):
+        words = [
+            "ingest",
+            str(kept_source.root),
+            "-o",
+            str(tmp_path / f"{number}.h5"),
+            "--shard",
+            f"{number}/2",
+        ]
+        assert runner.invoke(cli, words).exit_code == 0
+    words = ["merge", str(tmp_path / "1.h5"), str(tmp_path / "2.h5"), "-o", str(tmp_path / "merged.h5")]
+    result = runner.invoke(cli, words)
+    assert result.exit_code == 0, result.output
+    assert "merged 2 parts" in result.stdout
+    whole = pipeline.ingest(pipeline.locate(kept_source.root), tmp_path / "whole.h5")
+    assert whole.sha256 in result.stdout
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])
+def test_shards_that_there_are_not(text: str) -> None:
+    with pytest.raises(ConfigError, match="shard"):
+        RunOptions(shard=parse_shard(text))
