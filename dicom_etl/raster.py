@@ -126,7 +126,7 @@ def _by_coverage(rings: Rings, shape: tuple[int, int]) -> Mask:
     if window is not None:
         covered = window.covered
         inside = covered > _HALF + _TIE
-        ties = ((covered >= _HALF - _TIE) != inside).nonzero()[0].tolist()
+        ties = (inside != (covered >= _HALF - _TIE)).nonzero()[0].tolist()
         if ties:
             excess = 2 * np.count_nonzero(inside) + len(ties) - 2 / UNIT * float(np.add.reduce(covered))
             inside[_ties_taken(ties, window.width, excess)] = True
@@ -135,19 +135,20 @@ def _by_coverage(rings: Rings, shape: tuple[int, int]) -> Mask:
 
 
 def _ties_taken(ties: list[int], width: int, excess: float) -> list[int]:
-    """Return which of the half-covered pixels, row by row indices into a window of `width`, are in.
+    """Return which of the half-covered pixels, row by row places in a window of `width`, are in.
 
-    `excess` is by how many half pixels the mask is too large when each tie counts as half in. Plain integers: for the
-    few dozen ties of a contour they are faster than arrays.
+    `excess` is by how many half pixels the mask is too large when each of them counts as half in. Plain integers: for
+    the few dozen ties of a contour they are faster than arrays.
     """
     count = len(ties)
-    rows, columns = zip(*[divmod(tie, width) for tie in ties], strict=True)
-    down, along = sum(rows), sum(columns)
+    rows = [tie // width for tie in ties]
+    down = sum(rows)
+    along = sum(ties) - down * width
     distance = []
-    for y, x in zip(rows, columns, strict=True):
+    for tie, row in zip(ties, rows):  # noqa: B905  - strict costs more than the loop's body
         # From the centre of mass, times the number of ties to be a whole number.
-        y, x = y * count - down, x * count - along
-        distance.append(y * y + x * x)
+        x, y = (tie - row * width) * count - along, row * count - down
+        distance.append(x * x + y * y)
     taken, last, take = [], -1, False
     for which in sorted(range(count), key=distance.__getitem__, reverse=True):
         if distance[which] != last:
