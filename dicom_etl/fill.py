@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.planar import outline, turning
+from dicom_etl.planar import outline, turning, turning_apart
 from dicom_etl.records import FloatArray, Rings
 
 UNIT = float(1 << 40)
@@ -83,7 +83,7 @@ def fill(rings: Rings, shape: tuple[int, int]) -> Window | None:
         points += 0.5
         start, end = points[:, :-1], points[:, 1:]
         box, cell, low, high = _boxed(start, end)
-        turn = turning(points, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        turn = turning(points, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2) or turning_apart(start.T, end.T)
         if turn and np.maximum.reduce(high, axis=None) <= 1 and _near(box, shape):
             heights = points[1] * (-turn * UNIT)
             np.rint(heights, out=heights)
