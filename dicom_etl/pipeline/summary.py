@@ -26,8 +26,9 @@ def silent(stage: str, done: int, total: int) -> None:
 class Summary:
     """What a run found and made; counts by structure and by ED / ES.
 
-    ``samples`` are all rows, ``drawn`` those with a contour, ``imputed`` those that got one; ``structures`` counts what was drawn,
-    ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a label.
+    ``samples`` are all rows, ``drawn`` those with a contour, ``imputed`` those that got one; ``structures`` counts
+    what was drawn, ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a
+    label.
     """
 
     studies: int = 0
