@@ -259,12 +259,14 @@ def _read_through_hdf5(
     table: SliceTable, dataset: Any, one_slice: Any, rows: NDArray[np.int64], out: NDArray[Any]
 ) -> None:
     """Read slices into ``out`` (place, y, x), one at a time."""
+    straight = out.dtype == table.dtype
     found = np.empty((1, *table.shape), table.dtype)
     selection = dataset.get_space()  # one for each call: threads must not move each other's
     for place, row in enumerate(rows.tolist()):
         selection.select_hyperslab((row, 0, 0), (1, *table.shape))
         try:
-            dataset.read(one_slice, selection, found)
+            dataset.read(one_slice, selection, out[place : place + 1] if straight else found)
         except OSError as error:
             raise DatasetError(f"{table.name}, row {row}: HDF5 cannot read it: {error}") from None
-        out[place] = found[0]
+        if not straight:
+            out[place] = found[0]
