@@ -70,12 +70,18 @@ def test_every_make_target_it_names_exists() -> None:
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n")[0][:40])
 def test_every_python_block_runs(workplace: Path, code: str) -> None:
+    for extra in ("tensorflow", "torch"):
+        if re.search(rf"^import {extra}", code, flags=re.MULTILINE):
+            pytest.importorskip(extra)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(
         command, cwd=workplace, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    losses = [float(loss) for loss in re.findall(r"loss ([0-9.]+)", done.stdout)]
+    assert not losses or losses[-1] < losses[0] / 2, "the training script does not learn"
+    assert losses or "loss" not in code
 
 
 def test_relative_links_lead_somewhere() -> None:
