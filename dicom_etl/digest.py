@@ -215,9 +215,16 @@ def check_seal(path: Path) -> Seal:
     SealError
         When any byte was changed, is missing or was added.
     """
+    return check_seal_and_hash(path)[0]
+
+
+def check_seal_and_hash(path: Path) -> tuple[Seal, str]:
+    """Check every byte of a dataset as `check_seal` does; return the SHA-256 of the whole file too, read once."""
     seal = read_seal(path)
     with path.open("rb", buffering=0) as stream:
-        digest = _hash_stream(stream, seal.body_bytes).hexdigest()
-    if digest != seal.sha256:
-        raise SealError(f"the bytes hash to {digest[:16]}.., but the seal says {seal.sha256[:16]}..")
-    return seal
+        digest = _hash_stream(stream, seal.body_bytes)
+    found = digest.hexdigest()
+    if found != seal.sha256:
+        raise SealError(f"the bytes hash to {found[:16]}.., but the seal says {seal.sha256[:16]}..")
+    digest.update(seal.to_bytes())
+    return seal, digest.hexdigest()

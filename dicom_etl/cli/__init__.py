@@ -15,6 +15,7 @@ COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",
     "ingest": "Turn a SOURCE into one HDF5 dataset.",
     "batches": "Iterate like a training loop; report speed and coverage.",
+    "verify": "Prove a dataset, and find wrong labels.",
     "info": "Show what is in a dataset.",
     "merge": "Join the parts of a sharded ingest.",
     "impute-score": "Show how good imputed contours are on a SOURCE.",

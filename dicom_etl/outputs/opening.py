@@ -31,7 +31,7 @@ Locking: TypeAlias = bool | Literal["best-effort"] | None
 """As `h5py.File` takes it. None is HDF5's own default: any other clashes with the same file opened elsewhere."""
 
 
-def open_dataset(path: Path, *, locking: Locking = None) -> h5py.File:
+def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) -> h5py.File:
     """Open a dataset for reading, after checking that it is one and plays no tricks.
 
     Parameters
@@ -40,6 +40,8 @@ def open_dataset(path: Path, *, locking: Locking = None) -> h5py.File:
         A file that ``dicom-etl ingest`` made.
     locking : bool or "best-effort", optional
         Whether HDF5 locks the file; its own default does where the file system can.
+    sealed : bool, default True
+        Refuse a file whose seal is missing or speaks of another length.
 
     Returns
     -------
@@ -61,7 +63,8 @@ def open_dataset(path: Path, *, locking: Locking = None) -> h5py.File:
         raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     if signature != _SIGNATURE:
         raise DatasetError(f"{str(path)!r} is not an HDF5 file; dicom-etl ingest makes one")
-    read_seal(path)
+    if sealed:
+        read_seal(path)
     try:
         file = h5py.File(path, "r", locking=locking)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -173,3 +173,15 @@ def where(facts: SampleFacts) -> str:
     location = facts.location_index if facts.location_index >= 0 else "unknown"
     phase = facts.phase_index if facts.phase_index >= 0 else "unknown"
     return f"location {location}, phase {phase}"
+
+
+def of_study(study: Sequence[SampleFacts], code: str, message: str) -> Issue:
+    """Return a finding about a whole study; its path is the folder of the study's contours."""
+    first = study[0]
+    return Issue("warning", code, message, STAGE, _folder(study), first.patient_id)
+
+
+def _folder(study: Sequence[SampleFacts]) -> str:
+    """Return the folder that holds a study's contours, as paths name it."""
+    contours: list[ContourFacts] = [contour for facts in study for contour in facts.contours]
+    return "/".join(contours[0].path.split("/")[:2])

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
-from dicom_etl import alignment
 from dicom_etl.geometry import ED, ES, cardiac_phases
-from dicom_etl.records import ContourFacts, FloatArray, Issue, SampleFacts
+from dicom_etl.records import Issue
 from dicom_etl.verify.facts import INNER
-from dicom_etl.verify.fit import contrast, falls, typical
+from dicom_etl.verify.images import IMAGE_CHECKS, Study, StudyCheck
 from dicom_etl.verify.neighbours import Place, along_stack, neighbours, pairs
 from dicom_etl.verify.options import LabelLimits
-from dicom_etl.verify.single import STAGE, finding, where
+from dicom_etl.verify.single import finding, of_study, where
 
 ED_EARLIEST, ED_LATEST = 0.25, 1.0
 ES_EARLIEST = 0.15
 """Parts of the beat, by trigger time, between which ED cannot lie before ES, and before which ES cannot lie."""
-
-Study: TypeAlias = Sequence[SampleFacts]
 
 
 def check_area_steps(study: Study, limits: LabelLimits) -> Iterator[Issue]:
@@ -48,98 +44,6 @@ def check_area_steps(study: Study, limits: LabelLimits) -> Iterator[Issue]:
             )
             yield finding(odd.facts, "warning", "area-jump", message, odd.contour)
             jumps = [j for j in jumps if odd not in j]
-
-
-def check_contours_on_walls(study: Study, limits: LabelLimits) -> Iterator[Issue]:
-    """misaligned: across an inner contour the image falls from blood to muscle, by at least `least_contrast`.
-
-    A warning (see `dicom_etl.verify.fit` for the measure). When the typical contour of a study has less, the study
-    is named instead of each contour: other images, mirrored ones, or images in which blood is not bright.
-    """
-    measured = [(facts, facts.fit) for facts in study if facts.fit is not None]
-    if _unfit(study, limits):
-        typical_contrast = float(np.median([fit.contrast for _, fit in measured]))
-        message = (
-            f"the typical contrast across its {INNER}s is {typical_contrast:.2f}, where 1 is an even wall and "
-            f"{limits.least_contrast:g} the least; are they of these images?"
-        )
-        yield _of_study(study, "misaligned", message)
-        return
-    for facts, fit in measured:
-        if fit.contrast < limits.least_contrast:
-            message = f"the contrast across it is {fit.contrast:.2f}, where 1 is an even wall"
-            yield finding(facts, "warning", "misaligned", message, facts.contour(INNER))
-
-
-def check_contours_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue]:
-    """misaligned: an inner contour cannot be moved to a much better place nearby.
-
-    A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more.
-    """
-    if _unfit(study, limits):
-        return
-    for facts in study:
-        fit = facts.fit
-        if fit is None or fit.gain < limits.shift_gain:
-            continue
-        x, y = fit.shift
-        if np.hypot(x, y) >= limits.shift_px:
-            message = (
-                f"fits better when shifted by {x:+d} px in x and {y:+d} px in y: the contrast across it rises "
-                f"from {fit.contrast:.2f} to {fit.contrast + fit.gain:.2f}"
-            )
-            yield finding(facts, "warning", "misaligned", message, facts.contour(INNER))
-
-
-def check_study_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue]:
-    """misaligned: taken together, the inner contours of a study lie on the edges in its images.
-
-    A warning when the shift that suits them best is more than half a pixel, beyond doubt: too little to see on one
-    image, and what a wrong origin makes of a whole study (see `dicom_etl.alignment`).
-    """
-    if _unfit(study, limits):
-        return
-    drawn = [(facts, contour.rim) for facts in study if (contour := facts.contour(INNER)) is not None]
-    found = alignment.combine(
-        [
-            alignment.contrast(facts.window, (rim.mean(axis=0, dtype=np.float64) - facts.corner,))
-            for facts, rim in (drawn[index] for index in alignment.choose_slices(len(drawn)))
-        ]
-    )
-    if found.misaligned:
-        x, y = (
-            f"{axis} by {shift:+.2f} px (95% interval {low:+.2f} to {high:+.2f})"
-            for axis, shift, low, high in zip("xy", found.shift, found.low, found.high, strict=True)
-        )
-        message = (
-            f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
-            "do the files count pixels from another origin? --contour-origin sets it"
-        )
-        yield _of_study(study, "misaligned", message)
-
-
-def check_contours_not_exchanged(study: Study, limits: LabelLimits) -> Iterator[Issue]:
-    """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
-
-    A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image.
-    """
-    if _unfit(study, limits):
-        return
-    found = []
-    own = {id(f): falls(f.window, f.corner, c.rim) for f in study if (c := f.contour(INNER)) is not None}
-    for one, other in neighbours(study, INNER):
-        gain = _exchange_gain(one, other, (own[id(one.facts)], own[id(other.facts)]))
-        if gain > limits.exchange_gain:
-            found.append((gain, one, other))
-    named: set[str] = set()
-    for gain, one, other in sorted(found, key=lambda entry: -entry[0]):
-        if named.isdisjoint((one.contour.path, other.contour.path)):
-            named |= {one.contour.path, other.contour.path}
-            message = (
-                f"this contour and the one of {where(other.facts)} ({other.contour.path}) fit better when "
-                f"exchanged: the contrasts across them rise by {gain:.2f}"
-            )
-            yield finding(one.facts, "warning", "misaligned", message, one.contour, other.contour.path)
 
 
 def check_centres_close(study: Study, limits: LabelLimits) -> Iterator[Issue]:
@@ -205,16 +109,12 @@ def check_phase_times(study: Study, limits: LabelLimits) -> Iterator[Issue]:
         f"the contours are largest in phase {phases[ED]} and smallest in phase {phases[ES]}, but end-diastole lies at "
         "the start or the end of the beat; are the contours of the two exchanged?"
     )
-    yield _of_study(study, "phase-order", message)
+    yield of_study(study, "phase-order", message)
 
 
-StudyCheck: TypeAlias = Callable[[Study, LabelLimits], Iterator[Issue]]
 STUDY_CHECKS: tuple[StudyCheck, ...] = (
     check_area_steps,
-    check_contours_on_walls,
-    check_contours_in_place,
-    check_study_in_place,
-    check_contours_not_exchanged,
+    *IMAGE_CHECKS,
     check_centres_close,
     check_phase_areas,
     check_phase_times,
@@ -250,22 +150,6 @@ def _time(study: Study, phase: int) -> float:
     return float(np.median([facts.trigger_time_ms for facts in study if facts.phase_index == phase]))
 
 
-def _unfit(study: Study, limits: LabelLimits) -> bool:
-    """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
-    found = [facts.fit.contrast for facts in study if facts.fit is not None]
-    return bool(found) and float(np.median(found)) < limits.least_contrast
-
-
-def _exchange_gain(one: Place, other: Place, own: tuple[FloatArray, FloatArray]) -> float:
-    """Return by how much the contrasts across two contours rise when each lies on the other's image."""
-    unit = (typical(own[0]) + typical(own[1])) / 2
-    crossed = (
-        falls(one.facts.window, one.facts.corner, other.contour.rim),
-        falls(other.facts.window, other.facts.corner, one.contour.rim),
-    )
-    return sum(contrast(fall, unit) for fall in crossed) - sum(contrast(fall, unit) for fall in own)
-
-
 def _distance_mm(one: Place, other: Place) -> float:
     rows_mm, columns_mm = one.facts.pixel_spacing_mm
     x, y = np.subtract(one.contour.centre, other.contour.centre)
@@ -282,14 +166,3 @@ def _blame(
     """Return which part of its neighbours a contour is out of step with, and by how much."""
     mine = [jump for jump in jumps if place in jump]
     return len(mine) / sum(place in step for step in steps), max(map(_ratio, mine))
-
-
-def _of_study(study: Study, code: str, message: str) -> Issue:
-    first = study[0]
-    return Issue("warning", code, message, STAGE, _folder(study), first.patient_id)
-
-
-def _folder(study: Study) -> str:
-    """Return the folder that holds a study's contours, as paths name it."""
-    contours: list[ContourFacts] = [contour for facts in study for contour in facts.contours]
-    return "/".join(contours[0].path.split("/")[:2])

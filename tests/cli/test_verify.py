@@ -1,0 +1,133 @@
+"""verify as a person and a program use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from click.testing import CliRunner, Result
+
+from dicom_etl.cli import cli
+from dicom_etl.digest import sha256_of_file
+from tests.builders import TinySource
+from tests.verify.tampering import KINDS, tamper
+
+
+def run(runner: CliRunner, *words: object) -> Result:
+    return runner.invoke(cli, ["verify", *(str(word) for word in words)])
+
+
+def report(runner: CliRunner, *words: object) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(run(runner, *words, "--json").stdout)
+    return answer
+
+
+@pytest.fixture
+def doubtful(dataset: Path, tmp_path: Path) -> Path:
+    """Return a dataset with an error and a warning."""
+
+    def change(file: h5py.File) -> None:
+        KINDS["statistic"].change(file)
+        file["images"][11] = file["images"][9]
+
+    return tamper(dataset, tmp_path / "doubtful.h5", change)
+
+
+def test_a_right_dataset(runner: CliRunner, dataset: Path, kept_source: TinySource) -> None:
+    result = run(runner, dataset, "--source", kept_source.root)
+    assert result.exit_code == 0, result.output
+    for text in ("holds", sha256_of_file(dataset), "12", str(kept_source.root), "nothing was found"):
+        assert text in result.stdout
+    assert "verify: 12 of 12" in result.stderr
+    assert "inputs: 12 of 12" in result.stderr
+
+
+def test_findings_are_shown_by_severity_with_how_to_look(runner: CliRunner, doubtful: Path) -> None:
+    result = run(runner, doubtful)
+    assert result.exit_code == 3
+    errors, warnings = result.stdout.index("errors"), result.stdout.index("1 warning")
+    assert errors < result.stdout.index("derived-differs") < warnings
+    assert result.stdout.index("duplicate-image") > warnings
+    assert f"dicom-etl preview {doubtful} --sample 3 --sample 11 -o look.png" in result.stdout
+
+
+def test_json_has_the_promised_shape(runner: CliRunner, doubtful: Path) -> None:
+    answer = report(runner, doubtful, "--area-ratio", "2.5")
+    assert {"ok", "file", "checks", "findings"} <= set(answer)
+    assert answer["ok"] is False
+    assert answer["options"]["limits"]["area_ratio"] == 2.5
+    for finding in answer["findings"]:
+        assert set(finding) == {"severity", "code", "sample", "patient_id", "structure", "path", "message"}
+    for check in answer["checks"]:
+        assert set(check) == {"name", "code", "rule", "findings"}
+        assert check["rule"]
+    assert sum(check["findings"] for check in answer["checks"]) == len(answer["findings"])
+
+
+def test_fail_on_decides_what_counts(runner: CliRunner, dataset: Path, tmp_path: Path) -> None:
+    def warn(file: h5py.File) -> None:
+        KINDS["image of another patient"].change(file)
+
+    path = tamper(dataset, tmp_path / "warned.h5", warn)
+    codes = [finding["code"] for finding in report(runner, path)["findings"]]
+    assert "duplicate-image" in codes
+    waive = [word for code in set(codes) - {"misaligned"} for word in ("--waive", code)]
+    assert run(runner, path, *waive).exit_code == 0
+    assert run(runner, path, *waive, "--waive", "misaligned", "--fail-on", "warning").exit_code == 0
+    assert len(report(runner, path, *waive)["waived"]) >= 1
+    expected = 3 if "misaligned" in codes else 0
+    assert run(runner, path, *waive, "--fail-on", "warning").exit_code == expected
+
+
+def test_a_broken_seal_is_exit_code_1(runner: CliRunner, dataset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.h5"
+    path.write_bytes(dataset.read_bytes()[:-1])
+    result = run(runner, path)
+    assert result.exit_code == 1
+    assert "seal-broken" in result.stdout
+    answer = report(runner, path)
+    assert (answer["ok"], answer["sha256"], answer["samples"]) == (False, "", 0)
+    assert [check["name"] for check in answer["checks"]] == ["seal"]
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code"),
+    [
+        (["--expect", "12"], 2),
+        (["--waive", "seal-broken"], 2),
+        (["--waive", "nothing"], 2),
+        (["--area-ratio", "-1"], 2),
+        (["--source", "nowhere"], 1),
+        (["--fail-on", "note"], 2),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_line(
+    runner: CliRunner, dataset: Path, words: list[str], exit_code: int
+) -> None:
+    result = run(runner, dataset, *words)
+    assert result.exit_code == exit_code
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_a_file_that_is_not_there(runner: CliRunner, tmp_path: Path) -> None:
+    result = run(runner, tmp_path / "none.h5")
+    assert result.exit_code == 1
+    assert "cannot be read" in result.stderr
+
+
+def test_many_findings_are_cut_short_unless_asked_for(
+    runner: CliRunner, dataset: Path, tmp_path: Path
+) -> None:
+    def many(file: h5py.File) -> None:
+        for name in ("image_mean", "image_std", "image_max"):
+            file["samples"][name][:] += 1
+
+    path = tamper(dataset, tmp_path / "many.h5", many)
+    short, long = run(runner, path).stdout, run(runner, path, "-v").stdout
+    assert "16 more; -v prints all" in short
+    assert long.count("derived-differs") == 36
+    assert run(runner, path, "-q").output == ""
