@@ -108,7 +108,7 @@ def write_report(
     check_target(output.resolve(), overwrite=overwrite)
     facts = read_facts(dataset)
     with Contents(dataset) as contents:
-        placed = place_issues(contents, _without_repeats([*contents.issues, *findings]))
+        placed = place_issues(contents, _with_findings(contents.issues, findings))
         by_row = issues_by_row(placed)
         rows = gallery_rows(contents, by_row, max_samples, seed)
         page = _page(contents, facts, placed, by_row, rows, seed)
@@ -215,12 +215,10 @@ def _present(contents: Contents, name: str, rows: Sequence[int]) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def _without_repeats(issues: Sequence[Issue]) -> list[Issue]:
-    """Drop what is found again: verify finds most of what ingest recorded."""
-    kept: dict[object, Issue] = {}
-    for issue in issues:
-        kept.setdefault((issue.code, issue.path) if issue.path else issue, issue)
-    return list(kept.values())
+def _with_findings(recorded: Sequence[Issue], findings: Sequence[Issue]) -> list[Issue]:
+    """Add to what ingest recorded what verify found, but for what it found again."""
+    known = {(issue.code, issue.path) for issue in recorded if issue.path}
+    return [*recorded, *(issue for issue in findings if (issue.code, issue.path) not in known)]
 
 
 def _render(path: Path, page: dict[str, Any]) -> None:
