@@ -26,6 +26,10 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/demo.stamp
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	@touch $@
+
 demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in demo/
 	@mkdir -p $(DEMO)
 	@echo "\n--- ingest: five faults are planted, so exit code 3 is right"
@@ -52,6 +56,10 @@ check: $(VENV)/test.stamp ## Linter, formatter and type checker
 format: $(VENV)/test.stamp ## Put the code into its format
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+bench: $(VENV)/bench.stamp ## Our masks beside those of other libraries, on DICOM_ETL_REAL or ../shared/real
+	@mkdir -p bench
+	$(BIN)/python -m tests.benchmarks.bench_masks --json bench/masks.json
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts
