@@ -21,6 +21,7 @@ from dicom_etl.cli._render import Reporter, megabytes
     help="The most samples in the gallery: those with findings first, others by lot.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the lots.")
+@click.option("--no-verify", is_flag=True, help="Show only what ingest recorded; saves the time of verify.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @common_options
 def command(
@@ -28,6 +29,7 @@ def command(
     output: Path,
     max_samples: int,
     seed: int,
+    no_verify: bool,
     overwrite: bool,
     quiet: bool,
     verbose: bool,
@@ -45,6 +47,7 @@ def command(
             output,
             max_samples=max_samples,
             seed=seed,
+            verify=not no_verify,
             overwrite=overwrite,
             progress=reporter.progress,
         )

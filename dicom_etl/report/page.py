@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dicom_etl.digest import read_seal
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, SealError
 from dicom_etl.outputs.atomic import check_target, whole_file
 from dicom_etl.outputs.facts import Facts, read_facts
 from dicom_etl.records import Issue
@@ -34,14 +34,13 @@ from dicom_etl.report.selection import (
     place_issues,
     worst_first,
 )
+from dicom_etl.verify import Outcome, Progress, verify_dataset
 
 MOST_STUDIES = 60
 """Studies whose curves are on the page; those with findings come first."""
 MOST_COUNTED = 64
 """Samples whose pixels are counted for the histograms."""
 _STYLE, _SCRIPT, _TEMPLATE = "report.css", "report.js", "report.html.j2"
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ def write_report(
     *,
     max_samples: int = 100,
     seed: int = 0,
+    verify: bool = True,
     findings: Sequence[Issue] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -91,8 +91,10 @@ def write_report(
         The most samples in the gallery: those with findings first, others drawn by lot.
     seed : int
         Of the lots.
+    verify : bool
+        Run the checks of `dicom_etl.verify` and show what they find; what ingest recorded is shown in any case.
     findings : sequence of Issue
-        What `dicom_etl.verify` found; what ingest recorded is shown in any case.
+        More to show.
     overwrite : bool
         Whether an existing file may be replaced.
     progress : callable, optional
@@ -101,22 +103,37 @@ def write_report(
     Raises
     ------
     DatasetError
-        The file is no dataset.
+        The file is no dataset, or its bytes are not those that were sealed.
     OutputError
         The page cannot be written.
     """
     check_target(output.resolve(), overwrite=overwrite)
     facts = read_facts(dataset)
+    sha256 = ""
+    if verify:
+        outcome = _verified(dataset, progress)
+        sha256, findings = outcome.sha256, [*outcome.findings, *findings]
     with Contents(dataset) as contents:
         placed = place_issues(contents, _with_findings(contents.issues, findings))
         by_row = issues_by_row(placed)
         rows = gallery_rows(contents, by_row, max_samples, seed)
-        page = _page(contents, facts, placed, by_row, rows, seed)
+        page = {**_page(contents, facts, placed, by_row, rows, seed), "sha256": sha256}
         cards = _cards(contents, rows, by_row, progress)
         with whole_file(output, overwrite=overwrite) as temporary:
             _render(temporary, {**page, "cards": cards})
             size = temporary.stat().st_size
         return Report(output, size, tuple(rows), len(contents), tuple(each.issue for each in placed))
+
+
+def _verified(dataset: Path, progress: Progress | None) -> Outcome:
+    """Check a dataset; one whose bytes were changed has nothing to show that could be believed."""
+    outcome = verify_dataset(dataset, progress=progress) if progress else verify_dataset(dataset)
+    if outcome.damaged:
+        first = outcome.findings[0]
+        raise SealError(
+            f"{str(dataset)!r}: {first.code}: {first.message}; there is no page about such a file"
+        )
+    return outcome
 
 
 def gallery_rows(
@@ -148,7 +165,7 @@ def _page(
     return {
         "facts": facts,
         "name": contents.path.name,
-        "sha256": read_seal(contents.path).sha256,
+        "seal": read_seal(contents.path).sha256,
         "config": json.dumps(facts.config, indent=1, sort_keys=True),
         "structures": list(structures),
         "figures": overview.figures(

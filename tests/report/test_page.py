@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig
-from dicom_etl.errors import DatasetError, OutputError
+from dicom_etl.errors import DatasetError, OutputError, SealError
 from dicom_etl.records import Issue
 from dicom_etl.report.cards import make_card
 from dicom_etl.report.contents import Contents
@@ -184,6 +184,40 @@ def test_what_verify_finds_again_is_listed_once(faulty: Path, tmp_path: Path) ->
     assert [issue.code for issue in made.issues].count("area-jump") == 1
 
 
+def test_a_page_says_whether_the_file_was_verified(dataset: Path, tmp_path: Path) -> None:
+    pages = []
+    for name, verify in (("yes.html", True), ("no.html", False)):
+        made = write_report(dataset, tmp_path / name, verify=verify)
+        assert made.issues == ()
+        pages.append(read_page((tmp_path / name).read_text(encoding="utf-8")))
+    digest = hashlib.sha256(dataset.read_bytes()).hexdigest()
+    assert "seal, structure, every row, every label" in pages[0].words()
+    assert pages[0].one("header").one("span", class_="hash").attributes["title"] == digest
+    assert "not verified" in pages[1].words()
+    assert digest not in pages[1].words()
+
+
+def test_what_verify_finds_is_on_the_page(tmp_path: Path) -> None:
+    """An outer contour that ingest wrote too small: found again, and listed once."""
+    source = make_source(tmp_path / "source")
+    x, y = source.centre(1, 1)
+    write_contour(source.contour(1, "ocontour", 1, source.ed), circle(x + 6, y, 5.0))
+    pipeline.ingest(pipeline.locate(source.root), tmp_path / "d.h5")
+    made = write_report(tmp_path / "d.h5", tmp_path / "r.html")
+    codes = [issue.code for issue in made.issues]
+    assert codes.count("inner-outside-outer") == 1
+    assert made.rows[0] == 9
+
+
+def test_there_is_no_page_about_a_file_that_was_changed(dataset: Path, tmp_path: Path) -> None:
+    data = bytearray(dataset.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "d.h5").write_bytes(data)
+    with pytest.raises(SealError, match="seal-broken"):
+        write_report(tmp_path / "d.h5", tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
 HOSTILE = "a<script>alert(1)</script>\"'&{{7*7}}"
 
 
@@ -281,7 +315,9 @@ def test_a_damaged_table_is_said_to_be_damaged(faulty: Path, monkeypatch: pytest
 
 def test_report_as_a_command(faulty: Path, tmp_path: Path, runner: CliRunner) -> None:
     output = tmp_path / "r.html"
-    result = runner.invoke(cli, ["report", str(faulty), "-o", str(output), "--max-samples", "4"])
+    result = runner.invoke(
+        cli, ["report", str(faulty), "-o", str(output), "--max-samples", "4", "--no-verify"]
+    )
     assert result.exit_code == 0, result.output
     assert f"{output}" in result.stdout
     assert "4 of 18 samples, 2 findings" in result.stdout
@@ -289,7 +325,9 @@ def test_report_as_a_command(faulty: Path, tmp_path: Path, runner: CliRunner) ->
     again = runner.invoke(cli, ["report", str(faulty), "-o", str(output)])
     assert again.exit_code == 1
     answer = json.loads(
-        runner.invoke(cli, ["report", str(faulty), "-o", str(output), "--overwrite", "--json"]).stdout
+        runner.invoke(
+            cli, ["report", str(faulty), "-o", str(output), "--overwrite", "--json", "--no-verify"]
+        ).stdout
     )
     assert answer["total"] == 18
     assert answer["bytes"] == output.stat().st_size
