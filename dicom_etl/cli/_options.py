@@ -20,6 +20,7 @@ from dicom_etl.config import (
     parse_size,
 )
 from dicom_etl.errors import ConfigError
+from dicom_etl.executors import KINDS, PROCESSES
 from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.schema import COMPRESSIONS
 
@@ -167,7 +168,20 @@ def source_options(command: Decorated) -> Decorated:
 
 
 def jobs_option(command: Decorated) -> Decorated:
-    """Add --jobs."""
+    """Add --jobs, --executor and --scheduler."""
+    command = click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Of a Dask cluster, as in tcp://host:8786; else one is started.",
+    )(command)
+    command = click.option(
+        "--executor",
+        "kind",
+        type=click.Choice(KINDS),
+        default=PROCESSES,
+        show_default=True,
+        help="Where the work runs: processes of this machine, or a Dask cluster.",
+    )(command)
     return click.option(
         "--jobs",
         type=click.IntRange(min=1),

@@ -51,6 +51,8 @@ def command(
     timestamp: bool,
     shard: tuple[int, int] | None,
     jobs: int | None,
+    kind: str,
+    scheduler: str | None,
     log: Path | None,
     issues_csv: Path | None,
     pseudonymize: Path | None,
@@ -79,7 +81,7 @@ def command(
     )
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,
-        open_executor(jobs) as executor,
+        open_executor(jobs, kind=kind, scheduler=scheduler) as executor,
     ):
         roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
         summary = pipeline.ingest(

@@ -37,6 +37,8 @@ def command(
     links: Path | None,
     list_unlabeled: bool,
     jobs: int | None,
+    kind: str,
+    scheduler: str | None,
     log: Path | None,
     issues_csv: Path | None,
     pseudonymize: Path | None,
@@ -56,7 +58,7 @@ def command(
 
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,
-        open_executor(jobs) as executor,
+        open_executor(jobs, kind=kind, scheduler=scheduler) as executor,
     ):
         roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
         plan = pipeline.Plan(

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-from dicom_etl.errors import ItemError
+from dicom_etl.errors import ConfigError, ItemError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+PROCESSES, DASK = "processes", "dask"
+KINDS = (PROCESSES, DASK)
 
 
 class Executor(Protocol):
@@ -67,17 +69,36 @@ class InProcess:
         """Do nothing."""
 
 
-def open_executor(jobs: int | None = None) -> Executor:
-    """Return an executor for so many jobs at a time; as many as this process may use cores when None.
+def open_executor(
+    jobs: int | None = None, *, kind: str = PROCESSES, scheduler: str | None = None
+) -> Executor:
+    """Return an executor.
 
     Parameters
     ----------
     jobs : int, optional
-        1 runs everything in this process, and starts no other.
+        How many items at a time; as many as this process may use cores when None. 1 runs everything in this process.
+    kind : str
+        One of `KINDS`.
+    scheduler : str, optional
+        Address of a Dask scheduler; without it, ``"dask"`` starts a cluster on this machine.
+
+    Raises
+    ------
+    ConfigError
+        When a scheduler is named for something else than Dask.
+    MissingExtraError
+        When Dask is asked for and not installed.
     """
     from dicom_etl.executors.cores import usable_cores
 
+    if scheduler is not None and kind != DASK:
+        raise ConfigError("--scheduler is for --executor dask")
     count = usable_cores() if jobs is None else jobs
+    if kind == DASK:
+        from dicom_etl.executors.cluster import DaskCluster
+
+        return DaskCluster(scheduler, count)
     if count == 1:
         return InProcess()
     from dicom_etl.executors.pool import ProcessPool

@@ -109,7 +109,7 @@ def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mm
             assert function is not None
             for position, item in enumerate(request.items):
                 PROGRESS.pack_into(memory, 0, request.number, position)
-                results.append(_run(function, item))
+                results.append(run_item(function, item))
             payload, spans = pack(results, memory, request.region)
         except Exception as error:  # noqa: BLE001  - a function or result that does not travel: the pool raises it
             payload, spans = pickle.dumps([_failure(error)] * max(1, len(request.items))), []
@@ -121,7 +121,8 @@ def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mm
             return  # the pool is gone
 
 
-def _run(function: Callable[[Any], Any], item: Any) -> Any:
+def run_item(function: Callable[[Any], Any], item: Any) -> Any:
+    """Return the result of one item, the `ItemError` that it failed with, or a `Failure`."""
     try:
         return function(item)
     except ItemError as error:

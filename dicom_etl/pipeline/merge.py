@@ -220,6 +220,7 @@ def _count(summary: Summary, stored: StoredSample, structures: Sequence[str]) ->
     summary.images += 1
     summary.unlabeled += not any(row.has)
     summary.imputed += imputed
+    summary.drawn += row.origin == schema.MANUAL
     counts = summary.imputed_structures if imputed else summary.structures
     for structure, has in zip(structures, row.has, strict=True):
         counts[structure] = counts.get(structure, 0) + has

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.errors import ItemError
+from dicom_etl.errors import ConfigError, ItemError, MissingExtraError
 from dicom_etl.executors import Executor, InProcess, open_executor
 from dicom_etl.executors.pool import ProcessPool
 from tests.executors import work
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own, while it closes
+
+
+def dask() -> Executor:
+    pytest.importorskip("distributed")
+    return open_executor(2, kind="dask")
+
 
 MAKERS: dict[str, Callable[[], Executor]] = {
     "in this process": InProcess,
     "pool": lambda: ProcessPool(2, patience_seconds=0),
     "pool, patient": lambda: ProcessPool(2),
+    "dask": dask,
 }
 
 
@@ -78,6 +88,17 @@ def test_items_are_taken_as_needed(executor: Executor) -> None:
         next(results)
     assert taken < 1_000
     results.close()  # type: ignore[attr-defined]
+
+
+def test_a_scheduler_is_for_dask() -> None:
+    with pytest.raises(ConfigError, match="--executor dask"):
+        open_executor(2, scheduler="tcp://127.0.0.1:1")
+
+
+def test_dask_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingExtraError, match=r"dicom-etl\[dask\]"):
+        open_executor(2, kind="dask")
 
 
 def test_one_job_starts_no_process() -> None:

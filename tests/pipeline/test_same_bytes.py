@@ -11,7 +11,8 @@ import pytest
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
 from dicom_etl.digest import sha256_of_file
-from dicom_etl.executors import Executor, InProcess
+from dicom_etl.executors import Executor, InProcess, open_executor
+from dicom_etl.executors.cluster import DaskCluster
 from dicom_etl.executors.pool import ProcessPool
 from tests.builders import TinySource
 from tests.processes import descendants
@@ -61,3 +62,22 @@ def test_a_worker_killed_in_the_middle(kept_source: TinySource, tmp_path: Path, 
     assert killed >= 2
     assert hurt.issues == whole.issues
     assert hurt.sha256 == whole.sha256
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_that_loses_a_worker(kept_source: TinySource, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    whole = digest(kept_source, tmp_path / "whole.h5", InProcess(), unlabeled=True)
+    roots, lost = pipeline.locate(kept_source.root), []
+    config = IngestConfig(unlabeled=True)
+    with open_executor(2, kind="dask") as cluster:
+
+        def lose_worker(stage: str, done: int, total: int) -> None:
+            if stage == "write" and done == 1:
+                assert isinstance(cluster, DaskCluster)
+                lost.append(next(iter(cluster._client.run(os.getpid).values())))
+                os.kill(lost[0], signal.SIGKILL)
+
+        hurt = pipeline.ingest(roots, tmp_path / "hurt.h5", config, executor=cluster, progress=lose_worker)
+    assert len(lost) == 1
+    assert hurt.sha256 == whole
