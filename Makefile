@@ -6,7 +6,7 @@ DATA ?= sample_data
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench faults fuzz data-check clean
+.PHONY: help demo test quick check format bench coverage faults fuzz data-check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,12 @@ bench: $(VENV)/bench.stamp ## Our masks beside those of other libraries, on DICO
 	@mkdir -p bench
 	$(BIN)/python -m tests.benchmarks.bench_masks --json bench/masks.json
 
+coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: at least 95%
+	$(BIN)/python -m pytest -q --cov=dicom_etl --cov-branch --cov-report= $(PYTEST_OPTIONS)
+	$(BIN)/python -m coverage report --fail-under=95 --include="dicom_etl/stages/*,dicom_etl/outputs/*,dicom_etl/verify/*,dicom_etl/batches/*"
+
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
-	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts tests/outputs
 
 fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer (minutes)
 	$(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow

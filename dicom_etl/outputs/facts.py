@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl import schema
-from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.opening import attribute_text, open_dataset, structures_of
+from dicom_etl.outputs.opening import attribute_number, attribute_text, reading, structures_of
 from dicom_etl.records import Issue
 
 
@@ -48,11 +47,8 @@ def read_facts(path: Path) -> Facts:
     DatasetError
         When the file is no dataset, or lacks a part of one.
     """
-    with open_dataset(path) as file:
-        try:
-            return _facts(file)
-        except (KeyError, ValueError, OSError) as error:
-            raise DatasetError(f"{str(path)!r} is damaged: {error}; dicom-etl verify tells more") from None
+    with reading(path) as file:
+        return _facts(file)
 
 
 def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
@@ -65,7 +61,7 @@ def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]
     """
     names: list[str] = []
     columns: list[list[Any]] = []
-    with open_dataset(path) as file:
+    with reading(path) as file:
         group = file[schema.SAMPLES]
         for column in schema.sample_columns(structures_of(file)):
             values = text_column(group[column.name]) if column.dtype[0] == "S" else group[column.name][()]
@@ -111,7 +107,7 @@ def _facts(file: h5py.File) -> Facts:
         cardiac_phases=_counts(text_column(samples["cardiac_phase"])),
         origins=_counts(text_column(samples["origin"])),
         splits=_counts(text_column(samples["split"])),
-        contour_origin=int(file.attrs["contour_origin"]),
+        contour_origin=attribute_number(file, "contour_origin"),
         raster_rule=attribute_text(file, "raster_rule"),
         config=json.loads(attribute_text(file, "config")),
         issues=read_issues(file),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dicom_etl import schema
 from dicom_etl.errors import DatasetError
 from dicom_etl.outputs.facts import read_issues, text_column
-from dicom_etl.outputs.opening import open_dataset, structures_of
+from dicom_etl.outputs.opening import BROKEN, check_layout, damaged, open_dataset, structures_of
 from dicom_etl.polygons import split_rings
 from dicom_etl.records import Issue, Rings
 
@@ -97,6 +97,7 @@ class Contents:
         self.path = path
         self._file: h5py.File = open_dataset(path)
         try:
+            self._read(check_layout)
             self.structures = structures_of(self._file)
             self._images: h5py.Dataset = self._read(lambda file: file[schema.IMAGES])
             self.issues: tuple[Issue, ...] = self._read(read_issues)
@@ -204,10 +205,8 @@ class Contents:
     def _read(self, take: Callable[[h5py.File], Found]) -> Found:
         try:
             return take(self._file)
-        except (KeyError, ValueError, OSError) as error:
-            raise DatasetError(
-                f"{str(self.path)!r} is damaged: {error}; dicom-etl verify tells more"
-            ) from None
+        except BROKEN as error:
+            raise damaged(self.path, error) from None
 
 
 def _values(dataset: h5py.Dataset) -> NDArray[Any]:

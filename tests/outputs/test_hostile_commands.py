@@ -1,0 +1,153 @@
+"""Hostile datasets are refused in good time and memory, and no other file is opened on their behalf."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dicom_etl.cli import COMMANDS
+from dicom_etl.errors import DatasetError
+from dicom_etl.outputs.facts import read_facts
+from tests.outputs.hostile import CHANGES, SECRET, cut_and_sealed, end_moved, harm
+
+SECONDS, MEGABYTES = 5.0, 512
+_IN_OPEN, _IN_NONBLOCK = 0x20, 0o4000
+WORDS = {
+    "info": ["info", "{file}", "--samples", "{out}/samples.csv"],
+    "preview": ["preview", "{file}", "-o", "{out}/preview.png"],
+    "report": ["report", "{file}", "-o", "{out}/report.html"],
+    "batches": ["batches", "{file}", "--epochs", "1"],
+    "verify": ["verify", "{file}"],
+}
+ONLY_THEY_LOOK = {
+    "wrong offsets": {"info", "preview", "report", "verify"},
+    "negative offsets": {"info", "preview", "report", "verify"},
+    "images of floats": {"verify"},
+    "nested config": {"info", "report", "verify"},
+    "attribute of variable length": {"info", "report", "verify"},
+    "huge attribute": {"info", "report", "verify"},
+}
+"""Changes that do a command no harm when it does not read what was changed."""
+_MEASURED = """
+import sys
+opened = []
+def watch(event, args):
+    if event == "open" and isinstance(args[0], str):
+        opened.append(args[0])
+from dicom_etl.cli import main
+sys.addaudithook(watch)
+try:
+    main()
+finally:
+    # Not ru_maxrss: that begins with what the process had that started this one.
+    with open("/proc/self/status") as status:
+        peak = int(status.read().partition("VmHWM:")[2].split()[0]) // 1024
+    others = [name for name in opened if name.endswith((".bin", "other.h5"))]
+    print(f"MEASURED {peak} {len(others)}", file=sys.stderr)
+"""
+
+
+class OpenWatch:
+    """Asks the kernel whether a file was opened: the HDF5 library opens files behind Python's back."""
+
+    def __init__(self, *paths: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = libc.inotify_init1(_IN_NONBLOCK)
+        for path in paths:
+            if path.exists():
+                assert libc.inotify_add_watch(self._descriptor, os.fsencode(path), _IN_OPEN) >= 0
+
+    def opened(self) -> bool:
+        try:
+            return bool(os.read(self._descriptor, 4096))
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(self._descriptor)
+
+
+def run(command: str, file: Path, out: Path) -> tuple[subprocess.CompletedProcess[str], float]:
+    words = [word.format(file=file, out=out) for word in WORDS[command]]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Time of the processor: a busy machine must not fail the test, and nothing here waits.
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert time.monotonic() - started < 60
+    return done, spent
+
+
+def check(command: str, file: Path, folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    watch = OpenWatch(folder / "secret.bin", folder / "other.h5")
+    done, seconds = run(command, file, out)
+    assert not watch.opened()
+    said = done.stderr.strip().splitlines()
+    _, peak, others = said[-1].split()
+    assert int(peak) < MEGABYTES
+    assert others == "0"
+    assert seconds < SECONDS
+    assert "Traceback" not in done.stderr
+    assert "fault of dicom-etl" not in done.stderr
+    assert SECRET[:20].decode() not in done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(params=[name for name in WORDS if name in COMMANDS])
+def command(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+QUICK = sorted(CHANGES.keys() - {"zip bomb", "many zip bombs", "huge attribute"})
+
+
+@pytest.mark.parametrize("change", QUICK)
+def test_no_value_of_a_hostile_dataset_is_read(dataset: Path, tmp_path: Path, change: str) -> None:
+    file = harm(dataset, tmp_path, CHANGES[change])
+    watch = OpenWatch(tmp_path / "secret.bin", tmp_path / "other.h5")
+    if change == "images of floats":
+        assert read_facts(file).dtype == "<f8"  # odd, but harmless
+    else:
+        with pytest.raises(DatasetError):
+            read_facts(file)
+    assert not watch.opened()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_hostile_dataset_is_refused(dataset: Path, tmp_path: Path, command: str, change: str) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    file = harm(dataset, folder, CHANGES[change])
+    done = check(command, file, folder, out)
+    if command in ONLY_THEY_LOOK.get(change, set(WORDS)):
+        assert done.returncode in ((1, 3) if command == "verify" else (1,)), done.stdout + done.stderr
+    assert done.returncode in (0, 1, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [cut_and_sealed, end_moved])
+def test_a_damaged_dataset_is_refused(dataset: Path, tmp_path: Path, command: str, make: object) -> None:
+    assert callable(make)
+    done = check(command, make(dataset, tmp_path), tmp_path, tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
+def test_there_are_as_many_as_promised() -> None:
+    assert len(CHANGES) + 2 >= 20
