@@ -36,6 +36,10 @@ demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in de
 	$(BIN)/dicom-etl ingest sample_data -o $(DEMO)/dataset.h5 --overwrite || test $$? -eq 3
 	@echo "\n--- info"
 	$(BIN)/dicom-etl info $(DEMO)/dataset.h5
+	@echo "\n--- verify"
+	$(BIN)/dicom-etl verify $(DEMO)/dataset.h5 --source sample_data
+	@echo "\n--- batches"
+	$(BIN)/dicom-etl batches $(DEMO)/dataset.h5 --epochs 3 --check
 	@echo "\n--- preview and report"
 	$(BIN)/dicom-etl preview $(DEMO)/dataset.h5 -o $(DEMO)/overlays.png --overwrite
 	$(BIN)/dicom-etl report $(DEMO)/dataset.h5 -o $(DEMO)/report.html --overwrite
@@ -57,9 +61,11 @@ format: $(VENV)/test.stamp ## Put the code into its format
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-bench: $(VENV)/bench.stamp ## Our masks beside those of other libraries, on DICOM_ETL_REAL or ../shared/real
+bench: $(VENV)/bench.stamp ## Our speed and masks beside those of others; real studies from DICOM_ETL_REAL
 	@mkdir -p bench
 	$(BIN)/python -m tests.benchmarks.bench_masks --json bench/masks.json
+	$(BIN)/python -m tests.benchmarks.bench_dicom --json bench/dicom.json
+	$(BIN)/python -m tests.benchmarks.bench_batches --out bench/batches.json
 
 coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: at least 95%
 	$(BIN)/python -m pytest -q --cov=dicom_etl --cov-branch --cov-report= $(PYTEST_OPTIONS)
@@ -74,6 +80,7 @@ fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's ans
 data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
 	@mkdir -p $(DEMO)
 	$(BIN)/dicom-etl ingest "$(DATA)" -o $(DEMO)/data-check.h5 --overwrite
+	$(BIN)/dicom-etl verify $(DEMO)/data-check.h5 --source "$(DATA)" --fail-on warning
 
 clean: ## Remove the environment and what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
