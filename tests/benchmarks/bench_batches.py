@@ -184,9 +184,11 @@ def take_turns(cases: list[Case], rounds: int, batches: int, what: str) -> None:
     for case in cases:
         case.turn(case.warm_up or batches)
         case.speeds.clear()
+    random = np.random.default_rng(0)
     for number in range(rounds):
-        for case in cases[number % len(cases) :] + cases[: number % len(cases)]:
-            case.turn(batches)
+        # By lot: on a busy machine a case gains from running after one that waited, since the system owes it time.
+        for index in random.permutation(len(cases)):
+            cases[index].turn(batches)
         print(f"\r{what}: round {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
@@ -274,7 +276,9 @@ def targets(warm: list[Case], compressed: list[Case], with_torch: bool) -> dict[
 def measure(folder: Path, samples: int, rounds: int, batches: int) -> dict[str, Any]:
     with_torch = True
     try:
-        import torch  # noqa: F401  (only asks whether it is there)
+        import torch
+
+        torch.set_num_threads(1)  # stacking a few tensors is no work for several
     except ImportError:
         with_torch = False
         print("torch is not installed: its cases are left out", file=sys.stderr)
