@@ -66,6 +66,9 @@ bench: $(VENV)/bench.stamp ## Our speed and masks beside those of others; real s
 	$(BIN)/python -m tests.benchmarks.bench_masks --json bench/masks.json
 	$(BIN)/python -m tests.benchmarks.bench_dicom --json bench/dicom.json
 	$(BIN)/python -m tests.benchmarks.bench_batches --out bench/batches.json
+	$(BIN)/python sample_data/make.py bench/source --studies 5 --fast --labels all
+	$(BIN)/python -m tests.benchmarks.bench_ingest bench/source --json bench/ingest.json
+	@rm -rf bench/source
 
 coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: at least 95%
 	$(BIN)/python -m pytest -q --cov=dicom_etl --cov-branch --cov-report= $(PYTEST_OPTIONS)
