@@ -132,6 +132,27 @@ def test_nothing_gets_out_of_a_whole_run(place: Place, loudness: list[str]) -> N
     assert place.found_after(done) == set()
 
 
+def test_nothing_gets_out_of_what_is_made_of_the_dataset(place: Place, runner: CliRunner) -> None:
+    file, key = str(place.work / "o.h5"), ["--pseudonymize", str(place.key)]
+    root = str(place.source.root)
+    for words in (
+        ["ingest", root, "-o", file, *key],
+        ["verify", file, "--source", root, "-v", *key],
+        ["verify", file, "--source", root, "--json", *key],
+        ["preview", file, "-o", str(place.work / "preview.png")],
+        ["report", file, "-o", str(place.work / "report.html")],
+        ["batches", file, "--epochs", "1"],
+    ):
+        done = runner.invoke(cli, words)
+        assert done.exit_code in (0, 1, 2, 3)
+        assert "fault of dicom-etl" not in done.stderr, done.stderr
+        assert place.canaries.found_in(done.output.encode()) == set(), words
+    for path in place.work.iterdir():
+        data = everything_in(path) if path.suffix == ".h5" else path.read_bytes()
+        assert place.canaries.found_in(data) == set(), path.name
+    assert {path.name for path in place.work.iterdir()} == {"o.h5", "preview.png", "report.html"}
+
+
 def test_nothing_gets_out_of_a_plan(place: Place) -> None:
     done = place.run(
         "plan", place.source.root, "-vvv", "--list-unlabeled", "--log", "log", "--issues", "i.csv"

@@ -82,6 +82,7 @@ def command(
     them. 3: findings.
     """
     from dicom_etl import pipeline
+    from dicom_etl.cli._summary import source_said
     from dicom_etl.verify import LabelLimits, VerifyOptions, Waiver, verify_dataset
 
     options = VerifyOptions(
@@ -98,7 +99,7 @@ def command(
         outcome = verify_dataset(
             dataset, options, source=roots, pseudonyms=pseudonyms, progress=reporter.progress
         )
-        outcome.source = "" if source is None else str(source)
+        outcome.source = "" if source is None else source_said(source, pseudonymize)
         _print(reporter, outcome, verbose)
         reporter.json(outcome.to_json())
     raise click.exceptions.Exit(outcome.exit_code)
