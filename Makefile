@@ -6,7 +6,7 @@ DATA ?= sample_data
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench coverage faults fuzz data-check clean
+.PHONY: help demo test quick check format bench coverage faults fuzz data-check clean flip-all
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make 
 	@mkdir -p $(DEMO)
 	$(BIN)/dicom-etl ingest "$(DATA)" -o $(DEMO)/data-check.h5 --overwrite
 	$(BIN)/dicom-etl verify $(DEMO)/data-check.h5 --source "$(DATA)" --fail-on warning
+
+flip-all: $(VENV)/test.stamp ## Flip every byte of a dataset in two ways, cut it, add to it: all must be found
+	DICOM_ETL_FLIPS=all $(BIN)/python -m pytest -q tests/verify/test_flips.py
 
 clean: ## Remove the environment and what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

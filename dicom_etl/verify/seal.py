@@ -9,14 +9,12 @@ from pathlib import Path
 from dicom_etl.digest import check_seal_and_hash
 from dicom_etl.errors import DatasetError, SealError
 from dicom_etl.records import Issue
+from dicom_etl.schema import FORMAT_VERSION
 
 
 def check_seal(path: Path) -> Iterator[Issue]:
-    """seal-broken: the last 512 bytes state the length and the SHA-256 of all bytes before them."""
-    try:
-        check_seal_and_hash(path)
-    except SealError as error:
-        yield broken(str(error))
+    """seal-broken: the last 512 bytes state the format version, and length and SHA-256 of all bytes before them."""
+    yield from read_and_hash(path)[1]
 
 
 def check_expected_digest(sha256: str, expected: str) -> Iterator[Issue]:
@@ -49,8 +47,15 @@ def read_and_hash(path: Path) -> tuple[str, list[Issue]]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise DatasetError(f"{str(path)!r} is not a regular file; name a dataset")
-        return check_seal_and_hash(path)[1], []
+        seal, sha256 = check_seal_and_hash(path)
     except SealError as error:
         return "", [broken(str(error))]
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    # The hash covers the bytes before the seal; this is the one number of the seal that nothing else confirms.
+    if seal.format_version != FORMAT_VERSION:
+        message = (
+            f"the seal is of format version {seal.format_version}, but this dicom-etl reads {FORMAT_VERSION}"
+        )
+        return "", [broken(message)]
+    return sha256, []
