@@ -40,6 +40,32 @@ _BY_STRUCTURE: dict[str, tuple[str, Any]] = {
 _ALIGNMENT = 64  # a cache line: gathered rows start where the processor likes to read
 
 
+@contextmanager
+def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
+    """Yield a writer that is closed however the block ends: HDF5 crashes when it has to close such a file at exit.
+
+    Parameters
+    ----------
+    path : Path
+        File to fill; whatever it holds is lost.
+    spec : schema.DatasetSpec
+        Shape, dtype, structures and text widths of the rows to come.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    writer: HDF5Writer | None = None
+    try:
+        with held():
+            writer = HDF5Writer(path, spec)
+        yield writer
+    finally:
+        if writer is not None:
+            writer.abort()
+
+
 class HDF5Writer:
     """`SampleWriter` into one HDF5 file.
 
@@ -61,15 +87,14 @@ class HDF5Writer:
         self._count = 0
         self._instance_keys = array("Q")
         self._sink = Sink(path)
-        with held():
-            self._file = h5py.File(
-                self._sink, "w", libver=LIBVER, alignment_threshold=4096, alignment_interval=_ALIGNMENT
-            )
+        self._file = h5py.File(
+            self._sink, "w", libver=LIBVER, alignment_threshold=4096, alignment_interval=_ALIGNMENT
+        )
         try:
             with self._writing():
                 self._create()
         except BaseException:
-            self.abort()  # HDF5 crashes when it has to close such a file at exit
+            self.abort()
             raise
 
     def append(self, sample: EncodedSample) -> None:

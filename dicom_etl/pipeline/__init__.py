@@ -13,6 +13,7 @@ from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.digest import append_seal
 from dicom_etl.errors import DicomEtlError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
+from dicom_etl.interrupts import held
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.pipeline.merge import merge
 from dicom_etl.pipeline.plan import Plan
@@ -84,9 +85,11 @@ def ingest(
     MissingExtraError
         When an option needs an optional package that is not there.
     """
-    # Worker processes import this package for its item functions, and have no use for the HDF5 library.
-    from dicom_etl.outputs.atomic import check_space, check_target, whole_file
-    from dicom_etl.outputs.hdf5 import HDF5Writer
+    # Worker processes import this package for its item functions, and have no use for the HDF5 library. A signal
+    # waits: a library that was interrupted while it was loaded can crash at exit.
+    with held():
+        from dicom_etl.outputs.atomic import check_space, check_target, whole_file
+        from dicom_etl.outputs.hdf5 import open_writer
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()
@@ -107,8 +110,7 @@ def ingest(
     planned = summary.samples
     check_space(output, summary.samples * spec.bytes_per_row())
     with whole_file(output, overwrite=options.overwrite) as temporary:
-        writer = HDF5Writer(temporary, spec)
-        try:
+        with open_writer(temporary, spec) as writer:
             sides = write_rows(
                 plan, spec, writer, roots=roots, config=config, executor=executor, progress=progress
             )
@@ -123,8 +125,6 @@ def ingest(
             if options.timestamp:
                 attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
             writer.finish(sides, summary.issues, attributes)
-        finally:
-            writer.abort()
         try:
             summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
             summary.output_bytes = temporary.stat().st_size

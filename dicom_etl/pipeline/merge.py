@@ -60,7 +60,7 @@ def merge(
         When the file cannot be written.
     """
     from dicom_etl.outputs.atomic import check_space, check_target, whole_file
-    from dicom_etl.outputs.hdf5 import HDF5Writer
+    from dicom_etl.outputs.hdf5 import open_writer
     from dicom_etl.outputs.parts import Part
 
     check_target(output.resolve(), overwrite=overwrite)
@@ -71,13 +71,10 @@ def merge(
         spec = _common_spec(opened, config)
         check_space(output, sum(part.rows for part in opened) * spec.bytes_per_row())
         with whole_file(output, overwrite=overwrite) as temporary:
-            writer = HDF5Writer(temporary, spec)
-            try:
+            with open_writer(temporary, spec) as writer:
                 summary, sides = _copy(opened, writer, config, spec.structures, progress)
                 attributes = write.dataset_attributes(config, spec.structures, summary.issues)
                 writer.finish(sides, summary.issues, attributes)
-            finally:
-                writer.abort()
             try:
                 summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
                 summary.output_bytes = temporary.stat().st_size
