@@ -17,7 +17,7 @@ from dicom_etl.batches.select import SampleTable, Selection, choose_rows
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.transforms import Transform, apply_transforms
 from dicom_etl.errors import ConfigError
-from dicom_etl.outputs.opening import Locking, open_dataset, structures_of
+from dicom_etl.outputs.opening import Locking, reading, structures_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ def prepare(path: Path, selection: Selection, serving: Serving) -> tuple[NDArray
     DatasetError
         The file is no dataset, or not one to trust.
     """
-    with open_dataset(path, locking=serving.locking) as file:
+    with reading(path, locking=serving.locking) as file:
         found = structures_of(file)
         missing = [name for name in selection.structures if name not in found]
         if missing:

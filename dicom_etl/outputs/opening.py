@@ -90,7 +90,7 @@ def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) ->
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[h5py.File]:
+def reading(path: Path, *, locking: Locking = None) -> Iterator[h5py.File]:
     """Open a dataset for the block, and call it damaged when the block stumbles over what it holds.
 
     Raises
@@ -98,7 +98,7 @@ def reading(path: Path) -> Iterator[h5py.File]:
     DatasetError
         As `open_dataset`; also when names, shapes or types are not those of the format.
     """
-    with open_dataset(path) as file:
+    with open_dataset(path, locking=locking) as file:
         try:
             check_layout(file)
             yield file
