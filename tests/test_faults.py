@@ -69,6 +69,8 @@ def start(source: TinySource, target: Path, *script: str) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # A shell in the background starts programs that ignore Ctrl-C, and so would these tests' children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
