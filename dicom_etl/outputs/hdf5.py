@@ -23,7 +23,6 @@ from dicom_etl.outputs.sink import Sink
 from dicom_etl.polygons import join_rings
 from dicom_etl.records import EncodedSample, Issue, SampleRow
 
-LIBVER = ("v110", "v110")
 _TABLE_FILTERS: dict[str, Any] = {
     "compression": "gzip",
     "compression_opts": 4,
@@ -87,9 +86,7 @@ class HDF5Writer:
         self._count = 0
         self._instance_keys = array("Q")
         self._sink = Sink(path)
-        self._file = h5py.File(
-            self._sink, "w", libver=LIBVER, alignment_threshold=4096, alignment_interval=_ALIGNMENT
-        )
+        self._file = _timeless_file(self._sink)
         try:
             with self._writing():
                 self._create()
@@ -158,7 +155,7 @@ class HDF5Writer:
             samples["fold"][:] = np.array([fold for _, fold in splits], dtype="i2")
             self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
             if self._spec.part:
-                keys = self._table(self._file.create_group(schema.PART), schema.INSTANCE_KEY, "u8")
+                keys = self._table(_timeless_group(self._file, schema.PART), schema.INSTANCE_KEY, "u8")
                 self._extend(keys, np.frombuffer(self._instance_keys, dtype="u8"))
             self._write_issues(issues)
             for name, value in attributes.items():
@@ -181,7 +178,7 @@ class HDF5Writer:
         axes = [self._file[name] for name in schema.DIMENSIONS]
         self._images = self._slices(self._file, schema.IMAGES, self._spec.dtype, axes)
         _set_attribute(self._images, "long_name", "image after the modality LUT")
-        masks = self._file.create_group(schema.MASKS)
+        masks = _timeless_group(self._file, schema.MASKS)
         self._masks = [self._slices(masks, structure, "u1", axes) for structure in self._spec.structures]
         for structure, dataset in zip(self._spec.structures, self._masks, strict=True):
             self._describe_mask(dataset, structure)
@@ -198,9 +195,9 @@ class HDF5Writer:
             _set_attribute(dataset, "flag_meanings", f"background {structure}")
 
     def _create_contours(self) -> None:
-        contours = self._file.create_group(schema.CONTOURS)
+        contours = _timeless_group(self._file, schema.CONTOURS)
         for structure in self._spec.structures:
-            group = contours.create_group(structure)
+            group = _timeless_group(contours, structure)
             for name, length in (("vertex", 0), ("offset", 1), ("xy", 2)):
                 scale = self._table(group, name, "i8", length=length, grows=length < 2)
                 scale.make_scale(name)
@@ -216,7 +213,7 @@ class HDF5Writer:
             _set_attribute(offsets, "long_name", "vertices of sample i are offsets[i] up to offsets[i + 1]")
 
     def _create_samples(self) -> None:
-        group = self._file.create_group(schema.SAMPLES)
+        group = _timeless_group(self._file, schema.SAMPLES)
         columns = schema.sample_columns(self._spec.structures)
         for name, length in dict(axis for column in columns for axis in column.axes).items():
             scale = self._table(group, name, "i8", length=length, grows=False)
@@ -323,7 +320,7 @@ class HDF5Writer:
             dataset[start:] = values
 
     def _write_issues(self, issues: Sequence[Issue]) -> None:
-        group = self._file.create_group(schema.ISSUES)
+        group = _timeless_group(self._file, schema.ISSUES)
         scale = self._table(group, "issue", "i8")
         scale.make_scale("issue")
         self._extend(scale, np.arange(len(issues)))
@@ -333,6 +330,25 @@ class HDF5Writer:
             dataset = self._column(group, column)
             _attach(dataset, scale)
             self._extend(dataset, _text(texts, self._width(column)))
+
+
+def _timeless_file(sink: Sink) -> h5py.File:
+    """Make a file whose root carries no times, which h5py before 3.16 cannot be asked for by `h5py.File`."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_alignment(4096, _ALIGNMENT)
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, sink)
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    return h5py.File(h5py.h5f.create(b"dataset", h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+
+
+def _timeless_group(parent: h5py.Group, name: str) -> h5py.Group:
+    """Make a group without times: with them, no two runs would give the same bytes."""
+    creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    creation.set_obj_track_times(False)
+    return h5py.Group(h5py.h5g.create(parent.id, name.encode("ascii"), gcpl=creation))
 
 
 def _text(values: Sequence[str], width: int) -> NDArray[np.bytes_]:

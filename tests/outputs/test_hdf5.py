@@ -49,6 +49,10 @@ def test_nothing_is_of_variable_length_boolean_or_timed(dataset: Path) -> None:
             assert found.dtype.kind in "iufS"
             assert h5py.check_string_dtype(found.dtype) is None or h5py.check_string_dtype(found.dtype).length
             assert h5py.h5o.get_info(found.id).mtime == 0
+        groups: list[h5py.Group] = [file["/"]]
+        file.visititems(lambda _, item: groups.append(item) if isinstance(item, h5py.Group) else None)
+        assert len(groups) == 7
+        assert {h5py.h5o.get_info(group.id).mtime for group in groups} == {0}
 
 
 def test_slices_are_chunks_and_tables_are_checked(dataset: Path) -> None:
