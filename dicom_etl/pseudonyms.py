@@ -150,6 +150,13 @@ class Pseudonyms:
         """Return the key for the file names of one study, for `shown_path`; it tells nothing of the key itself."""
         return _digest(self._key, "names", id_key(patient_id))
 
+    def fingerprint(self) -> str:
+        """Return what tells this key from another one and nothing more, so a dataset may hold it.
+
+        It is made as a pseudonym is: who knows it is no nearer to the key, or to a name, than who knows a pseudonym.
+        """
+        return _pseudonym(self._key, "key")
+
     def __repr__(self) -> str:
         return "Pseudonyms(...)"
 
@@ -180,6 +187,11 @@ def shown_path(part: str, folder: str, inside: str, name_key: bytes) -> str:
     return SourceName("/".join((part, folder, *shown)), real)
 
 
+def is_pseudonym(text: str) -> bool:
+    """Whether a text looks as every pseudonym and fingerprint does."""
+    return re.fullmatch("[a-z2-7]{16}", text) is not None
+
+
 def vendor(manufacturer: str) -> str:
     """Return a word of ours for a Manufacturer, which is free text: the vendor it names, else `OTHER_VENDOR`."""
     words = f" {' '.join(re.findall('[a-z]+', manufacturer.casefold()))} "
@@ -192,5 +204,5 @@ def _pseudonym(key: bytes, *parts: str) -> str:
 
 
 def _digest(key: bytes, *parts: str) -> bytes:
-    # No name holds a NUL, so no two lists of parts are the same message.
+    # No name holds a NUL, so no two lists of parts are the same message; that of a fingerprint alone has one part.
     return hmac.digest(key, "\0".join(parts).encode("utf-8", "surrogateescape"), "sha256")

@@ -15,6 +15,8 @@ ISSUES = "issues"
 VERTICES = "vertices"
 OFFSETS = "offsets"
 DIMENSIONS = ("sample", "y", "x")
+KEY_FINGERPRINT = "key_fingerprint"
+"""Root attribute of a dataset of pseudonyms: equal where they were made with the same key."""
 
 PART = "part"
 INSTANCE_KEY = "instance_key"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.errors import ConfigError
-from dicom_etl.pseudonyms import Pseudonyms, SourceName, escaped, real_of, shown_path, vendor
+from dicom_etl.pseudonyms import Pseudonyms, SourceName, escaped, is_pseudonym, real_of, shown_path, vendor
 
 KEY = bytes(range(32))
 NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -52,6 +52,25 @@ def test_weak_keys_are_refused_without_being_printed(key: bytes, said: str) -> N
     with pytest.raises(ConfigError, match=said) as caught:
         Pseudonyms(key)
     assert "abc" not in str(caught.value)
+
+
+def test_a_fingerprint_follows_the_documented_formula_and_tells_keys_apart() -> None:
+    digest = hmac.new(KEY, b"key", hashlib.sha256).digest()
+    assert Pseudonyms(KEY).fingerprint() == base64.b32encode(digest[:10]).decode().lower()
+    assert Pseudonyms(KEY).fingerprint() != Pseudonyms(KEY[::-1]).fingerprint()
+
+
+@given(NAMES)
+def test_no_name_has_the_pseudonym_that_is_the_fingerprint(real: str) -> None:
+    one = Pseudonyms(KEY)
+    assert one.fingerprint() not in (one.patient(real), one.original(real))
+    assert is_pseudonym(one.fingerprint())
+    assert is_pseudonym(one.patient(real))
+
+
+@pytest.mark.parametrize("text", ["", "a" * 15, "a" * 17, "A" * 16, "1" * 16, "a" * 15 + "\n"])
+def test_other_texts_are_no_pseudonyms(text: str) -> None:
+    assert not is_pseudonym(text)
 
 
 def test_the_key_is_neither_pickled_nor_printed() -> None:

@@ -68,6 +68,7 @@ class Part:
         self.shard, self.shards = int(shard), int(shards)
         self.planned = int(self._file.attrs["planned"])
         self.alike = {name: self._attribute(name) for name in _ALIKE}
+        self.key_fingerprint = attribute_text(self._file, schema.KEY_FINGERPRINT)
         self.structures = structures_of(self._file)
         self._columns = {
             column.name: self._file[schema.SAMPLES][column.name][()].tolist()
@@ -135,6 +136,10 @@ class Part:
                 self.row(row), image, tuple(masks), tuple(each[place] for each in outlines)
             )
             yield StoredSample(sample, datasets[0][row], self._text("cardiac_phase", row), keys[place])
+
+    def masks(self, row: int) -> list[NDArray[np.uint8]]:
+        """Return the masks of one row, (y, x) each, by structure."""
+        return [self._file[schema.MASKS][structure][row] for structure in self.structures]
 
     def _attribute(self, name: str) -> str:
         value = self._file.attrs[name]

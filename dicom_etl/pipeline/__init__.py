@@ -119,7 +119,8 @@ def ingest(
                 raise SourceError("every image or contour failed to be read, so there is nothing to write")
             if options.strict and not summary.complete:
                 raise _strict_error(summary)
-            attributes = write.dataset_attributes(config, spec.structures, summary.issues)
+            fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
+            attributes = write.dataset_attributes(config, spec.structures, summary.issues, fingerprint)
             if options.shard is not None:
                 attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
             if options.timestamp:

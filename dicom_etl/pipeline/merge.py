@@ -6,15 +6,19 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.digest import append_seal, contour_key, row_digests
 from dicom_etl.errors import DatasetError, OutputError, SourceError
+from dicom_etl.outputs.encoding import encode_chunk
+from dicom_etl.pipeline.plan import common_dtype
 from dicom_etl.pipeline.sides import Sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.records import ContourFacts, SampleFacts
@@ -53,9 +57,9 @@ def merge(
     Raises
     ------
     DatasetError
-        When a part is damaged, missing or given twice, or parts were made with different options.
+        When a part is damaged, missing or given twice, or parts were made with different options or keys.
     SourceError
-        When images differ in size or type, or there is no row.
+        When images differ in size, or there is no row.
     OutputError
         When the file cannot be written.
     """
@@ -72,8 +76,10 @@ def merge(
         check_space(output, sum(part.rows for part in opened) * spec.bytes_per_row())
         with whole_file(output, overwrite=overwrite) as temporary:
             with open_writer(temporary, spec) as writer:
-                summary, sides = _copy(opened, writer, config, spec.structures, progress)
-                attributes = write.dataset_attributes(config, spec.structures, summary.issues)
+                summary, sides = _copy(opened, writer, config, spec, progress)
+                attributes = write.dataset_attributes(
+                    config, spec.structures, summary.issues, opened[0].key_fingerprint
+                )
                 writer.finish(sides, summary.issues, attributes)
             try:
                 summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
@@ -90,6 +96,11 @@ def _check_complete(parts: Sequence[Part]) -> None:
     first = parts[0]
     given: dict[int, Part] = {}
     for part in parts:
+        if part.key_fingerprint != first.key_fingerprint:
+            raise DatasetError(
+                f"{part.path.name!r} and {first.path.name!r} hold pseudonyms of two keys, or only one of them holds "
+                "pseudonyms, so one patient could be two in the dataset; ingest all parts with the same key"
+            )
         for name, value in part.alike.items():
             if value != first.alike[name]:
                 raise DatasetError(
@@ -117,11 +128,10 @@ def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetS
         raise SourceError("no part holds a sample, so there is nothing to write")
     first = planned[0]
     for part in planned:
-        if (part.shape, part.dtype) != (first.shape, first.dtype):
+        if part.shape != first.shape:
             raise SourceError(
-                f"{first.path.name!r} has images of {first.shape[0]}x{first.shape[1]} {first.dtype}, but "
-                f"{part.path.name!r} of {part.shape[0]}x{part.shape[1]} {part.dtype}; one dataset holds one kind "
-                "(--size brings images to one size)"
+                f"{first.path.name!r} has images of {first.shape[0]}x{first.shape[1]}, but {part.path.name!r} of "
+                f"{part.shape[0]}x{part.shape[1]}; --size ROWSxCOLUMNS brings all to one size when parts are ingested"
             )
     widths: dict[str, int] = {}
     for part in parts:
@@ -129,7 +139,7 @@ def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetS
             widths[column] = max(widths.get(column, 1), width)
     return schema.DatasetSpec(
         shape=first.shape,
-        dtype=first.dtype,
+        dtype=common_dtype(part.dtype for part in planned),
         structures=first.structures,
         widths=tuple(sorted(widths.items())),
         compression=config.compression,
@@ -142,10 +152,11 @@ def _copy(
     parts: Sequence[Part],
     writer: SampleWriter,
     config: IngestConfig,
-    structures: tuple[str, ...],
+    spec: schema.DatasetSpec,
     progress: Progress,
 ) -> tuple[Summary, list[tuple[str, int]]]:
     """Store all rows in the order of patients; return counts and issues, and the sides of the rows."""
+    structures = spec.structures
     summary = Summary(structures=dict.fromkeys(structures, 0))
     sides, duplicates = Sides(config), Duplicates()
     total = sum(part.rows for part in parts)
@@ -154,7 +165,9 @@ def _copy(
         summary.studies += 1
         copied.append((part, rows, summary.samples))
         phases: dict[int, str] = {}
-        for stored in part.read(rows):
+        for number, stored in zip(rows, part.read(rows), strict=True):
+            if part.dtype != spec.dtype:
+                stored = _as_type(stored, part.masks(number), spec)
             writer.append(stored.sample)
             facts = _facts_of(stored, structures)
             duplicates.add(facts, summary.samples)
@@ -182,6 +195,17 @@ def _in_patient_order(parts: Sequence[Part]) -> Iterator[tuple[str, Part, range]
             raise DatasetError("a patient is in two parts; the link table was changed between their ingests")
         last = patient
         yield patient, by_shard[shard], rows
+
+
+def _as_type(
+    stored: StoredSample, masks: Sequence[NDArray[np.uint8]], spec: schema.DatasetSpec
+) -> StoredSample:
+    """Return a row as one ingest makes it where other images of the dataset need a wider type."""
+    pixels = stored.pixels.astype(spec.dtype)
+    sample = stored.sample
+    row = replace(sample.row, **write.pixel_columns(pixels), sha256=row_digests(pixels, masks)[1])
+    image = encode_chunk(pixels, spec.compression, spec.fletcher32)
+    return replace(stored, sample=replace(sample, row=row, image=image), pixels=pixels)
 
 
 def _facts_of(stored: StoredSample, structures: Sequence[str]) -> SampleFacts:

@@ -117,7 +117,7 @@ class Plan:
         config = self._config
         return schema.DatasetSpec(
             shape=next(iter(self._sizes)),
-            dtype=_common_dtype(self._dtypes),
+            dtype=common_dtype(self._dtypes),
             structures=self.structures(),
             widths=tuple(sorted(self._widths.items())),
             compression=config.compression,
@@ -198,7 +198,7 @@ class Plan:
         return f"{found}; {reasons}" if reasons else f"{found}; --unlabeled keeps images without contours"
 
 
-def _common_dtype(dtypes: Iterable[str]) -> str:
+def common_dtype(dtypes: Iterable[str]) -> str:
     """Return the least dtype that holds all, little endian; numbers with a fraction are float32."""
     common = np.result_type(*map(np.dtype, dtypes))
     return "<f4" if common.kind == "f" else common.newbyteorder("<").str

@@ -45,6 +45,12 @@ def image_statistics(image: NDArray[Any]) -> tuple[float, float, float, float]:
     return low, high, float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
 
 
+def pixel_columns(image: NDArray[Any]) -> dict[str, Any]:
+    """Return the columns of a row that are computed from its image (y, x), as it is stored."""
+    low, high, mean, std = image_statistics(image)
+    return {"image_min": low, "image_max": high, "image_mean": mean, "image_std": std}
+
+
 def encode_sample(
     plan: SamplePlan,
     image: Image,
@@ -84,7 +90,6 @@ def encode_sample(
     all_masks = [masks.get(structure, empty) for structure in spec.structures]
     all_rings = tuple(rings.get(structure, ()) for structure in spec.structures)
     names = {contour.structure: contour.path for contour in plan.contours if contour.structure in rings}
-    low, high, mean, std = image_statistics(pixels)
     image_key, sha256 = row_digests(pixels, all_masks)
     header = image.header
     row = SampleRow(
@@ -104,11 +109,8 @@ def encode_sample(
         position_mm=header.position_mm,
         manufacturer=plan.header.manufacturer,  # as planned: its column is as wide as the plan's texts
         field_strength_t=header.field_strength_t,
-        image_min=low,
-        image_max=high,
-        image_mean=mean,
-        image_std=std,
         sha256=sha256,
+        **pixel_columns(pixels),
         **_label_columns(bool(rings), imputed, spec.structures),
         areas_px=tuple(polygon_area(outline) if outline else 0.0 for outline in all_rings),
     )
@@ -152,14 +154,15 @@ def study_phases(rows: Iterable[SampleRow], structures: Sequence[str]) -> dict[i
 
 
 def dataset_attributes(
-    config: IngestConfig, structures: tuple[str, ...], issues: Sequence[Issue]
+    config: IngestConfig, structures: tuple[str, ...], issues: Sequence[Issue], key_fingerprint: str = ""
 ) -> dict[str, str | int | float]:
-    """Return the attributes at the root of the dataset."""
+    """Return the attributes at the root of the dataset; ``key_fingerprint`` is `Pseudonyms.fingerprint`, "" without."""
     counts = Counter(issue.severity for issue in issues)
     origin = config.contour_origin
     if origin is None:
         # One number for the file: formats of different origin are shifted alike where they are read.
         origin = next(iter(origins().values()))
+    of_pseudonyms = {schema.KEY_FINGERPRINT: key_fingerprint} if config.pseudonymize else {}
     return {
         "format": schema.FORMAT,
         "format_version": schema.FORMAT_VERSION,
@@ -171,4 +174,5 @@ def dataset_attributes(
         "issues_error": counts["error"],
         "issues_warning": counts["warning"],
         "issues_note": counts["note"],
+        **of_pseudonyms,
     }

@@ -15,10 +15,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from dicom_etl import schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import DatasetError
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.outputs.opening import open_dataset
+from dicom_etl.outputs.opening import attribute_text, open_dataset
 from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.records import SampleFacts
 from dicom_etl.verify import derivation, imputed, inputs, places, seal, single, structure, study, whole
@@ -96,7 +97,7 @@ def verify_dataset(
     SourceError
         When the SOURCE as a whole cannot be used.
     ConfigError
-        When the dataset holds pseudonyms and no key is given to compare it with SOURCE, or the other way around.
+        When the dataset holds pseudonyms and not their key is given to compare it with SOURCE, or the other way around.
     """
     options = options if options is not None else VerifyOptions()
     outcome = Outcome(str(path), options)
@@ -141,7 +142,7 @@ def _check_inside(
         known = None
         if source is not None:
             config = structure.recorded_config(file)
-            inputs.check_key(config, pseudonyms)
+            inputs.check_key(config, attribute_text(file, schema.KEY_FINGERPRINT), pseudonyms)
             known = inputs.Source(source, pseudonyms, config, structure.recorded_paths(file))
         _Walk(rows, outcome, structure.recorded_config(file), image_keys, progress).run(known)
 

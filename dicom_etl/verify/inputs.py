@@ -57,13 +57,13 @@ class StudyInputs:
     issues: tuple[Issue, ...]
 
 
-def check_key(config: IngestConfig, pseudonyms: Pseudonyms | None) -> None:
+def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | None) -> None:
     """Make sure that names can be compared.
 
     Raises
     ------
     ConfigError
-        When the dataset holds pseudonyms and there is no key for them, or the other way around.
+        When the dataset holds pseudonyms and there is no key for them or another one, or the other way around.
     """
     if config.pseudonymize and pseudonyms is None:
         raise ConfigError(
@@ -71,6 +71,10 @@ def check_key(config: IngestConfig, pseudonyms: Pseudonyms | None) -> None:
         )
     if pseudonyms is not None and not config.pseudonymize:
         raise ConfigError("the dataset holds names as they are; leave --pseudonymize out")
+    if pseudonyms is not None and pseudonyms.fingerprint() != fingerprint:
+        raise ConfigError(
+            "--pseudonymize: the dataset was made with another key, so no name would be found again"
+        )
 
 
 def find_inputs(source: Source) -> Iterator[StudyInputs]:

@@ -23,6 +23,7 @@ from dicom_etl.outputs.facts import read_issues
 from dicom_etl.outputs.hdf5 import HDF5Writer
 from dicom_etl.outputs.opening import attribute_text, structures_of
 from dicom_etl.polygons import split_rings
+from dicom_etl.pseudonyms import is_pseudonym
 from dicom_etl.records import Issue
 from dicom_etl.stages.write import dataset_attributes
 from dicom_etl.verify.outcome import Outcome
@@ -181,7 +182,8 @@ def check_contours_readable(file: h5py.File) -> Iterator[Issue]:
 def check_attributes(file: h5py.File) -> Iterator[Issue]:
     """schema: the attributes of the file follow from the recorded options, the structures and /issues."""
     config = recorded_config(file)
-    expected = dataset_attributes(config, structures_of(file), read_issues(file))
+    fingerprint = attribute_text(file, schema.KEY_FINGERPRINT)
+    expected = dataset_attributes(config, structures_of(file), read_issues(file), fingerprint)
     expected["software_version"] = attribute_text(file, "software_version")
     for name, value in expected.items():
         found: Any = file.attrs[name]
@@ -190,6 +192,8 @@ def check_attributes(file: h5py.File) -> Iterator[Issue]:
             yield _schema(
                 f"attribute {name} is {str(text)[:60]!r}, but everything else says {str(value)[:60]!r}"
             )
+    if config.pseudonymize and not is_pseudonym(fingerprint):
+        yield _schema(f"attribute {schema.KEY_FINGERPRINT} is {fingerprint[:60]!r}, which is no fingerprint")
     if config.structures is not None and config.structures != structures_of(file):
         yield _schema(f"structures are {structures_of(file)}, but {config.structures} were asked for")
 

@@ -57,7 +57,8 @@ def test_links_to_other_places_pipes_and_sockets_are_never_opened(
     os.mkfifo(study / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         with monkeypatch.context() as here:
-            here.chdir(study)  # the name of a socket holds 108 bytes at most; a temporary folder's may be longer
+            # The name of a socket holds 108 bytes at most; a temporary folder's may be longer.
+            here.chdir(study)
             listener.bind("socket")
         listed = files(source)
     assert len(listed.images) == 12

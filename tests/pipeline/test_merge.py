@@ -12,17 +12,37 @@ from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions, parse_shard
 from dicom_etl.digest import shard_of
-from dicom_etl.errors import ConfigError, DatasetError
-from tests.builders import TinySource, make_source
+from dicom_etl.errors import ConfigError, DatasetError, SourceError
+from dicom_etl.pseudonyms import Pseudonyms
+from tests.builders import TinySource, make_source, position_mm, write_dicom
+
+KEYS = Pseudonyms(bytes(range(32))), Pseudonyms(bytes(range(1, 33)))
 
 
-def shards(source: TinySource, folder: Path, count: int, **config: Any) -> list[Path]:
+def shards(
+    source: TinySource, folder: Path, count: int, pseudonyms: Pseudonyms | None = None, **config: Any
+) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths = [folder / f"part-{number}.h5" for number in range(1, count + 1)]
     for number, path in enumerate(paths, start=1):
         options = RunOptions(shard=(number, count))
-        pipeline.ingest(pipeline.locate(source.root), path, IngestConfig(**config), options)
+        asked = IngestConfig(pseudonymize=pseudonyms is not None, **config)
+        pipeline.ingest(pipeline.locate(source.root), path, asked, options, pseudonyms=pseudonyms)
     return paths
+
+
+def rewrite(source: TinySource, study: int, dtype: str, **header: Any) -> None:
+    """Write the images of a study anew, as another scanner would."""
+    for location in range(source.locations):
+        for phase in range(source.phases):
+            pixels = source.pixels(study, location, phase)
+            number = source.number(location, phase)
+            values: dict[str, Any] = {
+                "TriggerTime": 20 + phase,
+                "ImagePositionPatient": position_mm(location),
+            }
+            path = source.image(study, location, phase)
+            write_dicom(path, pixels.astype(dtype), InstanceNumber=number, **values, **header)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +101,64 @@ def test_parts_without_a_study_count_too(kept_source: TinySource, tmp_path: Path
     whole = pipeline.ingest(pipeline.locate(kept_source.root), tmp_path / "whole.h5")
     parts = shards(kept_source, tmp_path / "parts", 7)
     assert pipeline.merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
+
+
+@pytest.mark.parametrize(
+    ("kinds", "dtype"),
+    [
+        ([("<i2", {}), ("<u2", {})], "<i4"),
+        ([("<i2", {}), ("|u1", {})], "<i2"),
+        ([("<i2", {}), ("<i2", {"RescaleSlope": "0.3", "RescaleIntercept": "-7"})], "<f4"),
+        ([("|u1", {}), ("<i2", {}), ("<u2", {"RescaleSlope": "1.7", "RescaleIntercept": "0"})], "<f4"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("config", [{}, {"compression": "gzip", "impute": "spatial"}], ids=str)
+def test_parts_of_different_types_make_the_bytes_of_one_ingest(
+    tmp_path: Path, kinds: list[tuple[str, dict[str, Any]]], dtype: str, config: dict[str, Any]
+) -> None:
+    source = make_source(tmp_path / "source", studies=5)
+    for study in range(source.studies):
+        kind, header = kinds[study % len(kinds)]
+        rewrite(source, study, kind, **header)
+    whole = pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5", IngestConfig(**config))
+    parts = shards(source, tmp_path / "parts", 5, **config)
+    merged = pipeline.merge(parts, tmp_path / "merged.h5")
+    assert whole.dtype == merged.dtype == dtype
+    assert merged.sha256 == whole.sha256
+
+
+def test_parts_of_different_sizes_are_refused_as_one_ingest_refuses_them(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", studies=5)
+    other = make_source(tmp_path / "other", studies=5, shape=(24, 32))
+    for location in range(source.locations):
+        for phase in range(source.phases):
+            source.image(0, location, phase).write_bytes(other.image(0, location, phase).read_bytes())
+    with pytest.raises(SourceError, match="--size ROWSxCOLUMNS brings all to one size"):
+        pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5")
+    shards_of = {shard_of(source.patient_id(study), 7) for study in range(1, 5)}
+    assert shard_of(source.patient_id(0), 7) not in shards_of
+    parts = shards(source, tmp_path / "parts", 7)
+    with pytest.raises(SourceError, match=r"24x32.*--size ROWSxCOLUMNS brings all to one size"):
+        pipeline.merge(parts, tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.h5").exists()
+
+
+def test_parts_of_one_key_make_the_bytes_of_one_ingest(kept_source: TinySource, tmp_path: Path) -> None:
+    roots, config = pipeline.locate(kept_source.root), IngestConfig(pseudonymize=True)
+    whole = pipeline.ingest(roots, tmp_path / "whole.h5", config, pseudonyms=KEYS[0])
+    parts = shards(kept_source, tmp_path / "parts", 3, KEYS[0])
+    assert pipeline.merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
+
+
+@pytest.mark.parametrize("keys", [KEYS, (KEYS[0], None), (None, KEYS[1])], ids=["keys", "none", "some"])
+def test_parts_of_different_keys_are_refused(
+    kept_source: TinySource, tmp_path: Path, keys: tuple[Pseudonyms | None, ...]
+) -> None:
+    first, second = (shards(kept_source, tmp_path / f"{n}", 2, key) for n, key in enumerate(keys))
+    with pytest.raises(DatasetError, match="same key"):
+        pipeline.merge([first[0], second[1]], tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.h5").exists()
 
 
 def test_a_study_is_in_one_part_for_ever() -> None:

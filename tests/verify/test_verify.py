@@ -26,7 +26,7 @@ from tests.builders import (
     write_link,
 )
 from tests.dicom.test_frames import item
-from tests.verify.tampering import tamper
+from tests.verify.tampering import set_text, tamper
 
 STRICT = VerifyOptions(fail_on="warning")
 
@@ -114,6 +114,25 @@ def test_pseudonyms_need_their_key(kept_source: TinySource, dataset: Path, tmp_p
         verify_dataset(path, source=roots)
     with pytest.raises(ConfigError, match="leave --pseudonymize out"):
         verify_dataset(dataset, source=roots, pseudonyms=key)
+    with pytest.raises(ConfigError, match="another key"):
+        verify_dataset(path, source=roots, pseudonyms=Pseudonyms(bytes(range(1, 33))))
+
+
+@pytest.mark.parametrize("text", ["", "a free text about Jane"])
+def test_a_fingerprint_that_is_none_is_found(kept_source: TinySource, tmp_path: Path, text: str) -> None:
+    roots, key = pipeline.locate(kept_source.root), Pseudonyms(bytes(range(32)))
+    path = tmp_path / "hidden.h5"
+    pipeline.ingest(roots, path, IngestConfig(pseudonymize=True), pseudonyms=key)
+
+    def change(file: h5py.File) -> None:
+        if text:
+            set_text(file, "key_fingerprint", text)
+        else:
+            del file.attrs["key_fingerprint"]
+
+    outcome = verify_dataset(tamper(path, tmp_path / "changed.h5", change), STRICT)
+    assert {issue.code for issue in outcome.findings} == {"schema"}
+    assert "key_fingerprint" in outcome.findings[0].message
 
 
 def test_floats_and_long_studies(tmp_path: Path) -> None:
