@@ -1,44 +1,16 @@
-"""A part of a sharded ingest, read back row by row as it was handed to the writer."""
+"""A part of a sharded ingest: a dataset that also says which part of how many it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby, pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-import h5py
-import numpy as np
-from numpy.typing import NDArray
 
 from dicom_etl import schema
-from dicom_etl.digest import check_seal
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.facts import read_issues
-from dicom_etl.outputs.opening import attribute_text, open_dataset, structures_of
-from dicom_etl.polygons import split_rings
-from dicom_etl.records import Chunk, EncodedSample, Issue, Rings, SampleRow
-
-_ALIKE = ("config", "structures", "contour_origin", "raster_rule", "software_version")
-"""Attributes in which all parts of one ingest agree."""
+from dicom_etl.outputs.opening import BROKEN, attribute_text, damaged
+from dicom_etl.outputs.stored import StoredRows
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSample:
-    """A row of a part: ready to be stored again, its pixels, and what the part alone knows of it.
-
-    ``pixels`` are the (y, x) values of ``sample.image``; ``instance_key`` is as in `dicom_etl.records.SampleFacts`.
-    """
-
-    sample: EncodedSample
-    pixels: NDArray[Any]
-    cardiac_phase: str
-    instance_key: int
-
-
-class Part:
+class Part(StoredRows):
     """An open part of a sharded ingest; a context manager.
 
     Parameters
@@ -53,130 +25,18 @@ class Part:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            check_seal(path)
-        except OSError as error:
-            raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
-        except DatasetError as error:
-            raise type(error)(f"{str(path)!r}: {error}") from None
-        self._file = open_dataset(path)
+        super().__init__(path)
         shard, _, shards = attribute_text(self._file, "shard").partition("/")
         if not shards:
             self.close()
             raise DatasetError(f"{str(path)!r} is no part; ingest --shard 1/3 makes the first of three")
-        self.shard, self.shards = int(shard), int(shards)
-        self.planned = int(self._file.attrs["planned"])
-        self.alike = {name: self._attribute(name) for name in _ALIKE}
-        self.key_fingerprint = attribute_text(self._file, schema.KEY_FINGERPRINT)
-        self.structures = structures_of(self._file)
-        self._columns = {
-            column.name: self._file[schema.SAMPLES][column.name][()].tolist()
-            for column in schema.sample_columns(self.structures)
-        }
+        try:
+            self.shard, self.shards = int(shard), int(shards)
+            self.planned = int(self._file.attrs["planned"])
+        except BROKEN as error:
+            self.close()
+            raise damaged(path, error) from None
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the images."""
-        rows, columns = self._file[schema.IMAGES].shape[1:]
-        return rows, columns
-
-    @property
-    def dtype(self) -> str:
-        """Type of the images."""
-        return str(self._file[schema.IMAGES].dtype.str)
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self._columns["patient_id"])
-
-    def widths(self) -> dict[str, int]:
-        """Return the bytes of each text column whose width the data decides."""
-        group = self._file[schema.SAMPLES]
-        columns = schema.sample_columns(self.structures)
-        return {column.name: group[column.name].dtype.itemsize for column in columns if column.dtype == "S"}
-
-    def issues(self) -> tuple[Issue, ...]:
-        """Return what was left out or is to be looked at."""
-        return read_issues(self._file)
-
-    def studies(self) -> Iterator[tuple[str, range]]:
-        """Yield patient_id and rows of each study, in the order of the file."""
-        patients = self._columns["patient_id"]
-        for patient, rows in groupby(range(len(patients)), key=patients.__getitem__):
-            numbers = list(rows)
-            yield patient.decode(), range(numbers[0], numbers[-1] + 1)
-
-    def read(self, rows: range) -> Iterator[StoredSample]:
-        """Read some rows; chunks stay as they are stored."""
-        outlines = [self._outlines(structure, rows) for structure in self.structures]
-        datasets = [
-            self._file[schema.IMAGES],
-            *(self._file[schema.MASKS][structure] for structure in self.structures),
-        ]
-        keys = self._file[schema.PART][schema.INSTANCE_KEY][rows.start : rows.stop].tolist()
-        for place, row in enumerate(rows):
-            image, *masks = (_chunk(dataset, row) for dataset in datasets)
-            sample = EncodedSample(
-                self.row(row), image, tuple(masks), tuple(each[place] for each in outlines)
-            )
-            yield StoredSample(sample, datasets[0][row], self._text("cardiac_phase", row), keys[place])
-
-    def masks(self, row: int) -> list[NDArray[np.uint8]]:
-        """Return the masks of one row, (y, x) each, by structure."""
-        return [self._file[schema.MASKS][structure][row] for structure in self.structures]
-
-    def _attribute(self, name: str) -> str:
-        value = self._file.attrs[name]
-        return attribute_text(self._file, name) if isinstance(value, bytes) else str(value)
-
-    def _text(self, column: str, row: int) -> str:
-        return str(self._columns[column][row].decode())
-
-    def row(self, row: int) -> SampleRow:
-        """Return the columns of one row."""
-        value = {name: values[row] for name, values in self._columns.items()}
-        text = {name: each.decode() for name, each in value.items() if isinstance(each, bytes)}
-
-        def of_structures(prefix: str, source: dict[str, Any]) -> tuple[Any, ...]:
-            return tuple(source[f"{prefix}_{structure}"] for structure in self.structures)
-
-        plain: dict[str, Any] = {
-            name: tuple(each) if isinstance(each, list) else text.get(name, each)
-            for name, each in value.items()
-            if name in SampleRow.__dataclass_fields__
-        }
-        return SampleRow(
-            **plain,
-            sources=of_structures("source", text),
-            has=tuple(bool(each) for each in of_structures("has", value)),
-            imputed_from=tuple(tuple(each) for each in of_structures("imputed_from", value)),
-            imputed_share=of_structures("imputed_share", value),
-        )
-
-    def _outlines(self, structure: str, rows: range) -> list[Rings]:
-        group = self._file[schema.CONTOURS][structure]
-        offsets = group[schema.OFFSETS][rows.start : rows.stop + 1].tolist()
-        vertices = group[schema.VERTICES][offsets[0] : offsets[-1]]
-        bounds = [offset - offsets[0] for offset in offsets]
-        return [split_rings(vertices[start:stop]) for start, stop in pairwise(bounds)]
-
-
-def _chunk(dataset: h5py.Dataset, row: int) -> Chunk:
-    skipped, data = dataset.id.read_direct_chunk((row, 0, 0))
-    return Chunk(np.frombuffer(data, dtype=np.uint8), int(skipped))
+    def _instance_keys(self, rows: range) -> list[int]:
+        keys: list[int] = self._file[schema.PART][schema.INSTANCE_KEY][rows.start : rows.stop].tolist()
+        return keys

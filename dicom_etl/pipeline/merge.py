@@ -15,24 +15,22 @@ from numpy.typing import NDArray
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig
-from dicom_etl.digest import append_seal, contour_key, row_digests
+from dicom_etl.digest import append_seal, row_digests
 from dicom_etl.errors import DatasetError, OutputError, SourceError
 from dicom_etl.outputs.encoding import encode_chunk
+from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
 from dicom_etl.pipeline.plan import common_dtype
 from dicom_etl.pipeline.sides import Sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
-from dicom_etl.records import ContourFacts, SampleFacts
 from dicom_etl.stages import write
 from dicom_etl.verify.duplicates import Duplicates, RowNames
-from dicom_etl.verify.single import STAGE
 
 if TYPE_CHECKING:
     from dicom_etl.outputs.base import SampleWriter
-    from dicom_etl.outputs.parts import Part, StoredSample
+    from dicom_etl.outputs.parts import Part
+    from dicom_etl.outputs.stored import StoredSample
 
 NAME = "merge"
-_OVER_ALL = frozenset({"duplicate-image", "duplicate-contour"})
-"""What label checks find among all rows; a part only knows its own."""
 
 
 def merge(
@@ -160,6 +158,7 @@ def _copy(
     summary = Summary(structures=dict.fromkeys(structures, 0))
     sides, duplicates = Sides(config), Duplicates()
     total = sum(part.rows for part in parts)
+    found = [issue for part in parts for issue in part.issues() if of_one_study(issue)]
     copied: list[tuple[Part, range, int]] = []
     for patient, part, rows in _in_patient_order(parts):
         summary.studies += 1
@@ -169,7 +168,8 @@ def _copy(
             if part.dtype != spec.dtype:
                 stored = _as_type(stored, part.masks(number), spec)
             writer.append(stored.sample)
-            facts = _facts_of(stored, structures)
+            facts = facts_of(stored, structures, stored.instance_key)
+            found += copies_within(facts)
             duplicates.add(facts, summary.samples)
             sides.add(patient, facts.image_key, [contour.key for contour in facts.contours])
             _count(summary, stored, structures)
@@ -178,8 +178,6 @@ def _copy(
             progress(NAME, summary.samples, total)
         writer.end_study(phases)
     names = _Names(copied, structures)
-    issues = [issue for part in parts for issue in part.issues()]
-    found = [issue for issue in issues if issue.stage != STAGE or issue.code not in _OVER_ALL]
     found += duplicates.check_images_differ(names) + duplicates.check_contours_differ(names)
     summary.issues = in_order(found)
     return summary, sides.assign()
@@ -206,32 +204,6 @@ def _as_type(
     row = replace(sample.row, **write.pixel_columns(pixels), sha256=row_digests(pixels, masks)[1])
     image = encode_chunk(pixels, spec.compression, spec.fletcher32)
     return replace(stored, sample=replace(sample, row=row, image=image), pixels=pixels)
-
-
-def _facts_of(stored: StoredSample, structures: Sequence[str]) -> SampleFacts:
-    """Return what tells copies: the keys of the image and of what a person drew on it."""
-    row, rings = stored.sample.row, stored.sample.rings
-    drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
-    nowhere = np.zeros((2, 0, 2), np.float32)
-    contours = tuple(
-        ContourFacts(structures[index], row.sources[index], 0, (0, 0), contour_key(rings[index]), nowhere)
-        for index in drawn
-    )
-    key, _ = row_digests(stored.pixels, ())
-    return SampleFacts(
-        row.patient_id,
-        row.source_image,
-        row.location_index,
-        row.phase_index,
-        row.trigger_time_ms,
-        row.pixel_spacing_mm,
-        contours,
-        key,
-        stored.instance_key,
-        stored.pixels[:0, :0],
-        (0, 0),
-        None,
-    )
 
 
 def _count(summary: Summary, stored: StoredSample, structures: Sequence[str]) -> None:
@@ -262,7 +234,8 @@ class _Names:
 
     def _name(self, row: int) -> RowNames:
         part, rows, start = self._copied[bisect_right(self._starts, row) - 1]
-        stored = part.row(rows.start + row - start)
+        place = rows.start + row - start
+        (stored,) = part.read_rows(range(place, place + 1))
         return RowNames(
             stored.patient_id,
             stored.source_image,

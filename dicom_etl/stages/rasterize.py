@@ -53,8 +53,21 @@ def to_grid(image: Image, rings: dict[str, Rings], config: IngestConfig) -> tupl
     if config.size is None and config.spacing_mm is None:
         return image, rings
     placement = grid.place(image.header, config.size, config.spacing_mm)
-    moved = {structure: placement.map_rings(outline) for structure, outline in rings.items()}
-    return grid.regrid(image, placement), moved
+    return grid.regrid(image, placement), move_rings(image.header, rings, config)
+
+
+def move_rings(header: ImageHeader, rings: dict[str, Rings], config: IngestConfig) -> dict[str, Rings]:
+    """Bring the outlines of an image, by structure, to the dataset's grid.
+
+    Raises
+    ------
+    ImageError
+        When the image cannot be brought to it.
+    """
+    if config.size is None and config.spacing_mm is None:
+        return rings
+    placement = grid.place(header, config.size, config.spacing_mm)
+    return {structure: placement.map_rings(outline) for structure, outline in rings.items()}
 
 
 def draw_mask(rings: Rings, shape: tuple[int, int], config: IngestConfig) -> NDArray[np.uint8]:

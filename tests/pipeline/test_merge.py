@@ -54,6 +54,8 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
     source.image(3, 1, source.ed).write_bytes(source.image(1, 1, source.ed).read_bytes())
     source.contour(2, "icontour", 1, source.es).write_text("1 2\n3 x\n")
     source.image(2, 0, source.es).write_bytes(b"no image")
+    outer = source.contour(1, "ocontour", 0, source.ed)
+    outer.write_bytes(source.contour(1, "icontour", 0, source.ed).read_bytes())
     (source.root / "dicoms" / "NOBODY").mkdir()
     with (source.root / "link.csv").open("a") as table:
         table.write("SYN09999,SYN-T-9999\n")

@@ -1,0 +1,68 @@
+"""What the label checks need of rows that were stored before, and what need not be found again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dicom_etl import schema
+from dicom_etl.digest import contour_key, row_digests
+from dicom_etl.records import ContourFacts, Issue, SampleFacts
+from dicom_etl.verify.facts import Drawn
+from dicom_etl.verify.options import LabelLimits
+from dicom_etl.verify.single import STAGE, check_structures_differ
+
+if TYPE_CHECKING:
+    from dicom_etl.outputs.stored import StoredSample
+
+_OF_ALL = frozenset({"duplicate-image", "duplicate-contour"})
+"""What label checks find among all rows; a file with some of them only knows its own."""
+
+
+def of_one_study(issue: Issue) -> bool:
+    """Whether an issue of a stored dataset holds whatever other studies there are."""
+    return issue.stage != STAGE or issue.code not in _OF_ALL
+
+
+def facts_of(stored: StoredSample, structures: Sequence[str], instance_key: int) -> SampleFacts:
+    """Return what tells copies: the keys of the image and of what a person drew on it.
+
+    Parameters
+    ----------
+    stored : StoredSample
+        A row.
+    structures : sequence of str
+        Those of its dataset, in its order.
+    instance_key : int
+        See `SampleFacts`.
+    """
+    row, rings = stored.sample.row, stored.sample.rings
+    drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
+    nowhere = np.zeros((2, 0, 2), np.float32)
+    contours = tuple(
+        ContourFacts(structures[index], row.sources[index], 0, (0, 0), contour_key(rings[index]), nowhere)
+        for index in sorted(drawn, key=structures.__getitem__)
+    )
+    key, _ = row_digests(stored.pixels, ())
+    return SampleFacts(
+        row.patient_id,
+        row.source_image,
+        row.location_index,
+        row.phase_index,
+        row.trigger_time_ms,
+        row.pixel_spacing_mm,
+        contours,
+        key,
+        instance_key,
+        stored.pixels[:0, :0],
+        (0, 0),
+        None,
+    )
+
+
+def copies_within(facts: SampleFacts) -> tuple[Issue, ...]:
+    """Return what the label checks say of structures of one image that have the same points."""
+    drawn = Drawn(facts, facts.window, {})
+    return tuple(check_structures_differ(drawn, LabelLimits()))
