@@ -40,10 +40,16 @@ _ROUNDING = 1e-15
 _SAME_PLACE = 1e-9
 """Edges this close, in pixels, lie on each other; what is between them is rounding error."""
 
+_MOST_RECENT = 16
+"""Rings that are remembered: an image has a few contours."""
+
 Indices = NDArray[np.intp]
 Pairs = tuple[Indices, Indices]
 Edges = tuple[FloatArray, FloatArray]
 """Starts and ends, each (edge, 2) float64 x,y."""
+
+_recent: dict[int, tuple[FloatArray, FloatArray, FloatArray, int]] = {}
+"""Read-only rings by identity, with what `_looked_at` found."""
 
 
 def edges(rings: Rings) -> Edges:
@@ -109,10 +115,12 @@ def outline(rings: Rings) -> Edges:
         When there are more than `MOST_PAIRS` pairs of edges to look at, `MOST_CROSSINGS` crossings or `MOST_PIECES`
         pieces.
     """
-    start, end = edges(rings)
-    turn = _turn_if_simple(rings[0], start, end) if len(rings) == 1 else 0
-    if turn:
-        return (start, end) if turn > 0 else (end, start)
+    if len(rings) == 1:
+        start, end, turn = _looked_at(rings[0])
+        if turn:
+            return (start, end) if turn > 0 else (end, start)
+    else:
+        start, end = edges(rings)
     slabs = _Slabs(start, end, _crossings(start, end))
     leaving = slabs.order % 2 == 1
     low = np.column_stack((slabs.x_low, slabs.y_low))
@@ -130,8 +138,8 @@ def fault(ring: FloatArray) -> tuple[float, float] | None:
     ContourError
         As `outline`.
     """
-    start, end = edges((ring,))
-    if _turn_if_simple(ring, start, end):
+    start, end, turn = _looked_at(ring)
+    if turn:
         return None
     for crossing in _crossing_blocks(start, end):
         return float(crossing[0, 0]), float(crossing[0, 1])
@@ -144,6 +152,24 @@ def fault(ring: FloatArray) -> tuple[float, float] | None:
     if not len(wrong):
         return None
     return float(slabs.x_middle[wrong[0]]), float((slabs.y_low + slabs.y_high)[wrong[0]] / 2)
+
+
+def _looked_at(ring: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+    """Return the edges of a ring and which way it turns if it is simple, else 0.
+
+    A contour's area is asked for several times on its way through ingest, so the last few rings that nobody can change
+    are remembered.
+    """
+    known = _recent.get(id(ring))
+    if known is not None and known[0] is ring:
+        return known[1:]
+    start, end = edges((ring,))
+    turn = _turn_if_simple(ring, start, end)
+    if not ring.flags.writeable:
+        if len(_recent) >= _MOST_RECENT:
+            _recent.clear()
+        _recent[id(ring)] = ring, start, end, turn
+    return start, end, turn
 
 
 def _turn_if_simple(ring: FloatArray, start: FloatArray, end: FloatArray) -> int:

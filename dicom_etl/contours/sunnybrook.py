@@ -6,7 +6,9 @@ shows how this was measured).
 
 from __future__ import annotations
 
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,12 @@ _STRUCTURE = re.compile(r"(?:[a-z]|p[0-9]{1,2})contour")
 # Possessive quantifiers: no sign is looked at twice, so a hostile file cannot make the match slow.
 _NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
 _LINE = re.compile(rb"[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+")
-_LINES = re.compile(rb"(?:[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+(?:\r?\n|\Z))++")
+_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_FIXED_POINT = re.compile(rb"0{1,6}\.(0{1,9}) 0{1,6}\.(0{1,9})\r?")
+"""The usual line, its digits as zeros. Without its point, a number of so few digits is an exact one below 2**53."""
+_LONGEST_SHAPE = 64
+_VARIOUS, _BAD = 0, -1
+"""Lines without one count of decimals, and those that are no two numbers."""
 _BOM = b"\xef\xbb\xbf"
 _FARTHEST = 1e6
 """No image is a million pixels wide; a number beyond it is a damaged file."""
@@ -47,13 +54,13 @@ class SunnybrookText:
     def read(self, path: Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
         """Read the one ring of the file."""
         with path.open("rb") as stream:
-            data = stream.read(max_bytes + 1)
+            # What is asked for is allocated, so no more than the file has, and a byte to see that it grew.
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, max_bytes) + 1)
         if len(data) > max_bytes:
             raise ContourError(
                 f"larger than {max_bytes} bytes, which no contour is; --max-contour-bytes raises the limit"
             )
-        points = _points(data.removeprefix(_BOM).rstrip(), max_points)
-        return (_normalised(points) - origin,)
+        return (_normalised(_points(data.removeprefix(_BOM).rstrip(), max_points) - origin),)
 
 
 def _points(data: bytes, max_points: int) -> FloatArray:
@@ -64,14 +71,43 @@ def _points(data: bytes, max_points: int) -> FloatArray:
         raise ContourError(
             f"more than {max_points} points, which no contour has; --max-contour-points raises the limit"
         )
-    if not _LINES.fullmatch(data):
+    # The lines of a file have few shapes, so shapes are matched, not lines.
+    decimals = {_decimals(shape) for shape in set(data.translate(_DIGITS_ALIKE).split(b"\n"))}
+    if _BAD in decimals:
         raise ContourError(_first_bad_line(data))
-    points = np.array(list(map(float, data.split())), dtype=np.float64).reshape(-1, 2)
+    points = _numbers(data, decimals.pop() if len(decimals) == 1 else _VARIOUS).reshape(-1, 2)
     # Written so that NaN would fail it too.
     if not np.abs(points).max() <= _FARTHEST:
         line = int(np.argmax(~(np.abs(points).max(axis=1) <= _FARTHEST))) + 1
         raise ContourError(f"line {line}: a coordinate is beyond {_FARTHEST:.0f} pixels")
     return points
+
+
+def _decimals(shape: bytes) -> int:
+    """Return how many decimals both numbers of a line have, if it is of the usual form, else `_VARIOUS` or `_BAD`.
+
+    ``shape`` is the line with all its digits as zeros: which digit it is never matters.
+    """
+    return _remembered_decimals(shape) if len(shape) <= _LONGEST_SHAPE else _found_decimals(shape)
+
+
+def _found_decimals(shape: bytes) -> int:
+    usual = _FIXED_POINT.fullmatch(shape)
+    if usual is not None:
+        return len(usual[1]) if len(usual[1]) == len(usual[2]) else _VARIOUS
+    return _VARIOUS if _LINE.fullmatch(shape.removesuffix(b"\r")) else _BAD
+
+
+_remembered_decimals = lru_cache(maxsize=256)(_found_decimals)
+
+
+def _numbers(data: bytes, decimals: int) -> FloatArray:
+    """Return all numbers of a good text, (number,); ``decimals`` is what each of them has, or `_VARIOUS`."""
+    if decimals == _VARIOUS:
+        return np.array(list(map(float, data.split())), dtype=np.float64)
+    # Both are exact in float64, so their quotient is the nearest one, as if the text had been read digit by digit.
+    found: FloatArray = np.fromstring(data.replace(b".", b""), dtype=np.int64, sep=" ") / 10**decimals
+    return found
 
 
 def _first_bad_line(data: bytes) -> str:
@@ -95,10 +131,20 @@ def _kind_of(line: bytes) -> str:
 
 def _normalised(points: FloatArray) -> FloatArray:
     """Drop repeated neighbours and an explicit closing point; refuse what encloses nothing."""
-    keep = (points != np.roll(points, -1, axis=0)).any(axis=1)
-    ring: FloatArray = points[keep]
-    if len(np.unique(ring, axis=0)) < 3:
+    moved = points != np.concatenate((points[1:], points[:1]))
+    keep = moved[:, 0] | moved[:, 1]
+    ring: FloatArray = points if keep.all() else points[keep]
+    if not _has_three_points(ring):
         raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
+    ring.flags.writeable = False
     if polygon_area((ring,)) == 0:
         raise ContourError("the outline encloses no area")
     return ring
+
+
+def _has_three_points(ring: FloatArray) -> bool:
+    """Tell whether there are three distinct points; neighbours differ, so the first two do."""
+    if len(ring) < 3:
+        return False
+    others = (ring != ring[0]).any(axis=1) & (ring != ring[1]).any(axis=1)
+    return bool(others.any())

@@ -76,6 +76,8 @@ def parse_contour(
 
 def _check_inside(rings: Rings, shape: tuple[int, int]) -> None:
     beyond = farthest_outside_image(rings, shape)
+    if beyond <= 0:
+        return
     share = fraction_outside_image(rings, shape)
     if beyond > MOST_OUTSIDE_PX or share > MOST_OUTSIDE_SHARE:
         raise ContourError(

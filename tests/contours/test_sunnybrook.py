@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.contours import reader_for
+from dicom_etl.contours import reader_for, sunnybrook
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
 from dicom_etl.records import FloatArray
@@ -131,3 +131,21 @@ def test_points_come_back_as_written(
         assert "area" in str(error)  # noqa: PT017  - all on one line
     else:
         assert ring.tolist() == [list(point) for point in points]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 999_999), st.integers(0, 999_999)), min_size=3, unique=True),
+    st.integers(1, 9),
+    st.sampled_from([b"\n", b"\r\n"]),
+)
+def test_numbers_of_fixed_decimals_are_read_as_float_reads_them(
+    numerators: list[tuple[int, int]], decimals: int, end: bytes
+) -> None:
+    texts = [
+        [f"{value * 7919 / 10**decimals % 999_999:.{decimals}f}" for value in pair] for pair in numerators
+    ]
+    data = end.join(" ".join(pair).encode() for pair in texts)
+    kinds = {sunnybrook._decimals(line.translate(sunnybrook._DIGITS_ALIKE)) for line in data.split(b"\n")}
+    assert kinds == {decimals}
+    found = sunnybrook._points(data, 100_000)
+    assert found.tolist() == [[float(x), float(y)] for x, y in texts]
