@@ -69,7 +69,11 @@ def slice_locations_mm(headers: Sequence[ImageHeader]) -> FloatArray:
     NaN where position or orientation is missing, or where the orientation is not that of most images: such an image (a
     localizer, a long-axis view) is not part of the stack.
     """
-    normals = np.array([slice_normal(header.orientation) for header in headers]).reshape(-1, 3)
+    # The images of a stack share one orientation, or a few that differ by rounding.
+    by_orientation = {
+        cosines: slice_normal(cosines) for cosines in {header.orientation for header in headers}
+    }
+    normals = np.array([by_orientation[header.orientation] for header in headers]).reshape(-1, 3)
     positions = np.array([header.position_mm for header in headers]).reshape(-1, 3)
     known = np.isfinite(normals).all(axis=1) & np.isfinite(positions).all(axis=1)
     result = np.full(len(headers), np.nan)

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicom_etl.contours import reader_for
+from dicom_etl.contours import find_reader
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots
 from dicom_etl.layouts.linktable import read_link_table
@@ -77,10 +77,9 @@ class LinkedFolders:
         images = list(_Walk(roots.dicoms, DICOMS, study.images, study.patient_id, issues))
         if study.contours:
             for path in _Walk(roots.contours, CONTOURS, study.contours, study.patient_id, issues):
-                reader = reader_for(path)
-                match = reader.match(path.rpartition("/")[2]) if reader else None
-                if match:
-                    contours.append(ContourFile(path, *match))
+                found = find_reader(path)
+                if found is not None:
+                    contours.append(ContourFile(path, *found[1:]))
                 else:
                     message = "its name is not that of a contour file; left out"
                     issues.append(

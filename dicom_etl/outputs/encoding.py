@@ -32,7 +32,7 @@ def filter_options(compression: str, fletcher32: bool) -> dict[str, Any]:
 def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Chunk:
     """Return one (y, x) slice as it is stored."""
     if compression == "none" and not fletcher32:
-        return Chunk(slice_.tobytes())
+        return Chunk(np.ascontiguousarray(slice_).reshape(-1).view(np.uint8))
     scratch = _scratch(slice_.shape, slice_.dtype.str, compression, fletcher32)
     scratch[0] = slice_
     scratch.id.flush()

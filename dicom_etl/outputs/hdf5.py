@@ -83,7 +83,7 @@ class HDF5Writer:
         self._phases: list[str] = []
         self._vertices: list[list[NDArray[np.float64]]] = [[] for _ in spec.structures]
         self._offsets: list[list[int]] = [[0] for _ in spec.structures]
-        self._count = 0
+        self._count = self._room = 0
         self._instance_keys = array("Q")
         self._sink = Sink(path)
         self._file = _timeless_file(self._sink)
@@ -117,9 +117,10 @@ class HDF5Writer:
         self._sink.check()
 
     def _append(self, sample: EncodedSample) -> None:
-        if self._count == self._images.shape[0]:
+        if self._count == self._room:
+            self._room += schema.ROWS_PER_CHUNK
             for slices in (self._images, *self._masks):
-                slices.resize(self._count + schema.ROWS_PER_CHUNK, axis=0)
+                slices.resize(self._room, axis=0)
         for slices, chunk in zip((self._images, *self._masks), (sample.image, *sample.masks), strict=True):
             slices.id.write_direct_chunk((self._count, 0, 0), chunk.data, chunk.skipped_filters)
         for index, rings in enumerate(sample.rings):

@@ -13,7 +13,7 @@ from dicom_etl.dicom import Limits, read_headers
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
 from dicom_etl.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
-from dicom_etl.records import FoundImage, Issue, Link, SourceFolders, StudyFiles, StudyFolders
+from dicom_etl.records import ContourFile, FoundImage, Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 NAME = "discover"
 
@@ -61,7 +61,7 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
             return f"{part}/{folders[part]}"
         return shown_path(part, folders[part], inside, study.name_key)
 
-    contours = (replace(contour, path=shown(contour.path)) for contour in found.contours)
+    contours = (ContourFile(shown(file.path), file.structure, file.slice_number) for file in found.contours)
     return StudyFiles(
         study.patient_id,
         study.original_id,

@@ -39,6 +39,8 @@ def grid_shape(header: ImageHeader, config: IngestConfig) -> tuple[int, int]:
     ImageError
         When the image cannot be brought to it.
     """
+    if config.size is None and config.spacing_mm is None:
+        return header.rows, header.columns
     return grid.place(header, config.size, config.spacing_mm).shape
 
 
