@@ -20,7 +20,7 @@ def test_read_only_rings_are_not_mixed_up(sides: list[int]) -> None:
     for side in sides:
         ring = square(side)
         ring.flags.writeable = False
-        # Twice, so that the second answer is a remembered one; then the ring goes, and its place in memory is used again.
+        # Twice, so that the second answer is a remembered one; then the ring goes, and its place is used again.
         assert polygon_area((ring,)) == polygon_area((ring,)) == side**2
 
 
