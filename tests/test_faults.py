@@ -17,27 +17,43 @@ from pathlib import Path
 import h5py
 import pytest
 
-from dicom_etl.digest import check_seal
+from dicom_etl.digest import SEAL_BYTES, check_seal
 from tests.builders import TinySource, make_source
 
 ROOT = Path(__file__).parents[1]
 WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
 OLD = b"an older file"
 INJECT = """
-import errno, os, sys
-name, call, code = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-real, count = getattr(os, name), 0
-def failing(*arguments, **options):
+import errno, io, os, sys
+name, call, code, lasts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "True"
+sys.argv[1:5] = []
+count = 0
+def fail_in_turn():
     global count
     count += 1
-    if count >= call:
+    if count == call or count > call and lasts:
         raise OSError(code, os.strerror(code))
-    return real(*arguments, **options)
-setattr(os, name, failing)
-sys.argv[1:4] = []
+class Failing(io.FileIO):
+    def write(self, data):
+        fail_in_turn()
+        return super().write(data)
+if name == "write":
+    # What is written through a stream, that is the seal; HDF5 writes by os.pwrite.
+    def opened(file, mode="r", *rest, real=io.open, **options):
+        return Failing(file, mode) if mode == "r+b" else real(file, mode, *rest, **options)
+    io.open = opened
+else:
+    def failing(*arguments, real=getattr(os, name), **options):
+        fail_in_turn()
+        return real(*arguments, **options)
+    setattr(os, name, failing)
 from dicom_etl.cli import main
-main()
+try:
+    main()
+finally:
+    print(f"{count} calls", file=sys.stderr)
 """
+"""Lets a call fail: from the n-th on, as a full disk does, or just the n-th, as a loose cable may."""
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
@@ -141,46 +157,92 @@ def test_signals_stop_cleanly(big: TinySource, target: Path, number: signal.Sign
     assert stopped or not WHOLE
 
 
-def sizes() -> list[int]:
-    return [1, 5_000, 150_000, 300_000] if not WHOLE else [int(1.24**n) for n in range(1, 61)]
+@pytest.fixture(scope="module")
+def size(big: TinySource, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """The bytes of the whole dataset."""
+    path = tmp_path_factory.mktemp("size") / "out.h5"
+    code, said = end(start(big, path))
+    assert code == 0, said
+    return path.stat().st_size
 
 
-@pytest.mark.parametrize("size", sizes())
-def test_a_disk_that_fills_up_leaves_the_old_file(big: TinySource, target: Path, size: int) -> None:
-    code, said = end(start(big, target, LIMITED, str(size)))
-    if is_old_or_new(target):
-        assert code == 0
-    else:
-        assert code == 1
+SHARES = [0.001, 0.4] if not WHOLE else [n / 56 for n in range(56)]
+"""Parts of the dataset that there is room for."""
+MISSING = [SEAL_BYTES + 1, SEAL_BYTES, 1, 0]
+"""Bytes that there is no room for: at the end of HDF5's own bytes, in the seal, none."""
+
+
+@pytest.mark.parametrize(("share", "missing"), [*((s, 0) for s in SHARES), *((1.0, m) for m in MISSING)])
+def test_a_disk_that_fills_up_leaves_the_old_file(
+    big: TinySource, target: Path, size: int, share: float, missing: int
+) -> None:
+    room = int(size * share) - missing
+    code, said = end(start(big, target, LIMITED, str(room)))
+    assert is_old_or_new(target) == (room == size)
+    assert code == (room < size), said
+    if code:
         assert said.count("\n") == 1
         assert os.strerror(errno.EFBIG) in said
     assert left_over(target) == []
 
 
+def test_there_are_as_many_sizes_as_promised() -> None:
+    assert len(SHARES) + len(MISSING) == (60 if WHOLE else 6)
+
+
 FAILING_CALLS = [
-    ("pwrite", 1, errno.ENOSPC),
-    ("pwrite", 120, errno.EIO),
-    ("ftruncate", 1, errno.ENOSPC),
-    ("fsync", 1, errno.EIO),
-    ("fsync", 2, errno.ENOSPC),
-    ("replace", 1, errno.EIO),
+    ("pwrite", 1, errno.ENOSPC, True),
+    ("pwrite", 120, errno.EIO, True),
+    ("pwrite", 60, errno.EIO, False),
+    ("ftruncate", 1, errno.ENOSPC, True),
+    ("write", 1, errno.ENOSPC, True),
+    ("fsync", 1, errno.EIO, False),
+    ("fsync", 2, errno.ENOSPC, False),
+    ("replace", 1, errno.EIO, True),
 ]
 if WHOLE:
     FAILING_CALLS += [
-        ("pwrite", call, code) for call in range(2, 150, 5) for code in (errno.ENOSPC, errno.EIO)
+        ("pwrite", call, code, lasts)
+        for call in range(2, 150, 5)
+        for code in (errno.ENOSPC, errno.EIO)
+        for lasts in (True, False)
+    ]
+    FAILING_CALLS += [
+        (name, call, code, lasts)
+        for name, calls in (("write", 1), ("fsync", 2), ("replace", 1), ("ftruncate", 3))
+        for call in range(1, calls + 1)
+        for code in (errno.ENOSPC, errno.EIO)
+        for lasts in (True, False)
     ]
 
 
-@pytest.mark.parametrize(("name", "call", "code"), FAILING_CALLS)
+@pytest.mark.parametrize(("name", "call", "code", "lasts"), FAILING_CALLS)
 def test_a_failing_call_leaves_the_old_file(
-    big: TinySource, target: Path, name: str, call: int, code: int
+    big: TinySource, target: Path, name: str, call: int, code: int, lasts: bool
 ) -> None:
-    status, said = end(start(big, target, INJECT, name, str(call), str(code)))
+    status, said = end(start(big, target, INJECT, name, str(call), str(code), str(lasts)))
     assert status == 1, said
-    assert said.count("\n") == 1
-    assert os.strerror(code) in said
+    *lines, calls = said.splitlines()
+    assert int(calls.split()[0]) >= call
+    assert len(lines) == 1
+    assert os.strerror(code) in lines[0]
     assert not is_old_or_new(target)
     assert left_over(target) == []
+
+
+def test_a_folder_that_cannot_be_synced_is_said_of_the_new_file(big: TinySource, target: Path) -> None:
+    status, said = end(start(big, target, INJECT, "fsync", "3", str(errno.EIO), "True"))
+    assert status == 1
+    assert "is whole, but" in said
+    assert os.strerror(errno.EIO) in said
+    assert is_old_or_new(target)
+    assert left_over(target) == []
+
+
+def test_a_file_system_that_cannot_sync_folders_will_do(big: TinySource, target: Path) -> None:
+    status, said = end(start(big, target, INJECT, "fsync", "3", str(errno.EINVAL), "True"))
+    assert status == 0, said
+    assert is_old_or_new(target)
 
 
 def test_two_runs_to_one_target_make_one_whole_file(big: TinySource, target: Path) -> None:

@@ -153,6 +153,93 @@ def test_nothing_gets_out_of_what_is_made_of_the_dataset(place: Place, runner: C
     assert {path.name for path in place.work.iterdir()} == {"o.h5", "preview.png", "report.html"}
 
 
+@pytest.mark.parametrize("command", ["ingest", "plan"])
+def test_nothing_gets_out_of_a_cluster(place: Place, command: str) -> None:
+    pytest.importorskip("distributed")
+    output = ["-o", "o.h5"] if command == "ingest" else []
+    cluster = ["--executor", "dask", "--jobs", "1"]
+    done = place.run(command, place.source.root, *output, *cluster, "-vvv", "--log", "log")
+    assert done.returncode == 3, done.stderr
+    assert place.found_after(done) == set()
+
+
+def make_parts(
+    place: Place, *names: str, pseudonymize: bool = True
+) -> list[subprocess.CompletedProcess[bytes]]:
+    """Make the parts of the canary SOURCE, each a run of its own."""
+    return [
+        place.run(
+            "ingest",
+            place.source.root,
+            "-o",
+            name,
+            "--shard",
+            f"{number}/{len(names)}",
+            "-vvv",
+            "--log",
+            f"{name}.log",
+            "--issues",
+            f"{name}.csv",
+            "--jobs",
+            "1",
+            pseudonymize=pseudonymize,
+        )
+        for number, name in enumerate(names, start=1)
+    ]
+
+
+def test_nothing_gets_out_of_parts_and_what_they_are_merged_to(place: Place) -> None:
+    for done in make_parts(place, "one.h5", "two.h5"):
+        assert done.returncode in (0, 3), done.stderr
+        assert place.found_after(done) == set()
+    words = ["merge", "two.h5", "one.h5", "-o", "whole.h5", "--log", "log", "--issues", "issues.csv"]
+    for loudness in (["-vvv"], ["--json", "--overwrite"]):
+        done = place.run(*words, *loudness, pseudonymize=False)
+        assert done.returncode == 3, done.stderr
+        assert place.found_after(done) == set()
+    assert "unreadable-contour" in (place.work / "issues.csv").read_text()
+    whole = place.run("ingest", place.source.root, "-o", "at once.h5", "--jobs", "1")
+    assert whole.returncode == 3, whole.stderr
+    assert (place.work / "at once.h5").read_bytes() == (place.work / "whole.h5").read_bytes()
+
+
+def test_nothing_gets_out_of_a_merge_that_fails(place: Place) -> None:
+    """Parts of real names: what a merge says of them when it refuses them must not show more than their names."""
+    make_parts(place, "one.h5", "two.h5")
+    make_parts(place, "1.h5", "2.h5", pseudonymize=False)
+    damaged = bytearray((place.work / "2.h5").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (place.work / "3.h5").write_bytes(damaged)
+    other = place.run(
+        "ingest", place.source.root, "-o", "4.h5", "--shard", "2/2", "--unlabeled", pseudonymize=False
+    )
+    assert other.returncode in (0, 3)
+    for path in place.work.iterdir():
+        if path.suffix != ".h5":
+            path.unlink()
+    for parts, said in (
+        (["1.h5"], "parts are missing"),
+        (["1.h5", "1.h5"], "both part 1"),
+        (["1.h5", "3.h5"], "hash"),
+        (["1.h5", "4.h5"], "different options"),
+        (["one.h5", "2.h5"], "same key"),
+        (["1.h5", "no.h5"], "cannot be read"),
+        (["1.h5", place.source.root / "link.csv"], "seal"),
+        (["1.h5", place.source.root], "cannot be read"),
+    ):
+        done = place.run("merge", *parts, "-o", "whole.h5", "-vvv", "--log", "log", pseudonymize=False)
+        assert done.returncode == 1
+        assert said in done.stderr.decode()
+        typed = {"a folder above SOURCE", "the folder SOURCE"} if isinstance(parts[-1], Path) else set()
+        seen = (
+            done.stdout
+            + done.stderr
+            + b"".join((place.work / name).read_bytes() for name in ("log", "watched"))
+        )
+        assert place.canaries.found_in(seen) <= typed
+        assert not (place.work / "whole.h5").exists()
+
+
 def test_nothing_gets_out_of_a_plan(place: Place) -> None:
     done = place.run(
         "plan", place.source.root, "-vvv", "--list-unlabeled", "--log", "log", "--issues", "i.csv"

@@ -11,7 +11,6 @@ hangs or crashes a parser or a codec costs one image.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_heade
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
+from dicom_etl.dicom.whole import keep, read_whole
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Image, ImageHeader
 
@@ -64,28 +64,19 @@ def read_headers(path: Path, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...
 def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
     """Read one frame: its header, its pixels after the modality LUT, and the SHA-256 of the file.
 
-    The file is read once. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a read-only
-    view of the file's bytes.
+    The file is read once, also for all of its frames when they are asked for one after the other. The pixels are
+    (rows, columns) of dtype `stored_dtype`; they may be a read-only view of the file's bytes.
 
     Raises
     ------
     ImageError
         If the file cannot be used or has no such frame, with the reason.
     """
-    data = read_whole(path, limits)
-    digest = hashlib.sha256(data).hexdigest()
-    header, pixels = frame_from_bytes(data, digest, frame, limits)
-    return Image(header, pixels, digest)
-
-
-def read_whole(path: Path, limits: Limits) -> bytes:
-    """Return the bytes of a regular file that is not too large."""
-    descriptor, size = open_regular(path)
-    try:
-        check_size(size, limits)
-        return read_exactly(descriptor, size)
-    finally:
-        os.close(descriptor)
+    file = read_whole(path, limits)
+    header, pixels = frame_from_bytes(file.data, file.digest, frame, limits)
+    if header.frames > 1:
+        keep(file)
+    return Image(header, pixels, file.digest)
 
 
 def frame_from_bytes(

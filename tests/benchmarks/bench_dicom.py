@@ -25,6 +25,7 @@ import pydicom
 
 from dicom_etl import dicom
 from dicom_etl.dicom.limits import DEFAULT
+from dicom_etl.dicom.whole import read_whole
 
 Reader = Callable[[Path], object]
 
@@ -32,7 +33,7 @@ READERS: dict[str, Reader] = {
     "bytes": Path.read_bytes,
     "bytes + sha256": lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
     "ours: headers": dicom.read_headers,
-    "ours: headers + pixels": lambda path: dicom.frame_from_bytes(dicom.read_whole(path, DEFAULT), ""),
+    "ours: headers + pixels": lambda path: dicom.frame_from_bytes(read_whole(path, DEFAULT).data, ""),
     "ours: headers + pixels + sha256": dicom.read_image,
     "pydicom: headers": lambda path: pydicom.dcmread(path, stop_before_pixels=True),
     "pydicom: headers + pixels": lambda path: pydicom.dcmread(path).pixel_array,

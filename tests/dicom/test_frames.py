@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from dicom_etl.dicom import read_headers, read_image, stored_dtype
+from dicom_etl.dicom import Limits, read_headers, read_image, stored_dtype, whole
+from dicom_etl.dicom.files import read_exactly
+from dicom_etl.digest import sha256_of_file
 from dicom_etl.errors import ImageError
 from tests.builders import ORIENTATION, write_dicom
 
@@ -88,6 +91,52 @@ def test_two_files_in_turn_are_not_confused(tmp_path: Path) -> None:
     for frame in range(FRAMES):
         np.testing.assert_array_equal(read_image(one, frame).pixels, stack()[frame])
         np.testing.assert_array_equal(read_image(two, frame).pixels, stack()[frame] + 1)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list of how many bytes were read each time that a file was read whole."""
+    counted: list[int] = []
+
+    def counting(descriptor: int, count: int) -> bytes:
+        counted.append(count)
+        return read_exactly(descriptor, count)
+
+    monkeypatch.setattr(whole, "read_exactly", counting)
+    return counted
+
+
+def test_a_file_is_read_once_for_all_of_its_frames(reads: list[int], tmp_path: Path) -> None:
+    one = write_dicom(tmp_path / "1.dcm", stack(), elements=groups())
+    single = write_dicom(tmp_path / "2.dcm", ramp())
+    images = [read_image(one, frame) for frame in range(FRAMES)]
+    assert reads == [one.stat().st_size]
+    assert {image.sha256 for image in images} == {sha256_of_file(one)}
+    np.testing.assert_array_equal([image.pixels for image in images], stack())
+    read_image(single)
+    read_image(single)
+    assert reads == [one.stat().st_size, *[single.stat().st_size] * 2]
+
+
+def test_no_more_than_one_file_is_kept(reads: list[int], tmp_path: Path) -> None:
+    paths = [write_dicom(tmp_path / f"{n}.dcm", stack() + n, elements=groups()) for n in range(2)]
+    for _ in range(2):
+        for path in paths:
+            read_image(path, 1)
+    assert len(reads) == 4
+
+
+def test_a_file_that_was_changed_is_read_again(reads: list[int], tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "1.dcm", stack(), elements=groups())
+    before = read_image(path, 0)
+    write_dicom(path, stack() + 1, elements=groups())
+    os.utime(path, ns=(0, 0))
+    after = read_image(path, 0)
+    assert len(reads) == 2
+    assert after.sha256 == sha256_of_file(path) != before.sha256
+    np.testing.assert_array_equal(after.pixels, before.pixels + 1)
+    with pytest.raises(ImageError, match="--max-file-bytes"):
+        read_image(path, 1, Limits(max_file_bytes=1000))
 
 
 def test_a_frame_has_its_own_rescale(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_etl.dicom import isolate, plain, read_headers, read_image
+from dicom_etl.dicom import plain, read_headers, read_image
 from dicom_etl.errors import ImageError
+from tests.costs import little_spent
 
 from . import oracle
 from .corpus import CANARY, COMPRESSED, ENCODINGS, base, compressed, mutations
 
-SECONDS = 5.0
-MEGABYTES = 512
 _SEEDS = 6
 
 
@@ -35,9 +32,9 @@ def hold(files: Iterator[tuple[str, bytes]], folder: Path) -> Counter[str]:
     path = folder / "1.dcm"
     for name, data in files:
         path.write_bytes(data)
-        start = time.monotonic()
         try:
-            image = read_image(path)
+            with little_spent(name):
+                image = read_image(path)
         except ImageError as error:
             outcomes["refused"] += 1
             message = str(error)
@@ -48,20 +45,10 @@ def hold(files: Iterator[tuple[str, bytes]], folder: Path) -> Counter[str]:
             outcomes["plain" if plain.scan(data, len(data)) else "general"] += 1
             assert oracle.differences(image.header, data) == {}, name
             np.testing.assert_array_equal(image.pixels, oracle.pixel_values(data, image.header), err_msg=name)
-            assert repr(read_headers(path)) == repr((image.header,)), name
-        assert time.monotonic() - start < 2 * SECONDS, name
+            with little_spent(name):
+                headers = read_headers(path)
+            assert repr(headers) == repr((image.header,)), name
     return outcomes
-
-
-def _largest_child_megabytes() -> float:
-    """Return the peak of the largest child that has ended; it never falls."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
-
-
-def _assert_little_memory(earlier: float) -> None:
-    """Hold the decoding processes to their limit; a larger child of another test hides them, but does not count."""
-    isolate._pool.close()
-    assert _largest_child_megabytes() < max(MEGABYTES, earlier + 1)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -82,23 +69,19 @@ def test_some_mutations_of_compressed_files(codec: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_six_thousand_mutations(tmp_path: Path) -> None:
-    earlier = _largest_child_megabytes()
     outcomes: Counter[str] = Counter()
     for encoding in ENCODINGS:
         outcomes += hold(broken(encoding, 2004), tmp_path)
     assert outcomes.total() >= 6000
-    _assert_little_memory(earlier)
 
 
 @pytest.mark.slow
 def test_two_thousand_mutations_of_compressed_files(tmp_path: Path) -> None:
     _skip_without_codecs()
-    earlier = _largest_child_megabytes()
     outcomes: Counter[str] = Counter()
     for codec in COMPRESSED:
         outcomes += hold(mutations(compressed(codec), 400, 2), tmp_path)
     assert outcomes.total() == 2000
-    _assert_little_memory(earlier)
 
 
 def _skip_without_codecs() -> None:

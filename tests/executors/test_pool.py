@@ -128,7 +128,7 @@ def test_closing_leaves_no_process() -> None:
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt), pool:
             raise KeyboardInterrupt
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 30  # they sleep for a minute
     assert not alive(workers)
 
 
