@@ -180,7 +180,9 @@ def append_seal(path: Path, format_version: int) -> str:
     with path.open("r+b", buffering=0) as stream:
         digest = _hash_stream(stream)
         seal = Seal(format_version, stream.tell(), digest.hexdigest()).to_bytes()
-        stream.write(seal)
+        left = memoryview(seal)
+        while left:  # a disk that fills up takes a part of what it is given, and refuses only the next bytes
+            left = left[stream.write(left) :]
         os.fsync(stream.fileno())
     digest.update(seal)
     return digest.hexdigest()

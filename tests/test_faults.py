@@ -81,13 +81,19 @@ def start(source: TinySource, target: Path, *script: str) -> subprocess.Popen[st
     program = ["-c", *script] if script else ["-m", "dicom_etl"]
     return subprocess.Popen(
         [sys.executable, *program, *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=environment(measured=LIMITED not in script),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         # A shell in the background starts programs that ignore Ctrl-C, and so would these tests' children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+def environment(*, measured: bool) -> dict[str, str]:
+    """Return that of a run; one whose files cannot grow could not keep what `coverage` measures either."""
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}
+    return {name: value for name, value in variables.items() if measured or not name.startswith("COVERAGE_")}
 
 
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:

@@ -224,7 +224,7 @@ def test_nothing_gets_out_of_a_merge_that_fails(place: Place) -> None:
         (["1.h5", "4.h5"], "different options"),
         (["one.h5", "2.h5"], "same key"),
         (["1.h5", "no.h5"], "cannot be read"),
-        (["1.h5", place.source.root / "link.csv"], "seal"),
+        (["1.h5", place.source.root / "link.csv"], "too few for a dicom-etl dataset"),
         (["1.h5", place.source.root], "cannot be read"),
     ):
         done = place.run("merge", *parts, "-o", "whole.h5", "-vvv", "--log", "log", pseudonymize=False)

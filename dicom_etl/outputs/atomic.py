@@ -6,16 +6,20 @@ target's name. A run that dies leaves at most that temporary file, and the next 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dicom_etl.errors import OutputError
 from dicom_etl.interrupts import held
+
+_NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+"""What file systems say of calls that they do not have."""
 
 
 @contextmanager
@@ -122,13 +126,12 @@ def _create(target: Path) -> tuple[Path, int]:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
-        try:
+        with suppress(OSError):  # where there are no locks, nobody can find out that the run has died either
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(handle).st_ino:
                 return path, handle
-        except FileNotFoundError:
-            pass  # another run removed it between creation and lock
-        os.close(handle)
+        os.close(handle)  # another run removed it between creation and lock
 
 
 def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
@@ -141,15 +144,44 @@ def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
         if overwrite:
             temporary.replace(target)
         else:
-            os.link(temporary, target)  # unlike a rename, it fails when another run was faster
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            _take_free_name(temporary, target)
     except FileExistsError:
         raise OutputError(
             f"{str(target)!r} was made by another run meanwhile; --overwrite replaces it"
         ) from None
     except OSError as error:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from None
+    sync_folder_of(target)
+
+
+def _take_free_name(temporary: Path, target: Path) -> None:
+    try:
+        os.link(temporary, target)  # unlike a rename, it fails when another run was faster
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        # FAT, exFAT and some network shares have no second names; what is left is to look before the rename.
+        if target.exists():
+            raise FileExistsError from None
+        temporary.replace(target)
+
+
+def sync_folder_of(target: Path) -> None:
+    """Let a new name outlive a loss of power, once the bytes are on disk.
+
+    Raises
+    ------
+    OutputError
+        When the disk does not confirm it.
+    """
+    try:
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if error.errno not in _NOT_SUPPORTED:
+            raise OutputError(
+                f"{str(target)!r} is whole, but a loss of power may still undo it: {error.strerror}"
+            ) from None

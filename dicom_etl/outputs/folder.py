@@ -12,10 +12,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dicom_etl.errors import OutputError
+from dicom_etl.outputs.atomic import sync_folder_of
 
 
 @contextmanager
@@ -43,7 +44,8 @@ def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # where there are no locks, nobody can find out that the run has died either
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield temporary
         _publish(temporary, target)
     finally:
@@ -95,10 +97,6 @@ def _publish(temporary: Path, target: Path) -> None:
                 path.replace(target / path.name)
         else:
             temporary.rename(target)
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from None
+    sync_folder_of(target)

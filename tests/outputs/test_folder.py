@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from dicom_etl.errors import OutputError
 from dicom_etl.outputs.folder import whole_folder
+from tests.outputs.test_atomic import failing
 
 
 def names(folder: Path) -> set[str]:
@@ -80,3 +84,38 @@ def test_what_a_dead_run_left_is_removed_and_a_live_one_is_not(tmp_path: Path) -
         assert live.is_dir()
         (live / "c.txt").write_text("")
     assert names(tmp_path / "out") == {"a.txt", "b.txt", "c.txt"}
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_without_permission_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    place = tmp_path / "out" if exists else tmp_path
+    place.mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "access", lambda path, _: path != place)
+    with pytest.raises(OutputError, match=f"{place.name}.*Permission denied"):
+        fill(tmp_path / "out")
+
+
+def test_a_disk_that_takes_no_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "mkdtemp", failing(errno.EROFS))
+    with pytest.raises(OutputError, match=os.strerror(errno.EROFS)):
+        fill(tmp_path / "out")
+
+
+def test_a_file_that_does_not_reach_the_disk_leaves_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "out", text="old")
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    with pytest.raises(OutputError, match=rf"out.*{os.strerror(errno.EIO)}"):
+        fill(tmp_path / "out", overwrite=True)
+    assert {path.read_text() for path in (tmp_path / "out").iterdir()} == {"old"}
+    assert names(tmp_path) == {"out"}
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+    (tmp_path / ".out.tmp-other").mkdir()
+    fill(tmp_path / "out")
+    assert names(tmp_path) == {"out", ".out.tmp-other"}
