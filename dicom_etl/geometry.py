@@ -6,7 +6,7 @@ the back, z to the head), times in ms. What a header lacks stays unknown: NaN fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,19 +194,28 @@ def cardiac_phases(areas: Mapping[tuple[int, int], float]) -> dict[int, str]:
     candidates = sorted(phase for phase, drawn in by_phase.items() if 2 * len(drawn) >= most)
     if len(candidates) < 2:
         return {}
-    scores = {phase: _relative_volume(by_phase, phase, candidates) for phase in candidates}
-    largest = max(candidates, key=lambda phase: scores[phase])
-    smallest = min(candidates, key=lambda phase: scores[phase])
-    return {largest: ED, smallest: ES} if scores[largest] > scores[smallest] else {}
+    scores = _relative_volumes([by_phase[phase] for phase in candidates])
+    largest, smallest = int(scores.argmax()), int(scores.argmin())
+    if scores[largest] <= scores[smallest]:
+        return {}
+    return {candidates[largest]: ED, candidates[smallest]: ES}
 
 
-def _relative_volume(by_phase: Mapping[int, Mapping[int, float]], phase: int, others: Iterable[int]) -> float:
-    """Return the mean over the other phases of the log ratio of summed areas at shared locations."""
-    ratios = []
-    for other in others:
-        shared = by_phase[phase].keys() & by_phase[other].keys()
-        if other != phase and shared:
-            mine = sum(by_phase[phase][location] for location in sorted(shared))
-            theirs = sum(by_phase[other][location] for location in sorted(shared))
-            ratios.append(float(np.log(mine / theirs)))
-    return float(np.mean(ratios)) if ratios else 0.0
+def _relative_volumes(phases: Sequence[Mapping[int, float]]) -> FloatArray:
+    """Return the mean over the other phases of the log ratio of summed areas at shared locations, (phase,) float64.
+
+    Areas go by location, phase by phase.
+    """
+    locations = sorted({location for areas in phases for location in areas})
+    area = np.array([[areas.get(location, 0.0) for location in locations] for areas in phases])
+    drawn = np.array([[location in areas for location in locations] for areas in phases])
+    mine = np.zeros((len(phases), len(phases)))
+    # One location after the other: a matrix product would round differently from machine to machine.
+    for each in range(len(locations)):
+        mine += np.outer(area[:, each], drawn[:, each])
+    theirs = mine.T
+    compared = theirs > 0
+    np.fill_diagonal(compared, False)
+    ratios = np.log(np.divide(mine, theirs, out=np.ones_like(mine), where=compared))
+    volumes: FloatArray = ratios.sum(axis=1) / np.maximum(compared.sum(axis=1), 1)
+    return volumes

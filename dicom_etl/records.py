@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import nan
 from pickle import PickleBuffer
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,45 +235,35 @@ class Chunk:
         return type(self), (data, self.skipped_filters)
 
 
-@dataclass(frozen=True, slots=True)
-class ContourFacts:
+class ContourFacts(NamedTuple):
     """What the label checks keep of one structure drawn on one image.
 
-    ``centre`` is the middle of its bounding box, x,y in pixels. ``key`` is a number of 64 bits that outlines of
-    the same points share, whatever the order and direction of the points. ``rim`` is (2, point, 2) float32 x,y:
-    points just inside the outline, and the points just outside that face them.
+    ``box`` is (left, top, right, bottom), the least and the greatest x and y. ``key`` is a number of 64 bits that
+    outlines of the same points share, whatever the order and direction of the points. ``ring`` is the longest of
+    the rings, (vertex, 2) float64 x,y.
     """
 
     structure: str
     path: str
     area_px: float
-    centre: tuple[float, float]
+    box: tuple[float, float, float, float]
     key: int
-    rim: NDArray[np.float32]
+    ring: FloatArray
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The middle of the box, x,y."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """How well a contour lies on its wall.
-
-    ``contrast`` is that across the contour as it is, ``gain`` what the best shift would add, ``shift`` that
-    shift x,y in pixels.
-    """
-
-    contrast: float
-    gain: float
-    shift: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class SampleFacts:
+class SampleFacts(NamedTuple):
     """What the label checks keep of one drawn image, so that they can compare it with others.
 
     ``contours`` goes by structure and holds only what a person drew. ``image_key`` is a number of 64 bits that
     images of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where
     it is unknown: the dataset does not keep UIDs). ``window`` is the part of the image around the contours,
-    (y, x), and ``corner`` the x,y of its first pixel. ``fit`` is that of the inner contour; None where it
-    is not drawn, or the image is flat.
+    (y, x), and ``corner`` the x,y of its first pixel.
     """
 
     patient_id: str
@@ -287,11 +277,18 @@ class SampleFacts:
     instance_key: int
     window: NDArray[Any]
     corner: tuple[int, int]
-    fit: Fit | None
 
     def contour(self, structure: str) -> ContourFacts | None:
         """Return the contour of a structure, or None where it is not drawn."""
-        return next((contour for contour in self.contours if contour.structure == structure), None)
+        for contour in self.contours:
+            if contour.structure == structure:
+                return contour
+        return None
+
+    def kept(self) -> SampleFacts:
+        """Return the same with memory of its own: views would hold on to what an executor wants to use again."""
+        contours = tuple(ContourFacts(*contour[:-1], contour.ring.copy()) for contour in self.contours)
+        return SampleFacts(*self[:6], contours, *self[7:9], self.window.copy(), self.corner)
 
 
 @dataclass(frozen=True, slots=True)

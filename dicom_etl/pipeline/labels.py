@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dicom_etl import schema
 from dicom_etl.digest import contour_key, row_digests
 from dicom_etl.records import ContourFacts, Issue, SampleFacts
@@ -40,9 +38,11 @@ def facts_of(stored: StoredSample, structures: Sequence[str], instance_key: int)
     """
     row, rings = stored.sample.row, stored.sample.rings
     drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
-    nowhere = np.zeros((2, 0, 2), np.float32)
+    nowhere = 0.0, 0.0, 0.0, 0.0
     contours = tuple(
-        ContourFacts(structures[index], row.sources[index], 0, (0, 0), contour_key(rings[index]), nowhere)
+        ContourFacts(
+            structures[index], row.sources[index], 0, nowhere, contour_key(rings[index]), rings[index][0]
+        )
         for index in sorted(drawn, key=structures.__getitem__)
     )
     key, _ = row_digests(stored.pixels, ())
@@ -58,7 +58,6 @@ def facts_of(stored: StoredSample, structures: Sequence[str], instance_key: int)
         instance_key,
         stored.pixels[:0, :0],
         (0, 0),
-        None,
     )
 
 

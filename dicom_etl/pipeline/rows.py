@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -23,6 +22,7 @@ from dicom_etl.stages import parse, write
 from dicom_etl.verify.review import LabelReview
 
 Made = tuple[SamplePlan, EncodedSample | ItemError]
+_NOTHING = Chunk(b"")
 
 
 def write_rows(
@@ -111,11 +111,16 @@ def _write_study(
 
 
 def _without_pixels(sample: EncodedSample) -> EncodedSample:
-    facts = sample.facts
-    if facts is not None:
-        # A view would hold on to memory that an executor wants to use again.
-        facts = replace(facts, window=facts.window.copy())
-    return replace(sample, image=Chunk(b""), masks=(), rings=(), facts=facts)
+    facts = sample.facts.kept() if sample.facts is not None else None
+    return EncodedSample(
+        sample.row,
+        _NOTHING,
+        (),
+        (),
+        image_key=sample.image_key,
+        label_issues=sample.label_issues,
+        facts=facts,
+    )
 
 
 def _end_study(

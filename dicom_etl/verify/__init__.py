@@ -31,6 +31,7 @@ from dicom_etl.verify.labels import draw
 from dicom_etl.verify.options import LabelLimits, VerifyOptions, Waiver
 from dicom_etl.verify.outcome import Outcome
 from dicom_etl.verify.rows import Rows
+from dicom_etl.verify.stack import Stack
 
 __all__ = ["LabelLimits", "Outcome", "VerifyOptions", "Waiver", "verify_dataset"]
 
@@ -196,8 +197,9 @@ class _Walk:
         drawn_on = [one for one in facts if one.contours]
         if not drawn_on:
             return
+        drawn_stack = Stack(drawn_on)
         for of_study in study.STUDY_CHECKS:
-            found = list(of_study(drawn_on, self._limits))
+            found = list(of_study(drawn_stack, self._limits))
             self._outcome.note(of_study, study.number_samples(found, facts, block.start))
 
     def _check_inputs(self, source: inputs.Source) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.digest import contour_key
 from dicom_etl.records import ContourFacts, Rings, SampleFacts
-from dicom_etl.verify.fit import cut_window, measure_fit, rim
+from dicom_etl.verify.rims import cut_window
 
 INNER = "icontour"
 OUTER = "ocontour"
@@ -68,12 +68,8 @@ def gather(
     contours = tuple(
         _contour(name, paths[name], rings[name], areas_px[name]) for name in sorted(rings) if rings[name]
     )
-    window, corner = pixels[:0, :0].copy(), (0, 0)
-    fit = None
-    rims = [contour.rim for contour in contours if contour.structure == INNER]
-    if rims:
-        window, corner = cut_window(pixels, rims)
-        fit = measure_fit(window, corner, rims[0])
+    boxes = [contour.box for contour in contours if contour.structure == INNER]
+    window, corner = cut_window(pixels, boxes) if boxes else (pixels[:0, :0].copy(), (0, 0))
     facts = SampleFacts(
         patient_id,
         image,
@@ -86,13 +82,11 @@ def gather(
         instance_key,
         window,
         corner,
-        fit,
     )
     return Drawn(facts, pixels, rings)
 
 
 def _contour(structure: str, path: str, rings: Rings, area_px: float) -> ContourFacts:
-    points = np.concatenate(rings)
-    x, y = ((points.min(axis=0) + points.max(axis=0)) / 2).tolist()
-    edge = rim(rings) if structure == INNER else np.zeros((2, 0, 2), np.float32)
-    return ContourFacts(structure, path, area_px, (x, y), contour_key(rings), edge)
+    points = rings[0] if len(rings) == 1 else np.concatenate(rings)
+    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return ContourFacts(structure, path, area_px, (*low, *high), contour_key(rings), max(rings, key=len))

@@ -1,9 +1,9 @@
-"""How well a contour lies on a wall: the contrast between points just inside it and points just outside.
+"""How well contours lie on a wall: the contrast between points just inside them and points just outside.
 
-Pure numpy. Blood is brighter than the muscle around it in the images that contours of the endocardium are drawn
-on, so across a well drawn one the value falls all around. The fall is taken at `POINTS` points, each limited to
-1.5 times the typical one, so that bright fat on one side cannot outweigh a missing wall on the other; the mean
-is about 1 on a wall, about 0 anywhere else, and does not depend on the scanner's units.
+Pure numpy, for all contours of a study at once. Blood is brighter than the muscle around it in the images that contours
+of the endocardium are drawn on, so across a well drawn one the value falls all around. The fall is taken at `POINTS`
+points, each limited to 1.5 times the typical one, so that bright fat on one side cannot outweigh a missing wall on the
+other; the mean is about 1 on a wall, about 0 anywhere else, and does not depend on the scanner's units.
 
 Measured on 56 inner contours of real studies: 0.80 or more where they were drawn; a shift of 6 px lowers it so that
 a search finds the way back to within 2.3 px for nine in ten of them; two contours of neighbouring slices or phases
@@ -12,151 +12,129 @@ always fit better where they belong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.records import Fit, FloatArray, Rings
-
-POINTS = 64
-DISTANCE_PX = 2.0
-"""Points lie this far inside and outside: beyond the edge's partial volume, within the thinnest wall."""
-
-REACH_PX = 9
-"""The farthest shift that is tried, along an axis."""
+from dicom_etl.records import FloatArray
+from dicom_etl.verify.rims import POINTS, REACH_PX, Indices, Windows, both_sides, equal_steps
 
 _CEILING = 1.5
+_ONES = np.ones(POINTS, dtype=np.float32)
+_BLOCK = 1 << 17
+"""Values looked up in one go: what a processor's second cache holds with their indices."""
 
 
-def _grid(steps: range) -> NDArray[np.int64]:
+def _grid(steps: Sequence[int]) -> Indices:
     return np.array([(x, y) for y in steps for x in steps], dtype=np.int64)
+
+
+def _circle(radius: float, count: int) -> Indices:
+    angles = np.arange(count) * (2 * np.pi / count)
+    return np.rint(radius * np.column_stack((np.cos(angles), np.sin(angles)))).astype(np.int64)
 
 
 _COARSE = _grid(range(-REACH_PX + 1, REACH_PX, 2))
 _NEAR = _grid(range(-1, 2))
-_SHARES = np.arange(POINTS) / POINTS
-_AHEAD = (np.arange(POINTS) + 2) % POINTS
-_BEHIND = (np.arange(POINTS) - 2) % POINTS
+_PROBE = np.concatenate((_circle(3.5, 6), _circle(7, 10)))
+_PROBED_POINTS = slice(None, None, 2)
+_LESS_BESIDE_A_BETTER_PLACE = 0.1
+"""What may be missing at the probed place nearest to a better one. Of contours of real and made studies moved by 3.5 to
+9 px, none that the thorough search finds is lost by it; of those in place one in seven is searched for nothing."""
 
 
-def rim(rings: Rings) -> NDArray[np.float32]:
-    """Return the points (2, POINTS, 2) x,y at equal steps along the longest ring: inside, then outside."""
-    points = _equal_steps(max(rings, key=len))
-    along = points[_AHEAD] - points[_BEHIND]
-    # (dy, -dx) points outwards where x turns towards y, which makes the sum of x dy positive.
-    outwards = DISTANCE_PX if float(points[:, 0] @ along[:, 1]) > 0 else -DISTANCE_PX
-    along *= outwards / np.maximum(np.sqrt((along * along).sum(axis=1)), 1e-9)[:, None]
-    step = along[:, ::-1] * (1.0, -1.0)
-    return np.stack((points - step, points + step)).astype(np.float32)
-
-
-def cut_window(pixels: NDArray[Any], rims: list[NDArray[np.float32]]) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Cut out what lies within reach of some rims.
+class Walls:
+    """Contours of a study beside the images that they are drawn on.
 
     Parameters
     ----------
-    pixels : (y, x) array
-        The image.
-    rims : list of (2, POINTS, 2) float32
-        As `rim` gives them.
+    rings : sequence of (vertex, 2) float64
+        One contour an image, x,y in its pixels.
+    windows, corners : sequence
+        The part of each image around its contours, and where it lies; see `dicom_etl.verify.rims.cut_window`.
 
-    Returns
-    -------
-    window : (y, x) array
-        A copy of that part of the image, its edge repeated beyond the image.
-    corner : (int, int)
-        Where the first pixel of the window lies, x,y.
+    Attributes
+    ----------
+    contrast : (contour,) float64
+        That across each contour as it is; NaN in a flat image, where nothing can be said.
     """
-    every = np.concatenate(rims, axis=1).reshape(-1, 2)
-    # A rim far outside the image (a damaged contour) must not make a window of gigabytes.
-    last = np.array(pixels.shape[::-1]) - 1
-    low = np.clip(np.rint(every.min(axis=0)), 0, last).astype(int) - REACH_PX
-    high = np.clip(np.rint(every.max(axis=0)), 0, last).astype(int) + REACH_PX
-    corner = int(low[0]), int(low[1])
-    if min(corner) >= 0 and high[0] <= last[0] and high[1] <= last[1]:
-        return pixels[low[1] : high[1] + 1, low[0] : high[0] + 1].copy(), corner
-    columns = np.clip(np.arange(low[0], high[0] + 1), 0, last[0])
-    rows = np.clip(np.arange(low[1], high[1] + 1), 0, last[1])
-    window: NDArray[Any] = pixels[rows[:, None], columns]
-    return window, corner
+
+    def __init__(
+        self,
+        rings: Sequence[FloatArray],
+        windows: Sequence[NDArray[Any]],
+        corners: Sequence[tuple[int, int]],
+    ) -> None:
+        self._windows = Windows(windows, corners)
+        self._rims = both_sides(equal_steps(rings))
+        self._places = self._windows.places(np.arange(len(rings)), self._rims, margin=REACH_PX)
+        self._falls = self._fall(self._places)
+        typical = np.partition(np.abs(self._falls), POINTS // 2, axis=1)[:, POINTS // 2]  # the upper median
+        self._unit: FloatArray = np.where(typical > 0, typical, np.nan).astype(np.float64)
+        self.contrast: FloatArray = _contrast(self._falls, self._unit)
+
+    def search(self) -> tuple[FloatArray, Indices]:
+        """Look around each contour for a place where it fits better.
+
+        Returns
+        -------
+        gain : (contour,) float64
+            Contrast that the best shift adds, 0 or more.
+        shift : (contour, 2) int64
+            That shift x,y, in pixels.
+        """
+        gain, shift = np.zeros(len(self.contrast)), np.zeros((len(self.contrast), 2), dtype=np.int64)
+        known = np.flatnonzero(np.isfinite(self.contrast))
+        lacking = self.contrast[known] - self._moved(known, _PROBE, _PROBED_POINTS).max(axis=1)
+        # Nearly all contours lie where they fit best, so the thorough search is for few.
+        doubtful = known[lacking < _LESS_BESIDE_A_BETTER_PLACE]
+        best = _COARSE[self._moved(doubtful, _COARSE).argmax(axis=1)]
+        around = best[:, None] + _NEAR
+        found = self._moved(doubtful, around)
+        which = found.argmax(axis=1)
+        most = found[np.arange(len(doubtful)), which] - self.contrast[doubtful]
+        gain[doubtful] = np.maximum(most, 0)
+        shift[doubtful] = around[np.arange(len(doubtful)), which] * (most > 0)[:, None]
+        return gain, shift
+
+    def contrast_around(self, which: Indices) -> FloatArray:
+        """Return the mean contrast (y, x) across some contours when all move by -1, 0 or 1 px in y and in x."""
+        around: FloatArray = self._moved(which, _NEAR).mean(axis=0).reshape(3, 3)
+        return around
+
+    def exchange_gains(self, pairs: Indices) -> FloatArray:
+        """Return by how much the contrasts across two contours (pair, 2) rise when each lies on the other's image."""
+        unit = self._unit[pairs].mean(axis=1)
+        gain = np.zeros(len(pairs))
+        for image, contour in (pairs.T, pairs.T[::-1]):
+            crossed = self._fall(self._windows.places(image, self._rims[contour]))
+            gain += _contrast(crossed, unit) - _contrast(self._falls[image], unit)
+        return gain
+
+    def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:
+        """Return the contrast (m, shift) across contours (m,) moved by (shift, 2) or (m, shift, 2) whole pixels x,y."""
+        # A whole shift is one step in a flattened window; rims lie REACH_PX from its edge.
+        steps = shifts[..., 1] * self._windows.widths[which, None] + shifts[..., 0]
+        found = np.empty(steps.shape)
+        at_once = max(1, _BLOCK // (2 * POINTS * steps.shape[1]))
+        for start in range(0, len(which), at_once):
+            block = slice(start, start + at_once)
+            moved = self._places[which[block], None, :, points] + steps[block, :, None, None]
+            found[block] = _contrast(self._fall(moved), self._unit[which[block], None])
+        return found
+
+    def _fall(self, places: Indices) -> NDArray[np.float32]:
+        """Return by how much values fall from places (.., 2, POINTS) inside to those outside, (.., POINTS)."""
+        values = self._windows.values.take(places, mode="clip")
+        fall: NDArray[np.float32] = np.subtract(values[..., 0, :], values[..., 1, :], dtype=np.float32)
+        return fall
 
 
-def falls(window: NDArray[Any], corner: tuple[int, int], points: NDArray[np.float32]) -> FloatArray:
-    """Return by how much the value falls from inside to outside, (POINTS,) float64, at the pixels nearest to a rim."""
-    inside, outside = window.ravel()[_places(window.shape, corner, points)]
-    fall: FloatArray = np.subtract(inside, outside, dtype=np.float64)
-    return fall
-
-
-def typical(fall: FloatArray) -> float:
-    """Return the typical size of a fall (POINTS,), the unit of contrast: the upper median; 0 in a flat image."""
-    return float(np.sort(np.abs(fall))[POINTS // 2])
-
-
-def contrast(fall: NDArray[Any], unit: float) -> float:
-    """Return the mean of the falls (POINTS,), each limited, in units of the typical one; 0 when that is 0."""
-    return float(_limited(fall, unit)) / unit if unit > 0 else 0.0
-
-
-def measure_fit(window: NDArray[Any], corner: tuple[int, int], points: NDArray[np.float32]) -> Fit | None:
-    """Measure the contrast across a contour, and look around it for a place where it fits better.
-
-    None in a flat image, where nothing can be said.
-    """
-    values, width = window.ravel().astype(np.float32), window.shape[1]
-    places = _places(window.shape, corner, points)
-    fall = np.subtract(*values[places], dtype=np.float64)
-    unit = typical(fall)
-    if unit <= 0:
-        return None
-    own = contrast(fall, unit)
-    best = _COARSE[_scores(values, width, places, _COARSE, unit).argmax()]
-    around = best + _NEAR
-    scores = _scores(values, width, places, around, unit)
-    most = float(scores.max()) / unit
-    shift = around[scores.argmax()]
-    return Fit(own, most - own, (int(shift[0]), int(shift[1]))) if most > own else Fit(own, 0.0, (0, 0))
-
-
-def _scores(
-    values: NDArray[np.float32],
-    width: int,
-    places: NDArray[np.int64],
-    shifts: NDArray[np.int64],
-    unit: float,
-) -> NDArray[Any]:
-    """Return the limited mean fall (shift,) when a rim at flat `places` moves by (shift, 2) whole pixels x,y."""
-    # A whole shift is one step in the flattened window; rims lie REACH_PX from its edge.
-    steps = shifts[:, 1] * width + shifts[:, 0]
-    moved = values.take(places[:, None, :] + steps[:, None], mode="clip")
-    return _limited(moved[0] - moved[1], unit)
-
-
-def _limited(fall: NDArray[Any], unit: float) -> NDArray[Any]:
-    ceiling = _CEILING * unit
-    limited: NDArray[Any] = np.add.reduce(np.minimum(np.maximum(fall, -ceiling), ceiling), axis=-1)
-    return limited / POINTS
-
-
-def _places(
-    shape: tuple[int, ...], corner: tuple[int, int], points: NDArray[np.float32]
-) -> NDArray[np.int64]:
-    """Return the index (2, POINTS) in the flattened window of the pixel nearest to each point."""
-    near = np.rint(points).astype(np.int64) - corner
-    near = np.minimum(np.maximum(near, 0), (shape[1] - 1, shape[0] - 1))
-    x, y = near[..., 0], near[..., 1]
-    places: NDArray[np.int64] = y * shape[1] + x
-    return places
-
-
-def _equal_steps(ring: FloatArray) -> FloatArray:
-    """Return POINTS points (POINTS, 2) at equal distances along a closed ring."""
-    side = ring[np.arange(1, len(ring) + 1) % len(ring)] - ring
-    length = np.sqrt((side * side).sum(axis=1))
-    end = np.cumsum(length)
-    at = _SHARES * end[-1]
-    which = np.searchsorted(end, at, side="right")
-    left = (end[which] - at) / length[which]
-    points: FloatArray = ring[which] + side[which] * (1.0 - left)[:, None]
-    return points
+def _contrast(falls: NDArray[np.float32], unit: FloatArray) -> FloatArray:
+    """Return the mean of falls (.., point), each limited, in units (..,) of a typical one; NaN where that is."""
+    ceiling = np.float32(_CEILING) * unit[..., None].astype(np.float32)
+    limited = np.minimum(np.maximum(falls, -ceiling), ceiling)
+    mean: FloatArray = limited @ _ONES[: falls.shape[-1]] / (unit * falls.shape[-1])
+    return mean

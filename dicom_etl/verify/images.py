@@ -2,108 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
 
 from dicom_etl import alignment
-from dicom_etl.records import FloatArray, Issue, SampleFacts
+from dicom_etl.records import FloatArray, Issue
 from dicom_etl.verify.facts import INNER
-from dicom_etl.verify.fit import contrast, falls, typical
-from dicom_etl.verify.neighbours import Place, neighbours
 from dicom_etl.verify.options import LabelLimits
 from dicom_etl.verify.single import finding, of_study, where
+from dicom_etl.verify.stack import Stack
 
-Study: TypeAlias = Sequence[SampleFacts]
-StudyCheck: TypeAlias = Callable[[Study, LabelLimits], Iterator[Issue]]
+StackCheck: TypeAlias = Callable[[Stack, LabelLimits], Iterator[Issue]]
 
 _WORTH_MEASURING_PX = 0.4
-"""Mean shift to the best place from which on the whole study is measured: 0.8 and more where contours are off by a
-pixel, less than 0.3 on the real studies as they are."""
+"""Shift, by a quick measure, from which on a whole study is measured: 0.8 and more where contours are off by a pixel,
+less than 0.3 on the real studies as they are."""
 
 
-def check_contours_on_walls(study: Study, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: across an inner contour the image falls from blood to muscle, by at least `least_contrast`.
 
     A warning (see `dicom_etl.verify.fit` for the measure). When the typical contour of a study has less, the study
     is named instead of each contour: other images, mirrored ones, or images in which blood is not bright.
     """
-    measured = [(facts, facts.fit) for facts in study if facts.fit is not None]
-    if _unfit(study, limits):
-        typical_contrast = float(np.median([fit.contrast for _, fit in measured]))
-        message = (
-            f"the typical contrast across its {INNER}s is {typical_contrast:.2f}, where 1 is an even wall and "
-            f"{limits.least_contrast:g} the least; are they of these images?"
-        )
-        yield of_study(study, "misaligned", message)
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None:
         return
-    for facts, fit in measured:
-        if fit.contrast < limits.least_contrast:
-            message = f"the contrast across it is {fit.contrast:.2f}, where 1 is an even wall"
-            yield finding(facts, "warning", "misaligned", message, facts.contour(INNER))
+    if _unfit(stack, limits):
+        message = (
+            f"the typical contrast across its {INNER}s is {np.nanmedian(walls.contrast):.2f}, where 1 is an even wall "
+            f"and {limits.least_contrast:g} the least; are they of these images?"
+        )
+        yield of_study(stack.images, "misaligned", message)
+        return
+    for index in np.flatnonzero(walls.contrast < limits.least_contrast):
+        message = f"the contrast across it is {walls.contrast[index]:.2f}, where 1 is an even wall"
+        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
 
 
-def check_contours_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: an inner contour cannot be moved to a much better place nearby.
 
     A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more.
     """
-    if _unfit(study, limits):
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None or _unfit(stack, limits):
         return
-    for facts in study:
-        fit = facts.fit
-        if fit is None or fit.gain < limits.shift_gain:
-            continue
-        x, y = fit.shift
-        if np.hypot(x, y) >= limits.shift_px:
-            message = (
-                f"fits better when shifted by {x:+d} px in x and {y:+d} px in y: the contrast across it rises "
-                f"from {fit.contrast:.2f} to {fit.contrast + fit.gain:.2f}"
-            )
-            yield finding(facts, "warning", "misaligned", message, facts.contour(INNER))
+    gain, shift = walls.search()
+    for index in np.flatnonzero((gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)):
+        x, y = shift[index].tolist()
+        own = walls.contrast[index]
+        message = (
+            f"fits better when shifted by {x:+d} px in x and {y:+d} px in y: the contrast across it rises "
+            f"from {own:.2f} to {own + gain[index]:.2f}"
+        )
+        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
 
 
-def check_contours_not_exchanged(study: Study, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
 
-    A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image.
+    A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
+    looked at where centres and radii differ by less than `exchange_px` together: nobody could tell.
     """
-    if _unfit(study, limits):
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None or _unfit(stack, limits):
         return
-    found = []
-    own = {id(f): falls(f.window, f.corner, c.rim) for f in study if (c := f.contour(INNER)) is not None}
-    for one, other in neighbours(study, INNER):
-        gain = _exchange_gain(one, other, (own[id(one.facts)], own[id(other.facts)]))
-        if gain > limits.exchange_gain:
-            found.append((gain, one, other))
-    named: set[str] = set()
-    for gain, one, other in sorted(found, key=lambda entry: -entry[0]):
-        if named.isdisjoint((one.contour.path, other.contour.path)):
-            named |= {one.contour.path, other.contour.path}
+    pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= limits.exchange_px]
+    gains = walls.exchange_gains(pairs)
+    named: set[int] = set()
+    for pair in sorted(np.flatnonzero(gains > limits.exchange_gain).tolist(), key=lambda pair: -gains[pair]):
+        one, other = pairs[pair].tolist()
+        if named.isdisjoint((one, other)):
+            named |= {one, other}
             message = (
-                f"this contour and the one of {where(other.facts)} ({other.contour.path}) fit better when "
-                f"exchanged: the contrasts across them rise by {gain:.2f}"
+                f"this contour and the one of {where(inner.facts[other])} ({inner.drawn[other].path}) fit better when "
+                f"exchanged: the contrasts across them rise by {gains[pair]:.2f}"
             )
-            yield finding(one.facts, "warning", "misaligned", message, one.contour, other.contour.path)
+            facts, contour = inner.facts[one], inner.drawn[one]
+            yield finding(facts, "warning", "misaligned", message, contour, inner.drawn[other].path)
 
 
-def check_study_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue]:
+def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: taken together, the inner contours of a study lie on the edges in its images.
 
     A warning when the shift that suits them best is more than half a pixel, beyond doubt: too little to see on one
     image, and what a wrong origin makes of a whole study (see `dicom_etl.alignment`).
     """
-    drawn = [(f, c.rim, f.fit) for f in study if f.fit is not None and (c := f.contour(INNER)) is not None]
-    if not drawn or _unfit(study, limits):
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None or _unfit(stack, limits):
         return
-    # The full measure takes a millisecond a slice, so it is taken where the quick one gives a reason to.
-    if np.abs(np.mean([fit.shift for _, _, fit in drawn], axis=0)).max() < _WORTH_MEASURING_PX:
+    known = np.flatnonzero(np.isfinite(walls.contrast))
+    chosen = known[alignment.choose_slices(len(known))]
+    # The full measure takes a millisecond a slice, so it is taken where a quick one gives a reason to.
+    if not len(chosen) or _peak_px(walls.contrast_around(chosen)) < _WORTH_MEASURING_PX:
         return
     found = alignment.combine(
         [
-            alignment.contrast(facts.window, (rim.mean(axis=0, dtype=np.float64) - facts.corner,))
-            for facts, rim, _ in (drawn[index] for index in alignment.choose_slices(len(drawn)))
+            alignment.contrast(
+                inner.facts[index].window, (inner.drawn[index].ring - inner.facts[index].corner,)
+            )
+            for index in chosen
         ]
     )
     if found.misaligned:
@@ -115,10 +116,10 @@ def check_study_in_place(study: Study, limits: LabelLimits) -> Iterator[Issue]:
             f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
             "do the files count pixels from another origin? --contour-origin sets it"
         )
-        yield of_study(study, "misaligned", message)
+        yield of_study(stack.images, "misaligned", message)
 
 
-IMAGE_CHECKS: tuple[StudyCheck, ...] = (
+IMAGE_CHECKS: tuple[StackCheck, ...] = (
     check_contours_on_walls,
     check_contours_in_place,
     check_contours_not_exchanged,
@@ -126,17 +127,23 @@ IMAGE_CHECKS: tuple[StudyCheck, ...] = (
 )
 
 
-def _unfit(study: Study, limits: LabelLimits) -> bool:
+def _unfit(stack: Stack, limits: LabelLimits) -> bool:
     """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
-    found = [facts.fit.contrast for facts in study if facts.fit is not None]
-    return bool(found) and float(np.median(found)) < limits.least_contrast
+    if stack.walls is None:
+        return False
+    known = stack.walls.contrast[np.isfinite(stack.walls.contrast)]
+    return len(known) > 0 and float(np.median(known)) < limits.least_contrast
 
 
-def _exchange_gain(one: Place, other: Place, own: tuple[FloatArray, FloatArray]) -> float:
-    """Return by how much the contrasts across two contours rise when each lies on the other's image."""
-    unit = (typical(own[0]) + typical(own[1])) / 2
-    crossed = (
-        falls(one.facts.window, one.facts.corner, other.contour.rim),
-        falls(other.facts.window, other.facts.corner, one.contour.rim),
-    )
-    return sum(contrast(fall, unit) for fall in crossed) - sum(contrast(fall, unit) for fall in own)
+def _peak_px(around: FloatArray) -> float:
+    """Return how far from the middle, along an axis, the contrast (3, 3) at -1, 0 and 1 px in y and x is greatest.
+
+    Where the parabola through three values has its vertex; 1 when it has none, or that lies beyond.
+    """
+    return max(_vertex_px(around.sum(axis=axis).tolist()) for axis in (0, 1))
+
+
+def _vertex_px(values: list[float]) -> float:
+    before, at, after = values
+    bend = before - 2 * at + after
+    return min(abs(before - after) / (-2 * bend), 1.0) if bend < 0 else 1.0

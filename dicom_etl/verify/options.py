@@ -37,6 +37,9 @@ class LabelLimits:
     shift_px: float = _limit(3.5, "Shift towards a better place that counts, in pixels.")
     shift_gain: float = _limit(0.15, "Contrast that the shift must add.")
     exchange_gain: float = _limit(0.05, "Contrast that exchanging two contours must add.")
+    exchange_px: float = _limit(
+        1.0, "Least difference of contours that can be told when exchanged, in pixels."
+    )
     centre_jump_mm: float = _limit(
         12.0, "Distance of a contour's centre from those of all neighbours, in mm."
     )

@@ -7,6 +7,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from dicom_etl.verify.facts import gather
 from dicom_etl.verify.options import LabelLimits
 from dicom_etl.verify.single import sample_issues
 from dicom_etl.verify.study import number_samples, study_issues
+
+_LIMITS = LabelLimits()
 
 
 def review_sample(
@@ -63,7 +66,7 @@ def review_sample(
         # Frames of one file share its UID.
         instance_key=text_key(f"{header.instance_uid}/{header.frame}") if header.instance_uid else 0,
     )
-    issues = sample_issues(drawn, LabelLimits(), known_simple=known_simple)
+    issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
     return replace(sample, label_issues=issues, facts=drawn.facts)
 
 
@@ -78,7 +81,6 @@ class LabelReview:
 
     def __init__(self, structures: Sequence[str]) -> None:
         self._structures = tuple(structures)
-        self._limits = LabelLimits()
         self._duplicates = Duplicates()
         self._names: list[bytes] = []
         self._starts: list[int] = []
@@ -94,7 +96,7 @@ class LabelReview:
                 issues += sample.label_issues
         for row, facts in enumerate(study, start=self._rows):
             self._duplicates.add(facts, row)
-        issues += study_issues([facts for facts in study if facts.contours], self._limits)
+        issues += study_issues([facts for facts in study if facts.contours], _LIMITS)
         numbered = number_samples(issues, study, self._rows)
         self._remember_names(samples)
         self._rows += len(samples)
@@ -115,12 +117,10 @@ class LabelReview:
 
     def _names_of(self, rows: Iterable[int]) -> dict[int, RowNames]:
         found: dict[int, RowNames] = {}
-        for row in rows:
-            study = bisect_right(self._starts, row) - 1
-            patient, image, sources = self._unpacked(study)[row - self._starts[study]]
-            found[row] = RowNames(patient, image, dict(zip(self._structures, sources, strict=True)))
+        by_study = groupby(sorted(rows), key=lambda row: bisect_right(self._starts, row) - 1)
+        for study, members in by_study:
+            names = pickle.loads(zlib.decompress(self._names[study]))
+            for row in members:
+                patient, image, sources = names[row - self._starts[study]]
+                found[row] = RowNames(patient, image, dict(zip(self._structures, sources, strict=True)))
         return found
-
-    def _unpacked(self, study: int) -> list[tuple[str, str, tuple[str, ...]]]:
-        names: list[tuple[str, str, tuple[str, ...]]] = pickle.loads(zlib.decompress(self._names[study]))
-        return names

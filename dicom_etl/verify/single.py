@@ -8,7 +8,6 @@ from typing import TypeAlias
 import numpy as np
 
 from dicom_etl.polygons import (
-    farthest_outside_image,
     first_self_intersection,
     fraction_outside,
     fraction_outside_image,
@@ -21,7 +20,7 @@ STAGE = "labels"
 NEXT_TO_NOTHING = 1e-6
 """A share of an area that is rounding error."""
 
-_EVERY = 8  # rows and columns of an image looked at for its spread: 1,024 of 256 x 256 pixels
+_EVERY = 16  # rows and columns of an image looked at for its spread: 256 of 256 x 256 pixels
 _TAIL = 0.01  # share of the pixels left out at either end of the values
 
 
@@ -34,7 +33,7 @@ def check_contour_inside_image(drawn: Drawn, limits: LabelLimits) -> Iterator[Is
     shape = (drawn.pixels.shape[0], drawn.pixels.shape[1])
     for contour in drawn.facts.contours:
         rings = drawn.rings[contour.structure]
-        beyond = farthest_outside_image(rings, shape)
+        beyond = _beyond_px(contour.box, shape)
         share = fraction_outside_image(rings, shape) if beyond > 0 else 0.0
         if beyond <= 0 or (share <= NEXT_TO_NOTHING and beyond <= limits.outside_image_px):
             continue
@@ -108,7 +107,7 @@ def check_structures_differ(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue
 def check_image_shows_something(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
     """constant-image: an image is not nearly constant.
 
-    A warning when all but 2% of its pixels (every eighth row and column is looked at) lie within
+    A warning when all but 2% of its pixels (every sixteenth row and column is looked at) lie within
     `constant_share` of the largest of them.
     """
     values = np.sort(drawn.pixels[::_EVERY, ::_EVERY], axis=None)
@@ -168,6 +167,12 @@ def finding(
     )
 
 
+def _beyond_px(box: tuple[float, float, float, float], shape: tuple[int, int]) -> float:
+    """Return how far a box reaches beyond the edge of an image's outermost pixels, along an axis; negative inside."""
+    left, top, right, bottom = box
+    return max(-0.5 - left, -0.5 - top, right - (shape[1] - 0.5), bottom - (shape[0] - 0.5))
+
+
 def where(facts: SampleFacts) -> str:
     """Say where in its study an image lies."""
     location = facts.location_index if facts.location_index >= 0 else "unknown"
@@ -175,13 +180,8 @@ def where(facts: SampleFacts) -> str:
     return f"location {location}, phase {phase}"
 
 
-def of_study(study: Sequence[SampleFacts], code: str, message: str) -> Issue:
+def of_study(images: Sequence[SampleFacts], code: str, message: str) -> Issue:
     """Return a finding about a whole study; its path is the folder of the study's contours."""
-    first = study[0]
-    return Issue("warning", code, message, STAGE, _folder(study), first.patient_id)
-
-
-def _folder(study: Sequence[SampleFacts]) -> str:
-    """Return the folder that holds a study's contours, as paths name it."""
-    contours: list[ContourFacts] = [contour for facts in study for contour in facts.contours]
-    return "/".join(contours[0].path.split("/")[:2])
+    first = images[0]
+    folder = "/".join(first.contours[0].path.split("/")[:2])
+    return Issue("warning", code, message, STAGE, folder, first.patient_id)

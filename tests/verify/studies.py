@@ -74,13 +74,13 @@ class Study:
         return self.slices.index(one)
 
 
-def make_study(number: int = 0, *, locations: int = 6, phases: int = 10) -> Study:
-    """Return a study drawn at ED (the last phase) and ES, all of it right."""
+def make_study(number: int = 0, *, locations: int = 6, phases: int = 10, every_phase: bool = False) -> Study:
+    """Return a study drawn at ED (the last phase) and ES, or in every phase, all of it right."""
     truth = TinySource(Path("none"), number + 1, locations, phases, SHAPE, ("icontour", "ocontour"))
     study = Study()
     for location in range(locations):
-        for phase in (truth.es, truth.ed):
-            names = ("icontour", "ocontour") if phase == truth.ed else ("icontour",)
+        for phase in range(phases) if every_phase else (truth.es, truth.ed):
+            names = ("icontour", "ocontour") if every_phase or phase == truth.ed else ("icontour",)
             rings = {name: np.empty((0, 2)) for name in ("icontour", "ocontour")}
             rings |= {name: tracing.trace(truth.ring(number, name, location, phase)) for name in names}
             pixels = truth.pixels(number, location, phase)

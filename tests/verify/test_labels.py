@@ -32,6 +32,13 @@ def test_right_labels_give_no_finding(number: int) -> None:
     assert findings(make_study(number), make_study(number + 1)) == []
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_right_labels_in_every_phase_are_in_place(number: int) -> None:
+    # The phantom rests for some phases, in which its contours are the same.
+    found = findings(make_study(number, phases=20, every_phase=True))
+    assert set(codes(found)) <= {"duplicate-contour"}
+
+
 def shifted(one: Slice, x: float, y: float, structure: str = "icontour") -> None:
     one.rings[structure] = one.rings[structure] + (x, y)
 
