@@ -70,9 +70,15 @@ bench: $(VENV)/bench.stamp ## Our speed and masks beside those of others; real s
 	$(BIN)/python -m tests.benchmarks.bench_ingest bench/source --json bench/ingest.json
 	@rm -rf bench/source
 
-coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: at least 95%
-	$(BIN)/python -m pytest -q --cov=dicom_etl --cov-branch --cov-report= $(PYTEST_OPTIONS)
-	$(BIN)/python -m coverage report --fail-under=95 --include="dicom_etl/stages/*,dicom_etl/outputs/*,dicom_etl/verify/*,dicom_etl/batches/*"
+COVERING := $(addprefix tests/,stages outputs verify batches dicom layouts contours pipeline cli \
+	test_pipeline.py test_privacy.py test_neighbours.py test_faults.py)
+
+coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: 95% of each room (minutes)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest -q -m "not slow" --cov=dicom_etl --cov-branch --cov-report= $(PYTEST_OPTIONS) $(COVERING)
+	@# What child processes kept after the tests had ended; there may be nothing.
+	@$(BIN)/python -m coverage combine --quiet --append || true
+	$(BIN)/python -m tests.coverage_by_room
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts tests/outputs

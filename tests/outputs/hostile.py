@@ -142,6 +142,27 @@ def scale_offset(file: h5py.File, folder: Path) -> None:
     file.create_dataset("samples/fold", data=np.zeros(12, "i2"), chunks=(12,), scaleoffset=True)
 
 
+def fewer_offsets(file: h5py.File, folder: Path) -> None:
+    file["contours/icontour/offsets"].resize(7, axis=0)
+
+
+def uneven_issues(file: h5py.File, folder: Path) -> None:
+    file["issues/code"].resize(5, axis=0)
+
+
+def version_of_no_number(file: h5py.File, folder: Path) -> None:
+    file.attrs["format_version"] = 1.0
+
+
+def many_tiny_chunks(file: h5py.File, folder: Path) -> None:
+    """Claim a row a chunk, and store just one chunk, large enough for what all of them would inflate to."""
+    del file["samples/fold"]
+    column = file.create_dataset("samples/fold", (1 << 20,), "i2", chunks=(1,), compression="gzip")
+    noise = np.random.default_rng(0).bytes(20_000)
+    for row in range(100):
+        column.id.write_direct_chunk((row,), noise)
+
+
 CHANGES: dict[str, Callable[[h5py.File, Path], object]] = {
     "external storage": external_storage,
     "external link": external_link,
@@ -179,6 +200,10 @@ CHANGES: dict[str, Callable[[h5py.File, Path], object]] = {
     "no attributes": lambda file, folder: [file.attrs.__delitem__(name) for name in list(file.attrs)],
     "wrong offsets": wrong_offsets,
     "negative offsets": negative_offsets,
+    "fewer offsets": fewer_offsets,
+    "uneven issues": uneven_issues,
+    "version of no number": version_of_no_number,
+    "many tiny chunks": many_tiny_chunks,
 }
 
 

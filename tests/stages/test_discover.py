@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
+
+import pytest
 
 from dicom_etl.layouts import LAYOUTS
 from dicom_etl.pipeline import locate
@@ -56,6 +59,26 @@ def test_with_a_key_everything_is_found_and_nothing_shown(source: TinySource) ->
     assert repr(study.name_key)[2:-1] not in repr(study)
     assert len(issues) == 1  # the folder that nobody links
     assert [issue.code for issue in (*folders.issues, *files.issues)] == ["link-missing", "unreadable-image"]
+
+
+def test_a_folder_that_cannot_be_listed_is_shown_by_its_pseudonym(
+    kept_source: TinySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = next(
+        study for study in studies(kept_source, Pseudonyms(KEY)) if real_of(study.images) == "SYN00001"
+    )
+    scandir = os.scandir
+
+    def refusing(path: Path) -> object:
+        if Path(path).name == "SYN00001":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    files = discover.find_files(LAYOUTS[0], locate(kept_source.root), study)
+    (issue,) = files.issues
+    assert (issue.code, issue.path) == ("unreadable-image", f"dicoms/{study.patient_id}")
+    assert files.images == ()
 
 
 def test_shown_names_travel_to_other_processes(kept_source: TinySource) -> None:
