@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, fields
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from dicom_etl import schema
@@ -179,6 +180,10 @@ class RunOptions:
         Record the time of the run; two runs then differ.
     shard : (int, int), optional
         ``(i, n)`` takes the i-th of n parts, counted from 1; each study is in one, by a hash of its patient.
+    resume : bool
+        Keep finished studies beside the output until it is made, and take those that an earlier run has kept.
+    reuse : Path, optional
+        An earlier dataset: studies whose inputs did not change since are taken from it.
 
     Raises
     ------
@@ -191,6 +196,8 @@ class RunOptions:
     strict: bool = False
     timestamp: bool = False
     shard: tuple[int, int] | None = None
+    resume: bool = False
+    reuse: Path | None = None
 
     def __post_init__(self) -> None:
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan
 
@@ -13,9 +13,10 @@ from dicom_etl.errors import ItemError
 from dicom_etl.executors import Executor
 from dicom_etl.geometry import ED, ES
 from dicom_etl.impute.estimate import Parent
-from dicom_etl.impute.parents import Link, Place, Reach, plan_links, unfilled
+from dicom_etl.impute.parents import SPATIAL, Link, Place, Reach, plan_links, unfilled
 from dicom_etl.items import Made
-from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, StudyPlan
+from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.schema import IMPUTED, MANUAL
 from dicom_etl.stages.impute import ImputePlan, ParentPair
 from dicom_etl.stages.write import study_phases
 
@@ -106,6 +107,77 @@ def make_study(
     return maker.rows(config.unlabeled)
 
 
+def imputed_alike(
+    samples: Sequence[SamplePlan],
+    rows: Mapping[int, SampleRow],
+    structures: tuple[str, ...],
+    config: IngestConfig,
+) -> bool:
+    """Tell whether the imputed rows of a study would be made of the same rows, with the same weights, again.
+
+    Parameters
+    ----------
+    samples : sequence of SamplePlan
+        All images of the study, as planned now.
+    rows : mapping of int to SampleRow
+        Its rows by position among the samples, in row order; images and contours of the drawn ones are unchanged.
+    structures : tuple of str
+        Those of the dataset, in its order.
+    config : IngestConfig
+        The run's options.
+    """
+    by_hand = {index: row for index, row in rows.items() if row.origin == MANUAL}
+    drawn = {
+        structure: {index for index, row in by_hand.items() if row.has[number]}
+        for number, structure in enumerate(structures)
+    }
+    rounds = _rounds(samples, drawn, list(by_hand.values()), structures, config)
+    links = {index: each for found in rounds for index, each in found.items()}
+    if links.keys() != {index for index, row in rows.items() if row.origin == IMPUTED}:
+        return False
+    rank = {index: place for place, index in enumerate(rows)}
+    return all(_linked_by(rows[index], index, each, rank, structures) for index, each in links.items())
+
+
+def _linked_by(
+    row: SampleRow,
+    index: int,
+    links: Mapping[str, Link],
+    rank: Mapping[int, int],
+    structures: tuple[str, ...],
+) -> bool:
+    """Whether a row says of itself that it was imputed by these links."""
+    if not all(parent in rank for link in links.values() for parent in link.parents):
+        return False
+    steps, shares = [], []
+    for structure in structures:
+        link = links.get(structure)
+        steps.append((0, 0) if link is None else tuple(rank[one] - rank[index] for one in link.parents))
+        shares.append(nan if link is None else link.weights[1])
+    spatial = [link.distance for link in links.values() if link.axis == SPATIAL]
+    temporal = [link.distance for link in links.values() if link.axis != SPATIAL]
+    numbers = (*row.imputed_share, row.imputed_distance_mm, row.imputed_distance_ms)
+    expected = (*shares, max(spatial, default=nan), max(temporal, default=nan))
+    return (
+        row.has == tuple(structure in links for structure in structures)
+        and row.imputed_from == tuple(steps)
+        and np.array_equal(numbers, expected, equal_nan=True)
+    )
+
+
+def _rounds(
+    samples: Sequence[SamplePlan],
+    drawn: Mapping[str, Collection[int]],
+    rows: Sequence[SampleRow],
+    structures: tuple[str, ...],
+    config: IngestConfig,
+) -> list[dict[int, dict[str, Link]]]:
+    """Decide what is made of what; ``drawn`` are positions by structure, ``rows`` those of the drawn samples."""
+    turns = {word: phase for phase, word in study_phases(rows, structures).items()}
+    ed_es = (turns[ED], turns[ES]) if len(turns) == 2 else None
+    return plan_links(places_of(samples), drawn, str(config.impute), Reach(*config.impute_max_gap), ed_es)
+
+
 class _StudyMaker:
     """The rows of one study while they are made, by position in the study."""
 
@@ -130,8 +202,8 @@ class _StudyMaker:
             structure: {index for index in self._made if self._parent(index, number) is not None}
             for number, structure in enumerate(self._structures)
         }
-        reach = Reach(*config.impute_max_gap)
-        rounds = plan_links(places_of(self._samples), drawn, str(config.impute), reach, self._turns())
+        rows = [made.sample.row for made in self._made.values() if isinstance(made, Made)]
+        rounds = _rounds(self._samples, drawn, rows, self._structures, config)
         needed = {
             one
             for links in rounds
@@ -197,12 +269,6 @@ class _StudyMaker:
                     ParentPair(structure, link.axis, (before, after), link.weights[1], link.distance, trust)
                 )
         return tuple(pairs)
-
-    def _turns(self) -> tuple[int, int] | None:
-        """Return the phases of ED and ES, when what was drawn tells them."""
-        rows = [made.sample.row for made in self._made.values() if isinstance(made, Made)]
-        turns = {word: phase for phase, word in study_phases(rows, self._structures).items()}
-        return (turns[ED], turns[ES]) if len(turns) == 2 else None
 
     def _with_steps(self, sample: EncodedSample, index: int, rank: Mapping[int, int]) -> EncodedSample:
         """Name the rows that each imputed structure came from, relative to its own."""

@@ -12,7 +12,7 @@ from dicom_etl.errors import ItemError
 from dicom_etl.impute.estimate import Parent
 from dicom_etl.impute.slices import Slice
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan
+from dicom_etl.records import EncodedSample, Image, ImageHeader, Issue, Rings, SamplePlan
 from dicom_etl.stages import impute, parse, rasterize, write
 from dicom_etl.verify.review import review_sample
 
@@ -81,16 +81,37 @@ def read_slice(
         When the image cannot be used.
     """
     image = parse.parse_image(plan, roots, config)
+    rings, issues = _read_contours(plan, image.header, roots, config)
+    return *rasterize.to_grid(image, rings, config), issues
+
+
+def read_outlines(
+    plan: SamplePlan, roots: SourceRoots, config: IngestConfig
+) -> tuple[dict[str, Rings], list[Issue]]:
+    """Read the contours of a sample as `read_slice` does, without its image.
+
+    Raises
+    ------
+    ItemError
+        When the image, as planned, cannot be brought to the dataset's grid.
+    """
+    rings, issues = _read_contours(plan, plan.header, roots, config)
+    return rasterize.move_rings(plan.header, rings, config), issues
+
+
+def _read_contours(
+    plan: SamplePlan, header: ImageHeader, roots: SourceRoots, config: IngestConfig
+) -> tuple[dict[str, Rings], list[Issue]]:
     rings: dict[str, Rings] = {}
     issues: list[Issue] = []
     for contour in plan.contours:
         try:
             rings[contour.structure] = parse.parse_contour(
-                contour, roots, config, (image.header.rows, image.header.columns)
+                contour, roots, config, (header.rows, header.columns)
             )
         except ItemError as error:
             issues.append(item_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
-    return *rasterize.to_grid(image, rings, config), issues
+    return rings, issues
 
 
 def _encode(

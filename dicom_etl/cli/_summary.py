@@ -11,6 +11,8 @@ from dicom_etl.pipeline import Summary
 
 def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
     """Print counts, what was left out and why, and the file that was made."""
+    for notice in summary.notices:
+        reporter.warning(notice)
     reporter.line(title)
     per_structure = ", ".join(f"{name} {count}" for name, count in sorted(summary.structures.items()))
     rows: list[tuple[str, object]] = [
@@ -20,6 +22,9 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
         ("samples", f"{summary.samples} ({per_structure})" if per_structure else summary.samples),
     ]
     rows += _imputed_lines(summary)
+    if summary.reused_studies:
+        said = f"{summary.reused_studies} of {summary.studies} studies, {summary.reused_samples} samples"
+        rows.append(("not made again", said))
     if summary.output is not None:
         phases = ", ".join(f"{word} {count}" for word, count in summary.cardiac_phases.items())
         assert summary.shape is not None
@@ -86,6 +91,8 @@ def summary_json(summary: Summary) -> dict[str, Any]:
             "file": str(summary.output),
             "bytes": summary.output_bytes,
             "sha256": summary.sha256,
+            "reused_studies": summary.reused_studies,
+            "reused_samples": summary.reused_samples,
         }
     result["issues"] = [issue.to_json() for issue in summary.issues]
     return result

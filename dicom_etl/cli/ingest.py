@@ -33,6 +33,15 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, on any error or warning.")
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
 @click.option("--shard", type=ShardType(), help="Make the I-th of N parts, counted from 1; merge joins them.")
+@click.option(
+    "--resume", is_flag=True, help="Keep finished studies until the file is made, and go on after a kill."
+)
+@click.option(
+    "--reuse",
+    type=PATH,
+    metavar="DATASET",
+    help="Take from this earlier dataset the studies whose inputs did not change.",
+)
 @jobs_option
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
@@ -50,6 +59,8 @@ def command(
     strict: bool,
     timestamp: bool,
     shard: tuple[int, int] | None,
+    resume: bool,
+    reuse: Path | None,
     jobs: int | None,
     kind: str,
     scheduler: str | None,
@@ -78,6 +89,8 @@ def command(
         strict=strict,
         timestamp=timestamp,
         shard=shard,
+        resume=resume,
+        reuse=reuse,
     )
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,

@@ -26,7 +26,16 @@ from dicom_etl.dicom.whole import keep, read_whole
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Image, ImageHeader
 
-__all__ = ["NOTES", "Limits", "check_inside", "is_dicom", "read_headers", "read_image", "stored_dtype"]
+__all__ = [
+    "NOTES",
+    "Limits",
+    "check_inside",
+    "is_dicom",
+    "read_headers",
+    "read_image",
+    "read_whole",
+    "stored_dtype",
+]
 
 _FIRST_READ = 16 * 1024
 _GROWTH = 16

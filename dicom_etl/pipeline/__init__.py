@@ -90,6 +90,7 @@ def ingest(
     with held():
         from dicom_etl.outputs.atomic import check_space, check_target, whole_file
         from dicom_etl.outputs.hdf5 import open_writer
+        from dicom_etl.pipeline.keep import earlier_work
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()
@@ -108,18 +109,40 @@ def ingest(
     spec = plan.spec()
     summary = plan.summary
     planned = summary.samples
-    check_space(output, summary.samples * spec.bytes_per_row())
-    with whole_file(output, overwrite=options.overwrite) as temporary:
+    fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
+    # What is kept for the next run takes as much room again.
+    check_space(output, summary.samples * spec.bytes_per_row() * (2 if options.resume else 1))
+    with (
+        earlier_work(
+            output,
+            plan,
+            spec,
+            roots=roots,
+            config=config,
+            options=options,
+            key_fingerprint=fingerprint,
+            executor=executor,
+            progress=progress,
+        ) as (reuse, keeper),
+        whole_file(output, overwrite=options.overwrite) as temporary,
+    ):
         with open_writer(temporary, spec) as writer:
             sides = write_rows(
-                plan, spec, writer, roots=roots, config=config, executor=executor, progress=progress
+                plan,
+                spec,
+                writer,
+                roots=roots,
+                config=config,
+                executor=executor,
+                progress=progress,
+                reuse=reuse,
+                keeper=keeper,
             )
             summary.issues = in_order(summary.issues)
             if not summary.samples and not spec.part:
                 raise SourceError("every image or contour failed to be read, so there is nothing to write")
             if options.strict and not summary.complete:
                 raise _strict_error(summary)
-            fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
             attributes = write.dataset_attributes(config, spec.structures, summary.issues, fingerprint)
             if options.shard is not None:
                 attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig
@@ -21,6 +22,10 @@ from dicom_etl.splits import NO_FOLD
 from dicom_etl.stages import parse, write
 from dicom_etl.verify.review import LabelReview
 
+if TYPE_CHECKING:
+    from dicom_etl.pipeline.keep import Keeper
+    from dicom_etl.pipeline.reuse import Reuse
+
 Made = tuple[SamplePlan, EncodedSample | ItemError]
 _NOTHING = Chunk(b"")
 
@@ -34,8 +39,25 @@ def write_rows(
     config: IngestConfig,
     executor: Executor,
     progress: Progress,
+    reuse: Reuse | None = None,
+    keeper: Keeper | None = None,
 ) -> list[tuple[str, int]]:
     """Make and store all rows; counts in the plan's summary become those of what was stored.
+
+    Parameters
+    ----------
+    plan, spec, roots, config
+        What to make.
+    writer : SampleWriter
+        Takes the rows.
+    executor : Executor
+        Makes them.
+    progress : Progress
+        Is told how far it is.
+    reuse : Reuse, optional
+        Studies that need not be made.
+    keeper : Keeper, optional
+        Takes those that were, so that the next run need not make them.
 
     Returns
     -------
@@ -47,19 +69,46 @@ def write_rows(
     summary.samples = summary.drawn = summary.imputed = 0
     summary.structures = dict.fromkeys(spec.structures, 0)
     made = _counted(
-        _make_rows(plan.studies(), executor, roots, config, spec), partial(progress, write.NAME, total=total)
+        _all_rows(
+            plan.studies(),
+            reuse,
+            partial(_make_rows, executor=executor, roots=roots, config=config, spec=spec),
+        ),
+        partial(progress, write.NAME, total=total),
     )
     review, sides = LabelReview(spec.structures), Sides(config)
-    for _, study in groupby(made, key=lambda pair: pair[0].patient_id):
-        written = _write_study(study, writer, summary, config)
-        _end_study([sample.row for sample in written], writer, summary, spec.structures)
-        summary.issues += review.study(written)
+    for patient, study in groupby(made, key=lambda pair: pair[0].patient_id):
+        taken = reuse is not None and reuse.has(patient)
+        keep = None if taken else keeper
+        written = _write_study(study, writer, summary, config, keep)
+        phases = _end_study([sample.row for sample in written], writer, summary, spec.structures)
+        found = review.study(written, reuse.found_on(patient) if reuse is not None else None)
+        summary.issues += found
+        summary.reused_studies += taken
+        summary.reused_samples += taken * len(written)
+        if keep is not None:
+            keep.end_study(phases, found)
         for sample in written:
             contours = sample.facts.contours if sample.facts is not None else ()
             sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
     summary.issues += review.finish()
     # A part cannot know what its patients share with others; `merge` decides.
     return [("", NO_FOLD)] * summary.samples if spec.part else sides.assign()
+
+
+def _all_rows(
+    studies: Iterator[StudyPlan], reuse: Reuse | None, make: Callable[[Iterator[StudyPlan]], Iterator[Made]]
+) -> Iterator[Made]:
+    """Make rows, or take them from earlier datasets: in the order of the plan."""
+    if reuse is None:
+        yield from make(studies)
+        return
+    for taken, group in groupby(studies, key=lambda study: reuse.has(study.patient_id)):
+        if taken:
+            for study in group:
+                yield from reuse.rows(study)
+        else:
+            yield from make(group)
 
 
 def _make_rows(
@@ -95,7 +144,11 @@ def _counted(made: Iterable[Made], progress: Callable[[int], None]) -> Iterator[
 
 
 def _write_study(
-    made: Iterable[Made], writer: SampleWriter, summary: Summary, config: IngestConfig
+    made: Iterable[Made],
+    writer: SampleWriter,
+    summary: Summary,
+    config: IngestConfig,
+    keeper: Keeper | None,
 ) -> list[EncodedSample]:
     """Store images and masks of one study; return its rows without them, so that memory stays flat."""
     written: list[EncodedSample] = []
@@ -106,6 +159,8 @@ def _write_study(
         summary.issues += result.issues
         if any(result.row.has) or config.unlabeled:
             writer.append(result)
+            if keeper is not None:
+                keeper.append(result)
             written.append(_without_pixels(result))
     return written
 
@@ -125,7 +180,8 @@ def _without_pixels(sample: EncodedSample) -> EncodedSample:
 
 def _end_study(
     rows: list[SampleRow], writer: SampleWriter, summary: Summary, structures: tuple[str, ...]
-) -> None:
+) -> dict[int, str]:
+    """Close the rows of one study and count them; return ED / ES by phase."""
     phases = write.study_phases(rows, structures)
     writer.end_study(phases)
     summary.samples += len(rows)
@@ -139,3 +195,4 @@ def _end_study(
         word = phases.get(row.phase_index)
         if word:
             summary.cardiac_phases[word] += 1
+    return phases

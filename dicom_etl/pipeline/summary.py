@@ -28,7 +28,8 @@ class Summary:
 
     ``samples`` are all rows, ``drawn`` those with a contour, ``imputed`` those that got one; ``structures`` counts
     what was drawn, ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a
-    label.
+    label. ``reused_studies`` and ``reused_samples`` were taken from earlier datasets; ``notices`` say, a line each,
+    what of earlier runs could not be used, which changes nothing of the result.
     """
 
     studies: int = 0
@@ -45,6 +46,9 @@ class Summary:
     shape: tuple[int, int] | None = None
     dtype: str = ""
     contour_origin: int | None = None
+    reused_studies: int = 0
+    reused_samples: int = 0
+    notices: list[str] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
     output: Path | None = None
     output_bytes: int = 0

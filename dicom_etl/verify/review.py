@@ -86,8 +86,11 @@ class LabelReview:
         self._starts: list[int] = []
         self._rows = 0
 
-    def study(self, samples: Sequence[EncodedSample]) -> list[Issue]:
-        """Take the rows of the next study, all that are written, in their order; return what is odd about them."""
+    def study(self, samples: Sequence[EncodedSample], found: Sequence[Issue] | None = None) -> list[Issue]:
+        """Take the rows of the next study, all that are written, in their order; return what is odd about them.
+
+        ``found`` is what an earlier run found across these rows; without it they are compared here.
+        """
         study: list[SampleFacts] = []
         issues: list[Issue] = []
         for sample in samples:
@@ -96,7 +99,9 @@ class LabelReview:
                 issues += sample.label_issues
         for row, facts in enumerate(study, start=self._rows):
             self._duplicates.add(facts, row)
-        issues += study_issues([facts for facts in study if facts.contours], _LIMITS)
+        if found is None:
+            found = study_issues([facts for facts in study if facts.contours], _LIMITS)
+        issues += found
         numbered = number_samples(issues, study, self._rows)
         self._remember_names(samples)
         self._rows += len(samples)

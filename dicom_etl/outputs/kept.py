@@ -1,0 +1,114 @@
+"""A folder beside a dataset that is being made, for what a killed run leaves to the next one.
+
+It is hidden, belongs to one target and to one run at a time, and is open to nobody but its owner. Whoever makes the
+target removes it in the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+from dicom_etl.errors import OutputError
+
+_PART = re.compile(r"part-([0-9]{6})\.h5")
+
+
+class KeptFolder:
+    """The folder of one target, locked for this run.
+
+    Parameters
+    ----------
+    target : Path
+        The dataset that is made.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be made, is somebody else's, or another run is at work with it.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.path = _beside(target)
+        try:
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise OutputError(f"cannot keep parts in {str(self.path)!r}: {error.strerror}") from None
+        try:
+            self._take()
+        except BaseException:
+            self.close()
+            raise
+
+    def parts(self) -> list[Path]:
+        """Return the finished parts, oldest first."""
+        return sorted(path for path in self.path.iterdir() if _PART.fullmatch(path.name))
+
+    @property
+    def unfinished(self) -> Path:
+        """Where a part is written before it is one."""
+        return self.path / "unfinished.h5"
+
+    def add(self) -> None:
+        """Make a part of `unfinished`, whose bytes are on disk.
+
+        Raises
+        ------
+        OSError
+            When it cannot be renamed.
+        """
+        last = max((int(path.name[5:11]) for path in self.parts()), default=0)
+        self.unfinished.replace(self.path / f"part-{last + 1:06d}.h5")
+
+    def remove(self) -> None:
+        """Remove it with all that it holds."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let other runs have it; a part that was not finished goes."""
+        self.unfinished.unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _take(self) -> None:
+        status = os.fstat(self._lock)
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            raise OutputError(
+                f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out --resume"
+            )
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"another run with --resume is making {self.path.name[1:-5]!r}; wait for its end"
+            ) from None
+        except OSError:
+            pass  # the file system has no locks
+        for path in self.path.iterdir():
+            if not _PART.fullmatch(path.name):
+                path.unlink()
+
+
+def remove_kept(target: Path) -> None:
+    """Remove what dead runs left beside a target; what a living run uses stays."""
+    path = _beside(target)
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        pass  # its run is alive, or nobody can tell
+    finally:
+        os.close(lock)
+
+
+def _beside(target: Path) -> Path:
+    target = target.resolve()
+    return target.with_name(f".{target.name}.kept")

@@ -1,0 +1,155 @@
+"""Whether the inputs of a study are still what rows of an earlier run were made of.
+
+Depends on nothing but its arguments, so it runs in any process. Nothing is taken on trust: each image file is hashed
+and each contour file read, and what follows from the headers of a study's images (places, phases, pairs, parents of
+imputed slices) was planned anew. Where any of it differs, the whole study is made again, because its labels are judged,
+and its slices imputed, together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import isnan
+
+from dicom_etl import schema
+from dicom_etl.config import IngestConfig
+from dicom_etl.dicom import read_whole
+from dicom_etl.errors import ItemError
+from dicom_etl.items import item_issue, read_outlines, read_slice
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.polygons import polygon_area
+from dicom_etl.records import Issue, Rings, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.stages import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A study as it is planned now, and the rows that an earlier run made of the same patient.
+
+    ``outlines`` holds the contours of each row by structure, in the dataset's order.
+    """
+
+    study: StudyPlan
+    rows: tuple[SampleRow, ...]
+    outlines: tuple[tuple[Rings, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """What is known of a study whose rows need not be made again.
+
+    ``samples`` are the places, in the study, of the images that its rows were made of; ``issues`` what is left out.
+    """
+
+    samples: tuple[int, ...]
+    issues: tuple[Issue, ...]
+
+
+def check_study(
+    candidate: Candidate, *, roots: SourceRoots, config: IngestConfig, structures: tuple[str, ...]
+) -> Unchanged | None:
+    """Compare the inputs of a study with what its earlier rows were made of.
+
+    Returns
+    -------
+    Unchanged, optional
+        None when the rows have to be made again.
+    """
+    return _Comparison(candidate, roots, config, structures).run()
+
+
+class _Comparison:
+    """Walks the images of one study beside its earlier rows."""
+
+    def __init__(
+        self, candidate: Candidate, roots: SourceRoots, config: IngestConfig, structures: tuple[str, ...]
+    ) -> None:
+        self._study, self._rows, self._outlines = candidate.study, candidate.rows, candidate.outlines
+        self._roots, self._config, self._structures = roots, config, structures
+        self._hashes: dict[str, str] = {}
+        self._issues: list[Issue] = []
+        self._matched: list[int] = []
+
+    def run(self) -> Unchanged | None:
+        """Return what `check_study` does."""
+        for index, sample in enumerate(self._study.samples):
+            place = len(self._matched)
+            if place < len(self._rows) and _same_place(sample, self._rows[place]):
+                if not self._made_of(sample, self._rows[place], self._outlines[place]):
+                    return None
+                self._matched.append(index)
+            elif not self._leaves_no_row(sample):
+                return None
+        if len(self._matched) < len(self._rows) or not self._imputed_alike():
+            return None
+        return Unchanged(tuple(self._matched), tuple(self._issues))
+
+    def _made_of(self, sample: SamplePlan, row: SampleRow, outlines: tuple[Rings, ...]) -> bool:
+        """Whether a row was made of exactly these files."""
+        if self._sha256(sample.image) != row.sha256_image_file:
+            return False
+        rings, issues = read_outlines(sample, self._roots, self._config)
+        self._issues += issues
+        if not rings and row.origin == schema.IMPUTED:
+            return True  # its outlines follow from other rows
+        names = {contour.structure: contour.path for contour in sample.contours if contour.structure in rings}
+        return (
+            row.has == tuple(structure in rings for structure in self._structures)
+            and row.sources == tuple(names.get(structure, "") for structure in self._structures)
+            and all(
+                _bytes_of(rings.get(structure, ())) == _bytes_of(outline)
+                for structure, outline in zip(self._structures, outlines, strict=True)
+            )
+        )
+
+    def _leaves_no_row(self, sample: SamplePlan) -> bool:
+        """Whether no row comes of an image now, as it was before; whether it is imputed is seen later."""
+        if self._config.impute is not None and not sample.contours and not self._config.unlabeled:
+            return True
+        try:
+            _, rings, issues = read_slice(sample, self._roots, self._config)
+        except ItemError as error:
+            self._issues.append(item_issue(error, parse.NAME, sample.image, sample.patient_id))
+            return True
+        self._issues += issues
+        return not rings and not self._config.unlabeled
+
+    def _imputed_alike(self) -> bool:
+        """Whether each imputed slice would be made of the same rows in the same way."""
+        if self._config.impute is None:
+            return True
+        from dicom_etl.imputing import imputed_alike
+
+        rows = {
+            index: replace(
+                row, areas_px=tuple(polygon_area(outline) if outline else 0.0 for outline in outlines)
+            )
+            for index, row, outlines in zip(self._matched, self._rows, self._outlines, strict=True)
+        }
+        return imputed_alike(self._study.samples, rows, self._structures, self._config)
+
+    def _sha256(self, path: str) -> str:
+        """Hash an image file, once for all its frames; "" when it cannot be read."""
+        if path not in self._hashes:
+            try:
+                file = read_whole(self._roots.resolve(path), parse.limits_of(self._config))
+                self._hashes[path] = file.digest
+            except ItemError:
+                self._hashes[path] = ""
+        return self._hashes[path]
+
+
+def _same_place(sample: SamplePlan, row: SampleRow) -> bool:
+    """Whether a row is that of an image, at the place that the study's headers give it now."""
+    location = sample.slice_location_mm
+    return (row.original_id, row.source_image, row.instance_number, row.location_index, row.phase_index) == (
+        sample.original_id,
+        sample.image,
+        sample.header.instance_number,
+        sample.location_index,
+        sample.phase_index,
+    ) and (row.slice_location_mm == location or (isnan(location) and isnan(row.slice_location_mm)))
+
+
+def _bytes_of(rings: Rings) -> list[bytes]:
+    return [ring.tobytes() for ring in rings]
