@@ -75,6 +75,8 @@ def merge(
         with whole_file(output, overwrite=overwrite) as temporary:
             with open_writer(temporary, spec) as writer:
                 summary, sides = _copy(opened, writer, config, spec, progress)
+                if not summary.samples:
+                    raise SourceError("no part has a row: every image or contour failed to be read")
                 attributes = write.dataset_attributes(
                     config, spec.structures, summary.issues, opened[0].key_fingerprint
                 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 from click.testing import CliRunner
 
@@ -12,9 +15,10 @@ from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions, parse_shard
 from dicom_etl.digest import shard_of
-from dicom_etl.errors import ConfigError, DatasetError, SourceError
+from dicom_etl.errors import ConfigError, DatasetError, OutputError, SourceError
 from dicom_etl.pseudonyms import Pseudonyms
 from tests.builders import TinySource, make_source, position_mm, write_dicom
+from tests.verify.tampering import tamper
 
 KEYS = Pseudonyms(bytes(range(32))), Pseudonyms(bytes(range(1, 33)))
 
@@ -144,6 +148,56 @@ def test_parts_of_different_sizes_are_refused_as_one_ingest_refuses_them(tmp_pat
     with pytest.raises(SourceError, match=r"24x32.*--size ROWSxCOLUMNS brings all to one size"):
         pipeline.merge(parts, tmp_path / "merged.h5")
     assert not (tmp_path / "merged.h5").exists()
+
+
+def test_parts_of_nothing_are_refused_as_one_ingest_refuses_it(source: TinySource, tmp_path: Path) -> None:
+    for item in source.drawn():
+        source.contour(*item).write_text("no contour")
+    with pytest.raises(SourceError, match="every image or contour failed to be read"):
+        pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5")
+    with pytest.raises(SourceError, match="every image or contour failed to be read"):
+        pipeline.merge(shards(source, tmp_path / "parts", 2), tmp_path / "merged.h5")
+    for item in source.drawn():
+        source.contour(*item).unlink()
+    with pytest.raises(SourceError, match="no part holds a sample"):
+        pipeline.merge(shards(source, tmp_path / "none", 2), tmp_path / "merged.h5")
+    assert not (tmp_path / "merged.h5").exists()
+
+
+def test_parts_of_two_divisions_are_refused(kept_source: TinySource, tmp_path: Path) -> None:
+    two, three = (shards(kept_source, tmp_path / str(count), count) for count in (2, 3))
+    with pytest.raises(DatasetError, match=r"part-2\.h5' is one of 3 parts, but 'part-1\.h5' of 2"):
+        pipeline.merge([two[0], three[1]], tmp_path / "merged.h5")
+
+
+def test_a_patient_in_two_parts_is_refused(five: TinySource, tmp_path: Path) -> None:
+    parts = shards(five, tmp_path / "parts", 2)
+    with h5py.File(parts[0]) as file:
+        (patient,) = set(file["samples/patient_id"][:1].tolist())
+
+    def rename(file: h5py.File) -> None:
+        file["samples/patient_id"][:] = patient
+
+    parts[1] = tamper(parts[1], tmp_path / "renamed.h5", rename)
+    with pytest.raises(DatasetError, match="a patient is in two parts"):
+        pipeline.merge(parts, tmp_path / "merged.h5")
+    assert {path.name for path in tmp_path.iterdir()} == {"parts", "renamed.h5"}
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fsync", "replace"])
+def test_a_merge_that_cannot_be_written_leaves_the_old_file(
+    named: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    target = tmp_path / "merged.h5"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OutputError, match=os.strerror(errno.EIO)):
+        pipeline.merge([named[number] for number in "123"], target, overwrite=True)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_parts_of_one_key_make_the_bytes_of_one_ingest(kept_source: TinySource, tmp_path: Path) -> None:
