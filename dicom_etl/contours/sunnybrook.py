@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl.errors import ContourError
 from dicom_etl.polygons import polygon_area
@@ -131,8 +132,8 @@ def _kind_of(line: bytes) -> str:
 
 def _normalised(points: FloatArray) -> FloatArray:
     """Drop repeated neighbours and an explicit closing point; refuse what encloses nothing."""
-    moved = points != np.concatenate((points[1:], points[:1]))
-    keep = moved[:, 0] | moved[:, 1]
+    place = _as_numbers(points)
+    keep = place != np.concatenate((place[1:], place[:1]))
     ring: FloatArray = points if keep.all() else points[keep]
     if not _has_three_points(ring):
         raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
@@ -144,7 +145,10 @@ def _normalised(points: FloatArray) -> FloatArray:
 
 def _has_three_points(ring: FloatArray) -> bool:
     """Tell whether there are three distinct points; neighbours differ, so the first two do."""
-    if len(ring) < 3:
-        return False
-    others = (ring != ring[0]).any(axis=1) & (ring != ring[1]).any(axis=1)
-    return bool(others.any())
+    place = _as_numbers(ring)
+    return len(place) >= 3 and bool(((place != place[0]) & (place != place[1])).any())
+
+
+def _as_numbers(points: FloatArray) -> NDArray[np.complex128]:
+    """Return each point as one number x + iy, which is compared in one step."""
+    return points.view(np.complex128)[:, 0]

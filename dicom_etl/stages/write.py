@@ -33,10 +33,10 @@ def image_statistics(image: NDArray[Any]) -> tuple[float, float, float, float]:
     """
     low, high = float(image.min()), float(image.max())
     count = image.size
-    # Sums of integers are exact in float64 up to 2^53, and eight times as fast as in int64.
+    # Sums of integers are exact in float64 up to 2^53, and many times as fast as in int64.
     if image.dtype.kind in "iu" and max(abs(low), abs(high)) ** 2 * count < 2**53:
-        wide = image.ravel().astype(np.float64)
-        total, squares = int(wide.sum()), int(np.einsum("i,i->", wide, wide))
+        wide = image.astype(np.float64)
+        total, squares = int(wide.sum()), int(np.vecdot(wide, wide).sum())
         return low, high, total / count, math.sqrt(count * squares - total * total) / count
     if image.dtype.kind in "iu" and image.dtype.itemsize <= 2:
         whole = image.astype(np.int64)
