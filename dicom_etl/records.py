@@ -7,8 +7,9 @@ the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import nan
+from operator import attrgetter
 from pickle import PickleBuffer
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -21,8 +22,24 @@ Rings: TypeAlias = tuple[FloatArray, ...]
 """Closed polygons, each (vertex, 2) float64 x,y in the pixel frame, the first vertex not repeated."""
 
 
+_values_of: dict[type[Any], attrgetter[tuple[Any, ...]]] = {}
+"""By kind of record, what gets the values of all its fields."""
+
+
+class Record:
+    """A record travels between processes as what its constructor takes: a third of the time that slots take else."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[Any], tuple[Any, ...]]:
+        kind: type[Any] = type(self)
+        if kind not in _values_of:
+            _values_of[kind] = attrgetter(*(each.name for each in fields(kind)))
+        return kind, _values_of[kind](self)
+
+
 @dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(Record):
     """One thing that a person should hear of: an input left out, or a label to look at."""
 
     severity: Severity
@@ -50,7 +67,7 @@ class Issue:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageHeader:
+class ImageHeader(Record):
     """What the pipeline needs to know of one DICOM frame; every other tag stays in the file.
 
     A value that the file lacks is -1, NaN or "", never a made-up one. ``pixel_spacing_mm`` is (between
@@ -83,7 +100,7 @@ class ImageHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class Image(Record):
     """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of its file."""
 
     header: ImageHeader
@@ -92,7 +109,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class ContourFile:
+class ContourFile(Record):
     """A contour file that was found, and what its name says."""
 
     path: str
@@ -101,7 +118,7 @@ class ContourFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Link(Record):
     """One row of the link table. ``name_key`` is what pseudonyms of the study's file names are made with, if any."""
 
     patient_id: str
@@ -110,7 +127,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFolders:
+class SourceFolders(Record):
     """The names of what lies at the top of a SOURCE, in sorted order; nothing below is opened yet."""
 
     links: tuple[Link, ...]
@@ -120,7 +137,7 @@ class SourceFolders:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFolders:
+class StudyFolders(Record):
     """A row of the link table with the folders that belong to it; ``contours`` is "" for a study without any."""
 
     patient_id: str
@@ -131,7 +148,7 @@ class StudyFolders:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFiles:
+class StudyFiles(Record):
     """The files of one linked study, in order of path."""
 
     patient_id: str
@@ -142,7 +159,7 @@ class StudyFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundImage:
+class FoundImage(Record):
     """A frame that can be linked: where it is, and what its header says."""
 
     path: str
@@ -150,7 +167,7 @@ class FoundImage:
 
 
 @dataclass(frozen=True, slots=True)
-class SamplePlan:
+class SamplePlan(Record):
     """One image and the contours drawn on it, as linked; nothing but names and header values."""
 
     patient_id: str
@@ -164,7 +181,7 @@ class SamplePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPlan:
+class StudyPlan(Record):
     """What link makes of one study: its samples in row order, what it left out, and its counts."""
 
     patient_id: str
@@ -177,7 +194,7 @@ class StudyPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleRow:
+class SampleRow(Record):
     """The columns of one row of ``/samples``; `dicom_etl.schema` says what each means.
 
     ``sources``, ``has``, ``imputed_from``, ``imputed_share`` and ``areas_px`` go by structure, in the dataset's
@@ -292,7 +309,7 @@ class SampleFacts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedSample:
+class EncodedSample(Record):
     """One row of the dataset, ready to be stored.
 
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);

@@ -86,8 +86,10 @@ def encode_sample(
         rows, columns = image.pixels.shape
         raise ImageError(f"{rows}x{columns} pixels, but the dataset has {spec.shape[0]}x{spec.shape[1]}")
     pixels = np.ascontiguousarray(image.pixels, dtype=spec.dtype)
-    empty = np.zeros(spec.shape, dtype=np.uint8)
-    all_masks = [masks.get(structure, empty) for structure in spec.structures]
+    all_masks = [
+        masks[structure] if structure in masks else np.zeros(spec.shape, dtype=np.uint8)
+        for structure in spec.structures
+    ]
     all_rings = tuple(rings.get(structure, ()) for structure in spec.structures)
     names = {contour.structure: contour.path for contour in plan.contours if contour.structure in rings}
     image_key, sha256 = row_digests(pixels, all_masks)
