@@ -215,7 +215,7 @@ if WHOLE:
     ]
     FAILING_CALLS += [
         (name, call, code, lasts)
-        for name, calls in (("write", 1), ("fsync", 2), ("replace", 1), ("ftruncate", 3))
+        for name, calls in (("write", 1), ("fsync", 2), ("replace", 1), ("ftruncate", 2))
         for call in range(1, calls + 1)
         for code in (errno.ENOSPC, errno.EIO)
         for lasts in (True, False)
