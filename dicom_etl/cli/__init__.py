@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from dicom_etl import __version__
 from dicom_etl.cli._boundary import exit_code
+from dicom_etl.cli._streams import nobody_listens, open_missing_streams
 from dicom_etl.interrupts import Signalled, raise_on_signals
 
 COMMANDS = {
@@ -51,6 +53,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except BrokenPipeError:
+            ctx.exit(nobody_listens())
         except (Exception, Signalled, KeyboardInterrupt) as error:  # noqa: BLE001  - no traceback: it can hold names
             ctx.exit(exit_code(error))
 
@@ -71,5 +75,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line as a program."""
+    open_missing_streams()
     raise_on_signals()
-    cli(prog_name="dicom-etl")
+    try:
+        cli(prog_name="dicom-etl")
+    except OSError as error:  # a help text that cannot be written
+        sys.exit(exit_code(error))

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -180,20 +181,25 @@ def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file.
+    """Write a CSV file, which appears whole or not at all; an older one is replaced.
 
     Raises
     ------
     OutputError
         When the file cannot be written.
     """
-    try:
-        with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-    except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    from dicom_etl.outputs.atomic import whole_file
+
+    # A pipe, or /dev/stdout, cannot be replaced.
+    is_file = path.is_file() or not path.exists()
+    with whole_file(path, overwrite=True) if is_file else nullcontext(path) as place:
+        try:
+            with place.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                writer.writerow(header)
+                writer.writerows(rows)
+        except OSError as error:
+            raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None
 
 
 def megabytes(count: int) -> str:

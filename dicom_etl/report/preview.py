@@ -157,7 +157,7 @@ def _save(picture: Image.Image, path: Path) -> None:
     try:
         picture.save(path, "PNG")
     except OSError as error:
-        raise OutputError(f"cannot write {str(path)!r}: {error}") from None
+        raise OutputError(f"cannot write the picture: {error.strerror or type(error).__name__}") from None
 
 
 def _pictures(layers: Sequence[Layers], colours: Sequence[Ink], whole: bool, dots: int) -> list[Image.Image]:
