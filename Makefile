@@ -27,7 +27,7 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 	@touch $@
 
 $(VENV)/bench.stamp: $(VENV)/demo.stamp
-	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m pip install --quiet --editable ".[bench,torch]"
 	@touch $@
 
 demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in demo/
@@ -62,16 +62,7 @@ format: $(VENV)/test.stamp ## Put the code into its format
 	$(BIN)/python -m ruff format .
 
 bench: $(VENV)/bench.stamp ## Our speed and masks beside those of others; real studies from DICOM_ETL_REAL
-	@mkdir -p bench
-	$(BIN)/python -m tests.benchmarks.bench_masks --json bench/masks.json
-	$(BIN)/python -m tests.benchmarks.bench_dicom --json bench/dicom.json
-	$(BIN)/python -m tests.benchmarks.bench_batches --out bench/batches.json
-	$(BIN)/python sample_data/make.py bench/source --studies 5 --fast --labels all
-	$(BIN)/python -m tests.benchmarks.bench_ingest bench/source --json bench/ingest.json
-	@rm -rf bench/source
-
-COVERING := $(addprefix tests/,stages outputs verify batches dicom layouts contours pipeline cli \
-	test_pipeline.py test_privacy.py test_neighbours.py test_faults.py)
+	$(BIN)/python -m tests.benchmarks bench/results.json $(BENCH)
 
 coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: 95% of each room (minutes)
 	$(BIN)/python -m coverage erase

@@ -54,9 +54,11 @@ class SunnybrookText:
 
     def read(self, path: Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
         """Read the one ring of the file."""
-        with path.open("rb") as stream:
-            # What is asked for is allocated, so no more than the file has, and a byte to see that it grew.
-            data = stream.read(min(os.fstat(stream.fileno()).st_size, max_bytes) + 1)
+        with path.open("rb", buffering=0) as stream:
+            size = min(os.fstat(stream.fileno()).st_size, max_bytes)
+            data = stream.read(size + 1)
+        if len(data) < size:
+            raise ContourError("the file became shorter while it was read")
         if len(data) > max_bytes:
             raise ContourError(
                 f"larger than {max_bytes} bytes, which no contour is; --max-contour-bytes raises the limit"

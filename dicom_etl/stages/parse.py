@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import lru_cache
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_for
@@ -23,6 +24,7 @@ MOST_OUTSIDE_SHARE = 0.01
 """A contour that leaves its image by more was drawn on another one, or counts its pixels otherwise."""
 
 
+@lru_cache(maxsize=8)
 def limits_of(config: IngestConfig) -> Limits:
     """Return the limits on one DICOM file that the options set."""
     return Limits(**{limit.name: getattr(config, limit.name) for limit in fields(Limits)})
