@@ -133,7 +133,9 @@ def test_closing_leaves_no_process() -> None:
 
 
 SCRIPT = """
-import sys
+import signal, sys
+# A shell in the background starts programs that ignore Ctrl-C, and so would this one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from dicom_etl.executors.pool import ProcessPool
 from tests.executors import work
 from tests.processes import alive, descendants, wait_until_gone
