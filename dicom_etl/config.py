@@ -184,6 +184,8 @@ class RunOptions:
         Keep finished studies beside the output until it is made, and take those that an earlier run has kept.
     reuse : Path, optional
         An earlier dataset: studies whose inputs did not change since are taken from it.
+    cache : Path, optional
+        Folder that keeps what was learned of input files, for the next run.
 
     Raises
     ------
@@ -198,6 +200,7 @@ class RunOptions:
     shard: tuple[int, int] | None = None
     resume: bool = False
     reuse: Path | None = None
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:

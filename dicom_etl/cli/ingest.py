@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._earlier import cache_option, earlier_options
 from dicom_etl.cli._options import (
     PATH,
     ShardType,
@@ -33,15 +34,8 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, on any error or warning.")
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
 @click.option("--shard", type=ShardType(), help="Make the I-th of N parts, counted from 1; merge joins them.")
-@click.option(
-    "--resume", is_flag=True, help="Keep finished studies until the file is made, and go on after a kill."
-)
-@click.option(
-    "--reuse",
-    type=PATH,
-    metavar="DATASET",
-    help="Take from this earlier dataset the studies whose inputs did not change.",
-)
+@earlier_options
+@cache_option
 @jobs_option
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
@@ -61,6 +55,7 @@ def command(
     shard: tuple[int, int] | None,
     resume: bool,
     reuse: Path | None,
+    cache: Path | None,
     jobs: int | None,
     kind: str,
     scheduler: str | None,
@@ -91,6 +86,7 @@ def command(
         shard=shard,
         resume=resume,
         reuse=reuse,
+        cache=cache,
     )
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,

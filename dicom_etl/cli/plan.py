@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._earlier import cache_option
 from dicom_etl.cli._options import (
     PATH,
     common_options,
@@ -24,6 +25,7 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.command(name="plan", epilog="Example: dicom-etl plan study_data --list-unlabeled -v")
 @source_options
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
+@cache_option
 @jobs_option
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
@@ -36,6 +38,7 @@ def command(
     contours: Path | None,
     links: Path | None,
     list_unlabeled: bool,
+    cache: Path | None,
     jobs: int | None,
     kind: str,
     scheduler: str | None,
@@ -68,6 +71,7 @@ def command(
             executor=executor,
             progress=reporter.progress,
             pseudonyms=read_pseudonyms(pseudonymize, roots, reporter.warning),
+            cache=cache,
         )
         plan.spec()
         if issues_csv is not None:

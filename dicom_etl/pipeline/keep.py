@@ -73,7 +73,7 @@ def earlier_work(
             reuse = stack.enter_context(
                 open_reuse(options.reuse, parts, spec, config, key_fingerprint, plan.summary.notices)
             )
-            reuse.compare(plan.studies(), roots=roots, executor=executor, progress=progress)
+            reuse.compare(plan, roots=roots, executor=executor, progress=progress)
         if folder is not None:
             keeper = stack.enter_context(Keeper(folder, spec, config, key_fingerprint))
         yield reuse, keeper

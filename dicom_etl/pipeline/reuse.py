@@ -25,6 +25,7 @@ from dicom_etl.executors import Executor
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.outputs.stored import StoredRows, StoredSample
 from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
+from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.summary import Progress
 from dicom_etl.pipeline.unchanged import Candidate, Unchanged, check_study
 from dicom_etl.polygons import polygon_area
@@ -65,12 +66,12 @@ class Reuse:
         for each in map(_Earlier, earlier):
             self._known |= {patient: (each, rows) for patient, rows in each.file.studies()}
 
-    def compare(
-        self, studies: Iterable[StudyPlan], *, roots: SourceRoots, executor: Executor, progress: Progress
-    ) -> None:
+    def compare(self, plan: Plan, *, roots: SourceRoots, executor: Executor, progress: Progress) -> None:
         """Find the studies whose inputs are still what their earlier rows were made of."""
-        check = partial(check_study, roots=roots, config=self._config, structures=self._structures)
-        found = executor.map(check, self._candidates(studies))
+        check = partial(
+            check_study, roots=roots, config=self._config, structures=self._structures, cache=plan.cache
+        )
+        found = executor.map(check, self._candidates(plan.studies()))
         for number, (candidate, result) in enumerate(found, start=1):
             if isinstance(result, Unchanged):
                 patient = candidate.study.patient_id
@@ -108,7 +109,11 @@ class Reuse:
     def _row(self, sample: SamplePlan, stored: StoredSample) -> EncodedSample:
         uid, frame = sample.header.instance_uid, sample.header.frame
         facts = facts_of(stored, self._structures, text_key(f"{uid}/{frame}") if uid else 0)
-        areas = tuple(polygon_area(outline) if outline else 0.0 for outline in stored.sample.rings)
+        # ED and ES are decided by the area of one structure.
+        areas = tuple(
+            polygon_area(outline) if outline and structure == write.INNER else 0.0
+            for structure, outline in zip(self._structures, stored.sample.rings, strict=True)
+        )
         return replace(
             stored.sample,
             row=replace(stored.sample.row, areas_px=areas),

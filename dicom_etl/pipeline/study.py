@@ -16,6 +16,7 @@ from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError
 from dicom_etl.items import item_issue
 from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.pipeline.cache import HEADERS, Cache, StudyMemory, packed_headers, unpacked_headers
 from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, rasterize
 
@@ -47,6 +48,8 @@ class PlannedStudy:
         Bytes of the longest text of each text column.
     issues : tuple of Issue
         What was left out.
+    cache_trouble : str
+        Why the cache's entry of this study could not be used; "" when it could, or there is no cache.
     """
 
     packed: bytes
@@ -62,17 +65,27 @@ class PlannedStudy:
     dtypes: tuple[str, ...]
     widths: dict[str, int]
     issues: tuple[Issue, ...]
+    cache_trouble: str = ""
 
 
 def plan_study(
-    folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig, list_unlabeled: bool
+    folders: StudyFolders,
+    *,
+    roots: SourceRoots,
+    config: IngestConfig,
+    list_unlabeled: bool,
+    cache: Cache | None = None,
 ) -> PlannedStudy:
     """List the files of one study, read the headers of its images, and link its contours to them."""
     files = discover.find_files(LAYOUTS[0], roots, folders)
     issues = list(files.issues)
+    memory = cache.study(roots, folders.patient_id) if cache is not None else None
+    images = _read_headers(files, roots, config, issues, memory)
+    if memory is not None:
+        memory.save({*files.images, *(contour.path for contour in files.contours)})
     study = link.link_study(
         files,
-        _read_headers(files, roots, config, issues),
+        images,
         structures=config.structures,
         unlabeled=config.unlabeled or config.impute is not None,
         list_unlabeled=list_unlabeled,
@@ -98,6 +111,7 @@ def plan_study(
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
         issues=tuple(issues),
+        cache_trouble=memory.trouble if memory is not None else "",
     )
 
 
@@ -119,13 +133,24 @@ def _pack(study: StudyPlan) -> bytes:
 
 
 def _read_headers(
-    files: StudyFiles, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
+    files: StudyFiles,
+    roots: SourceRoots,
+    config: IngestConfig,
+    issues: list[Issue],
+    memory: StudyMemory | None,
 ) -> list[FoundImage]:
     images: list[FoundImage] = []
     limits = parse.limits_of(config)
     for path in files.images:
+        known = memory.recall(HEADERS, path, roots.resolve(path)) if memory is not None else None
+        if known is not None:
+            images += (FoundImage(path, header) for header in unpacked_headers(known))
+            continue
         try:
-            images += discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
+            found = discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
+            images += found
+            if memory is not None:
+                memory.note(HEADERS, path, packed_headers([image.header for image in found]))
         except ItemError as error:
             issues.append(item_issue(error, discover.NAME, path, files.patient_id))
     return images

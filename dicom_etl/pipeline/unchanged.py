@@ -1,13 +1,14 @@
 """Whether the inputs of a study are still what rows of an earlier run were made of.
 
-Depends on nothing but its arguments, so it runs in any process. Nothing is taken on trust: each image file is hashed
-and each contour file read, and what follows from the headers of a study's images (places, phases, pairs, parents of
-imputed slices) was planned anew. Where any of it differs, the whole study is made again, because its labels are judged,
-and its slices imputed, together.
+Depends on nothing but its arguments and the files, so it runs in any process. Each image file is hashed and each
+contour file read, or with a cache those that may have changed since; what follows from the headers of a study's images
+(places, phases, pairs, parents of imputed slices) was planned anew. Where any of it differs, the whole study is made
+again, because its labels are judged, and its slices imputed, together.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from math import isnan
 
@@ -17,6 +18,7 @@ from dicom_etl.dicom import read_whole
 from dicom_etl.errors import ItemError
 from dicom_etl.items import item_issue, read_outlines, read_slice
 from dicom_etl.layouts import SourceRoots
+from dicom_etl.pipeline.cache import OUTLINE, SHA256, Cache, StudyMemory
 from dicom_etl.polygons import polygon_area
 from dicom_etl.records import Issue, Rings, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages import parse
@@ -46,26 +48,52 @@ class Unchanged:
 
 
 def check_study(
-    candidate: Candidate, *, roots: SourceRoots, config: IngestConfig, structures: tuple[str, ...]
+    candidate: Candidate,
+    *,
+    roots: SourceRoots,
+    config: IngestConfig,
+    structures: tuple[str, ...],
+    cache: Cache | None = None,
 ) -> Unchanged | None:
     """Compare the inputs of a study with what its earlier rows were made of.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The study and its rows.
+    roots, config, structures
+        Of this run; the structures are those of the dataset, in its order.
+    cache : Cache, optional
+        Where to look up, and to note, what is in a file.
 
     Returns
     -------
     Unchanged, optional
         None when the rows have to be made again.
     """
-    return _Comparison(candidate, roots, config, structures).run()
+    memory = cache.study(roots, candidate.study.patient_id) if cache is not None else None
+    try:
+        return _Comparison(candidate, roots, config, structures, memory).run()
+    finally:
+        if memory is not None:
+            memory.save()
 
 
 class _Comparison:
     """Walks the images of one study beside its earlier rows."""
 
     def __init__(
-        self, candidate: Candidate, roots: SourceRoots, config: IngestConfig, structures: tuple[str, ...]
+        self,
+        candidate: Candidate,
+        roots: SourceRoots,
+        config: IngestConfig,
+        structures: tuple[str, ...],
+        memory: StudyMemory | None,
     ) -> None:
         self._study, self._rows, self._outlines = candidate.study, candidate.rows, candidate.outlines
         self._roots, self._config, self._structures = roots, config, structures
+        self._config_text = config.to_json()
+        self._memory = memory
         self._hashes: dict[str, str] = {}
         self._issues: list[Issue] = []
         self._matched: list[int] = []
@@ -88,19 +116,43 @@ class _Comparison:
         """Whether a row was made of exactly these files."""
         if self._sha256(sample.image) != row.sha256_image_file:
             return False
+        if self._outlines_known(sample, row, outlines):
+            return True
         rings, issues = read_outlines(sample, self._roots, self._config)
         self._issues += issues
         if not rings and row.origin == schema.IMPUTED:
             return True  # its outlines follow from other rows
         names = {contour.structure: contour.path for contour in sample.contours if contour.structure in rings}
-        return (
+        alike = (
             row.has == tuple(structure in rings for structure in self._structures)
             and row.sources == tuple(names.get(structure, "") for structure in self._structures)
             and all(
-                _bytes_of(rings.get(structure, ())) == _bytes_of(outline)
+                _digest(rings.get(structure, ())) == _digest(outline)
                 for structure, outline in zip(self._structures, outlines, strict=True)
             )
         )
+        if self._memory is not None:
+            for structure, path in names.items():
+                self._memory.note(OUTLINE, path, self._outline_fact(row, rings[structure]))
+        return alike
+
+    def _outlines_known(self, sample: SamplePlan, row: SampleRow, outlines: tuple[Rings, ...]) -> bool:
+        """Whether the cache says of each contour file of an image that the row's outline came of it."""
+        if self._memory is None:
+            return False
+        stored = dict(zip(row.sources, outlines, strict=True))
+        paths = {path for path in row.sources if path}
+        known = [
+            self._memory.recall(OUTLINE, contour.path, self._roots.resolve(contour.path))
+            == self._outline_fact(row, stored.get(contour.path, ()))
+            for contour in sample.contours  # all are looked at, so that what is learned of any can be noted
+        ]
+        return paths == {contour.path for contour in sample.contours} and all(known)
+
+    def _outline_fact(self, row: SampleRow, rings: Rings) -> list[str]:
+        """Return what the cache keeps of a contour: what the outline depends on besides its file, and the outline."""
+        depends = hashlib.sha256(f"{self._config_text} {row.sha256_image_file}".encode()).hexdigest()
+        return [depends, _digest(rings)]
 
     def _leaves_no_row(self, sample: SamplePlan) -> bool:
         """Whether no row comes of an image now, as it was before; whether it is imputed is seen later."""
@@ -131,12 +183,19 @@ class _Comparison:
     def _sha256(self, path: str) -> str:
         """Hash an image file, once for all its frames; "" when it cannot be read."""
         if path not in self._hashes:
-            try:
-                file = read_whole(self._roots.resolve(path), parse.limits_of(self._config))
-                self._hashes[path] = file.digest
-            except ItemError:
-                self._hashes[path] = ""
+            file = self._roots.resolve(path)
+            known = self._memory.recall(SHA256, path, file) if self._memory is not None else None
+            self._hashes[path] = known or self._sha256_of_content(path)
         return self._hashes[path]
+
+    def _sha256_of_content(self, path: str) -> str:
+        try:
+            digest = read_whole(self._roots.resolve(path), parse.limits_of(self._config)).digest
+        except ItemError:
+            return ""
+        if self._memory is not None:
+            self._memory.note(SHA256, path, digest)
+        return digest
 
 
 def _same_place(sample: SamplePlan, row: SampleRow) -> bool:
@@ -151,5 +210,9 @@ def _same_place(sample: SamplePlan, row: SampleRow) -> bool:
     ) and (row.slice_location_mm == location or (isnan(location) and isnan(row.slice_location_mm)))
 
 
-def _bytes_of(rings: Rings) -> list[bytes]:
-    return [ring.tobytes() for ring in rings]
+def _digest(rings: Rings) -> str:
+    """Hash an outline to the last bit; a ring of no points, and the end of a ring, are told apart."""
+    digest = hashlib.sha256()
+    for ring in rings:
+        digest.update(len(ring).to_bytes(8, "little") + ring.tobytes())
+    return digest.hexdigest()
