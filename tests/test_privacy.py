@@ -240,6 +240,21 @@ def test_nothing_gets_out_of_a_merge_that_fails(place: Place) -> None:
         assert not (place.work / "whole.h5").exists()
 
 
+def test_nothing_gets_out_of_what_one_run_leaves_to_the_next(place: Place) -> None:
+    words = ["ingest", place.source.root, "--jobs", "1", "-vvv", "--log", "log"]
+    first = place.run(*words, "-o", "one.h5", "--resume")
+    again = place.run(*words, "-o", "two.h5", "--reuse", "one.h5", "--resume")
+    for done in (first, again):
+        assert done.returncode == 3, done.stderr
+        assert place.found_after(done) == set()
+    assert (place.work / "one.h5").read_bytes() == (place.work / "two.h5").read_bytes()
+    place.run(*words, "-o", "names.h5", pseudonymize=False)
+    done = place.run(*words, "-o", "three.h5", "--reuse", "names.h5")
+    (place.work / "names.h5").unlink()
+    assert b"takes nothing" in done.stderr
+    assert place.found_after(done) == set()
+
+
 def test_nothing_gets_out_of_a_plan(place: Place) -> None:
     done = place.run(
         "plan", place.source.root, "-vvv", "--list-unlabeled", "--log", "log", "--issues", "i.csv"
