@@ -150,6 +150,8 @@ def join_rings(rings: Rings) -> FloatArray:
     """Return the vertices of all rings as one (row, 2) float64 array, one NaN,NaN row between rings."""
     if not rings:
         return np.empty((0, 2))
+    if len(rings) == 1:
+        return rings[0].copy()
     gap = np.full((1, 2), np.nan)
     parts = [part for ring in rings for part in (gap, ring)]
     return np.concatenate(parts[1:])

@@ -82,8 +82,10 @@ class Reporter:
     def progress(self, stage: str, done: int, total: int) -> None:
         """Show how far and how fast a stage is: a bar on a terminal, a line now and then elsewhere."""
         now = time.monotonic()
-        pace = self._pace.said(stage, done, total)
         due = done == total or now - self._last.get(stage, self.started) >= _SECONDS_BETWEEN_LINES
+        if not due and done > 1 and (self.quiet or not self._terminal):
+            return  # this is called for every row, and the first one starts the clock
+        pace = self._pace.said(stage, done, total)
         if due:
             self._last[stage] = now
             line = f"{stage}: {done} of {total}{pace}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import h5py
@@ -65,6 +67,23 @@ def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
             writer.abort()
 
 
+class _Writing:
+    """Lets no signal into HDF5 while a block runs, and names the failed write rather than what HDF5 makes of it."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._held = sink, held()
+
+    def __enter__(self) -> None:
+        self._held.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
+        if kind is None or issubclass(kind, Exception):
+            self._sink.check()
+
+
 class HDF5Writer:
     """`SampleWriter` into one HDF5 file.
 
@@ -86,9 +105,10 @@ class HDF5Writer:
         self._count = self._room = 0
         self._instance_keys = array("Q")
         self._sink = Sink(path)
+        self._writing = _Writing(self._sink)
         self._file = _timeless_file(self._sink)
         try:
-            with self._writing():
+            with self._writing:
                 self._create()
         except BaseException:
             self.abort()
@@ -102,19 +122,8 @@ class HDF5Writer:
         OutputError
             When the bytes cannot be written.
         """
-        with self._writing():
+        with self._writing:
             self._append(sample)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Let no signal into HDF5, and name the failed write rather than what HDF5 makes of it."""
-        with held():
-            try:
-                yield
-            except Exception:
-                self._sink.check()
-                raise
-        self._sink.check()
 
     def _append(self, sample: EncodedSample) -> None:
         if self._count == self._room:
@@ -137,7 +146,7 @@ class HDF5Writer:
         for row in self._rows[len(self._phases) :]:
             self._phases.append(cardiac_phases.get(row.phase_index, ""))
         while len(self._rows) >= schema.ROWS_PER_CHUNK:
-            with self._writing():
+            with self._writing:
                 self._flush(schema.ROWS_PER_CHUNK)
 
     def finish(
@@ -147,7 +156,7 @@ class HDF5Writer:
         attributes: Mapping[str, str | int | float],
     ) -> None:
         """Store the rest and close the file."""
-        with self._writing():
+        with self._writing:
             self._flush(len(self._rows))
             for slices in (self._images, *self._masks):
                 slices.resize(self._count, axis=0)
@@ -301,7 +310,7 @@ class HDF5Writer:
         elif name.startswith(tuple(_BY_STRUCTURE)) and name != "source_image":
             values = self._by_structure(name, rows)
         else:
-            values = [getattr(row, name) for row in rows]
+            values = list(map(attrgetter(name), rows))
         if column.dtype[0] == "S":
             return _text(values, self._width(column))
         return np.array(values, dtype=column.dtype).reshape(len(rows), *(length for _, length in column.axes))
@@ -311,7 +320,7 @@ class HDF5Writer:
         field, missing = _BY_STRUCTURE[prefix]
         index = self._spec.structures.index(name.removeprefix(prefix))
         # What is empty as a whole holds for no structure.
-        return [values[index] if (values := getattr(row, field)) else missing for row in rows]
+        return [values[index] if values else missing for values in map(attrgetter(field), rows)]
 
     @staticmethod
     def _extend(dataset: h5py.Dataset, values: NDArray[Any]) -> None:
@@ -355,8 +364,9 @@ def _timeless_group(parent: h5py.Group, name: str) -> h5py.Group:
 def _text(values: Sequence[str], width: int) -> NDArray[np.bytes_]:
     """Encode to fixed-width UTF-8; text too long for its column is a mistake of ours, never cut silently."""
     encoded = [value.encode() for value in values]
-    if any(len(value) > width for value in encoded):
-        raise OutputError(f"a text of {max(map(len, encoded))} bytes does not fit its column of {width}")
+    longest = max(map(len, encoded), default=0)
+    if longest > width:
+        raise OutputError(f"a text of {longest} bytes does not fit its column of {width}")
     # The dtype carries the character set: HDF5 does not convert between ASCII and UTF-8.
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
 
