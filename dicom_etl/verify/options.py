@@ -43,6 +43,16 @@ class LabelLimits:
     centre_jump_mm: float = _limit(
         12.0, "Distance of a contour's centre from those of all neighbours, in mm."
     )
+    wall_offset_mm: float = _limit(
+        4.5,
+        "Distance of an outer contour's middle from where other images have it around the inner one, in mm.",
+    )
+    wall_change_mm: float = _limit(5.0, "Difference of its radius from what other images make it, in mm.")
+    wall_spread: float = _limit(4.0, "The same two, in multiples of what is typical of the study.")
+    wall_exchange_mm: float = _limit(
+        1.0,
+        "By how much more alike the walls of two images must be with their outer contours exchanged, in mm.",
+    )
     constant_share: float = _limit(0.01, "Spread of an image's values, relative to the largest.")
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from dicom_etl.geometry import ED, ES
 from dicom_etl.records import Issue, SampleFacts
 from dicom_etl.verify.images import IMAGE_CHECKS, StackCheck
 from dicom_etl.verify.options import LabelLimits
+from dicom_etl.verify.outer import OUTER_CHECKS
 from dicom_etl.verify.single import finding, of_study, where
 from dicom_etl.verify.stack import Stack
 
@@ -118,6 +119,7 @@ def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 STUDY_CHECKS: tuple[StackCheck, ...] = (
     check_area_steps,
     *IMAGE_CHECKS,
+    *OUTER_CHECKS,
     check_centres_close,
     check_phase_areas,
     check_phase_times,

@@ -1,0 +1,85 @@
+"""The muscle between inner and outer contours of a study, in arrays."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from dicom_etl.records import FloatArray
+from dicom_etl.verify.rims import Indices
+from dicom_etl.verify.structures import Contours
+
+FEWEST = 3
+"""Images of a phase with both contours, from which on one of them can be told to be out of step."""
+
+
+class Myocardium:
+    """How outer contours lie around inner ones, wherever an image has both, a place, and a known spacing.
+
+    A wall is three numbers in mm: the middle of the outer contour from that of the inner one in x and in y, and
+    the difference of their radii.
+
+    Parameters
+    ----------
+    inner, outer : Contours
+        Those of one study.
+
+    Attributes
+    ----------
+    outer : Contours
+        The same.
+    which : (image,) int64
+        The outer contour of each image that has both.
+    stack : (pair, 2) int64
+        Images at adjacent locations of a phase.
+    """
+
+    def __init__(self, inner: Contours, outer: Contours) -> None:
+        self.outer = outer
+        number = {id(facts): index for index, facts in enumerate(inner.facts)}
+        partner = np.array([number.get(id(facts), -1) for facts in outer.facts], dtype=np.int64)
+        known = (partner >= 0) & (outer.location >= 0) & (outer.phase >= 0)
+        self.which: Indices = np.flatnonzero(known & np.isfinite(outer.spacing_mm).all(axis=1))
+        image = np.full(len(partner), -1, dtype=np.int64)
+        image[self.which] = np.arange(len(self.which))
+        pairs = image[outer.stack]
+        self.stack: Indices = pairs[(pairs >= 0).all(axis=1)]
+        self._phase = outer.phase[self.which]
+        self._inner = _places(inner, partner[self.which])
+        self._outer = _places(outer, self.which)
+
+    def walls(self, inner: Indices, outer: Indices) -> FloatArray:
+        """Return the walls (m, 3) between the inner contours of some images and the outer ones of some."""
+        walls: FloatArray = self._outer[outer] - self._inner[inner]
+        return walls
+
+    @cached_property
+    def own(self) -> FloatArray:
+        """The wall (image, 3) of each image."""
+        every = np.arange(len(self.which))
+        return self.walls(every, every)
+
+    @cached_property
+    def typical(self) -> FloatArray:
+        """The wall (image, 3) that is typical of the phase of each image; NaN where `FEWEST` have none."""
+        found = np.full_like(self.own, np.nan)
+        for phase in np.unique(self._phase):
+            here = self._phase == phase
+            if np.count_nonzero(here) >= FEWEST:
+                found[here] = np.median(self.own[here], axis=0)
+        return found
+
+    def beside(self) -> FloatArray:
+        """Return the walls (image, 2, 3) at the locations before and after each image; NaN where there is none."""
+        found = np.full((len(self.which), 2, 3), np.nan)
+        before, after = self.stack.T
+        found[after, 0], found[before, 1] = self.own[before], self.own[after]
+        return found
+
+
+def _places(contours: Contours, which: Indices) -> FloatArray:
+    """Return the middle x, y and the radius (m, 3) of some contours in mm."""
+    spacing = contours.spacing_mm[which]
+    radius = contours.radius_px[which] * np.sqrt(spacing.prod(axis=1))
+    return np.column_stack((contours.middle_px[which] * spacing, radius))
