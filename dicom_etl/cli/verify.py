@@ -106,10 +106,10 @@ def command(
 
 
 def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
-    reporter.line(f"verified {outcome.file}")
+    reporter.line(_headline(outcome))
     reporter.facts(
         [
-            ("seal", "broken; nothing was read from the file" if outcome.damaged else "holds"),
+            ("seal", _seal_said(outcome)),
             ("SHA-256", outcome.sha256 or "unknown"),
             ("samples", outcome.samples),
             ("checks", outcome.checks),
@@ -131,8 +131,26 @@ def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
         chosen = " ".join(f"--sample {sample}" for sample in samples[:_PICTURES])
         reporter.line()
         reporter.line(f"to look at them: dicom-etl preview {outcome.file} {chosen} -o look.png")
-    if not outcome.findings:
-        reporter.line("  nothing was found")
+
+
+def _headline(outcome: Outcome) -> str:
+    """Say in one line what came of it: what a person reads who reads nothing else."""
+    if outcome.damaged:
+        expected = "that --expect names" if outcome.sha256 else "that were sealed"
+        return f"FAILED: {outcome.file}: its bytes are not those {expected}"
+    count = len(outcome.findings)
+    found = f"{count} finding{'s' if count > 1 else ''}" if count else "no findings"
+    if outcome.exit_code:
+        return f"FAILED: {outcome.file}, {found}"
+    what = "seal and structure of " if outcome.options.fast else ""
+    return f"verified {what}{outcome.file}, {found}"
+
+
+def _seal_said(outcome: Outcome) -> str:
+    if not outcome.damaged:
+        return "holds"
+    seal = "holds, but is not the one expected" if outcome.sha256 else "broken"
+    return f"{seal}; nothing was read from the file"
 
 
 def _print_table(reporter: Reporter, findings: list[Issue]) -> None:

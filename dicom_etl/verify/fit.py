@@ -13,6 +13,7 @@ always fit better where they belong.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -75,15 +76,12 @@ class Walls:
         self._unit: FloatArray = np.where(typical > 0, typical, np.nan).astype(np.float64)
         self.contrast: FloatArray = _contrast(self._falls, self._unit)
 
-    def search(self) -> tuple[FloatArray, Indices]:
-        """Look around each contour for a place where it fits better.
+    @cached_property
+    def better(self) -> tuple[FloatArray, Indices]:
+        """Where around each contour it fits best.
 
-        Returns
-        -------
-        gain : (contour,) float64
-            Contrast that the best shift adds, 0 or more.
-        shift : (contour, 2) int64
-            That shift x,y, in pixels.
+        ``gain`` (contour,) float64 is the contrast that the best shift adds, 0 or more; ``shift`` (contour, 2) int64 is
+        that shift x,y, in pixels.
         """
         gain, shift = np.zeros(len(self.contrast)), np.zeros((len(self.contrast), 2), dtype=np.int64)
         known = np.flatnonzero(np.isfinite(self.contrast))
@@ -105,13 +103,13 @@ class Walls:
         return around
 
     def exchange_gains(self, pairs: Indices) -> FloatArray:
-        """Return by how much the contrasts across two contours (pair, 2) rise when each lies on the other's image."""
+        """Return how much more contrast each of two images (pair, 2) shows across the contour of the other one."""
         unit = self._unit[pairs].mean(axis=1)
-        gain = np.zeros(len(pairs))
-        for image, contour in (pairs.T, pairs.T[::-1]):
+        gains = np.empty(pairs.shape)
+        for gain, image, contour in zip(gains.T, pairs.T, pairs.T[::-1], strict=True):
             crossed = self._fall(self._windows.places(image, self._rims[contour]))
-            gain += _contrast(crossed, unit) - _contrast(self._falls[image], unit)
-        return gain
+            gain[:] = _contrast(crossed, unit) - _contrast(self._falls[image], unit)
+        return gains
 
     def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:
         """Return the contrast (m, shift) across contours (m,) moved by (shift, 2) or (m, shift, 2) whole pixels x,y."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl import alignment
 from dicom_etl.records import FloatArray, Issue
 from dicom_etl.verify.facts import INNER
+from dicom_etl.verify.fit import Walls
 from dicom_etl.verify.options import LabelLimits
 from dicom_etl.verify.single import finding, of_study, where
 from dicom_etl.verify.stack import Stack
@@ -19,6 +21,9 @@ StackCheck: TypeAlias = Callable[[Stack, LabelLimits], Iterator[Issue]]
 _WORTH_MEASURING_PX = 0.4
 """Shift, by a quick measure, from which on a whole study is measured: 0.8 and more where contours are off by a pixel,
 less than 0.3 on the real studies as they are."""
+
+_NO_LOSS = 0.05
+"""Contrast that an image may lose without it saying anything."""
 
 
 def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -50,8 +55,8 @@ def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue
     inner, walls = stack.inner, stack.walls
     if inner is None or walls is None or _unfit(stack, limits):
         return
-    gain, shift = walls.search()
-    for index in np.flatnonzero((gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)):
+    gain, shift = walls.better
+    for index in np.flatnonzero(_movable(walls, limits)):
         x, y = shift[index].tolist()
         own = walls.contrast[index]
         message = (
@@ -65,13 +70,17 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
     """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
 
     A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
-    looked at where centres and radii differ by less than `exchange_px` together: nobody could tell.
+    looked at where centres and radii differ by less than `exchange_px` together: nobody could tell. When one of
+    them alone is found to be in the wrong place, the other's image must not lose by the exchange.
     """
     inner, walls = stack.inner, stack.walls
     if inner is None or walls is None or _unfit(stack, limits):
         return
     pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= limits.exchange_px]
-    gains = walls.exchange_gains(pairs)
+    each = walls.exchange_gains(pairs)
+    misplaced = misplaced_inners(stack, limits)[pairs]
+    explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
+    gains = np.where(explained, 0, each.sum(axis=1))
     named: set[int] = set()
     for pair in sorted(np.flatnonzero(gains > limits.exchange_gain).tolist(), key=lambda pair: -gains[pair]):
         one, other = pairs[pair].tolist()
@@ -125,6 +134,21 @@ IMAGE_CHECKS: tuple[StackCheck, ...] = (
     check_contours_not_exchanged,
     check_study_in_place,
 )
+
+
+def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) are found to lie in a wrong place, each by its own image."""
+    if stack.walls is None or _unfit(stack, limits):
+        return np.zeros(len(stack.inner.drawn) if stack.inner is not None else 0, dtype=bool)
+    found: NDArray[np.bool_] = (stack.walls.contrast < limits.least_contrast) | _movable(stack.walls, limits)
+    return found
+
+
+def _movable(walls: Walls, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
+    gain, shift = walls.better
+    found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)
+    return found
 
 
 def _unfit(stack: Stack, limits: LabelLimits) -> bool:

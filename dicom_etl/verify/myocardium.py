@@ -29,8 +29,8 @@ class Myocardium:
     ----------
     outer : Contours
         The same.
-    which : (image,) int64
-        The outer contour of each image that has both.
+    which, inner : (image,) int64
+        The outer and the inner contour of each image that has both.
     stack : (pair, 2) int64
         Images at adjacent locations of a phase.
     """
@@ -41,12 +41,13 @@ class Myocardium:
         partner = np.array([number.get(id(facts), -1) for facts in outer.facts], dtype=np.int64)
         known = (partner >= 0) & (outer.location >= 0) & (outer.phase >= 0)
         self.which: Indices = np.flatnonzero(known & np.isfinite(outer.spacing_mm).all(axis=1))
+        self.inner: Indices = partner[self.which]
         image = np.full(len(partner), -1, dtype=np.int64)
         image[self.which] = np.arange(len(self.which))
         pairs = image[outer.stack]
         self.stack: Indices = pairs[(pairs >= 0).all(axis=1)]
         self._phase = outer.phase[self.which]
-        self._inner = _places(inner, partner[self.which])
+        self._inner = _places(inner, self.inner)
         self._outer = _places(outer, self.which)
 
     def walls(self, inner: Indices, outer: Indices) -> FloatArray:

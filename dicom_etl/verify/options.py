@@ -48,7 +48,7 @@ class LabelLimits:
         "Distance of an outer contour's middle from where other images have it around the inner one, in mm.",
     )
     wall_change_mm: float = _limit(5.0, "Difference of its radius from what other images make it, in mm.")
-    wall_spread: float = _limit(4.0, "The same two, in multiples of what is typical of the study.")
+    wall_spread: float = _limit(3.0, "The same two, in multiples of what is typical of the study.")
     wall_exchange_mm: float = _limit(
         1.0,
         "By how much more alike the walls of two images must be with their outer contours exchanged, in mm.",

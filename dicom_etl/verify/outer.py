@@ -1,7 +1,7 @@
 """Label checks of outer contours. Each rule is the docstring of its function.
 
-Across an outer contour no image falls or rises all around, so it is compared with the inner contour of the same image: the
-wall between them changes little from one location to the next. On the three real studies the middle of an outer contour
+No image falls or rises all along an outer contour, so it is compared with the inner contour of the same image: the wall
+between them changes little from one location to the next. On the three real studies the middle of an outer contour
 lies within 3 mm of where the image before, the one after or the typical one has it around the inner contour, its
 radius is right within 3 mm in the same way, and only one pair of neighbours has walls that would be more alike, by
 0.2 mm, were the outer contours exchanged.
@@ -15,7 +15,7 @@ import numpy as np
 
 from dicom_etl.records import FloatArray, Issue
 from dicom_etl.verify.facts import INNER
-from dicom_etl.verify.images import StackCheck
+from dicom_etl.verify.images import StackCheck, misplaced_inners
 from dicom_etl.verify.options import LabelLimits
 from dicom_etl.verify.single import finding, where
 from dicom_etl.verify.stack import Stack
@@ -27,15 +27,16 @@ def check_outer_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     A warning when its middle is farther than `wall_offset_mm`, or its radius differs by more than `wall_change_mm`,
     from what each of these three makes of the inner contour; or, in a study whose walls differ more than most, when
     it is `wall_spread` times what is typical there. Before and after are along the stack; a phase needs three images
-    that have both contours.
+    that have both contours. Not looked at where the inner one is found to lie in a wrong place itself.
     """
     muscle = stack.myocardium
     if muscle is None or not len(muscle.which):
         return
     least = _apart(muscle.own, np.concatenate((muscle.beside(), muscle.typical[:, None]), axis=1))
     most = _most(least, limits)
+    misplaced = misplaced_inners(stack, limits)[muscle.inner]
     for kind, what in enumerate(("its middle lies", "its radius is off by")):
-        for index in np.flatnonzero(least[:, kind] > most[kind]):
+        for index in np.flatnonzero((least[:, kind] > most[kind]) & ~misplaced):
             message = (
                 f"{what} {least[index, kind]:.1f} mm or more from where it is around the {INNER} before and after it "
                 "along the stack, and in the typical image"
@@ -48,8 +49,8 @@ def check_outer_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two outer contours at adjacent locations do not fit their inner contours better when exchanged.
 
-    A warning, naming both, when the walls of the two images are more alike then, by `wall_exchange_mm` or more, and in
-    step with what else `check_outer_in_place` compares them with.
+    A warning, naming both, when the walls of the two images are more alike then, by `wall_exchange_mm` or more, and
+    each is nearer to what else `check_outer_in_place` compares it with; on images whose inner contours are in place.
     """
     muscle = stack.myocardium
     if muscle is None or not len(muscle.stack):
@@ -62,16 +63,17 @@ def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Is
     # The image before the one, and after the other; what is between them is in doubt.
     around = np.stack((beside[one, 0], beside[other, 1]), axis=1)
     expected = np.stack((around, muscle.typical[muscle.stack]), axis=2)
-    in_step = (_apart(swapped, expected) <= (limits.wall_offset_mm, limits.wall_change_mm)).all(axis=(1, 2))
+    nearer = (_apart(swapped, expected).sum(axis=2) < _apart(own, expected).sum(axis=2)).all(axis=1)
+    nearer &= ~misplaced_inners(stack, limits)[muscle.inner[muscle.stack]].any(axis=1)
     named: set[int] = set()
-    for pair in sorted(np.flatnonzero(in_step & (gains >= limits.wall_exchange_mm)), key=lambda p: -gains[p]):
+    for pair in sorted(np.flatnonzero(nearer & (gains >= limits.wall_exchange_mm)), key=lambda p: -gains[p]):
         if named.isdisjoint(muscle.stack[pair].tolist()):
             named.update(muscle.stack[pair].tolist())
             first, second = muscle.which[muscle.stack[pair]]
             path = muscle.outer.drawn[second].path
             message = (
-                f"this contour and the one of {where(muscle.outer.facts[second])} ({path}) fit the {INNER}s better when "
-                f"exchanged: the walls of the two images differ by {gains[pair]:.1f} mm less"
+                f"this contour and the one of {where(muscle.outer.facts[second])} ({path}) fit the {INNER}s better "
+                f"when exchanged: the walls of the two images differ by {gains[pair]:.1f} mm less"
             )
             yield finding(
                 muscle.outer.facts[first], "warning", "misaligned", message, muscle.outer.drawn[first], path

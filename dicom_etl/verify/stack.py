@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from dicom_etl.geometry import cardiac_phases
+from dicom_etl.geometry import ED, ES
 from dicom_etl.records import SampleFacts
 from dicom_etl.verify.facts import INNER, OUTER
 from dicom_etl.verify.fit import Walls
@@ -53,9 +53,12 @@ class Stack:
 
     @cached_property
     def phases(self) -> dict[str, int]:
-        """Which phases the inner contours make end-diastole and end-systole, by word; empty when none."""
+        """Which phases the inner contours make end-diastole and end-systole, by word; empty when none.
+
+        As `dicom_etl.geometry.cardiac_phases`, but by the typical contour instead of by volume, which a single wrong
+        contour can turn.
+        """
         if self.inner is None:
             return {}
-        places = zip(self.inner.location.tolist(), self.inner.phase.tolist(), strict=True)
-        areas = dict(zip(places, self.inner.area_px.tolist(), strict=True))
-        return {word: phase for phase, word in cardiac_phases(areas).items()}
+        largest, smallest = self.inner.extreme_phases()
+        return {} if largest == smallest else {ED: largest, ES: smallest}

@@ -79,6 +79,35 @@ class Contours:
         return moved
 
     @cached_property
+    def out_of_line(self) -> FloatArray:
+        """How far the logarithm of each area (contour,) is from the mean of those beside it; 0 for none."""
+        size: FloatArray = np.log(self.area_px)
+        total = np.bincount(self.stack.ravel(), size[self.stack[:, ::-1]].ravel(), minlength=len(size))
+        count = np.bincount(self.stack.ravel(), minlength=len(size))
+        apart: FloatArray = np.abs(size - total / np.maximum(count, 1)) * (count > 0)
+        return apart
+
+    def extreme_phases(self) -> tuple[int, int]:
+        """Return the phases in which the typical contour is largest and smallest; the same when that cannot be told.
+
+        Of phases that are drawn on at least half as many locations as the best drawn one, by the mean over the
+        others of the median ratio of areas at shared locations.
+        """
+        phases, row = np.unique(self.phase[self._placed], return_inverse=True)
+        locations, column = np.unique(self.location[self._placed], return_inverse=True)
+        size = np.full((len(phases), len(locations)), np.nan)
+        size[row, column] = np.log(self.area_px[self._placed])
+        drawn = np.isfinite(size).sum(axis=1)
+        chosen = np.flatnonzero(2 * drawn >= drawn.max(initial=0))
+        if len(chosen) < 2:
+            return -1, -1
+        scores = [_mean_of_medians(size[phase] - size[chosen]) for phase in chosen]
+        largest, smallest = int(np.argmax(scores)), int(np.argmin(scores))
+        if scores[largest] <= scores[smallest]:
+            return -1, -1
+        return int(phases[chosen[largest]]), int(phases[chosen[smallest]])
+
+    @cached_property
     def neighbours(self) -> Indices:
         """Pairs (pair, 2) at adjacent locations of a phase, and in phases of a location that follow each other."""
         along = self._in_order(self.location, self.phase)
@@ -94,3 +123,12 @@ class Contours:
 def _adjacent(order: Indices, belong: NDArray[np.bool_]) -> Indices:
     pairs: Indices = np.column_stack((order[:-1], order[1:]))[belong]
     return pairs
+
+
+def _mean_of_medians(values: FloatArray) -> float:
+    """Return the mean over rows of the median of what is known in each; rows without any do not count."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    count = np.isfinite(values).sum(axis=1)
+    ordered, count = ordered[count > 0], count[count > 0]
+    rows = np.arange(len(count))
+    return float((ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]).mean() / 2)

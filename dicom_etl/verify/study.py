@@ -20,6 +20,9 @@ ED_EARLIEST, ED_LATEST = 0.25, 1.0
 ES_EARLIEST = 0.15
 """Parts of the beat, by trigger time, between which ED cannot lie before ES, and before which ES cannot lie."""
 
+_SURE = 2.0
+"""How many times as far out of line as the other one a contour is when it is the wrong one of two."""
+
 
 def check_area_steps(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """area-jump: from one location to the next the area of a structure changes by less than `area_ratio` times.
@@ -37,7 +40,8 @@ def check_area_steps(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
             (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
         ]
         while jumps:
-            odd = max((place for jump in jumps for place in jump[:2]), key=lambda p: _blame(p, jumps, steps))
+            places = [place for jump in jumps for place in jump[:2]]
+            odd = max(places, key=lambda p: (*_blame(p, jumps, steps), contours.out_of_line[p]))
             jump = max((j for j in jumps if odd in j[:2]), key=lambda j: j[2])
             other = jump[0] if odd == jump[1] else jump[1]
             contour = contours.drawn[odd]
@@ -76,7 +80,8 @@ def check_centres_close(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """phase-order: at no location is the inner contour much larger at end-systole than at end-diastole.
 
-    A warning from `phase_ratio` times on; a little larger is normal near the base, which moves through the slice.
+    A warning from `phase_ratio` times on; a little larger is normal near the base, which moves through the slice. Named
+    is the one whose area is out of line with those beside it along the stack; both where that does not tell.
     """
     inner, phases = stack.inner, stack.phases
     if inner is None or not phases:
@@ -87,14 +92,16 @@ def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     )
     for location in sorted(at_ed.keys() & at_es.keys()):
         ed, es = at_ed[location], at_es[location]
-        diastole, systole = inner.area_px[ed], inner.area_px[es]
-        if systole >= limits.phase_ratio * diastole:
-            path = inner.drawn[es].path
-            message = (
-                f"{diastole:.0f} px² at end-diastole, but {systole:.0f} px² at end-systole "
-                f"(phase {phases[ES]}, {path})"
-            )
-            yield finding(inner.facts[ed], "warning", "phase-order", message, inner.drawn[ed], path)
+        if inner.area_px[es] < limits.phase_ratio * inner.area_px[ed]:
+            continue
+        odd, other = (es, ed) if inner.out_of_line[es] >= _SURE * inner.out_of_line[ed] else (ed, es)
+        sure = inner.out_of_line[odd] >= _SURE * inner.out_of_line[other]
+        message = (
+            f"{inner.area_px[ed]:.0f} px² at end-diastole, but {inner.area_px[es]:.0f} px² at end-systole, phases "
+            f"{phases[ED]} and {phases[ES]}, in {inner.drawn[ed].path} and {inner.drawn[es].path}"
+        )
+        path = "" if sure else inner.drawn[other].path
+        yield finding(inner.facts[odd], "warning", "phase-order", message, inner.drawn[odd], path)
 
 
 def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -151,7 +158,7 @@ def _time(stack: Stack, phase: int) -> float:
 
 def _blame(
     place: int, jumps: Sequence[tuple[int, int, float]], steps: NDArray[np.int64]
-) -> tuple[float, float]:
-    """Return which part of its neighbours a contour is out of step with, and by how much."""
+) -> tuple[float, int, float]:
+    """Return which part of its neighbours a contour is out of step with, how many, and by how much at most."""
     mine = [ratio for one, other, ratio in jumps if place in (one, other)]
-    return len(mine) / int(steps[place]), max(mine)
+    return len(mine) / int(steps[place]), len(mine), max(mine)

@@ -1,10 +1,10 @@
 """Plants faults in the labels of a SOURCE, one at a time, and counts which the label checks find.
 
-Every fault is planted on every contour that it can be planted on. It counts when it changes a label: when the outline and
-the right one overlap by `MOST_OVERLAP` at most (Dice). A mirrored contour of a round heart in the middle of the image, or
-one exchanged with its twin at the next location, is as good as the right one, and is left out. A fault is
-found when a finding that is not there without it names a changed contour's image, or the study; every other finding that is
-not there without it, and every image that a finding names beside the changed ones, is a false alarm.
+Every fault is planted on every contour that it can be planted on. It counts when it changes a label: when the outline
+and the right one overlap by `MOST_OVERLAP` at most (Dice). A mirrored contour of a round heart in the middle of the
+image, or one exchanged with its twin at the next location, is as good as the right one, and is left out. A fault is
+found when a finding that is not there without it names the image of a changed contour, or the study. A false alarm is
+a finding that is not there without it and names an image whose contours were not changed, alone or beside another.
 Prints the table of the README.
 
     PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults ../shared/real

@@ -54,6 +54,11 @@ def mirrored(one: Slice, axis: int) -> None:
     one.rings["icontour"] = ring
 
 
+def outer_mirrored(one: Slice) -> None:
+    ring = one.rings["ocontour"]
+    one.rings["ocontour"] = np.column_stack((SHAPE[1] - 1 + 6 - ring[:, 0], ring[:, 1]))
+
+
 def exchanged(one: Slice, other: Slice, structure: str = "icontour") -> None:
     one.rings[structure], other.rings[structure] = other.rings[structure], one.rings[structure]
 
@@ -89,6 +94,16 @@ FAULTS: dict[str, tuple[Callable[[Study], object], str, tuple[int, int]]] = {
     "scaled by 3 at an end": (lambda s: scaled(s.at(5, ES), 3), "area-jump", (5, ES)),
     "scaled by a third": (lambda s: scaled(s.at(2, ES), 1 / 3), "area-jump", (2, ES)),
     "outer scaled by 3": (lambda s: scaled(s.at(2, ED), 3, "ocontour"), "area-jump", (2, ED)),
+    "outer shifted left by 6 px": (lambda s: shifted(s.at(3, ED), -6, 0, "ocontour"), "misaligned", (3, ED)),
+    "outer shifted down by 6 px": (lambda s: shifted(s.at(0, ED), 0, 6, "ocontour"), "misaligned", (0, ED)),
+    "outer shifted within the wall": (
+        lambda s: shifted(s.at(2, ED), 2.5, 2.5, "ocontour"), "misaligned", (2, ED)
+    ),
+    "outer mirrored left to right": (lambda s: outer_mirrored(s.at(2, ED)), "misaligned", (2, ED)),
+    "outer a little larger": (lambda s: scaled(s.at(2, ED), 1.4, "ocontour"), "misaligned", (2, ED)),
+    "outers exchanged": (
+        lambda s: exchanged(s.at(2, ED), s.at(3, ED), "ocontour"), "misaligned", (2, ED)
+    ),
     "exchanged with the next phase": (
         lambda s: exchanged(s.at(2, ED), s.at(2, ES)), "misaligned", (2, ES)
     ),
@@ -145,6 +160,62 @@ def test_neighbours_exchanged_are_named_together() -> None:
     assert [(issue.path, issue.other_path) for issue in found] == [
         (study.at(4, ES).path("icontour"), study.at(5, ES).path("icontour"))
     ]
+
+
+@pytest.mark.parametrize(
+    ("structure", "change"),
+    [
+        ("icontour", lambda one, name: shifted(one, 4, -5, name)),
+        ("icontour", lambda one, name: scaled(one, 3, name)),
+        ("icontour", lambda one, name: scaled(one, 1 / 3, name)),
+        ("ocontour", lambda one, name: shifted(one, -6, 0, name)),
+        ("ocontour", lambda one, name: scaled(one, 3, name)),
+    ],
+    ids=["inner shifted", "inner scaled by 3", "inner scaled by a third", "outer shifted", "outer scaled"],
+)
+@pytest.mark.parametrize("place", [(1, ED), (2, ED), (4, ED), (2, ES), (4, ES)])
+def test_no_other_contour_is_named(
+    structure: str, change: Callable[[Slice, str], None], place: tuple[int, int]
+) -> None:
+    study = make_study(3)
+    one = study.at(*place)
+    if not len(one.rings[structure]):
+        return
+    change(one, structure)
+    found = findings(study)
+    assert {issue.sample for issue in found} == {study.row(one)}
+    assert {issue.other_path for issue in found} == {""}
+
+
+def test_outers_exchanged_are_named_together() -> None:
+    study = make_study(0)
+    exchanged(study.at(3, ED), study.at(4, ED), "ocontour")
+    found = [issue for issue in findings(study) if issue.other_path]
+    assert [(issue.code, issue.path, issue.other_path) for issue in found] == [
+        ("misaligned", study.at(3, ED).path("ocontour"), study.at(4, ED).path("ocontour"))
+    ]
+
+
+def test_walls_that_differ_throughout_a_study_are_no_fault_of_one() -> None:
+    study, rng = make_study(0), np.random.default_rng(2)
+    for one in study.slices:
+        if len(one.rings["ocontour"]):
+            x, y = rng.uniform(-4, 4, 2)
+            shifted(one, x, y, "ocontour")
+    assert findings(study) == []
+    assert findings(study, limits=LabelLimits(wall_spread=0))
+
+
+def test_two_images_with_both_contours_are_too_few_to_tell() -> None:
+    study = make_study(0)
+    for one in study.slices:
+        if one.location > 1:
+            one.rings["ocontour"] = np.empty((0, 2))
+    scaled(study.at(0, ED), 1.3, "ocontour")
+    assert findings(study) == []
+    study = make_study(0)
+    scaled(study.at(0, ED), 1.3, "ocontour")
+    assert codes(findings(study)) == ["misaligned"]
 
 
 def test_a_study_whose_phases_are_exchanged() -> None:
