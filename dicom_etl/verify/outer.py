@@ -90,7 +90,9 @@ def _apart(walls: FloatArray, expected: FloatArray) -> FloatArray:
     """
     apart = walls[..., None, :] - expected
     kinds = np.stack((np.hypot(apart[..., 0], apart[..., 1]), np.abs(apart[..., 2])), axis=-1)
-    least: FloatArray = np.fmin.reduce(kinds, axis=-2) + 0 * kinds[..., -1, :]
+    typical = kinds[..., -1, :]
+    least: FloatArray = np.where(np.isnan(kinds), np.inf, kinds).min(axis=-2)
+    least[np.isnan(typical)] = np.nan
     return least
 
 

@@ -63,11 +63,10 @@ def check_centres_close(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
         pairs = contours.neighbours
         centre_mm = contours.centre_px * contours.spacing_mm
         distance = np.hypot(*(centre_mm[pairs[:, 0]] - centre_mm[pairs[:, 1]]).T)
+        known = np.isfinite(distance)
+        pairs, distance = pairs[known], distance[known]
         least = np.full(len(contours.drawn), np.inf)
-        with np.errstate(
-            invalid="ignore"
-        ):  # where spacing is unknown, so is the distance: NaN, which no limit exceeds
-            np.minimum.at(least, pairs.ravel(), np.repeat(distance, 2))
+        np.minimum.at(least, pairs.ravel(), np.repeat(distance, 2))
         count = np.bincount(pairs.ravel(), minlength=len(least))
         for index in np.flatnonzero((count >= 2) & (least > limits.centre_jump_mm)):
             message = (
