@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dicom_etl"
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "interrupts"}),
+    frozenset({"cores", "errors", "interrupts"}),
     frozenset({"records"}),
     frozenset(
         {

@@ -29,14 +29,11 @@ class Serving:
     normalize: Normalize | None = None
     transforms: tuple[Transform, ...] = ()
     weights: str | None = None
-    threads: int = 1
     locking: Locking = None
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
             raise ConfigError(f"layout is {self.layout!r}: it must be one of {', '.join(get_args(Layout))}")
-        if self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}: it must be at least 1")
 
     def served_dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         """Return the dtype of the images served.
@@ -73,7 +70,7 @@ def prepare(path: Path, selection: Selection, serving: Serving) -> tuple[NDArray
             raise ConfigError(
                 f"the dataset has no {', '.join(missing)}; it has {', '.join(found) or 'no structures'}"
             )
-        store = Store(path, file, selection.structures, threads=serving.threads, locking=serving.locking)
+        store = Store(path, file, selection.structures, locking=serving.locking)
         table = SampleTable(file)
         assembler = Assembler(
             store=store,
@@ -109,10 +106,6 @@ class Space:
     images: NDArray[Any]
     masks: NDArray[np.uint8]
 
-    def first(self, samples: int) -> Space:
-        """Return the part for a shorter batch."""
-        return Space(self.images[:samples], self.masks[:samples])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembler:
@@ -142,7 +135,7 @@ class Assembler:
     weights: NDArray[np.float32] | None
 
     def space(self, samples: int) -> Space:
-        """Make arrays for a batch."""
+        """Make arrays that batches of up to so many samples can be gathered into."""
         shape = self.store.shape
         return Space(
             np.empty((samples, *shape), self.dtype), np.empty((samples, self.structures, *shape), np.uint8)
@@ -170,9 +163,11 @@ class Assembler:
         DatasetError
             The file cannot be read any more.
         """
-        space = self.space(len(rows)) if space is None else space.first(len(rows))
-        images, masks = space.images, space.masks
-        self.store.gather(rows, images, masks)
+        if space is None:
+            images, masks = self.store.gathered(rows, self.dtype)
+        else:
+            images, masks = space.images[: len(rows)], space.masks[: len(rows)]
+            self.store.gather(rows, images, masks)
         if self.normalizer is not None:
             self.normalizer.apply(images, rows, self.store.image)
         if self.transforms:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.batches import codecs
 from dicom_etl.errors import DatasetError
 
-Codec = Literal["raw", "gzip", "hdf5"]
+Codec = Literal["raw", "gzip", "lzf", "hdf5"]
 
-_GZIP, _SHUFFLE, _FLETCHER32 = 1, 2, 3
-_CHECKSUM_BYTES = 4
+_GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +30,14 @@ class SliceTable:
         Rows and columns of a slice.
     dtype : numpy.dtype
         As stored.
-    codec : "raw", "gzip" or "hdf5"
-        How a chunk becomes a slice: its bytes are the pixels; zlib; or only HDF5 knows.
+    codec : "raw", "gzip", "lzf" or "hdf5"
+        How a chunk becomes a slice: its bytes are the pixels; zlib; LZF, where it can be decoded here; or only
+        HDF5 knows.
     shuffled : bool
-        Whether the bytes of a "gzip" chunk are ordered by significance (HDF5's shuffle filter).
+        Whether the bytes of a compressed chunk are ordered by significance (HDF5's shuffle filter).
     offsets, sizes : ndarray of int64, (slice,)
-        Where the chunk of each slice begins in the file, and its bytes without the checksum.
+        Where the chunk of each slice begins in the file, and its bytes; without the checksum, which "raw" does not
+        need (the seal covers it) and "gzip" has one of its own in place of.
     """
 
     name: str
@@ -57,28 +59,55 @@ class SliceTable:
         for place, offset in enumerate(self.offsets[rows].tolist()):
             out[place] = np.ndarray(shape, dtype, mapped, offset)
 
-    def inflate(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Decode slices that are stored with gzip into ``out`` (place, y, x); other threads run meanwhile.
+    def decode(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Decode slices that are stored with gzip or LZF into ``out`` (place, y, x).
 
         Raises
         ------
         DatasetError
             A chunk does not hold its slice; nothing larger than a slice is made of it.
         """
+        decode = codecs.inflate if self.codec == "gzip" else codecs.decode_lzf
         starts, sizes = self.offsets[rows].tolist(), self.sizes[rows].tolist()
         for place, (row, start, size) in enumerate(zip(rows.tolist(), starts, sizes, strict=True)):
-            decoder = zlib.decompressobj()
             try:
-                data = decoder.decompress(mapped[start : start + size], self.slice_bytes)
-                more = decoder.decompress(decoder.unconsumed_tail, 1)
-            except zlib.error as error:
-                raise DatasetError(f"{self.name}, row {row}: cannot be decoded: {error}") from None
-            if len(data) != self.slice_bytes or more or not decoder.eof:
-                raise DatasetError(f"{self.name}, row {row}: the stored bytes are not those of one slice")
-            if self.shuffled and self.dtype.itemsize > 1:
-                out[place] = _unshuffled(data, self.dtype).reshape(self.shape)
-            else:
-                out[place] = np.frombuffer(data, self.dtype).reshape(self.shape)
+                data = decode(mapped[start : start + size], self.slice_bytes)
+            except ValueError as error:
+                raise DatasetError(f"{self.name}, row {row}: {error}") from None
+            codecs.put_together(data, self.dtype, self.shuffled, out[place])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """Slices that are stored as they are, seen as rows of one array, so that numpy gathers a batch by itself.
+
+    All chunks begin at multiples of some number of bytes. The array has a window for each of these, as if a slice began
+    there: windows overlap, and most of them are no slice. Nothing is copied until slices are taken out.
+
+    Attributes
+    ----------
+    seen : ndarray, (window, y, x)
+    which : ndarray of int64, (slice, table)
+        The window of each slice.
+    """
+
+    seen: NDArray[Any]
+    which: NDArray[np.int64]
+
+    @classmethod
+    def over(cls, mapped: memoryview, tables: Sequence[SliceTable]) -> Self:
+        """Look at the slices of some tables, alike in shape and dtype."""
+        first = tables[0]
+        offsets = np.stack([table.offsets for table in tables], axis=1)
+        step = int(np.gcd.reduce(offsets, axis=None))
+        shape = ((len(mapped) - first.slice_bytes) // step + 1, *first.shape)
+        strides = (step, first.shape[1] * first.dtype.itemsize, first.dtype.itemsize)
+        return cls(np.ndarray(shape, first.dtype, mapped, strides=strides), offsets // step)
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy slices into a new array (row, table, y, x) in one call, during which other threads run."""
+        gathered: NDArray[Any] = self.seen[self.which[rows]]
+        return gathered
 
 
 def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
@@ -113,10 +142,10 @@ def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
         skipped_filters |= chunk.filter_mask
 
     dataset.id.chunk_iter(note)
-    codec, shuffled, checksum_bytes = _pipeline(dataset, skipped_filters)
-    sizes -= checksum_bytes
+    codec, shuffled, unread_bytes = _pipeline(dataset, skipped_filters)
+    sizes -= unread_bytes
     table = SliceTable(name, (height, width), dataset.dtype, codec, shuffled, offsets, sizes)
-    lost = (offsets < 0) | (sizes <= 0) | (offsets + sizes + checksum_bytes > file_bytes)
+    lost = (offsets < 0) | (sizes <= 0) | (offsets + sizes + unread_bytes > file_bytes)
     if codec == "raw":
         lost |= sizes != table.slice_bytes
     if lost.any():
@@ -125,31 +154,17 @@ def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
 
 
 def _pipeline(dataset: h5py.Dataset, skipped_filters: int) -> tuple[Codec, bool, int]:
-    """Return the codec for the dataset's filters, whether it shuffles bytes, and the checksum's bytes."""
+    """Return the codec for the dataset's filters, whether it shuffles bytes, and how many at the end are not read."""
     creation = dataset.id.get_create_plist()
     filters = [creation.get_filter(index)[0] for index in range(creation.get_nfilters())]
     if skipped_filters:
         return "hdf5", False, 0  # some chunk was stored without one of the filters: rare, so left to HDF5
-    checksum_bytes = _CHECKSUM_BYTES if _FLETCHER32 in filters[-1:] else 0
+    checksum_bytes = codecs.CHECKSUM_BYTES if _FLETCHER32 in filters[-1:] else 0
     kept = filters[:-1] if checksum_bytes else filters
     if not kept or (kept == [_SHUFFLE] and dataset.dtype.itemsize == 1):
         return "raw", False, checksum_bytes
     if kept in ([_GZIP], [_SHUFFLE, _GZIP]):
         return "gzip", kept[0] == _SHUFFLE, checksum_bytes
+    if kept in ([_LZF], [_SHUFFLE, _LZF]) and checksum_bytes and codecs.has_lzf():
+        return "lzf", kept[0] == _SHUFFLE, 0
     return "hdf5", False, 0
-
-
-def _unshuffled(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Put the bytes of each element together; the filter stores all first bytes, then all second ones."""
-    planes = np.frombuffer(data, np.uint8).reshape(dtype.itemsize, -1)
-    if dtype.itemsize == 2:  # half the time of the general way
-        low, high = planes if dtype == dtype.newbyteorder("<") else planes[::-1]
-        words: NDArray[np.uint16] = high.astype(np.uint16)
-        words <<= 8
-        words |= low
-        return words.view(dtype.newbyteorder("="))
-    elements = np.empty((planes.shape[1], dtype.itemsize), dtype=np.uint8)
-    for index, plane in enumerate(planes):
-        elements[:, index] = plane
-    joined: NDArray[Any] = elements.ravel().view(dtype)
-    return joined

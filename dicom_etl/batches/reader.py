@@ -74,10 +74,13 @@ class BatchReader:
     copy : bool, default True
         Give each batch arrays of its own. False uses a few again and again: a batch is then good until the
         next one is asked for. Batches with ``transforms`` are always new.
-    prefetch : int, default 0
-        How many batches a thread makes ahead.
-    threads : int, default 1
-        How many threads share the slices of a batch; of use for gzip files.
+    prefetch : int, optional
+        How many batches are made ahead of the one in use; by default two for each thread but the one that asks.
+    threads : int, optional
+        How many threads make batches, the one that asks for them among them. By default as many as there are cores to
+        use, at most 4; but 1 with ``transforms``, which would have to be safe in threads, and 1 in a process that
+        `multiprocessing` started, as the workers of a loader are. With ``threads=1`` and a ``prefetch``, one other
+        thread makes all batches.
     locking : bool or "best-effort", optional
         Whether HDF5 locks the file while it is open; False for a network file system that refuses.
 
@@ -122,8 +125,8 @@ class BatchReader:
         imputed: bool = False,
         weights: str | None = None,
         copy: bool = True,
-        prefetch: int = 0,
-        threads: int = 1,
+        prefetch: int | None = None,
+        threads: int | None = None,
         locking: Locking = None,
     ) -> None:
         self.path = Path(path)
@@ -145,7 +148,6 @@ class BatchReader:
             normalize=normalize,
             transforms=tuple(transforms),
             weights=weights,
-            threads=threads,
             locking=locking,
         )
         rows, assembler = prepare(self.path, selection, serving)
@@ -161,7 +163,7 @@ class BatchReader:
             world_size=world_size,
             even_ranks=even_ranks,
         )
-        self._stream = Stream(assembler, rows, schedule, copy, prefetch)
+        self._stream = Stream(assembler, rows, schedule, copy, prefetch, threads)
         self._progress = Progress()
         if schedule.missing:
             warnings.warn(
@@ -312,7 +314,7 @@ class BatchReader:
         return make_dataset(self, full=full)
 
     def close(self) -> None:
-        """Give handles and threads back; a closed reader opens them again when it is used."""
+        """Give handles back; a closed reader opens them again when it is used."""
         self._stream.assembler.store.close()
 
     def _run(self, epoch: int, step: int) -> Iterator[Batch]:

@@ -1,9 +1,9 @@
 """Rows of a dataset, gathered into arrays at the speed of memory.
 
 Images and masks are stored one chunk a slice, and uncompressed ones lie in the file as they are. So the file
-is mapped once, the place of every chunk is known, and serving a slice is one copy out of the page cache:
-neither HDF5 nor its lock is in the loop. Gzip chunks are inflated by zlib, which lets other threads run;
-whatever only HDF5 can decode is read through HDF5, one slice at a time.
+is mapped once, the place of every chunk is known, and gathering a batch is one copy out of the page cache:
+neither HDF5 nor its lock is in the loop. Compressed chunks are decoded without HDF5 where that can be done;
+the others are read through HDF5, one slice at a time.
 
 A dataset is never changed in place (ingest replaces the whole file), so the mapping stays good; a program
 that truncates the file while it is mapped ends the process with SIGBUS, as with any mapped file.
@@ -13,26 +13,29 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl import schema
-from dicom_etl.batches.chunks import SliceTable, read_slice_table
+from dicom_etl.batches.chunks import SliceTable, Windows, read_slice_table
+from dicom_etl.batches.through_hdf5 import ThroughHDF5
 from dicom_etl.digest import Seal, read_seal
 from dicom_etl.errors import DatasetError
 from dicom_etl.outputs.opening import Locking, open_dataset
 
 SliceReader: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], None]
 """Fills ``out`` (place, y, x) with the slices of ``rows`` (place,)."""
+
+_LARGEST_BLOCK_KEPT = (32 << 20) - (64 << 10)
+_ROWS_LOOKED_AT = 64
+"""From so many rows is concluded whether a dataset is in memory."""
 
 
 class Store:
@@ -49,8 +52,6 @@ class Store:
         The same, opened and checked by `open_dataset`; not kept.
     structures : sequence of str
         Whose masks are gathered, in this order.
-    threads : int
-        How many threads share the slices of a batch.
     locking : bool or "best-effort", optional
         Whether HDF5 locks the file, where HDF5 is needed.
 
@@ -66,11 +67,9 @@ class Store:
         file: h5py.File,
         structures: Sequence[str],
         *,
-        threads: int = 1,
         locking: Locking = None,
     ) -> None:
         self._path = path
-        self._threads = threads
         self._locking = locking
         self._seal = read_seal(path)
         size = path.stat().st_size
@@ -105,35 +104,49 @@ class Store:
         """Bytes of one image and its masks."""
         return self._images.slice_bytes + sum(table.slice_bytes for table in self._masks)
 
-    def gather(self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8]) -> None:
-        """Copy rows of the dataset into arrays.
+    def gathered(
+        self, rows: NDArray[np.int64], dtype: np.dtype[Any]
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Return rows of the dataset as new arrays.
 
         Parameters
         ----------
         rows : ndarray of int64, (sample,)
             In any order.
+        dtype : numpy.dtype
+            Of the images; the stored one can be cast to it.
+
+        Returns
+        -------
         images : ndarray, (sample, y, x)
-            Filled; of any dtype that the stored one can be cast to.
         masks : ndarray of uint8, (sample, structure, y, x)
-            Filled.
 
         Raises
         ------
         DatasetError
             The file was replaced since, or a slice cannot be decoded.
         """
-        opened = self._open()
-        parts = min(self._threads, len(rows))
-        if parts <= 1:
-            opened.copy(rows, images, masks)
-            return
-        bounds = [len(rows) * part // parts for part in range(parts + 1)]
-        pieces = [slice(start, stop) for start, stop in pairwise(bounds)]
-        copies = [
-            opened.pool.submit(opened.copy, rows[piece], images[piece], masks[piece]) for piece in pieces
-        ]
-        for done in copies:
-            done.result()
+        windows = self._open().windows
+        if windows is not None and dtype == self._images.dtype:
+            images, masks = windows
+            return images.gather(rows)[:, 0], masks.gather(rows)
+        made = np.empty((len(rows), *self.shape), dtype)
+        made_masks = np.empty((len(rows), len(self._masks), *self.shape), np.uint8)
+        self.gather(rows, made, made_masks)
+        return made, made_masks
+
+    def gather(self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8]) -> None:
+        """Copy rows of the dataset into arrays: ``images`` and ``masks`` as `gathered` returns them.
+
+        Raises
+        ------
+        DatasetError
+            As `gathered`.
+        """
+        read_images, *mask_readers = self._open().readers
+        read_images(rows, images)
+        for index, read_masks in enumerate(mask_readers):
+            read_masks(rows, masks[:, index])
 
     def image(self, row: int) -> NDArray[Any]:
         """Return a copy of one image, (y, x)."""
@@ -148,13 +161,17 @@ class Store:
     def is_cold(self, rows: NDArray[np.int64]) -> bool:
         """Say whether `ask_for` may be of use: some of the rows may not be in memory yet."""
         asked_for = self._open().asked_for
-        return asked_for is None or not asked_for[rows].all()
+        if asked_for is None:
+            return True
+        if asked_for[rows].all():
+            return False
+        some = rows[:: max(1, len(rows) // _ROWS_LOOKED_AT)]
+        offsets = np.concatenate([table.offsets[some] for table in (self._images, *self._masks)])
+        return not _in_memory(self._path, offsets.tolist())
 
     def close(self) -> None:
-        """Give handles and threads back; a later call opens them again."""
-        opened, self._opened = self._opened, None
-        if opened is not None and opened.process == os.getpid():
-            opened.close()
+        """Give handles back, once no thread is reading with them; a later call opens them again."""
+        self._opened = None
 
     def _open(self) -> _Opened:
         """Return this process's handles; threads that meet here open twice, and one's are dropped."""
@@ -163,7 +180,7 @@ class Store:
             if opened is not None:
                 opened.leave_behind()
             opened = self._opened = _Opened.of(
-                self._path, self._seal, self._images, self._masks, self._threads, self._locking
+                self._path, self._seal, self._images, self._masks, self._locking
             )
         return opened
 
@@ -176,26 +193,23 @@ class _Opened:
     mapping: mmap.mmap
     readers: tuple[SliceReader, ...]
     """For the images, then for each structure's masks."""
-    pool: ThreadPoolExecutor
+    windows: tuple[Windows, Windows] | None
+    """For the images and for the masks, where all of them are stored as they are."""
     file: h5py.File | None
     asked_for: NDArray[np.bool_] | None
     """Rows that the system was told of; None for a file that the page cache cannot keep whole."""
 
     @classmethod
     def of(
-        cls,
-        path: Path,
-        seal: Seal,
-        images: SliceTable,
-        masks: Sequence[SliceTable],
-        threads: int,
-        locking: Locking,
-    ) -> _Opened:
+        cls, path: Path, seal: Seal, images: SliceTable, masks: Sequence[SliceTable], locking: Locking
+    ) -> Self:
         """Open a dataset again, if it is still the one that it was."""
         if read_seal(path) != seal:
             raise DatasetError(f"{str(path)!r} was replaced while it was in use; make a new reader")
         with path.open("rb") as stream:
             mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = memoryview(mapping)
+        _keep_freed_memory()
         tables = (images, *masks)
         only_hdf5 = any(table.codec == "hdf5" for table in tables)
         file = open_dataset(path, locking=locking) if only_hdf5 else None
@@ -203,18 +217,11 @@ class _Opened:
         return cls(
             process=os.getpid(),
             mapping=mapping,
-            readers=tuple(_reader(table, memoryview(mapping), file) for table in tables),
-            pool=ThreadPoolExecutor(threads, thread_name_prefix="dicom-etl-gather"),
+            readers=tuple(_reader(table, mapped, file) for table in tables),
+            windows=_windows(mapped, images, masks),
             file=file,
             asked_for=np.zeros(len(images.offsets), dtype=np.bool_) if fits else None,
         )
-
-    def copy(self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8]) -> None:
-        """Fill images (place, y, x) and masks (place, structure, y, x)."""
-        read_images, *mask_readers = self.readers
-        read_images(rows, images)
-        for index, read_masks in enumerate(mask_readers):
-            read_masks(rows, masks[:, index])
 
     def ask_for(self, tables: Sequence[SliceTable], rows: NDArray[np.int64]) -> None:
         """Start reading the pages of rows that have not been asked for yet."""
@@ -234,11 +241,6 @@ class _Opened:
                 page = start // mmap.PAGESIZE * mmap.PAGESIZE
                 self.mapping.madvise(mmap.MADV_WILLNEED, page, stop - page)
 
-    def close(self) -> None:
-        """End the threads and close what HDF5 holds; the mapping goes with the last reference to it."""
-        self.pool.shutdown(wait=True)
-        self.leave_behind()
-
     def leave_behind(self) -> None:
         """Close the parent's HDF5 handle in a forked child: HDF5 would go on with it when opening again."""
         if self.file is not None:
@@ -249,24 +251,39 @@ def _reader(table: SliceTable, mapped: memoryview, file: h5py.File | None) -> Sl
     """Return what reads the slices of one table."""
     if table.codec == "raw":
         return partial(table.copy, mapped)
-    if table.codec == "gzip":
-        return partial(table.inflate, mapped)
-    dataset = file[table.name].id  # type: ignore[index]  # opened whenever a table needs it
-    return partial(_read_through_hdf5, table, dataset, h5py.h5s.create_simple((1, *table.shape)))
+    if table.codec != "hdf5":
+        return partial(table.decode, mapped)
+    return ThroughHDF5.of(table, file)
 
 
-def _read_through_hdf5(
-    table: SliceTable, dataset: Any, one_slice: Any, rows: NDArray[np.int64], out: NDArray[Any]
-) -> None:
-    """Read slices into ``out`` (place, y, x), one at a time."""
-    straight = out.dtype == table.dtype
-    found = np.empty((1, *table.shape), table.dtype)
-    selection = dataset.get_space()  # one for each call: threads must not move each other's
-    for place, row in enumerate(rows.tolist()):
-        selection.select_hyperslab((row, 0, 0), (1, *table.shape))
-        try:
-            dataset.read(one_slice, selection, out[place : place + 1] if straight else found)
-        except OSError as error:
-            raise DatasetError(f"{table.name}, row {row}: HDF5 cannot read it: {error}") from None
-        if not straight:
-            out[place] = found[0]
+def _windows(
+    mapped: memoryview, images: SliceTable, masks: Sequence[SliceTable]
+) -> tuple[Windows, Windows] | None:
+    """Return the windows over images and masks, where all of them lie in the file as they are served."""
+    tables = (images, *masks)
+    if not masks or any(table.codec != "raw" or not table.dtype.isnative for table in tables):
+        return None
+    return Windows.over(mapped, [images]), Windows.over(mapped, masks)
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library use the memory of batches again.
+
+    By default glibc gives blocks of this size back to the system when they are freed, and new ones are zeroed page by
+    page: as much work as gathering, and more with several threads. It stops doing so for blocks up to the largest
+    one that it has seen freed, 32 MB at most (mallopt(3), M_MMAP_THRESHOLD). So it is shown one, never touched. With
+    other C libraries nothing changes.
+    """
+    np.empty(_LARGEST_BLOCK_KEPT, np.uint8)
+
+
+def _in_memory(path: Path, offsets: Iterable[int]) -> bool:
+    """Say whether bytes of a file are in the page cache; False where the system does not tell."""
+    if not hasattr(os, "RWF_NOWAIT"):
+        return False
+    byte = bytearray(1)
+    try:
+        with path.open("rb", buffering=0) as stream:
+            return all(os.preadv(stream.fileno(), [byte], offset, os.RWF_NOWAIT) for offset in offsets)
+    except OSError:  # it would have to wait for the disk, or the file system does not know the flag
+        return False

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.ahead import made_ahead
+from dicom_etl.batches.ahead import Crew, made_ahead
 from dicom_etl.batches.assemble import Assembler, Place, Space
 from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.sampler import EpochPlan, Schedule
+from dicom_etl.cores import usable_cores
 from dicom_etl.errors import ConfigError
 
 _BATCHES_ASKED_FOR = 8
 """How many batches ahead the system is told to read from disk."""
+_MOST_THREADS = 4
+"""By default; what more would gain is bounded by the speed of memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,19 +34,22 @@ class Stream:
     schedule : Schedule
     copy : bool
         Give each batch arrays of its own.
-    prefetch : int
-        Batches made ahead by a thread.
+    prefetch, threads : int, optional
+        As in `BatchReader`.
     """
 
     assembler: Assembler
     rows: NDArray[np.int64]
     schedule: Schedule
     copy: bool
-    prefetch: int
+    prefetch: int | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.prefetch < 0:
+        if self.prefetch is not None and self.prefetch < 0:
             raise ConfigError(f"prefetch is {self.prefetch}: it must be 0 or more")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads is {self.threads}: it must be at least 1")
 
     def batches(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
         """Iterate over the share of one loader worker of this rank.
@@ -60,7 +66,8 @@ class Stream:
         """
         plan = self.schedule.epoch(epoch)
         numbers = self.schedule.numbers(start, worker, workers)
-        spaces = itertools.cycle(self._spaces())
+        crew = self._crew()
+        spaces = self._spaces(crew.depth + 1)
         cold = self.assembler.store.is_cold(self.rows)
 
         def make(index: int) -> Batch:
@@ -68,20 +75,31 @@ class Stream:
                 self._ask_for(plan, numbers, index)
             positions, padding = plan.batch(numbers[index])
             place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
-            return self.assembler.make(self.rows[positions], padding, place, next(spaces))
+            return self.assembler.make(self.rows[positions], padding, place, spaces[index % len(spaces)])
 
-        return made_ahead(make, range(len(numbers)), self.prefetch)
+        return made_ahead(make, len(numbers), crew)
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> Batch:
         """Return the samples at some positions of ``rows`` as one batch, transformed as in an epoch."""
         place = Place(self.schedule.seed, epoch, 0)
         return self.assembler.make(self.rows[positions], np.zeros(len(positions), np.bool_), place)
 
-    def _spaces(self) -> Sequence[Space | None]:
+    def _crew(self) -> Crew:
+        """Choose who makes batches; by default nobody but the one who asks where others may be hurt by it.
+
+        Transforms of the user's need not bear several threads, and the processes of a loader share the cores already.
+        """
+        threads = self.threads
+        if threads is None:
+            alone = self.assembler.transforms or multiprocessing.parent_process() is not None
+            threads = 1 if alone else min(usable_cores(), _MOST_THREADS)
+        return Crew.of(threads, self.prefetch)
+
+    def _spaces(self, count: int) -> Sequence[Space | None]:
         """Return the arrays that batches are gathered into in turn; None for new ones each time."""
         if self.copy:
             return (None,)
-        return [self.assembler.space(self.schedule.batch_size) for _ in range(self.prefetch + 1)]
+        return [self.assembler.space(self.schedule.batch_size) for _ in range(count)]
 
     def _ask_for(self, plan: EpochPlan, numbers: range, index: int) -> None:
         """Have the system read what is served some batches later; at the start, all up to there."""

@@ -59,9 +59,11 @@ _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
     type=click.Choice(["minmax", "zscore", "percentile"]),
     help="Bring each image to one scale.",
 )
-@click.option("--prefetch", type=click.IntRange(0), default=0, show_default=True, help="Batches made ahead.")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="For the slices of a batch."
+    "--prefetch", type=click.IntRange(0), help="Batches made ahead; by default two for each further thread."
+)
+@click.option(
+    "--threads", type=click.IntRange(1), help="That make batches; by default one a core, at most 4."
 )
 @click.option("--check", is_flag=True, help="Fail (exit code 3) when a sample was missed or repeated.")
 @click.option("--dump", type=PATH, metavar="DIR", help="Write each batch into this folder as .npz.")

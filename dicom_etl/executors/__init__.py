@@ -90,7 +90,7 @@ def open_executor(
     MissingExtraError
         When Dask is asked for and not installed.
     """
-    from dicom_etl.executors.cores import usable_cores
+    from dicom_etl.cores import usable_cores
 
     if scheduler is not None and kind != DASK:
         raise ConfigError("--scheduler is for --executor dask")

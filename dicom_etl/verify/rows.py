@@ -49,9 +49,9 @@ class Slices:
         table = self._table
         if table.codec == "raw":
             return np.ndarray(table.shape, table.dtype, self._mapped, int(table.offsets[row]))
-        if table.codec == "gzip":
+        if self.free_of_hdf5:
             found = np.empty((1, *table.shape), table.dtype)
-            table.inflate(self._mapped, np.array([row]), found)
+            table.decode(self._mapped, np.array([row]), found)
             return np.asarray(found[0])
         return np.asarray(self._dataset[row])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import os
 import pickle
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -183,7 +185,8 @@ class TestServing:
 
     def test_batches_own_their_arrays_unless_asked_to_share_them(self, made: Content, plain: Path) -> None:
         fresh: list[dict[str, Any]] = [{}, {"prefetch": 2}]
-        shared: list[dict[str, Any]] = [{"copy": False}, {"copy": False, "prefetch": 2}]
+        shared: list[dict[str, Any]] = [{"copy": False, "prefetch": ahead} for ahead in (0, 2)]
+        shared.append({"copy": False, "prefetch": 3, "threads": 3})
         for options in fresh:
             for batch in list(BatchReader(plain, **options)):
                 np.testing.assert_array_equal(batch.images, made.images[batch.indices])
@@ -192,7 +195,7 @@ class TestServing:
             for batch in BatchReader(plain, batch_size=4, **options):
                 np.testing.assert_array_equal(batch.images, made.images[batch.indices])
                 arrays.add(batch.images.__array_interface__["data"][0])
-            assert len(arrays) == 1 + options.get("prefetch", 0)
+            assert len(arrays) == 1 + options["prefetch"]
 
     def test_a_closed_reader_opens_again(self, plain: Path) -> None:
         with BatchReader(plain) as reader:
@@ -214,17 +217,53 @@ class TestServing:
         del batches
         assert threading.active_count() == before
 
-    def test_a_prefetching_epoch_does_not_cross_a_fork(self, plain: Path) -> None:
-        batches = BatchReader(plain, prefetch=2, batch_size=2).epoch(0)
+    @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+    @pytest.mark.parametrize("options", [{"prefetch": 2}, {"threads": 2}, {"prefetch": 1, "copy": False}])
+    def test_an_epoch_goes_on_in_a_forked_process(self, plain: Path, options: dict[str, Any]) -> None:
+        expected = picture(BatchReader(plain, batch_size=2).epoch(0))[1:]
+        batches = BatchReader(plain, batch_size=2, **options).epoch(0)
         next(batches)
         child = os.fork()
         if child == 0:
-            try:
-                next(batches)
-            except DatasetError:
-                os._exit(42)
-            os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+            os._exit(0 if picture(batches) == expected else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert picture(batches) == expected
+
+    def test_transforms_run_in_the_thread_that_asks_unless_told_otherwise(
+        self, plain: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def threads_seen(**options: Any) -> set[int]:
+            seen: set[int] = set()
+
+            def note(image: Any, masks: Any, rng: Any) -> Any:
+                seen.add(threading.get_ident())
+                time.sleep(0.0005)
+                return image, masks
+
+            list(BatchReader(plain, transforms=[note], batch_size=2, **options))
+            return seen
+
+        monkeypatch.setattr("dicom_etl.batches.stream.usable_cores", lambda: 16)
+        me = threading.get_ident()
+        assert threads_seen() == {me}
+        assert me not in threads_seen(prefetch=2)
+        assert len(threads_seen(prefetch=2)) == 1
+        assert len(threads_seen(threads=3)) > 1
+
+    @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (64, 4)])
+    def test_threads_are_as_many_as_cores_but_not_in_workers(
+        self, plain: Path, cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dicom_etl.batches.stream.usable_cores", lambda: cores)
+        before = threading.active_count()
+        batches = iter(BatchReader(plain, batch_size=1))
+        next(batches)
+        assert threading.active_count() - before <= threads - 1
+        assert (threading.active_count() > before) == (threads > 1)
+        monkeypatch.setattr(multiprocessing, "parent_process", object)
+        batches = iter(BatchReader(plain, batch_size=1))
+        next(batches)
+        assert threading.active_count() == before
 
 
 class TestSelection:

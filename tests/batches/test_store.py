@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zlib
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.batches.chunks import SliceTable, read_slice_table
+from dicom_etl.batches import codecs
+from dicom_etl.batches.chunks import SliceTable, Windows, read_slice_table
 from dicom_etl.batches.store import Store
 from dicom_etl.errors import DatasetError
 from dicom_etl.outputs.opening import open_dataset
@@ -33,26 +35,44 @@ def open_store(path: Path, structures: tuple[str, ...] = ("icontour", "ocontour"
 
 
 @pytest.mark.parametrize("filters", FILTERS)
-@pytest.mark.parametrize(
-    ("dtype", "threads"), [("<i2", 1), ("<i2", 3), ("<u2", 2), ("<f4", 1), ("<f8", 2), ("|u1", 1)]
-)
-def test_rows_come_back_as_they_were_written(tmp_path: Path, filters: str, dtype: str, threads: int) -> None:
+@pytest.mark.parametrize("dtype", ["<i2", "<u2", "<f4", "<f8", "|u1"])
+@pytest.mark.parametrize("extra", [True, False])
+def test_rows_come_back_as_they_were_written(
+    tmp_path: Path, filters: str, dtype: str, extra: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not extra:
+        monkeypatch.setattr(codecs, "zlib_ng", None)
+        monkeypatch.setattr(codecs, "lzf", None)
     made = content(count=30, dtype=dtype)
-    store = open_store(write_dataset(tmp_path / "d.h5", made, **FILTERS[filters]), threads=threads)
+    store = open_store(write_dataset(tmp_path / "d.h5", made, **FILTERS[filters]))
     rows = np.random.default_rng(1).integers(0, 30, 50)
     images = np.empty((50, 12, 10), dtype)
     masks = np.empty((50, 2, 12, 10), np.uint8)
     store.gather(rows, images, masks)
-    np.testing.assert_array_equal(images, made.images[rows])
-    np.testing.assert_array_equal(masks, made.masks[rows])
+    for found, found_masks in ((images, masks), store.gathered(rows, np.dtype(dtype))):
+        np.testing.assert_array_equal(found, made.images[rows])
+        np.testing.assert_array_equal(found_masks, made.masks[rows])
+        assert found.dtype == dtype
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
     np.testing.assert_array_equal(store.image(7), made.images[7])
     store.close()
 
 
 @pytest.mark.parametrize(
-    ("filters", "codec"), [("plain", "raw"), ("checksummed", "raw"), ("gzip", "gzip"), ("lzf", "hdf5")]
+    ("filters", "lzf", "codec"),
+    [
+        ("plain", None, "raw"),
+        ("checksummed", None, "raw"),
+        ("gzip", None, "gzip"),
+        ("lzf", None, "hdf5"),
+        ("lzf", object(), "lzf"),
+    ],
 )
-def test_only_what_hdf5_alone_can_decode_goes_through_it(tmp_path: Path, filters: str, codec: str) -> None:
+def test_only_what_hdf5_alone_can_decode_goes_through_it(
+    tmp_path: Path, filters: str, lzf: object, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codecs, "lzf", lzf)
     path = write_dataset(tmp_path / "d.h5", content(), **FILTERS[filters])
     with h5py.File(path) as file:
         table = read_slice_table(file["images"], path.stat().st_size)
@@ -69,9 +89,7 @@ def test_structures_come_in_the_order_asked_for(
     made: Content, plain: Path, rows: list[int], names: list[str], take: int
 ) -> None:
     store = open_store(plain, tuple(names[:take]))
-    images = np.empty((len(rows), 12, 10), np.int16)
-    masks = np.empty((len(rows), take, 12, 10), np.uint8)
-    store.gather(np.array(rows), images, masks)
+    images, masks = store.gathered(np.array(rows), np.dtype(np.int16))
     np.testing.assert_array_equal(images, made.images[rows])
     wanted = [made.structures.index(name) for name in names[:take]]
     np.testing.assert_array_equal(masks, made.masks[rows][:, wanted])
@@ -85,9 +103,14 @@ def test_noise_that_lzf_leaves_alone_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.image(row), made.images[row])
 
 
-def test_asking_for_rows_changes_nothing_but_the_page_cache(made: Content, plain: Path) -> None:
+def test_asking_for_rows_changes_nothing_but_the_page_cache(
+    made: Content, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(plain)
     rows = np.arange(40)
+    monkeypatch.setattr(
+        os, "RWF_NOWAIT", 1 << 20, raising=False
+    )  # a flag that no file system knows: cannot tell
     assert store.is_cold(rows)
     store.ask_for(rows[:25])
     assert store.is_cold(rows)
@@ -95,6 +118,44 @@ def test_asking_for_rows_changes_nothing_but_the_page_cache(made: Content, plain
     store.ask_for(rows)
     assert not store.is_cold(rows)
     np.testing.assert_array_equal(store.image(39), made.images[39])
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the system does not tell what is in memory")
+def test_what_is_in_memory_is_not_asked_for(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def preadv(handle: int, buffers: Any, offset: int, flags: int) -> int:
+        asked.append(offset)
+        if offset == missing:
+            raise BlockingIOError
+        return 1
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    missing = -1
+    assert not open_store(plain).is_cold(np.arange(40))
+    assert len(asked) == 3 * 40
+    missing = asked[70]
+    assert open_store(plain).is_cold(np.arange(40))
+
+
+@pytest.mark.parametrize("first", [0, 1, 3, 64])
+@pytest.mark.parametrize("dtype", ["<i2", "<f8", "|u1"])
+def test_windows_see_slices_wherever_they_begin(first: int, dtype: str) -> None:
+    slices = np.random.default_rng(0).integers(0, 100, (5, 2, 4, 3)).astype(dtype)
+    size = slices[0, 0].nbytes
+    offsets = first + np.random.default_rng(1).permutation(10).reshape(5, 2) * (size + first)
+    file = bytearray(int(offsets.max()) + size)
+    for offset, pixels in zip(offsets.ravel(), slices.reshape(10, 4, 3), strict=True):
+        file[offset : offset + size] = pixels.tobytes()
+    tables = [
+        SliceTable("/masks", (4, 3), np.dtype(dtype), "raw", False, column, np.full(5, size))
+        for column in offsets.T
+    ]
+    rows = np.array([4, 0, 0, 2])
+    found = Windows.over(memoryview(file), tables).gather(rows)
+    np.testing.assert_array_equal(found, slices[rows])
+    with pytest.raises((IndexError, ValueError)):  # never memory that is not the file's
+        Windows.over(memoryview(file[: -size // 2]), tables).gather(np.arange(5))
 
 
 def test_a_pickled_store_holds_no_handle_and_reads_the_same(made: Content, plain: Path) -> None:
@@ -122,8 +183,14 @@ def test_a_file_that_was_replaced_is_noticed(tmp_path: Path) -> None:
         store.image(0)
 
 
+@pytest.mark.parametrize("extra", [True, False])
 @pytest.mark.parametrize("filters", ["gzip", "lzf"])
-def test_a_broken_chunk_is_an_error_that_names_the_row(tmp_path: Path, filters: str) -> None:
+def test_a_broken_chunk_is_an_error_that_names_the_row(
+    tmp_path: Path, filters: str, extra: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not extra:
+        monkeypatch.setattr(codecs, "zlib_ng", None)
+        monkeypatch.setattr(codecs, "lzf", None)
     path = write_dataset(tmp_path / "d.h5", content(shape=(40, 40)), **FILTERS[filters])
     store = open_store(path)
     with open_dataset(path) as file:
@@ -152,7 +219,7 @@ def test_a_chunk_that_is_no_slice_is_refused(data: bytes) -> None:
         "/images", (12, 10), np.dtype("<i2"), "gzip", True, np.array([0]), np.array([len(data)])
     )
     with pytest.raises(DatasetError, match=r"/images, row 0"):
-        table.inflate(memoryview(data), np.array([0]), np.empty((1, 12, 10), "<i2"))
+        table.decode(memoryview(data), np.array([0]), np.empty((1, 12, 10), "<i2"))
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
@@ -166,7 +233,7 @@ def test_shuffled_bytes_of_any_dtype_are_put_together(tmp_path: Path, dtype: str
         table = read_slice_table(file["s"], path.stat().st_size)
     assert table.codec == "gzip"
     out = np.empty((3, 5, 4), values.dtype.newbyteorder("="))
-    table.inflate(memoryview(path.read_bytes()), np.arange(3), out)
+    table.decode(memoryview(path.read_bytes()), np.arange(3), out)
     np.testing.assert_array_equal(out, values)
 
 
