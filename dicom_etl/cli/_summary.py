@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from dicom_etl.cli._render import Reporter, megabytes
@@ -58,13 +57,6 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
         reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(summary.not_imputed.items()))
         lines.append(("not imputed", f"{sum(summary.not_imputed.values())}: {reasons}"))
     return lines
-
-
-def source_said(source: Path | None, key_file: Path | None) -> str:
-    """Name the SOURCE in a title; with pseudonyms its path is not repeated, since a folder can be a person's name."""
-    if source is None:
-        return "the named folders"
-    return str(source) if key_file is None else "SOURCE, with pseudonyms"
 
 
 def summary_json(summary: Summary) -> dict[str, Any]:

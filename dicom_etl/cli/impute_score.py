@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicom_etl.cli._boundary import finish
-from dicom_etl.cli._options import (
-    PATH,
-    common_options,
-    data_options,
-    ingest_config,
-    pseudonymize_option,
-    read_pseudonyms,
-    source_options,
-)
+from dicom_etl.cli._data import data_options, ingest_config
+from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter, write_csv
+from dicom_etl.cli._source import Source, source_options
 
 if TYPE_CHECKING:
     from dicom_etl.impute.score import Mean
@@ -32,17 +26,12 @@ if TYPE_CHECKING:
 @source_options
 @click.option("--scores", "scores_csv", type=PATH, help="Write every slice and way to this CSV file.")
 @click.option("--log", type=PATH, help="Keep every line in this file.")
-@pseudonymize_option
 @data_options
 @common_options
 def command(
-    source: Path | None,
-    dicoms: Path | None,
-    contours: Path | None,
-    links: Path | None,
+    source: Source,
     scores_csv: Path | None,
     log: Path | None,
-    pseudonymize: Path | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
@@ -54,19 +43,16 @@ def command(
     imputed from its neighbours by every way, and compared with what was drawn: Dice overlap of the masks, and
     mean distance of the contours in mm.
     """
-    config = ingest_config(values, pseudonymize=pseudonymize is not None)
-    from dicom_etl import pipeline
-    from dicom_etl.cli._summary import source_said
+    config = ingest_config(values, pseudonymize=source.pseudonymized)
     from dicom_etl.impute.score import means
     from dicom_etl.scoring import score_source
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
-        pseudonyms = read_pseudonyms(pseudonymize, roots, reporter.warning)
+        roots, pseudonyms = source.open(reporter.warning)
         studies, summary = score_source(roots, config, progress=reporter.progress, pseudonyms=pseudonyms)
         scores = [score for study in studies for score in study.scores]
         overall, located = means(scores), means(scores, by_location=True)
-        reporter.line(f"imputed slices of {source_said(source, pseudonymize)} beside what was drawn there")
+        reporter.line(f"imputed slices of {source} beside what was drawn there")
         _print(reporter, overall, located)
         if summary.issues:
             reporter.line("left out, or to look at:")

@@ -8,19 +8,13 @@ from typing import Any
 import click
 
 from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._data import data_options, ingest_config
 from dicom_etl.cli._earlier import cache_option, earlier_options
-from dicom_etl.cli._options import (
-    PATH,
-    ShardType,
-    common_options,
-    data_options,
-    ingest_config,
-    jobs_option,
-    pseudonymize_option,
-    read_pseudonyms,
-    source_options,
-)
+from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter, write_issues_csv
+from dicom_etl.cli._source import Source, source_options
+from dicom_etl.cli._types import SHARD
+from dicom_etl.cli._work import Work, work_options
 
 
 @click.command(
@@ -33,20 +27,16 @@ from dicom_etl.cli._render import Reporter, write_issues_csv
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
 @click.option("--strict", is_flag=True, help="Fail, and write nothing, on any error or warning.")
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
-@click.option("--shard", type=ShardType(), help="Make the I-th of N parts, counted from 1; merge joins them.")
+@click.option("--shard", type=SHARD, help="Make the I-th of N parts, counted from 1; merge joins them.")
 @earlier_options
 @cache_option
-@jobs_option
+@work_options
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
-@pseudonymize_option
 @data_options
 @common_options
 def command(
-    source: Path | None,
-    dicoms: Path | None,
-    contours: Path | None,
-    links: Path | None,
+    source: Source,
     output: Path,
     overwrite: bool,
     list_unlabeled: bool,
@@ -56,12 +46,9 @@ def command(
     resume: bool,
     reuse: Path | None,
     cache: Path | None,
-    jobs: int | None,
-    kind: str,
-    scheduler: str | None,
+    work: Work,
     log: Path | None,
     issues_csv: Path | None,
-    pseudonymize: Path | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
@@ -72,11 +59,10 @@ def command(
     SOURCE holds dicoms/<patient_id>/, contourfiles/<original_id>/ and link.csv. The file appears whole or
     not at all. What cannot be used is left out, listed with its reason, and the exit code is then 3.
     """
-    config = ingest_config(values, pseudonymize=pseudonymize is not None)
+    config = ingest_config(values, pseudonymize=source.pseudonymized)
     from dicom_etl import pipeline
-    from dicom_etl.cli._summary import print_summary, source_said, summary_json
+    from dicom_etl.cli._summary import print_summary, summary_json
     from dicom_etl.config import RunOptions
-    from dicom_etl.executors import open_executor
 
     options = RunOptions(
         overwrite=overwrite,
@@ -90,9 +76,9 @@ def command(
     )
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,
-        open_executor(jobs, kind=kind, scheduler=scheduler) as executor,
+        work.open() as executor,
     ):
-        roots = pipeline.locate(source, dicoms=dicoms, contours=contours, links=links)
+        roots, pseudonyms = source.open(reporter.warning)
         summary = pipeline.ingest(
             roots,
             output,
@@ -100,10 +86,10 @@ def command(
             options,
             executor=executor,
             progress=reporter.progress,
-            pseudonyms=read_pseudonyms(pseudonymize, roots, reporter.warning),
+            pseudonyms=pseudonyms,
         )
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)
-        print_summary(reporter, summary, f"ingested {source_said(source, pseudonymize)}")
+        print_summary(reporter, summary, f"ingested {source}")
         reporter.json(summary_json(summary))
     finish(summary.complete)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from dicom_etl.cli._options import PATH, common_options, pseudonymize_option, read_pseudonyms
+from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter
+from dicom_etl.cli._source import Source, pseudonymize_option
 
 if TYPE_CHECKING:
     from dicom_etl.records import Issue
@@ -81,8 +82,6 @@ def command(
     Exit code 0: nothing that counts. 1: the bytes are not those that were sealed, and nothing was read from
     them. 3: findings.
     """
-    from dicom_etl import pipeline
-    from dicom_etl.cli._summary import source_said
     from dicom_etl.verify import LabelLimits, VerifyOptions, Waiver, verify_dataset
 
     options = VerifyOptions(
@@ -94,12 +93,12 @@ def command(
         limits=LabelLimits(**limits),
     )
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        roots = None if source is None else pipeline.locate(source)
-        pseudonyms = None if roots is None else read_pseudonyms(pseudonymize, roots, reporter.warning)
+        compared = None if source is None else Source(source, None, None, None, pseudonymize)
+        roots, pseudonyms = (None, None) if compared is None else compared.open(reporter.warning)
         outcome = verify_dataset(
             dataset, options, source=roots, pseudonyms=pseudonyms, progress=reporter.progress
         )
-        outcome.source = "" if source is None else source_said(source, pseudonymize)
+        outcome.source = "" if compared is None else str(compared)
         _print(reporter, outcome, verbose)
         reporter.json(outcome.to_json())
     raise click.exceptions.Exit(outcome.exit_code)
