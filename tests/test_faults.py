@@ -56,6 +56,7 @@ finally:
 """Lets a call fail: from the n-th on, as a full disk does, or just the n-th, as a loose cable may."""
 LIMITED = """
 import resource, sys
+sys.dont_write_bytecode = True  # nor could a module's cached code be written whole, and later runs would read it
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 sys.argv[1:2] = []
 from dicom_etl.cli import main

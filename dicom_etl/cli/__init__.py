@@ -10,7 +10,7 @@ import click
 
 from dicom_etl import __version__
 from dicom_etl.cli._boundary import exit_code
-from dicom_etl.cli._streams import nobody_listens, open_missing_streams
+from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
 from dicom_etl.interrupts import Signalled, raise_on_signals
 
 COMMANDS = {
@@ -81,3 +81,5 @@ def main() -> None:
         cli(prog_name="dicom-etl")
     except OSError as error:  # a help text that cannot be written
         sys.exit(exit_code(error))
+    finally:
+        let_go()

@@ -25,6 +25,13 @@ def open_missing_streams() -> None:
 
 def nobody_listens() -> int:
     """Return the exit code of a program whose reader has gone, as ``head`` goes; nothing is left to be said."""
-    # What is buffered still would be written at exit, and fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 128 + signal.SIGPIPE
+
+
+def let_go() -> None:
+    """Forget what a standard stream could not take: at exit Python would try again, and end with code 120."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -17,11 +17,18 @@ from tests.builders import TinySource
 ROOT = Path(__file__).parents[2]
 LIMITED = """
 import resource, sys
+sys.dont_write_bytecode = True  # nor could a module's cached code be written whole, and later runs would read it
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 sys.argv[1:2] = []
 from dicom_etl.cli import main
 main()
 """
+
+
+@pytest.fixture(autouse=True, params=["", "1"], ids=["buffered", "unbuffered"])
+def buffering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands buffer what they print, as they do by themselves, or not, as many containers ask for."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", request.param)
 
 
 def run(
