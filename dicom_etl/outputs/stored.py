@@ -136,11 +136,15 @@ class StoredRows:
             self._file[schema.IMAGES],
             *(self._file[schema.MASKS][structure] for structure in self.structures),
         ]
+        images = datasets[0]
+        plain = images.id.get_create_plist().get_nfilters() == 0
         for place, row in enumerate(rows):
             image, *masks = (_chunk(dataset, row) for dataset in datasets)
+            # A chunk without filters is the pixels themselves.
+            data = np.frombuffer(image.data, images.dtype) if plain else images[row]
             sample = EncodedSample(self._row(columns, place), image, tuple(masks), outlines[place])
             phase = columns["cardiac_phase"][place].decode()
-            yield StoredSample(sample, datasets[0][row], phase, keys[place])
+            yield StoredSample(sample, data.reshape(images.shape[1:]), phase, keys[place])
 
     def read_rows(self, rows: range) -> list[SampleRow]:
         """Return the columns of some rows."""

@@ -124,7 +124,7 @@ def ingest(
             key_fingerprint=fingerprint,
             executor=executor,
             progress=progress,
-        ) as (reuse, keeper),
+        ) as (reuse, watchers),
         whole_file(output, overwrite=options.overwrite) as temporary,
     ):
         with open_writer(temporary, spec) as writer:
@@ -137,7 +137,7 @@ def ingest(
                 executor=executor,
                 progress=progress,
                 reuse=reuse,
-                keeper=keeper,
+                watchers=watchers,
             )
             summary.issues = in_order(summary.issues)
             if not summary.samples and not spec.part:

@@ -32,8 +32,8 @@ from dicom_etl.pseudonyms import real_of
 from dicom_etl.records import ImageHeader
 from dicom_etl.stages import parse
 
-HEADERS, SHA256, OUTLINE = "headers", "sha256", "outline"
-"""Kinds of facts."""
+HEADERS, LISTED, SHA256, OUTLINE = "headers", "listed", "sha256", "outline"
+"""Kinds of facts; that a contour file was listed is one, since what comes of it is learned later."""
 _FORMAT = "dicom-etl-cache-1"
 _SETTLED_NS = 2_000_000_000
 """File systems count time in steps; FAT's, of two seconds, are the longest."""
@@ -111,7 +111,7 @@ class StudyMemory:
         Parameters
         ----------
         kind : str
-            `HEADERS`, `SHA256` or `OUTLINE`.
+            `HEADERS`, `LISTED`, `SHA256` or `OUTLINE`.
         path : str
             The file, as records name it.
         file : Path
@@ -120,14 +120,24 @@ class StudyMemory:
         if path not in self._states:
             self._states[path] = _state(file)
         state = self._states[path]
-        known = self._facts.get(kind, {}).get(path)
-        return known[1] if known is not None and state is not None and known[0] == state else None
+        facts = self._facts.get(kind, {})
+        if path in facts and facts[path][0] != state:
+            del facts[path]
+            self._changed = True
+        return facts[path][1] if path in facts else None
 
     def note(self, kind: str, path: str, fact: Any) -> None:
         """Keep a fact that was learned after `recall` had looked at the file."""
         state = self._states[path]
         if state is not None:
             self._facts.setdefault(kind, {})[path] = [state, fact]
+            self._changed = True
+
+    def learn(self, kind: str, path: str, fact: Any) -> None:
+        """Keep a fact that was learned since the file was planned, for as long as the file stays as it was then."""
+        planned = self._facts.get(HEADERS, {}).get(path) or self._facts.get(LISTED, {}).get(path)
+        if planned is not None:
+            self._facts.setdefault(kind, {})[path] = [planned[0], fact]
             self._changed = True
 
     def save(self, paths: Collection[str] | None = None) -> None:

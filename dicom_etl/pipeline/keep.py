@@ -26,8 +26,10 @@ from dicom_etl.outputs.hdf5 import open_writer
 from dicom_etl.outputs.kept import KeptFolder, remove_kept
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.reuse import Reuse, open_reuse
+from dicom_etl.pipeline.rows import Watcher
 from dicom_etl.pipeline.summary import Progress, in_order
-from dicom_etl.records import EncodedSample, Issue
+from dicom_etl.pipeline.unchanged import Learner
+from dicom_etl.records import EncodedSample, Issue, SamplePlan
 from dicom_etl.splits import NO_FOLD
 from dicom_etl.stages import write
 
@@ -48,8 +50,8 @@ def earlier_work(
     key_fingerprint: str,
     executor: Executor,
     progress: Progress,
-) -> Iterator[tuple[Reuse | None, Keeper | None]]:
-    """Yield what need not be made again, and what keeps the rest; when the block ends well, nothing is left beside.
+) -> Iterator[tuple[Reuse | None, list[Watcher]]]:
+    """Yield what need not be made again, and what remembers the rest; when the block ends well, nothing is left beside.
 
     Parameters
     ----------
@@ -68,15 +70,16 @@ def earlier_work(
     with ExitStack() as stack:
         folder = stack.enter_context(closing(KeptFolder(output))) if options.resume else None
         parts = folder.parts() if folder is not None else []
-        reuse = keeper = None
+        reuse = None
+        watchers: list[Watcher] = [] if plan.cache is None else [Learner(plan.cache, roots, config)]
         if parts or options.reuse is not None:
             reuse = stack.enter_context(
                 open_reuse(options.reuse, parts, spec, config, key_fingerprint, plan.summary.notices)
             )
             reuse.compare(plan, roots=roots, executor=executor, progress=progress)
         if folder is not None:
-            keeper = stack.enter_context(Keeper(folder, spec, config, key_fingerprint))
-        yield reuse, keeper
+            watchers.append(stack.enter_context(Keeper(folder, spec, config, key_fingerprint)))
+        yield reuse, watchers
         if folder is not None:
             folder.remove()
         else:
@@ -119,7 +122,7 @@ class Keeper:
         """Close the part that is open, without making one of it: its rows are in the dataset, or the run has failed."""
         self._open_file.close()
 
-    def append(self, sample: EncodedSample) -> None:
+    def append(self, plan: SamplePlan, made: EncodedSample) -> None:
         """Store the next row.
 
         Raises
@@ -130,7 +133,7 @@ class Keeper:
         if self._writer is None:
             self._open()
         assert self._writer is not None
-        self._writer.append(sample)
+        self._writer.append(made)
         self._rows += 1
 
     def end_study(self, cardiac_phases: Mapping[int, str], issues: Sequence[Issue]) -> None:

@@ -29,7 +29,7 @@ from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.summary import Progress
 from dicom_etl.pipeline.unchanged import Candidate, Unchanged, check_study
 from dicom_etl.polygons import polygon_area
-from dicom_etl.records import EncodedSample, Issue, SamplePlan, StudyPlan
+from dicom_etl.records import EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages import write
 from dicom_etl.verify.single import STAGE
 
@@ -63,6 +63,7 @@ class Reuse:
         self._structures, self._config = spec.structures, config
         self._known: dict[str, tuple[_Earlier, range]] = {}
         self._kept: dict[str, _Kept] = {}
+        self._inputs: dict[str, dict[str, str]] = {}
         for each in map(_Earlier, earlier):
             self._known |= {patient: (each, rows) for patient, rows in each.file.studies()}
 
@@ -87,15 +88,26 @@ class Reuse:
         """Yield the rows of a study that is taken, with the images they were made of."""
         kept = self._kept[study.patient_id]
         issues = kept.issues
+        inputs = self._inputs[study.patient_id] = {}
         for index, stored in zip(kept.samples, kept.earlier.file.read(kept.rows), strict=True):
             sample = study.samples[index]
+            inputs |= _inputs_of(stored.sample.row, self._structures)
             yield sample, replace(self._row(sample, stored), issues=issues)
             issues = ()
 
     def found_on(self, patient_id: str) -> list[Issue] | None:
-        """Return what the label checks found across the rows of a study that is taken; None for one that is not."""
+        """Return what the label checks found across the rows of a study that is taken; None for one that is not.
+
+        Asked once for each study, after its `rows`.
+        """
         kept = self._kept.get(patient_id)
-        return None if kept is None else kept.earlier.label_issues(patient_id, kept.rows)
+        if kept is None:
+            return None
+        return [
+            replace(issue, patient_id=patient_id, structure=structure)
+            for path, structure in self._inputs.pop(patient_id).items()
+            for issue in kept.earlier.findings.get(path, ())
+        ]
 
     def _candidates(self, studies: Iterable[StudyPlan]) -> Iterator[Candidate]:
         for study in studies:
@@ -124,30 +136,23 @@ class Reuse:
 
 
 class _Earlier:
-    """An earlier dataset with its findings, by the input that each is about."""
+    """An earlier dataset, and what the label checks found on single studies of it, by the input that it is about."""
 
     def __init__(self, file: StoredRows) -> None:
         self.file = file
-        self._findings: dict[str, list[Issue]] = {}
+        self.findings: dict[str, list[Issue]] = {}
         for issue in file.issues():
             if issue.stage == STAGE and of_one_study(issue):
-                self._findings.setdefault(issue.path, []).append(issue)
+                self.findings.setdefault(issue.path, []).append(issue)
 
-    def label_issues(self, patient_id: str, rows: range) -> list[Issue]:
-        """Return the findings on the inputs of one study, with the patient and structure that the file leaves out."""
-        if not self._findings:
-            return []
-        structure_of: dict[str, str] = {}
-        for row in self.file.read_rows(rows):
-            structure_of[row.source_image] = ""
-            for structure, path in zip(self.file.structures, row.sources, strict=True):
-                if path:
-                    structure_of |= {path: structure, "/".join(path.split("/")[:2]): ""}
-        return [
-            replace(issue, patient_id=patient_id, structure=structure)
-            for path, structure in structure_of.items()
-            for issue in self._findings.get(path, ())
-        ]
+
+def _inputs_of(row: SampleRow, structures: Sequence[str]) -> dict[str, str]:
+    """Return what findings on a row can be about, with the structure: image, contours, the folder of the contours."""
+    inputs = {row.source_image: ""}
+    for structure, path in zip(structures, row.sources, strict=True):
+        if path:
+            inputs |= {path: structure, "/".join(path.split("/")[:2]): ""}
+    return inputs
 
 
 @contextmanager

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig
@@ -17,16 +17,27 @@ from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.sides import Sides
 from dicom_etl.pipeline.summary import Progress, Summary
-from dicom_etl.records import Chunk, EncodedSample, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.splits import NO_FOLD
 from dicom_etl.stages import parse, write
 from dicom_etl.verify.review import LabelReview
 
 if TYPE_CHECKING:
-    from dicom_etl.pipeline.keep import Keeper
     from dicom_etl.pipeline.reuse import Reuse
 
 Made = tuple[SamplePlan, EncodedSample | ItemError]
+
+
+class Watcher(Protocol):
+    """Is told of each row that this run makes, so that the next one need not make it."""
+
+    def append(self, plan: SamplePlan, made: EncodedSample) -> None:
+        """Take the next row, and the image that it was made of."""
+
+    def end_study(self, cardiac_phases: Mapping[int, str], issues: Sequence[Issue]) -> None:
+        """Close the rows of one study; ``issues`` is what the label checks found on it."""
+
+
 _NOTHING = Chunk(b"")
 
 
@@ -40,7 +51,7 @@ def write_rows(
     executor: Executor,
     progress: Progress,
     reuse: Reuse | None = None,
-    keeper: Keeper | None = None,
+    watchers: Sequence[Watcher] = (),
 ) -> list[tuple[str, int]]:
     """Make and store all rows; counts in the plan's summary become those of what was stored.
 
@@ -56,8 +67,8 @@ def write_rows(
         Is told how far it is.
     reuse : Reuse, optional
         Studies that need not be made.
-    keeper : Keeper, optional
-        Takes those that were, so that the next run need not make them.
+    watchers : sequence of Watcher
+        Are told of those that are made.
 
     Returns
     -------
@@ -79,15 +90,15 @@ def write_rows(
     review, sides = LabelReview(spec.structures), Sides(config)
     for patient, study in groupby(made, key=lambda pair: pair[0].patient_id):
         taken = reuse is not None and reuse.has(patient)
-        keep = None if taken else keeper
-        written = _write_study(study, writer, summary, config, keep)
+        told = () if taken else watchers
+        written = _write_study(study, writer, summary, config, told)
         phases = _end_study([sample.row for sample in written], writer, summary, spec.structures)
         found = review.study(written, reuse.found_on(patient) if reuse is not None else None)
         summary.issues += found
         summary.reused_studies += taken
         summary.reused_samples += taken * len(written)
-        if keep is not None:
-            keep.end_study(phases, found)
+        for watcher in told:
+            watcher.end_study(phases, found)
         for sample in written:
             contours = sample.facts.contours if sample.facts is not None else ()
             sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
@@ -148,7 +159,7 @@ def _write_study(
     writer: SampleWriter,
     summary: Summary,
     config: IngestConfig,
-    keeper: Keeper | None,
+    watchers: Sequence[Watcher],
 ) -> list[EncodedSample]:
     """Store images and masks of one study; return its rows without them, so that memory stays flat."""
     written: list[EncodedSample] = []
@@ -159,8 +170,8 @@ def _write_study(
         summary.issues += result.issues
         if any(result.row.has) or config.unlabeled:
             writer.append(result)
-            if keeper is not None:
-                keeper.append(result)
+            for watcher in watchers:
+                watcher.append(sample, result)
             written.append(_without_pixels(result))
     return written
 

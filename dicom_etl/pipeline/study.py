@@ -16,7 +16,7 @@ from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError
 from dicom_etl.items import item_issue
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.pipeline.cache import HEADERS, Cache, StudyMemory, packed_headers, unpacked_headers
+from dicom_etl.pipeline.cache import HEADERS, LISTED, Cache, StudyMemory, packed_headers, unpacked_headers
 from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, rasterize
 
@@ -82,7 +82,7 @@ def plan_study(
     memory = cache.study(roots, folders.patient_id) if cache is not None else None
     images = _read_headers(files, roots, config, issues, memory)
     if memory is not None:
-        memory.save({*files.images, *(contour.path for contour in files.contours)})
+        _remember_files(files, roots, memory)
     study = link.link_study(
         files,
         images,
@@ -154,6 +154,14 @@ def _read_headers(
         except ItemError as error:
             issues.append(item_issue(error, discover.NAME, path, files.patient_id))
     return images
+
+
+def _remember_files(files: StudyFiles, roots: SourceRoots, memory: StudyMemory) -> None:
+    contours = [contour.path for contour in files.contours]
+    for path in contours:
+        if memory.recall(LISTED, path, roots.resolve(path)) is None:
+            memory.note(LISTED, path, True)
+    memory.save({*files.images, *contours})
 
 
 def _of_expected_size(

@@ -9,6 +9,7 @@ again, because its labels are judged, and its slices imputed, together.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 
@@ -20,7 +21,7 @@ from dicom_etl.items import item_issue, read_outlines, read_slice
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline.cache import OUTLINE, SHA256, Cache, StudyMemory
 from dicom_etl.polygons import polygon_area
-from dicom_etl.records import Issue, Rings, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.records import EncodedSample, Issue, Rings, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages import parse
 
 
@@ -79,6 +80,38 @@ def check_study(
             memory.save()
 
 
+class Learner:
+    """Notes in a cache what `check_study` will ask for, while rows are made.
+
+    Parameters
+    ----------
+    cache : Cache
+        In which the study's files were noted when they were planned.
+    roots, config
+        Of this run.
+    """
+
+    def __init__(self, cache: Cache, roots: SourceRoots, config: IngestConfig) -> None:
+        self._cache, self._roots, self._config_text = cache, roots, config.to_json()
+        self._memory: StudyMemory | None = None
+
+    def append(self, plan: SamplePlan, made: EncodedSample) -> None:
+        """Take the next row, and the image that it was made of."""
+        if self._memory is None:
+            self._memory = self._cache.study(self._roots, plan.patient_id)
+        sha256 = made.row.sha256_image_file
+        self._memory.learn(SHA256, plan.image, sha256)
+        for path, rings in zip(made.row.sources, made.rings, strict=True):
+            if path:
+                self._memory.learn(OUTLINE, path, _outline_fact(self._config_text, sha256, rings))
+
+    def end_study(self, cardiac_phases: Mapping[int, str], issues: Sequence[Issue]) -> None:
+        """Write down what was learned of one study."""
+        if self._memory is not None:
+            self._memory.save()
+        self._memory = None
+
+
 class _Comparison:
     """Walks the images of one study beside its earlier rows."""
 
@@ -133,7 +166,7 @@ class _Comparison:
         )
         if self._memory is not None:
             for structure, path in names.items():
-                self._memory.note(OUTLINE, path, self._outline_fact(row, rings[structure]))
+                self._memory.note(OUTLINE, path, self._fact(row, rings[structure]))
         return alike
 
     def _outlines_known(self, sample: SamplePlan, row: SampleRow, outlines: tuple[Rings, ...]) -> bool:
@@ -144,15 +177,13 @@ class _Comparison:
         paths = {path for path in row.sources if path}
         known = [
             self._memory.recall(OUTLINE, contour.path, self._roots.resolve(contour.path))
-            == self._outline_fact(row, stored.get(contour.path, ()))
+            == self._fact(row, stored.get(contour.path, ()))
             for contour in sample.contours  # all are looked at, so that what is learned of any can be noted
         ]
         return paths == {contour.path for contour in sample.contours} and all(known)
 
-    def _outline_fact(self, row: SampleRow, rings: Rings) -> list[str]:
-        """Return what the cache keeps of a contour: what the outline depends on besides its file, and the outline."""
-        depends = hashlib.sha256(f"{self._config_text} {row.sha256_image_file}".encode()).hexdigest()
-        return [depends, _digest(rings)]
+    def _fact(self, row: SampleRow, rings: Rings) -> list[str]:
+        return _outline_fact(self._config_text, row.sha256_image_file, rings)
 
     def _leaves_no_row(self, sample: SamplePlan) -> bool:
         """Whether no row comes of an image now, as it was before; whether it is imputed is seen later."""
@@ -208,6 +239,12 @@ def _same_place(sample: SamplePlan, row: SampleRow) -> bool:
         sample.location_index,
         sample.phase_index,
     ) and (row.slice_location_mm == location or (isnan(location) and isnan(row.slice_location_mm)))
+
+
+def _outline_fact(config_text: str, sha256_image_file: str, rings: Rings) -> list[str]:
+    """Return what the cache keeps of a contour: what its outline depends on besides its file, and the outline."""
+    depends = hashlib.sha256(f"{config_text} {sha256_image_file}".encode()).hexdigest()
+    return [depends, _digest(rings)]
 
 
 def _digest(rings: Rings) -> str:
