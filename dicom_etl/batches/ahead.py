@@ -33,11 +33,14 @@ class Crew:
 
     @classmethod
     def of(cls, threads: int, prefetch: int | None) -> Crew:
-        """Return a crew of some threads, the one that asks among them; by default each other one is 2 batches ahead.
+        """Return a crew of some threads, the one that asks among them; by default they are 2 batches more ahead.
 
         When a single thread is to work ahead, it is another than the one that asks, which then only waits.
         """
-        depth = 2 * (threads - 1) if prefetch is None else prefetch
+        if prefetch is None:
+            depth = threads + 2 if threads > 1 else 0
+        else:
+            depth = prefetch
         return cls(depth, min(depth, max(1, threads - 1)), consumer_helps=threads > 1)
 
 

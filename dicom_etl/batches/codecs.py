@@ -25,8 +25,8 @@ except ImportError:
     lzf = None
 
 CHECKSUM_BYTES = 4
-_CHECKED_AT_ONCE = 1 << 18
-"""Words: with so many, sums of 16-bit words times their places are exact in float64."""
+_PLACES = np.arange(1 << 15, 0, -1, dtype=np.float64)
+"""How often each of so many words counts in the sum of sums; sums of 16-bit words times these are exact."""
 
 
 def has_lzf() -> bool:
@@ -91,9 +91,10 @@ def fletcher32(data: memoryview) -> int:
     if even != len(data):
         words = np.append(words, np.uint16(data[-1] << 8))
     total = running = 0
-    for start in range(0, len(words), _CHECKED_AT_ONCE):
-        part = words[start : start + _CHECKED_AT_ONCE].astype(np.float64)
-        running += total * len(part) + int(part @ np.arange(len(part), 0, -1, dtype=np.float64))
+    for start in range(0, len(words), len(_PLACES)):
+        part = words[start : start + len(_PLACES)].astype(np.float64)
+        # not a product of matrices: BLAS would start threads, which on a busy machine wait for each other
+        running += total * len(part) + int(np.einsum("i,i", part, _PLACES[-len(part) :]))
         total += int(part.sum())
     low, high = (value and (value - 1) % 65535 + 1 for value in (total, running))
     return high << 16 | low

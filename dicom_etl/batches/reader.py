@@ -75,7 +75,7 @@ class BatchReader:
         Give each batch arrays of its own. False uses a few again and again: a batch is then good until the
         next one is asked for. Batches with ``transforms`` are always new.
     prefetch : int, optional
-        How many batches are made ahead of the one in use; by default two for each thread but the one that asks.
+        How many batches are made ahead of the one in use; by default two more than ``threads``, but 0 for one thread.
     threads : int, optional
         How many threads make batches, the one that asks for them among them. By default as many as there are cores to
         use, at most 4; but 1 with ``transforms``, which would have to be safe in threads, and 1 in a process that

@@ -60,7 +60,9 @@ _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
     help="Bring each image to one scale.",
 )
 @click.option(
-    "--prefetch", type=click.IntRange(0), help="Batches made ahead; by default two for each further thread."
+    "--prefetch",
+    type=click.IntRange(0),
+    help="Batches made ahead; by default two more than threads, or 0 for one.",
 )
 @click.option(
     "--threads", type=click.IntRange(1), help="That make batches; by default one a core, at most 4."

@@ -29,7 +29,7 @@ def _no_thread_stays() -> Iterator[None]:
         (1, None, Crew(0, 0, consumer_helps=False)),
         (1, 0, Crew(0, 0, consumer_helps=False)),
         (1, 4, Crew(4, 1, consumer_helps=False)),
-        (2, None, Crew(2, 1, consumer_helps=True)),
+        (2, None, Crew(4, 1, consumer_helps=True)),
         (4, None, Crew(6, 3, consumer_helps=True)),
         (4, 2, Crew(2, 2, consumer_helps=True)),
         (4, 0, Crew(0, 0, consumer_helps=True)),
