@@ -37,10 +37,9 @@ class Crew:
 
         When a single thread is to work ahead, it is another than the one that asks, which then only waits.
         """
-        if prefetch is None:
+        depth = prefetch
+        if depth is None:
             depth = threads + 2 if threads > 1 else 0
-        else:
-            depth = prefetch
         return cls(depth, min(depth, max(1, threads - 1)), consumer_helps=threads > 1)
 
 

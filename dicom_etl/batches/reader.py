@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy as shallow
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from dicom_etl.batches.assemble import Serving, prepare
-from dicom_etl.batches.batch import Batch, Layout
+from dicom_etl.batches.batch import Layout
+from dicom_etl.batches.epochs import Epochs
 from dicom_etl.batches.intensity import Normalize
 from dicom_etl.batches.sampler import Remainder, Schedule, Shuffle
 from dicom_etl.batches.select import Condition, Selection
-from dicom_etl.batches.state import Progress, order_digest, read_state
 from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.transforms import Transform
 from dicom_etl.outputs.opening import Locking
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from dicom_etl.batches.adapters.torch import TorchBatches, TorchSamples
 
 
-class BatchReader:
+class BatchReader(Epochs):
     """Shuffled batches of a dataset, each sample once an epoch, in an order that can be resumed.
 
     A sample is served when it has all the structures asked for. The order is a pure function of (seed, epoch,
@@ -73,7 +71,8 @@ class BatchReader:
         A numeric column of ``/samples`` to serve as ``batch.weights``.
     copy : bool, default True
         Give each batch arrays of its own. False uses a few again and again: a batch is then good until the
-        next one is asked for. Batches with ``transforms`` are always new.
+        next one is asked for. That keeps addresses and memory the same, and is not faster. Batches with
+        ``transforms`` are always new.
     prefetch : int, optional
         How many batches are made ahead of the one in use; by default two more than ``threads``, but 0 for one thread.
     threads : int, optional
@@ -163,18 +162,13 @@ class BatchReader:
             world_size=world_size,
             even_ranks=even_ranks,
         )
-        self._stream = Stream(assembler, rows, schedule, copy, prefetch, threads)
-        self._progress = Progress()
+        super().__init__(Stream(assembler, rows, schedule, copy, prefetch, threads))
         if schedule.missing:
             warnings.warn(
                 f"{len(rows)} samples are no multiple of {batch_size}: the last batch of each epoch is filled "
                 f"with {schedule.missing} served before; batch.padding marks them",
                 stacklevel=2,
             )
-
-    def __len__(self) -> int:
-        """How many batches this rank serves in an epoch."""
-        return len(self.schedule.numbers())
 
     def __repr__(self) -> str:
         return f"BatchReader({str(self.path)!r}, {len(self.rows)} samples, {len(self)} batches an epoch)"
@@ -186,20 +180,6 @@ class BatchReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the next epoch: 0 first, or the rest of the one that a loaded state is in."""
-        return self._run(*self._progress.next_start())
-
-    @property
-    def schedule(self) -> Schedule:
-        """How the samples are ordered, cut and shared out."""
-        return self._stream.schedule
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        """The rows of the file that are served, in the order of the file."""
-        return self._stream.rows
 
     @property
     def layout(self) -> Layout:
@@ -215,67 +195,6 @@ class BatchReader:
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the images served."""
         return self._stream.assembler.dtype
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Iterate over one epoch.
-
-        It starts at its first batch; only the epoch that a loaded state is in goes on from there, once.
-
-        Raises
-        ------
-        ConfigError
-            There is no such epoch.
-        """
-        return self._run(number, self._progress.start_of(number))
-
-    def stream(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
-        """Iterate over the share of one loader worker, without a trace in the reader's state.
-
-        For adapters; see `Stream.batches`.
-        """
-        return self._stream.batches(epoch, start, worker, workers)
-
-    def take(self, positions: NDArray[np.int64], epoch: int = 0) -> Batch:
-        """Return chosen samples as one batch: those at some positions of ``rows``, transformed as in an epoch."""
-        return self._stream.take(positions, epoch)
-
-    def with_rank(self, rank: int, world_size: int) -> Self:
-        """Return a reader of the same samples for one of several ranks, at its start."""
-        other = shallow.copy(self)
-        other._stream = replace(
-            self._stream, schedule=replace(self.schedule, rank=rank, world_size=world_size)
-        )
-        other._progress = Progress()
-        return other
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the last batch taken left off: a few numbers, fit for JSON."""
-        return self.state_at(self._progress.epoch, self._progress.step)
-
-    def state_at(self, epoch: int, step: int) -> dict[str, Any]:
-        """Return the state at some place, such as after a batch: its ``epoch`` and ``step``.
-
-        ``step`` counts the batches of the epoch that all ranks together have taken, so that a run may go on with
-        another number of ranks.
-        """
-        if step >= self.schedule.batches:
-            epoch, step = epoch + 1, 0
-        order = order_digest(self.rows, self.schedule)
-        return {"seed": self.schedule.seed, "epoch": epoch, "step": step, "order": order}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken: the next iteration serves the rest of its epoch.
-
-        Raises
-        ------
-        ConfigError
-            The state is not one, or was taken from other samples or another batch size, shuffle or remainder.
-        """
-        order = order_digest(self.rows, self.schedule)
-        seed, epoch, step = read_state(state, order, self.schedule.batches)
-        self._stream = replace(self._stream, schedule=replace(self.schedule, seed=seed))
-        self._progress = Progress()
-        self._progress.reach(epoch, step, self.schedule.batches)
 
     def torch(self) -> TorchBatches:
         """Return a PyTorch IterableDataset of batches, for ``DataLoader(dataset, batch_size=None)``.
@@ -316,15 +235,3 @@ class BatchReader:
     def close(self) -> None:
         """Give handles back; a closed reader opens them again when it is used."""
         self._stream.assembler.store.close()
-
-    def _run(self, epoch: int, step: int) -> Iterator[Batch]:
-        batches = self._stream.batches(epoch, step)
-        self._progress.begin(epoch, step)
-        return self._noted(epoch, batches)
-
-    def _noted(self, epoch: int, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Pass batches on and note how far the epoch is."""
-        for batch in batches:
-            self._progress.reach(epoch, batch.step, self.schedule.batches)
-            yield batch
-        self._progress.reach(epoch, self.schedule.batches, self.schedule.batches)
