@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= sample_data
 DEMO := demo
+COVERING := $(addprefix tests/,stages outputs verify batches dicom layouts contours pipeline cli \
+	test_pipeline.py test_privacy.py test_neighbours.py test_faults.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick check format bench coverage faults fuzz data-check clean flip-all
