@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from dicom_etl import alignment
 from dicom_etl.records import FloatArray, Issue
 from dicom_etl.verify.facts import INNER
-from dicom_etl.verify.fit import Walls
 from dicom_etl.verify.options import LabelLimits
+from dicom_etl.verify.rims import Indices
 from dicom_etl.verify.single import finding, of_study, where
 from dicom_etl.verify.stack import Stack
 
@@ -24,6 +24,9 @@ less than 0.3 on the real studies as they are."""
 
 _NO_LOSS = 0.05
 """Contrast that an image may lose without it saying anything."""
+
+_NEARER_PX = 0.5
+"""What a shift towards another place must bring."""
 
 
 def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -50,13 +53,15 @@ def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue
 def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: an inner contour cannot be moved to a much better place nearby.
 
-    A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more.
+    A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more. A contour that
+    lies `stray_px` or more from where its neighbours along the stack and in the cardiac cycle have it needs only a
+    shift of `stray_shift_px`, towards all of these places, that raises the contrast by `stray_gain`.
     """
     inner, walls = stack.inner, stack.walls
     if inner is None or walls is None or _unfit(stack, limits):
         return
     gain, shift = walls.better
-    for index in np.flatnonzero(_movable(walls, limits)):
+    for index in np.flatnonzero(_movable(stack, limits)):
         x, y = shift[index].tolist()
         own = walls.contrast[index]
         message = (
@@ -70,13 +75,17 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
     """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
 
     A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
-    looked at where centres and radii differ by less than `exchange_px` together: nobody could tell. When one of
-    them alone is found to be in the wrong place, the other's image must not lose by the exchange.
+    looked at where centres and radii together differ by less than `exchange_px`, or `exchange_share` of the radius:
+    nobody could tell. When one of them alone is found to be in the wrong place, the other's image must not lose by
+    the exchange.
     """
     inner, walls = stack.inner, stack.walls
     if inner is None or walls is None or _unfit(stack, limits):
         return
-    pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= limits.exchange_px]
+    least_px = np.maximum(
+        limits.exchange_px, limits.exchange_share * inner.radius_px[inner.neighbours].mean(axis=1)
+    )
+    pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= least_px]
     each = walls.exchange_gains(pairs)
     misplaced = misplaced_inners(stack, limits)[pairs]
     explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
@@ -140,15 +149,41 @@ def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) are found to lie in a wrong place, each by its own image."""
     if stack.walls is None or _unfit(stack, limits):
         return np.zeros(len(stack.inner.drawn) if stack.inner is not None else 0, dtype=bool)
-    found: NDArray[np.bool_] = (stack.walls.contrast < limits.least_contrast) | _movable(stack.walls, limits)
+    found: NDArray[np.bool_] = (stack.walls.contrast < limits.least_contrast) | _movable(stack, limits)
     return found
 
 
-def _movable(walls: Walls, limits: LabelLimits) -> NDArray[np.bool_]:
-    """Tell which contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
-    gain, shift = walls.better
-    found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)
+def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
+    assert stack.walls is not None
+    gain, shift = stack.walls.better
+    far = np.hypot(*shift.T)
+    found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (far >= limits.shift_px)
+    left = set(np.flatnonzero((gain >= limits.stray_gain) & (far >= limits.stray_shift_px) & ~found).tolist())
+    while left:
+        strayed = {index: _strayed_px(stack, index, shift[index], found, limits) for index in left}
+        worst = max(left, key=lambda index: (strayed[index], -index))
+        if not strayed[worst]:
+            break
+        # What is out of place itself says nothing about others.
+        found[worst] = True
+        left.remove(worst)
     return found
+
+
+def _strayed_px(
+    stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool_], limits: LabelLimits
+) -> float:
+    """Return how far an inner contour lies from the nearest place where others have it; wrong ones do not count.
+
+    0 when it is less than the limit, fewer than two others can tell, or a shift does not bring it nearer to each place.
+    """
+    assert stack.inner is not None
+    apart = stack.inner.strayed_px(index, wrong)
+    before, after = np.hypot(*apart.T), np.hypot(*(apart + shift).T)
+    if len(apart) < 2 or (after >= before - _NEARER_PX).any() or before.min() < limits.stray_px:
+        return 0.0
+    return float(before.min())
 
 
 def _unfit(stack: Stack, limits: LabelLimits) -> bool:

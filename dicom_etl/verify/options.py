@@ -36,6 +36,11 @@ class LabelLimits:
     least_contrast: float = _limit(0.4, "Contrast across an inner contour, 1 for an even wall.")
     shift_px: float = _limit(3.5, "Shift towards a better place that counts, in pixels.")
     shift_gain: float = _limit(0.15, "Contrast that the shift must add.")
+    stray_px: float = _limit(
+        3.0, "Distance from where its neighbours have a contour, for which the next two count."
+    )
+    stray_shift_px: float = _limit(2.5, "Shift towards a better place that counts then, in pixels.")
+    stray_gain: float = _limit(0.1, "Contrast that the shift must add then.")
     exchange_gain: float = _limit(0.05, "Contrast that exchanging two contours must add.")
     exchange_px: float = _limit(
         1.0, "Least difference of contours that can be told when exchanged, in pixels."
@@ -43,6 +48,7 @@ class LabelLimits:
     centre_jump_mm: float = _limit(
         12.0, "Distance of a contour's centre from those of all neighbours, in mm."
     )
+    exchange_share: float = _limit(0.08, "The same, as a share of their radius.")
     wall_offset_mm: float = _limit(
         4.5,
         "Distance of an outer contour's middle from where other images have it around the inner one, in mm.",

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from dicom_etl.records import ContourFacts, FloatArray, SampleFacts
 from dicom_etl.verify.rims import Indices, equal_steps
 
+_FEWEST = 3
+"""Locations drawn in two phases, from which on it can be told how contours move from one to the other."""
+
 
 class Contours:
     """The contours of one structure in a study, and which of them lie next to each other.
@@ -113,6 +116,42 @@ class Contours:
         along = self._in_order(self.location, self.phase)
         beat = _adjacent(along, np.diff(self.location[along]) == 0)
         return np.concatenate((self.stack, beat))
+
+    def strayed_px(self, index: int, wrong: NDArray[np.bool_]) -> FloatArray:
+        """Return how far a contour lies from where others that are not wrong have it, (n, 2) x,y; n is 0 for none.
+
+        One row for the mean of those beside it along the stack. One for each drawn phase of its location just before
+        and after: from that contour, moved as at the locations beside it, or as is typical, whichever is nearest.
+        """
+        strayed = []
+        beside = self._partners(self.stack, index, wrong)
+        if len(beside):
+            strayed.append(self.middle_px[index] - self.middle_px[beside].mean(axis=0))
+        for other in self._partners(self.neighbours[len(self.stack) :], index, wrong):
+            moves, locations = self._moves(self.phase[other], self.phase[index])
+            if len(moves) >= _FEWEST:
+                near = moves[np.abs(locations - self.location[index]) == 1]
+                expected = np.concatenate((near, np.median(moves, axis=0)[None]))
+                apart = self.middle_px[index] - self.middle_px[other] - expected
+                strayed.append(apart[np.hypot(*apart.T).argmin()])
+        return np.array(strayed).reshape(-1, 2)
+
+    def _moves(self, start: int, end: int) -> tuple[FloatArray, Indices]:
+        """Return by how much the middle moves x,y from one phase to another, and at which locations."""
+        befores, afters = (
+            {int(self.location[index]): index for index in self._placed if self.phase[index] == phase}
+            for phase in (start, end)
+        )
+        shared = sorted(befores.keys() & afters.keys())
+        moves = [self.middle_px[afters[location]] - self.middle_px[befores[location]] for location in shared]
+        return np.array(moves).reshape(-1, 2), np.array(shared, dtype=np.int64)
+
+    @staticmethod
+    def _partners(pairs: Indices, index: int, wrong: NDArray[np.bool_]) -> Indices:
+        """Return the contours that are paired with one and not wrong."""
+        mine = pairs[(pairs == index).any(axis=1)]
+        partners: Indices = mine[(mine != index) & ~wrong[mine]]
+        return partners
 
     def _in_order(self, first: Indices, then: Indices) -> Indices:
         placed = self._placed

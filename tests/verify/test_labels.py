@@ -16,6 +16,7 @@ from dicom_etl.records import FloatArray, Issue
 from dicom_etl.verify.codes import CODES
 from dicom_etl.verify.duplicates import Keys
 from dicom_etl.verify.options import LabelLimits, VerifyOptions, Waiver
+from dicom_etl.verify.stack import Stack
 from tests.shapes import ring_strategy
 from tests.verify.studies import SHAPE, Slice, Study, codes, findings, make_study
 
@@ -185,6 +186,37 @@ def test_no_other_contour_is_named(
     found = findings(study)
     assert {issue.sample for issue in found} == {study.row(one)}
     assert {issue.other_path for issue in found} == {""}
+
+
+@pytest.mark.parametrize("place", [(2, ES), (3, ED), (5, ES)])
+def test_a_small_shift_is_found_when_it_leaves_the_neighbours(place: tuple[int, int]) -> None:
+    study = make_study(1)
+    one = study.at(*place)
+    shifted(one, 2, 3)
+    (issue,) = findings(study, limits=LabelLimits(shift_px=9))
+    assert (issue.code, issue.path) == ("misaligned", one.path("icontour"))
+    assert "fits better when shifted by" in issue.message
+    loose = findings(study, limits=LabelLimits(shift_px=9, stray_px=9))
+    assert not any("when shifted by" in issue.message for issue in loose)
+
+
+def test_how_far_a_contour_strays_is_told_by_the_stack_and_the_cycle() -> None:
+    study = make_study(1)
+    one = study.at(2, ES)
+    inner = Stack([other.drawn().facts for other in study.slices]).inner
+    assert inner is not None
+    none = np.zeros(len(inner.drawn), dtype=bool)
+    assert np.abs(inner.strayed_px(study.row(one), none)).max() < 1
+    shifted(one, 5, -4)
+    inner = Stack([other.drawn().facts for other in study.slices]).inner
+    assert inner is not None
+    strayed = inner.strayed_px(study.row(one), none)
+    assert strayed.shape == (2, 2)
+    assert np.abs(strayed - (5, -4)).max() < 1
+    wrong = none.copy()
+    wrong[study.row(study.at(2, ED))] = True
+    assert inner.strayed_px(study.row(one), wrong).shape == (1, 2)
+    assert inner.strayed_px(study.row(one), ~none).shape == (0, 2)
 
 
 def test_outers_exchanged_are_named_together() -> None:
