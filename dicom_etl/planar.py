@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.errors import ContourError
 from dicom_etl.records import FloatArray, Rings
+from dicom_etl.stars import closed, extent, turning
 
 MOST_PAIRS = 20_000_000
 """Pairs of edges that overlap in x (or in y) that are looked at, in about 3 s. A contour of 10,000 points
@@ -69,25 +70,6 @@ def signed_area(start: FloatArray, end: FloatArray) -> float:
     # From a near origin, so that a small ring far from (0, 0) keeps its digits.
     x = start[:, 0] + end[:, 0] - 2 * start[0, 0]
     return float(x @ (end[:, 1] - start[:, 1])) / 2
-
-
-def turning(points: FloatArray, centre_x: float, centre_y: float) -> int:
-    """Tell which way a closed line (2, vertex), its first vertex repeated at the end, turns as a star around a centre.
-
-    Returns 1 when it turns strictly from x towards y, once, as seen from the centre, -1 when it does so the other way
-    around, else 0. A star cannot meet itself. Most contours of a ventricle are stars around the middle of their
-    bounding box, and the test is linear, so they skip the search for crossings.
-    """
-    x, y = points[0] - centre_x, points[1] - centre_y
-    with_x, with_y = x[:-1] * y[1:], x[1:] * y[:-1]
-    turn = 1
-    if np.count_nonzero(with_x > with_y) != len(with_x):
-        turn = -1
-        if np.count_nonzero(with_x < with_y) != len(with_x):
-            return 0
-    # A line that turns one way comes back to this side of the centre once a turn.
-    above = y < 0
-    return turn if np.count_nonzero(above[:-1] > above[1:]) == 1 else 0
 
 
 def turning_apart(start: FloatArray, end: FloatArray) -> int:
@@ -154,6 +136,15 @@ def fault(ring: FloatArray) -> tuple[float, float] | None:
     return float(slabs.x_middle[wrong[0]]), float((slabs.y_low + slabs.y_high)[wrong[0]] / 2)
 
 
+def known_turn(ring: FloatArray) -> int | None:
+    """Return which way a ring turns, 1 from x towards y, -1 the other way, 0 when it is not simple; None if not known.
+
+    It is known of the last few rings that were looked at and that nobody can change.
+    """
+    known = _recent.get(id(ring))
+    return known[3] if known is not None and known[0] is ring else None
+
+
 def _looked_at(ring: FloatArray) -> tuple[FloatArray, FloatArray, int]:
     """Return the edges of a ring and which way it turns if it is simple, else 0.
 
@@ -175,9 +166,9 @@ def _looked_at(ring: FloatArray) -> tuple[FloatArray, FloatArray, int]:
 def _turn_if_simple(ring: FloatArray, start: FloatArray, end: FloatArray) -> int:
     if len(start) < 3:
         return 0
-    points = np.concatenate((ring, ring[:1])).T
-    x, y = ((np.minimum.reduce(points, axis=1) + np.maximum.reduce(points, axis=1)) / 2).tolist()
-    return turning(points, x, y) or turning_apart(start, end)
+    line = closed(ring)
+    left, top, right, bottom = extent(line)
+    return turning(line, (left + right) / 2, (top + bottom) / 2) or turning_apart(start, end)
 
 
 class _Slabs:

@@ -24,19 +24,26 @@ pillow
 
 from __future__ import annotations
 
+from math import floor
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.errors import ConfigError, ContourError, MissingExtraError
-from dicom_etl.fill import UNIT, fill
+from dicom_etl.fill import DIGITS, UNIT, fill
 from dicom_etl.planar import edges
 from dicom_etl.records import FloatArray, Rings
 
 Mask = NDArray[np.uint8]
 
-_HALF = UNIT / 2
-_TIE = float(1 << 10)
+_HALF = UNIT // 2
+_TIE = 1 << 10
 """A share this close to one half (1e-9) is a tie: edges that are no multiple of 1 / UNIT long leave a few units."""
+
+_LEAST_TIE, _GREATEST_TIE = np.array(_HALF - _TIE), np.array(_HALF + _TIE)
+
+_MOST_SUMMED = (1 << 63) // UNIT
+"""Pixels whose shares add up to an int64."""
 
 _NEAR = 2.0**-30
 """A crossing this close to a pixel centre (1e-9) goes through it."""
@@ -104,11 +111,9 @@ def rasterize(
         if rule != "coverage":
             raise ConfigError(f"--mask-values coverage needs --raster-rule coverage, not {rule}")
         return _soft(rings, shape)
-    try:
-        draw = {"coverage": _by_coverage, "centre": _by_centre, "pillow": _by_pillow}[rule]
-    except KeyError:
-        raise ConfigError(f'--raster-rule must be coverage, centre or pillow, not "{rule}"') from None
-    return draw(rings, shape)
+    if rule not in _DRAW:
+        raise ConfigError(f'--raster-rule must be coverage, centre or pillow, not "{rule}"')
+    return _DRAW[rule](rings, shape)
 
 
 def _soft(rings: Rings, shape: tuple[int, int]) -> Mask:
@@ -116,7 +121,7 @@ def _soft(rings: Rings, shape: tuple[int, int]) -> Mask:
     window = fill(rings, shape)
     if window is not None:
         # The tie's allowance again, so that one half is 128 however its edges were cut.
-        window.paste(np.floor((window.covered * 255 + (_HALF + 255 * _TIE)) * (1 / UNIT)), mask)
+        window.paste((window.covered * 255 + (_HALF + 255 * _TIE)) >> DIGITS, mask)
     return mask
 
 
@@ -125,39 +130,54 @@ def _by_coverage(rings: Rings, shape: tuple[int, int]) -> Mask:
     window = fill(rings, shape)
     if window is not None:
         covered = window.covered
-        inside = covered > _HALF + _TIE
-        ties = (inside != (covered >= _HALF - _TIE)).nonzero()[0].tolist()
-        if ties:
-            excess = 2 * np.count_nonzero(inside) + len(ties) - 2 / UNIT * float(np.add.reduce(covered))
-            inside[_ties_taken(ties, window.width, excess)] = True
+        inside = covered > _GREATEST_TIE
+        ties = (inside != (covered >= _LEAST_TIE)).nonzero()[0]
+        if len(ties):
+            # As floats where the sum of a large window might not fit.
+            total = np.add.reduce(covered, dtype=None if len(covered) < _MOST_SUMMED else np.float64)
+            excess = 2 * np.count_nonzero(inside) + len(ties) - 2 * float(total) / UNIT
+            _settle(inside, ties, window.width, excess)
         window.paste(inside, mask)
     return mask
 
 
-def _ties_taken(ties: list[int], width: int, excess: float) -> list[int]:
-    """Return which of the half-covered pixels, row by row places in a window of `width`, are in.
+def _settle(inside: NDArray[np.bool_], ties: NDArray[np.intp], width: int, excess: float) -> None:
+    """Set which of the half-covered pixels (tie,), row by row places in a window of `width`, are inside.
 
-    `excess` is by how many half pixels the mask is too large when each of them counts as half in. Plain integers: for
-    the few dozen ties of a contour they are faster than arrays.
+    `excess` is by how many half pixels the mask is too large when each of them counts as half in.
     """
-    count = len(ties)
-    rows = [tie // width for tie in ties]
-    down = sum(rows)
-    along = sum(ties) - down * width
-    distance = []
-    for tie, row in zip(ties, rows):  # noqa: B905  - strict costs more than the loop's body
-        # From the centre of mass, times the number of ties to be a whole number.
-        x, y = (tie - row * width) * count - along, row * count - down
-        distance.append(x * x + y * y)
+    # Arrays of one number: operations with them are the faster ones. So is a list's sum, of a few dozen numbers.
+    count, columns = np.array(len(ties)), np.array(width)
+    row, column = ties // columns, ties % columns
+    down, along = sum(row.tolist()), sum(column.tolist())
+    # From the centre of mass, times the number of ties to be a whole number.
+    row *= count
+    row -= down
+    row *= row
+    column *= count
+    column -= along
+    column *= column
+    row += column
+    nearest_first = row.argsort()
+    distance, ties = row[nearest_first], ties[nearest_first[::-1]]
+    if np.count_nonzero(distance[1:] == distance[:-1]):
+        inside[ties] = _taken(distance[::-1].tolist(), excess)
+        return
+    # One by one they are all in, or all out, until the mask is even, and from then on in turns.
+    lead = floor(_EVEN - excess) + 1
+    if lead > 0:
+        inside[ties[:lead]] = True
+    inside[ties[abs(lead) + 1 :: 2]] = True
+
+
+def _taken(distances: list[int], excess: float) -> list[bool]:
+    """Return which ties are in, given their distances, the greatest first; those at equal distance together."""
     taken, last, take = [], -1, False
-    for which in sorted(range(count), key=distance.__getitem__, reverse=True):
-        if distance[which] != last:
-            take, last = excess <= _EVEN, distance[which]
-        if take:
-            taken.append(ties[which])
-            excess += 1
-        else:
-            excess -= 1
+    for distance in distances:
+        if distance != last:
+            take, last = excess <= _EVEN, distance
+        taken.append(take)
+        excess += 1 if take else -1
     return taken
 
 
@@ -197,3 +217,6 @@ def _by_pillow(rings: Rings, shape: tuple[int, int]) -> Mask:
         ImageDraw.Draw(image).polygon([(x, y) for x, y in ring.tolist()], outline=0, fill=1)
         mask ^= np.asarray(image)
     return mask
+
+
+_DRAW = {"coverage": _by_coverage, "centre": _by_centre, "pillow": _by_pillow}

@@ -24,6 +24,7 @@ from dicom_etl.polygons import (
     split_rings,
 )
 from dicom_etl.records import FloatArray, Rings
+from dicom_etl.stars import turning
 from tests.shapes import disc, ring, ring_strategy, rings_strategy, square, star_strategy
 
 BOW_TIE = ring((0, 0), (4, 4), (4, 0), (0, 4))
@@ -106,7 +107,7 @@ def test_a_ring_taken_for_simple_is_simple(points: FloatArray) -> None:
 
 def turn_around_box(points: FloatArray) -> int:
     x, y = (points.min(axis=0) + points.max(axis=0)) / 2
-    return planar.turning(np.concatenate((points, points[:1])).T, x, y)
+    return turning(np.concatenate((points, points[:1])), x, y)
 
 
 def test_stars_and_wide_bends_take_the_short_way() -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -177,6 +177,28 @@ GOLDEN = {
 def test_golden_masks(name: str) -> None:
     rings, expected = GOLDEN[name]
     assert grid(rasterize(rings, (7, 7))) == expected
+
+
+@given(half_pixel_rings())
+@example((square(1, 1, 6),))
+@example((ring((2, 2), (9, 3), (8, 8), (3, 9)),))
+def test_ties_are_decided_as_the_module_says(rings: Rings) -> None:
+    shares = coverage(rings, SHAPE)
+    tie = np.abs(shares - 0.5) < 1e-9
+    expected = shares > 0.5 + 1e-9
+    area = 2 * int(expected.sum()) + int(tie.sum())
+    y, x = (places.tolist() for places in np.nonzero(tie))
+    count = len(x)
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for row, column in zip(y, x, strict=True):
+        distance = (count * row - sum(y)) ** 2 + (count * column - sum(x)) ** 2
+        groups.setdefault(distance, []).append((row, column))
+    for _, group in sorted(groups.items(), reverse=True):
+        takes = area - 2 * shares.sum() < 1e-6
+        area += len(group) if takes else -len(group)
+        for place in group:
+            expected[place] = takes
+    assert (rasterize(rings, SHAPE) == expected).all()
 
 
 def test_ties_keep_area_and_centre() -> None:
