@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from dicom_etl.errors import OutputError
 
 _PART = re.compile(r"part-([0-9]{6})\.h5")
+_UNFINISHED = "unfinished.h5"
 
 
 class KeptFolder:
@@ -52,7 +53,7 @@ class KeptFolder:
     @property
     def unfinished(self) -> Path:
         """Where a part is written before it is one."""
-        return self.path / "unfinished.h5"
+        return self.path / _UNFINISHED
 
     def add(self) -> None:
         """Make a part of `unfinished`, whose bytes are on disk.
@@ -66,12 +67,13 @@ class KeptFolder:
         self.unfinished.replace(self.path / f"part-{last + 1:06d}.h5")
 
     def remove(self) -> None:
-        """Remove it with all that it holds."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove it with its parts."""
+        _remove(self.path)
 
     def close(self) -> None:
         """Let other runs have it; a part that was not finished goes."""
-        self.unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.unfinished.unlink(missing_ok=True)
         os.close(self._lock)
 
     def _take(self) -> None:
@@ -88,9 +90,7 @@ class KeptFolder:
             ) from None
         except OSError:
             pass  # the file system has no locks
-        for path in self.path.iterdir():
-            if not _PART.fullmatch(path.name):
-                path.unlink()
+        self.unfinished.unlink(missing_ok=True)
 
 
 def remove_kept(target: Path) -> None:
@@ -102,11 +102,20 @@ def remove_kept(target: Path) -> None:
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
     except OSError:
         pass  # its run is alive, or nobody can tell
     finally:
         os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove what runs put into a folder, and the folder when nothing else is in it."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if path.name == _UNFINISHED or _PART.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()
 
 
 def _beside(target: Path) -> Path:

@@ -44,6 +44,8 @@ def append(self, sample):
     left -= 1
     if left <= 0 and place == "row":
         os.kill(os.getpid(), signal.SIGKILL)
+    if left == 0 and place in signal.Signals.__members__:
+        os.kill(os.getpid(), signal.Signals[place])
     stored(self, sample)
 
 add = KeptFolder.add
@@ -59,16 +61,26 @@ from dicom_etl.cli import main
 sys.argv = ["dicom-etl", *words]
 sys.exit(main())
 """
-"""A run that ends itself by SIGKILL at a row (of the dataset or a part), or when a part is sealed and not yet named."""
+"""A run that ends itself by SIGKILL at a row (of the dataset or a part), or when a part is sealed and not yet named; or
+that another signal reaches at a row."""
 
 
-def kill_run(rows: int, place: str, *words: str) -> None:
-    """Run a command that is killed, by a signal that no program can catch."""
+def kill_run(rows: int, place: str, *words: str, code: int = -signal.SIGKILL) -> None:
+    """Run a command that is killed, by a signal that no program can catch; or ends with another code."""
     command = [sys.executable, "-c", KILLED, str(rows), place, *words]
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    done = subprocess.run(
+        command,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        # A shell in the background starts programs that ignore Ctrl-C, and so would this one.
+        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
+    )
+    assert done.returncode == code, done.stderr
 
 
 def ingest(
@@ -178,6 +190,21 @@ def test_killed_again_and_again(six: TinySource, whole: Summary, tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["dataset.h5"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_interrupted_keeps_what_is_finished(
+    six: TinySource, whole: Summary, tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "dataset.h5"
+    words = ("ingest", str(six.root), "-o", str(output), "--resume", "--jobs", "1")
+    kill_run(21, number.name, *words, code=128 + number)
+    assert [path.name for path in tmp_path.iterdir()] == [".dataset.h5.kept"]
+    assert parts_of(output)
+    assert all(path.name.startswith("part-") for path in parts_of(output))
+    resumed = ingest(six, output)
+    assert resumed.sha256 == whole.sha256
+    assert resumed.reused_studies > 0
+
+
 def test_finished_studies_are_not_made_again(
     six: TinySource, whole: Summary, stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +301,15 @@ def test_parts_are_for_their_owner_alone(six: TinySource, stopped: Path) -> None
     folder.chmod(0o755)
     with pytest.raises(OutputError, match="open to others"):
         ingest(six, stopped)
+
+
+def test_what_a_person_put_into_the_folder_stays(six: TinySource, stopped: Path) -> None:
+    notes = stopped.with_name(".dataset.h5.kept") / "notes.txt"
+    notes.write_text("mine")
+    ingest(six, stopped)
+    assert parts_of(stopped) == [notes]
+    ingest(six, stopped, resume=False)
+    assert notes.read_text() == "mine"
 
 
 def test_a_folder_that_is_a_link_is_not_followed(six: TinySource, tmp_path: Path) -> None:
