@@ -23,6 +23,10 @@ from tests.builders import TinySource, make_source
 ROOT = Path(__file__).parents[1]
 WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
 OLD = b"an older file"
+PLAIN = """
+from dicom_etl.cli import main
+main()
+"""
 INJECT = """
 import errno, io, os, sys
 name, call, code, lasts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "True"
@@ -79,15 +83,15 @@ def target(tmp_path: Path) -> Path:
 
 def start(source: TinySource, target: Path, *script: str) -> subprocess.Popen[str]:
     words = ["ingest", str(source.root), "-o", str(target), "--overwrite", "-q"]
-    program = ["-c", *script] if script else ["-m", "dicom_etl"]
+    # A shell in the background starts programs that ignore Ctrl-C, and so would these tests' children.
+    hearing = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    program, *options = script or (PLAIN,)
     return subprocess.Popen(
-        [sys.executable, *program, *words],
+        [sys.executable, "-c", hearing + program, *options, *words],
         env=environment(measured=LIMITED not in script),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        # A shell in the background starts programs that ignore Ctrl-C, and so would these tests' children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
