@@ -63,6 +63,7 @@ import resource, sys
 sys.dont_write_bytecode = True  # nor could a module's cached code be written whole, and later runs would read it
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 sys.argv[1:2] = []
+sys.argv += ["--jobs", "1"]  # the limit would hold for the memory that workers share too
 from dicom_etl.cli import main
 main()
 """
