@@ -59,8 +59,9 @@ def edges(rings: Rings) -> Edges:
         return np.empty((0, 2)), np.empty((0, 2))
     start = np.concatenate(rings)
     end = np.concatenate([part for ring in rings for part in (ring[1:], ring[:1])])
-    moved = (start != end).any(axis=1)
-    return (start, end) if moved.all() else (start[moved], end[moved])
+    differs = start != end
+    moved = differs[:, 0] | differs[:, 1]
+    return (start, end) if np.count_nonzero(moved) == len(moved) else (start[moved], end[moved])
 
 
 def signed_area(start: FloatArray, end: FloatArray) -> float:
