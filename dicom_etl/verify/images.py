@@ -156,18 +156,20 @@ def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
 def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
     assert stack.walls is not None
+    assert stack.inner is not None
     gain, shift = stack.walls.better
     far = np.hypot(*shift.T)
     found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (far >= limits.shift_px)
-    left = set(np.flatnonzero((gain >= limits.stray_gain) & (far >= limits.stray_shift_px) & ~found).tolist())
-    while left:
-        strayed = {index: _strayed_px(stack, index, shift[index], found, limits) for index in left}
-        worst = max(left, key=lambda index: (strayed[index], -index))
-        if not strayed[worst]:
-            break
-        # What is out of place itself says nothing about others.
+    doubtful = np.flatnonzero((gain >= limits.stray_gain) & (far >= limits.stray_shift_px) & ~found).tolist()
+    strayed = {index: _strayed_px(stack, index, shift[index], found, limits) for index in doubtful}
+    while any(strayed.values()):
+        worst = max(strayed, key=strayed.__getitem__)
         found[worst] = True
-        left.remove(worst)
+        del strayed[worst]
+        # What is out of place itself says nothing about others.
+        pairs = stack.inner.neighbours
+        for index in strayed.keys() & set(pairs[(pairs == worst).any(axis=1)].ravel().tolist()):
+            strayed[index] = _strayed_px(stack, index, shift[index], found, limits)
     return found
 
 

@@ -14,6 +14,9 @@ from dicom_etl.verify.rims import Indices, equal_steps
 _FEWEST = 3
 """Locations drawn in two phases, from which on it can be told how contours move from one to the other."""
 
+_LEAST_AREA_PX = 1e-6
+"""What a damaged contour that encloses nothing is taken to enclose, so that areas can be compared."""
+
 
 class Contours:
     """The contours of one structure in a study, and which of them lie next to each other.
@@ -48,7 +51,7 @@ class Contours:
         self.drawn: list[ContourFacts] = [contour for _, contour in found]
         self.location = np.array([facts.location_index for facts in self.facts], dtype=np.int64)
         self.phase = np.array([facts.phase_index for facts in self.facts], dtype=np.int64)
-        self.area_px: FloatArray = np.array([contour.area_px for contour in self.drawn], dtype=np.float64)
+        self.area_px: FloatArray = np.array([max(c.area_px, _LEAST_AREA_PX) for c in self.drawn])
         boxes = np.array([contour.box for contour in self.drawn], dtype=np.float64).reshape(-1, 2, 2)
         rows_columns = np.array([facts.pixel_spacing_mm for facts in self.facts], dtype=np.float64)
         self.centre_px: FloatArray = boxes.mean(axis=1)
@@ -138,10 +141,8 @@ class Contours:
 
     def _moves(self, start: int, end: int) -> tuple[FloatArray, Indices]:
         """Return by how much the middle moves x,y from one phase to another, and at which locations."""
-        befores, afters = (
-            {int(self.location[index]): index for index in self._placed if self.phase[index] == phase}
-            for phase in (start, end)
-        )
+        found = (self._placed[self.phase[self._placed] == phase] for phase in (start, end))
+        befores, afters = (dict(zip(self.location[each].tolist(), each, strict=True)) for each in found)
         shared = sorted(befores.keys() & afters.keys())
         moves = [self.middle_px[afters[location]] - self.middle_px[befores[location]] for location in shared]
         return np.array(moves).reshape(-1, 2), np.array(shared, dtype=np.int64)

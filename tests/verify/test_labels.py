@@ -347,6 +347,15 @@ def test_limits_can_be_moved() -> None:
     }
 
 
+def test_a_contour_that_encloses_nothing_is_named_and_stops_nothing() -> None:
+    study = make_study(0)
+    one = study.at(2, ES)
+    one.rings["icontour"] = np.tile(middle(one.rings["icontour"]), (4, 1))
+    found = findings(study)
+    assert {"tiny-contour", "area-jump"} <= set(codes(found))
+    assert {issue.sample for issue in found} == {study.row(one)}
+
+
 def test_unknown_places_are_left_alone() -> None:
     study = make_study(0)
     for one in study.slices:
