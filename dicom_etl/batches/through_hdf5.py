@@ -25,17 +25,21 @@ class ThroughHDF5:
     dataset : h5py.h5d.DatasetID
     one_slice : h5py.h5s.SpaceID
         Of shape (1, y, x).
+    pixel : h5py.h5t.TypeID
+        The stored dtype, as HDF5 names it; h5py would make it anew for each slice.
     """
 
     table: SliceTable
     file: h5py.File
     dataset: Any
     one_slice: Any
+    pixel: Any
 
     @classmethod
     def of(cls, table: SliceTable, file: h5py.File) -> Self:
         """Read the slices of a table from its file, opened."""
-        return cls(table, file, file[table.name].id, h5py.h5s.create_simple((1, *table.shape)))
+        one_slice = h5py.h5s.create_simple((1, *table.shape))
+        return cls(table, file, file[table.name].id, one_slice, h5py.h5t.py_create(table.dtype))
 
     def __call__(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """Fill ``out`` (place, y, x).
@@ -52,7 +56,9 @@ class ThroughHDF5:
         for place, row in enumerate(rows.tolist()):
             selection.select_hyperslab((row, 0, 0), (1, *shape))
             try:
-                self.dataset.read(self.one_slice, selection, out[place : place + 1] if straight else found)
+                self.dataset.read(
+                    self.one_slice, selection, out[place : place + 1] if straight else found, self.pixel
+                )
             except OSError as error:
                 raise DatasetError(f"{self.table.name}, row {row}: HDF5 cannot read it: {error}") from None
             if not straight:
