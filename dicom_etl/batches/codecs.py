@@ -25,7 +25,7 @@ except ImportError:
     lzf = None
 
 CHECKSUM_BYTES = 4
-_PLACES = np.arange(1 << 15, 0, -1, dtype=np.float64)
+_PLACES = np.arange(1 << 16, 0, -1, dtype=np.float64)
 """How often each of so many words counts in the sum of sums; sums of 16-bit words times these are exact."""
 
 

@@ -47,7 +47,8 @@ class Case:
     baseline: str
     warm_up: int = 0
     """Batches before the first round. A file is mapped page by page as it is first touched, arrays in RAM are there
-    already: cases that copy from memory get a whole epoch, so that the rounds measure all epochs but the first."""
+    already: cases that copy from memory get a whole epoch, so that the rounds measure all epochs but the first. A turn
+    of theirs is an epoch too, so that nothing made ahead is left from the turn before."""
     speeds: list[float] = field(default_factory=list)
 
     def turn(self, batches: int) -> None:
@@ -201,7 +202,7 @@ def take_turns(cases: list[Case], rounds: int, batches: int, what: str) -> None:
     for number in range(rounds):
         # By lot: on a busy machine a case gains from running after one that waited, since the system owes it time.
         for index in random.permutation(len(cases)):
-            cases[index].turn(batches)
+            cases[index].turn(cases[index].warm_up or batches)
         print(f"\r{what}: round {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
 
@@ -356,7 +357,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batches", type=int, default=64, help="batches a turn")
+    parser.add_argument("--batches", type=int, default=64, help="batches a turn, where not an epoch")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-batches-") as folder:
