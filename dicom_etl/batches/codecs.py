@@ -86,16 +86,16 @@ def fletcher32(data: memoryview) -> int:
     65535, the high half the sum of all the sums on the way; each 65535 instead of 0 unless all words are 0. This is
     Fletcher's checksum (J. G. Fletcher, IEEE Transactions on Communications 30, 1982) as HDF5 writes it.
     """
-    even = len(data) & ~1
-    words = np.frombuffer(data[:even], ">u2")
-    if even != len(data):
-        words = np.append(words, np.uint16(data[-1] << 8))
+    words = np.frombuffer(data, ">u2", count=len(data) // 2)
     total = running = 0
     for start in range(0, len(words), len(_PLACES)):
         part = words[start : start + len(_PLACES)].astype(np.float64)
         # not a product of matrices: BLAS would start threads, which on a busy machine wait for each other
         running += total * len(part) + int(np.einsum("i,i", part, _PLACES[-len(part) :]))
         total += int(part.sum())
+    if len(data) % 2:
+        total += data[-1] << 8
+        running += total
     low, high = (value and (value - 1) % 65535 + 1 for value in (total, running))
     return high << 16 | low
 

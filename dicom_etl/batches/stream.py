@@ -85,13 +85,15 @@ class Stream:
         return self.assembler.make(self.rows[positions], np.zeros(len(positions), np.bool_), place)
 
     def _crew(self) -> Crew:
-        """Choose who makes batches; by default nobody but the one who asks where others may be hurt by it.
+        """Choose who makes batches; by default nobody but the one who asks, where others would do harm.
 
-        Transforms of the user's need not bear several threads, and the processes of a loader share the cores already.
+        Transforms of the user's need not bear several threads, the processes of a loader share the cores already, and
+        copying into given arrays takes the GIL for every row, which several threads would pass to and fro.
         """
         threads = self.threads
         if threads is None:
-            alone = self.assembler.transforms or multiprocessing.parent_process() is not None
+            loaded = multiprocessing.parent_process() is not None
+            alone = self.assembler.transforms or loaded or not self.copy
             threads = 1 if alone else min(usable_cores(), _MOST_THREADS)
         return Crew.of(threads, self.prefetch)
 
