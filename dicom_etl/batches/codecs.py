@@ -1,7 +1,8 @@
 """The stored bytes of a slice to its pixels, without HDF5 and its lock.
 
 Two packages are used where they are installed (the extra ``fast``): zlib-ng inflates in a third of the time of
-zlib, and python-neo-lzf decodes LZF, which otherwise only HDF5 can. zlib and zlib-ng let other threads run.
+zlib, and python-neo-lzf decodes LZF, which otherwise only HDF5 can. zlib and zlib-ng let other threads run, LZF
+does not.
 """
 
 from __future__ import annotations

@@ -87,14 +87,15 @@ class Stream:
     def _crew(self) -> Crew:
         """Choose who makes batches; by default nobody but the one who asks, where others would do harm.
 
-        Transforms of the user's need not bear several threads, the processes of a loader share the cores already, and
-        copying into given arrays takes the GIL for every row, which several threads would pass to and fro.
+        Transforms of the user's need not bear several threads, and the processes of a loader share the cores already.
+        Threads that decode under one lock, or take the GIL for every row to copy it into a given array, are slower
+        together than one alone.
         """
         threads = self.threads
         if threads is None:
-            loaded = multiprocessing.parent_process() is not None
-            alone = self.assembler.transforms or loaded or not self.copy
-            threads = 1 if alone else min(usable_cores(), _MOST_THREADS)
+            together = self.copy and self.assembler.store.lets_threads_run and not self.assembler.transforms
+            in_worker = multiprocessing.parent_process() is not None
+            threads = min(usable_cores(), _MOST_THREADS) if together and not in_worker else 1
         return Crew.of(threads, self.prefetch)
 
     def _spaces(self, count: int) -> Sequence[Space | None]:

@@ -260,10 +260,24 @@ class TestServing:
         next(batches)
         assert threading.active_count() - before <= threads - 1
         assert (threading.active_count() > before) == (threads > 1)
+        batches = iter(BatchReader(plain, batch_size=1, copy=False))
+        next(batches)
+        assert threading.active_count() == before
         monkeypatch.setattr(multiprocessing, "parent_process", object)
         batches = iter(BatchReader(plain, batch_size=1))
         next(batches)
         assert threading.active_count() == before
+
+    @pytest.mark.parametrize(("compression", "more"), [("gzip", True), ("lzf", False)])
+    def test_codecs_that_hold_a_lock_are_left_to_one_thread(
+        self, tmp_path: Path, compression: str, more: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("dicom_etl.batches.stream.usable_cores", lambda: 4)
+        path = write_dataset(tmp_path / "d.h5", content(), compression=compression)
+        before = threading.active_count()
+        batches = iter(BatchReader(path, batch_size=1))
+        next(batches)
+        assert (threading.active_count() > before) == more
 
 
 class TestSelection:
