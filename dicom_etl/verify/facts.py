@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.digest import contour_key
 from dicom_etl.records import ContourFacts, Rings, SampleFacts
+from dicom_etl.stars import extent
 from dicom_etl.verify.rims import cut_window
 
 INNER = "icontour"
@@ -88,5 +89,4 @@ def gather(
 
 def _contour(structure: str, path: str, rings: Rings, area_px: float) -> ContourFacts:
     points = rings[0] if len(rings) == 1 else np.concatenate(rings)
-    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    return ContourFacts(structure, path, area_px, (*low, *high), contour_key(rings), max(rings, key=len))
+    return ContourFacts(structure, path, area_px, extent(points), contour_key(rings), max(rings, key=len))

@@ -107,7 +107,7 @@ class Contours:
         chosen = np.flatnonzero(2 * drawn >= drawn.max(initial=0))
         if len(chosen) < 2:
             return -1, -1
-        scores = [_mean_of_medians(size[phase] - size[chosen]) for phase in chosen]
+        scores = _mean_of_medians(size[chosen][:, None] - size[chosen])
         largest, smallest = int(np.argmax(scores)), int(np.argmin(scores))
         if scores[largest] <= scores[smallest]:
             return -1, -1
@@ -165,10 +165,12 @@ def _adjacent(order: Indices, belong: NDArray[np.bool_]) -> Indices:
     return pairs
 
 
-def _mean_of_medians(values: FloatArray) -> float:
-    """Return the mean over rows of the median of what is known in each; rows without any do not count."""
-    ordered = np.sort(values, axis=1)  # NaN last
-    count = np.isfinite(values).sum(axis=1)
-    ordered, count = ordered[count > 0], count[count > 0]
-    rows = np.arange(len(count))
-    return float((ordered[rows, (count - 1) // 2] + ordered[rows, count // 2]).mean() / 2)
+def _mean_of_medians(values: FloatArray) -> FloatArray:
+    """Return the mean (m,) over n of the medians of what is known of (m, n, value); those of nothing do not count."""
+    ordered = np.sort(values, axis=2)  # NaN last
+    count = np.isfinite(values).sum(axis=2, keepdims=True)
+    middle = np.concatenate((np.maximum(count - 1, 0) // 2, count // 2 * (count > 0)), axis=2)
+    medians = np.take_along_axis(ordered, middle, axis=2).mean(axis=2)
+    known = count[..., 0] > 0
+    mean: FloatArray = np.where(known, medians, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return mean
