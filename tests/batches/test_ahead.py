@@ -16,11 +16,14 @@ from dicom_etl.batches.ahead import Crew, made_ahead
 CREWS = [Crew.of(1, None), Crew.of(1, 1), Crew.of(1, 3), Crew.of(2, None), Crew.of(2, 1), Crew.of(4, 3)]
 
 
+def helpers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("dicom-etl-ahead")]
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_stays() -> Iterator[None]:
-    before = threading.active_count()
     yield
-    assert threading.active_count() == before
+    assert not helpers()
 
 
 @pytest.mark.parametrize(
