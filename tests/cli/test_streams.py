@@ -37,7 +37,9 @@ def run(
     """Run a command in a shell; ``"$@"`` of the script is the command."""
     return subprocess.run(
         ["sh", "-c", script, "sh", sys.executable, *program, *map(str, words)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        # Where files cannot grow, what `coverage` measures could not be kept, and it would say so.
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
