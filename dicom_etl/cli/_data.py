@@ -81,8 +81,8 @@ def data_options(command: Decorated) -> Decorated:
         click.option(
             "--impute-max-gap",
             type=GAP,
-            default=default.impute_max_gap,
-            show_default="25/1000",
+            default="{:g}/{:g}".format(*default.impute_max_gap),
+            show_default=True,
             help="Widest gap between the two slices that a third is made of, in mm and in ms.",
         ),
         click.option(
