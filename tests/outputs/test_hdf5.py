@@ -102,6 +102,17 @@ def test_a_chunk_without_filters_is_the_plain_bytes() -> None:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lzf"])
+def test_the_bytes_of_a_chunk_depend_on_its_slice_alone(compression: str) -> None:
+    y, x = np.mgrid[:64, :64]
+    slices = [((x - 20 - n % 7) ** 2 + (y - 30 + n) ** 2 < (9 + n % 5) ** 2).astype("u1") for n in range(24)]
+    slices += [(40 * mask + (x * (n + 3) + y * y) % 5).astype("u1") for n, mask in enumerate(slices)]
+    alone = [bytes(encode_chunk(each, compression, True).data) for each in slices]
+    for seed in range(12):
+        for index in np.random.default_rng(seed).permutation(len(slices)):
+            assert bytes(encode_chunk(slices[index], compression, True).data) == alone[index]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lzf"])
 def test_noise_that_no_filter_makes_smaller_comes_back(tmp_path: Path, compression: str) -> None:
     """HDF5 leaves LZF out for such a slice and says so beside the chunk, else it could not be read."""
     noise = np.random.default_rng(0).integers(-32768, 32768, (64, 64)).astype("<i2")
