@@ -77,7 +77,7 @@ faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts tests/outputs
 
 fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer (minutes)
-	$(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
 
 data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
 	@mkdir -p $(DEMO)
