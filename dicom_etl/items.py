@@ -1,20 +1,27 @@
-"""What happens to one slice. Pure: each function depends on nothing but its arguments, so it runs in any process."""
+"""What happens to one slice. Pure: each function depends on nothing but its arguments, so it runs in any process.
+
+What imputes is imported where it is used: most runs, and their workers, have no need of it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
-from dicom_etl.impute.estimate import Parent
-from dicom_etl.impute.slices import Slice
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import EncodedSample, Image, ImageHeader, Issue, Rings, SamplePlan
-from dicom_etl.stages import impute, parse, rasterize, write
+from dicom_etl.stages import parse, rasterize, write
 from dicom_etl.verify.review import review_sample
+
+if TYPE_CHECKING:
+    from dicom_etl.impute.estimate import Parent
+    from dicom_etl.impute.slices import Slice
+    from dicom_etl.stages.impute import Imputed, ImputePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,15 @@ def make_parent(
     plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
 ) -> Made:
     """Make a sample from which others will be imputed; see `make_sample`."""
+    from dicom_etl.stages import impute
+
     image, rings, issues = read_slice(plan, roots, config)
     sample = _encode(plan, image, rings, config, spec, issues)
     return Made(sample, impute.prepare(_stored(image, spec), rings, spec.structures))
 
 
 def make_imputed(
-    plan: impute.ImputePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+    plan: ImputePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
 ) -> Made:
     """Read a slice that nobody drew, impute its contours, draw and encode it.
 
@@ -60,6 +69,8 @@ def make_imputed(
     ItemError
         When the image cannot be used.
     """
+    from dicom_etl.stages import impute
+
     image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
     target = _stored(image, spec)
     rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
@@ -121,7 +132,7 @@ def _encode(
     config: IngestConfig,
     spec: schema.DatasetSpec,
     issues: list[Issue],
-    imputed: impute.Imputed | None = None,
+    imputed: Imputed | None = None,
 ) -> EncodedSample:
     masks = {
         structure: rasterize.draw_mask(outline, image.pixels.shape, config)
@@ -133,7 +144,9 @@ def _encode(
 
 
 def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:
-    return impute.as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
+    from dicom_etl.stages.impute import as_slice
+
+    return as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
 
 
 def item_issue(error: ItemError, stage: str, path: str, patient_id: str, structure: str = "") -> Issue:

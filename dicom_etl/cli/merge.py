@@ -32,11 +32,11 @@ def command(
 
     Seals are checked and stored images copied as they are; duplicates across parts, splits and folds are decided again.
     """
-    from dicom_etl import pipeline
     from dicom_etl.cli._summary import print_summary, summary_json
+    from dicom_etl.pipeline.merge import merge
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        summary = pipeline.merge(parts, output, overwrite=overwrite, progress=reporter.progress)
+        summary = merge(parts, output, overwrite=overwrite, progress=reporter.progress)
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)
         print_summary(reporter, summary, f"merged {len(parts)} parts")

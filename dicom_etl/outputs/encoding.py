@@ -7,7 +7,6 @@ copies bytes.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,8 @@ def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Ch
     if compression == "lzf":
         # LZF looks up matches in a table on the stack that it does not clear, so what was compressed before can change
         # its bytes. The stack of a new thread is clear.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(_through_hdf5, slice_, compression, fletcher32).result()
     return _through_hdf5(slice_, compression, fletcher32)

@@ -15,14 +15,13 @@ from dicom_etl.errors import DicomEtlError, OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
 from dicom_etl.interrupts import held
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.pipeline.merge import merge
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import write_rows
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.stages import rasterize, write
 
-__all__ = ["Plan", "Progress", "Summary", "ingest", "locate", "merge"]
+__all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
 
 
 def locate(

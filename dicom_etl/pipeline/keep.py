@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig, RunOptions
@@ -25,13 +25,14 @@ from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.outputs.hdf5 import open_writer
 from dicom_etl.outputs.kept import KeptFolder, remove_kept
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.reuse import Reuse, open_reuse
 from dicom_etl.pipeline.rows import Watcher
 from dicom_etl.pipeline.summary import Progress, in_order
-from dicom_etl.pipeline.unchanged import Learner
 from dicom_etl.records import EncodedSample, Issue, SamplePlan
 from dicom_etl.splits import NO_FOLD
 from dicom_etl.stages import write
+
+if TYPE_CHECKING:
+    from dicom_etl.pipeline.reuse import Reuse
 
 PART_ROWS = 1024
 PART_SECONDS = 10.0
@@ -71,8 +72,14 @@ def earlier_work(
         folder = stack.enter_context(closing(KeptFolder(output))) if options.resume else None
         parts = folder.parts() if folder is not None else []
         reuse = None
-        watchers: list[Watcher] = [] if plan.cache is None else [Learner(plan.cache, roots, config)]
+        watchers: list[Watcher] = []
+        if plan.cache is not None:
+            from dicom_etl.pipeline.unchanged import Learner
+
+            watchers.append(Learner(plan.cache, roots, config))
         if parts or options.reuse is not None:
+            from dicom_etl.pipeline.reuse import open_reuse
+
             reuse = stack.enter_context(
                 open_reuse(options.reuse, parts, spec, config, key_fingerprint, plan.summary.notices)
             )

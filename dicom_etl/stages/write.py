@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from dicom_etl.geometry import cardiac_phases
 from dicom_etl.outputs.encoding import encode_chunk
 from dicom_etl.polygons import polygon_area
 from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan, SampleRow
-from dicom_etl.stages.impute import Imputed
+
+if TYPE_CHECKING:
+    from dicom_etl.stages.impute import Imputed
 
 NAME = "write"
 INNER = "icontour"

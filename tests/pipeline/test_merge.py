@@ -16,6 +16,7 @@ from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions, parse_shard
 from dicom_etl.digest import shard_of
 from dicom_etl.errors import ConfigError, DatasetError, OutputError, SourceError
+from dicom_etl.pipeline.merge import merge
 from dicom_etl.pseudonyms import Pseudonyms
 from tests.builders import TinySource, make_source, position_mm, write_dicom
 from tests.verify.tampering import tamper
@@ -94,7 +95,7 @@ def named(five: TinySource, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def test_three_parts_make_the_same_bytes(five: TinySource, tmp_path: Path, config: dict[str, Any]) -> None:
     whole = pipeline.ingest(pipeline.locate(five.root), tmp_path / "whole.h5", IngestConfig(**config))
     parts = shards(five, tmp_path / "parts", 3, **config)
-    merged = pipeline.merge(parts[::-1], tmp_path / "merged.h5")
+    merged = merge(parts[::-1], tmp_path / "merged.h5")
     assert [(i.path, i.code, i.message) for i in merged.issues] == [
         (i.path, i.code, i.message) for i in whole.issues
     ]
@@ -106,7 +107,7 @@ def test_three_parts_make_the_same_bytes(five: TinySource, tmp_path: Path, confi
 def test_parts_without_a_study_count_too(kept_source: TinySource, tmp_path: Path) -> None:
     whole = pipeline.ingest(pipeline.locate(kept_source.root), tmp_path / "whole.h5")
     parts = shards(kept_source, tmp_path / "parts", 7)
-    assert pipeline.merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
+    assert merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_parts_of_different_types_make_the_bytes_of_one_ingest(
         rewrite(source, study, kind, **header)
     whole = pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5", IngestConfig(**config))
     parts = shards(source, tmp_path / "parts", 5, **config)
-    merged = pipeline.merge(parts, tmp_path / "merged.h5")
+    merged = merge(parts, tmp_path / "merged.h5")
     assert whole.dtype == merged.dtype == dtype
     assert merged.sha256 == whole.sha256
 
@@ -146,7 +147,7 @@ def test_parts_of_different_sizes_are_refused_as_one_ingest_refuses_them(tmp_pat
     assert shard_of(source.patient_id(0), 7) not in shards_of
     parts = shards(source, tmp_path / "parts", 7)
     with pytest.raises(SourceError, match=r"24x32.*--size ROWSxCOLUMNS brings all to one size"):
-        pipeline.merge(parts, tmp_path / "merged.h5")
+        merge(parts, tmp_path / "merged.h5")
     assert not (tmp_path / "merged.h5").exists()
 
 
@@ -156,18 +157,18 @@ def test_parts_of_nothing_are_refused_as_one_ingest_refuses_it(source: TinySourc
     with pytest.raises(SourceError, match="every image or contour failed to be read"):
         pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5")
     with pytest.raises(SourceError, match="every image or contour failed to be read"):
-        pipeline.merge(shards(source, tmp_path / "parts", 2), tmp_path / "merged.h5")
+        merge(shards(source, tmp_path / "parts", 2), tmp_path / "merged.h5")
     for item in source.drawn():
         source.contour(*item).unlink()
     with pytest.raises(SourceError, match="no part holds a sample"):
-        pipeline.merge(shards(source, tmp_path / "none", 2), tmp_path / "merged.h5")
+        merge(shards(source, tmp_path / "none", 2), tmp_path / "merged.h5")
     assert not (tmp_path / "merged.h5").exists()
 
 
 def test_parts_of_two_divisions_are_refused(kept_source: TinySource, tmp_path: Path) -> None:
     two, three = (shards(kept_source, tmp_path / str(count), count) for count in (2, 3))
     with pytest.raises(DatasetError, match=r"part-2\.h5' is one of 3 parts, but 'part-1\.h5' of 2"):
-        pipeline.merge([two[0], three[1]], tmp_path / "merged.h5")
+        merge([two[0], three[1]], tmp_path / "merged.h5")
 
 
 def test_a_patient_in_two_parts_is_refused(five: TinySource, tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_a_patient_in_two_parts_is_refused(five: TinySource, tmp_path: Path) -> 
 
     parts[1] = tamper(parts[1], tmp_path / "renamed.h5", rename)
     with pytest.raises(DatasetError, match="a patient is in two parts"):
-        pipeline.merge(parts, tmp_path / "merged.h5")
+        merge(parts, tmp_path / "merged.h5")
     assert {path.name for path in tmp_path.iterdir()} == {"parts", "renamed.h5"}
 
 
@@ -195,7 +196,7 @@ def test_a_merge_that_cannot_be_written_leaves_the_old_file(
     target.write_bytes(b"old")
     monkeypatch.setattr(os, call, fail)
     with pytest.raises(OutputError, match=os.strerror(errno.EIO)):
-        pipeline.merge([named[number] for number in "123"], target, overwrite=True)
+        merge([named[number] for number in "123"], target, overwrite=True)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -204,7 +205,7 @@ def test_parts_of_one_key_make_the_bytes_of_one_ingest(kept_source: TinySource, 
     roots, config = pipeline.locate(kept_source.root), IngestConfig(pseudonymize=True)
     whole = pipeline.ingest(roots, tmp_path / "whole.h5", config, pseudonyms=KEYS[0])
     parts = shards(kept_source, tmp_path / "parts", 3, KEYS[0])
-    assert pipeline.merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
+    assert merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
 
 
 @pytest.mark.parametrize("keys", [KEYS, (KEYS[0], None), (None, KEYS[1])], ids=["keys", "none", "some"])
@@ -213,7 +214,7 @@ def test_parts_of_different_keys_are_refused(
 ) -> None:
     first, second = (shards(kept_source, tmp_path / f"{n}", 2, key) for n, key in enumerate(keys))
     with pytest.raises(DatasetError, match="same key"):
-        pipeline.merge([first[0], second[1]], tmp_path / "merged.h5")
+        merge([first[0], second[1]], tmp_path / "merged.h5")
     assert not (tmp_path / "merged.h5").exists()
 
 
@@ -235,7 +236,7 @@ def test_parts_that_do_not_make_a_whole_are_refused(
     named: dict[str, Path], tmp_path: Path, chosen: str, message: str
 ) -> None:
     with pytest.raises(DatasetError, match=message):
-        pipeline.merge([named[name] for name in chosen.split()], tmp_path / "merged.h5")
+        merge([named[name] for name in chosen.split()], tmp_path / "merged.h5")
     assert not list(tmp_path.iterdir())
 
 
@@ -245,7 +246,7 @@ def test_a_damaged_part_is_refused(named: dict[str, Path], tmp_path: Path) -> No
     damaged = tmp_path / "part-2.h5"
     damaged.write_bytes(data)
     with pytest.raises(DatasetError, match=r"part-2\.h5.*hash"):
-        pipeline.merge([named["1"], damaged, named["3"]], tmp_path / "merged.h5")
+        merge([named["1"], damaged, named["3"]], tmp_path / "merged.h5")
 
 
 def test_the_commands_do_it(kept_source: TinySource, tmp_path: Path, runner: CliRunner) -> None:

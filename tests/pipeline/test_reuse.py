@@ -18,6 +18,7 @@ from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.executors import Executor, InProcess, open_executor
 from dicom_etl.executors.pool import ProcessPool
 from dicom_etl.pipeline import Summary
+from dicom_etl.pipeline.merge import merge
 from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.stages import parse, write
 from tests.builders import TinySource, make_source, position_mm, write_contour, write_dicom
@@ -345,5 +346,5 @@ def test_a_part_grows_too(tmp_path: Path) -> None:
     ingest(source, tmp_path / "2.h5", shard=(2, 2), reuse=tmp_path / "whole.h5")
     again = ingest(source, tmp_path / "1b.h5", shard=(1, 2), reuse=tmp_path / "1.h5")
     assert again.reused_studies == again.studies > 0
-    merged = pipeline.merge([tmp_path / "1b.h5", tmp_path / "2.h5"], tmp_path / "merged.h5")
+    merged = merge([tmp_path / "1b.h5", tmp_path / "2.h5"], tmp_path / "merged.h5")
     assert merged.sha256 == old.sha256
