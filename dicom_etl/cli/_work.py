@@ -55,7 +55,7 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--jobs",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Processes to work in; as many as there are cores for this one to use when not given.",
+            help="Processes to work in, this one included; as many as there are cores to use when not given.",
         ),
     ):
         gathered = option(gathered)

@@ -12,11 +12,12 @@ from dicom_etl.errors import ItemError
 from dicom_etl.executors import Item, Result
 from dicom_etl.executors.worker import Failure
 
-_CHUNK_SECONDS = 0.01
+_CHUNK_SECONDS = 0.015
 """What a chunk should take: long against passing a message (0.1 ms), short against the whole run."""
 _LARGEST_CHUNK = 32
 _TRIES = 2
 _numbers = count()
+_NO_MORE = object()
 
 
 @dataclass(eq=False, slots=True)
@@ -75,7 +76,7 @@ class Run(Generic[Item, Result]):
         """
         if self._again:
             return self._again.popleft()
-        if self._taken - self._yielded > most * self.chunk_size:
+        if self._is_far_ahead(most):
             return None
         size = self.chunk_size
         if self._bytes_per_item:
@@ -88,6 +89,24 @@ class Run(Generic[Item, Result]):
         chunk = self._chunk(range(self._taken, self._taken + len(items)), items)
         self._taken += len(items)
         return chunk
+
+    def make_here(self, most: int) -> bool:
+        """Run the next new item in this process; return whether there was one, within the limit of `next_chunk`."""
+        if self._is_far_ahead(most):
+            return False
+        item: Any = next(self._source, _NO_MORE)
+        if item is _NO_MORE:
+            self._exhausted = True
+            return False
+        index = self._taken
+        self._taken += 1
+        try:
+            self._results[index] = item, self.function(item)
+        except ItemError as error:
+            self._results[index] = item, error
+        except Exception as error:  # noqa: BLE001  - raised when it is its turn
+            self._results[index] = item, Failure(error)
+        return True
 
     def take(self, chunk: Chunk, results: list[Any], seconds: float, size: int) -> None:
         """Keep the results of a chunk, and learn from it how large chunks should be."""
@@ -138,6 +157,9 @@ class Run(Generic[Item, Result]):
         self._given_up = True
         self._results.clear()
         self._again.clear()
+
+    def _is_far_ahead(self, most: int) -> bool:
+        return self._taken - self._yielded > most * self.chunk_size
 
     def _chunk(self, indices: Any, items: Any) -> Chunk:
         return Chunk(self, next(_numbers), list(indices), list(items))

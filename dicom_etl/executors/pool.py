@@ -1,28 +1,28 @@
-"""A pool of worker processes on this machine.
+"""A pool of processes on this machine: this one, and workers.
 
 Workers are fresh interpreters. A fork of this process would start faster, but it would inherit the locks of
 the HDF5 library and of threads (progress bars, BLAS) as they are at that moment, and half-written state with
 them. Starting costs little that a person sees, because this process works on the first items itself until a
-worker is ready, and no worker is started for what is done within a fraction of a second.
+worker is ready, and no worker is started for what is done within a fraction of a second. It goes on to do so
+whenever it has nothing to hand out, to take in or to pass on: one process less to start and to feed, and no core
+idles.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from multiprocessing.connection import wait
+from selectors import EVENT_READ, DefaultSelector
 from types import TracebackType
 from typing import Any, Self
 
 from dicom_etl.errors import DicomEtlError, ItemError
 from dicom_etl.executors import InProcess, Item, Result
 from dicom_etl.executors.chunks import Run
-from dicom_etl.executors.process import GoneError, Worker
+from dicom_etl.executors.process import AHEAD, GoneError, Worker
 
 PATIENCE_SECONDS = 0.3
 """What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
-_AHEAD = 2
-"""Chunks that a worker has at a time: one at work, one waiting."""
 _FAILED_STARTS = 3
 
 
@@ -32,9 +32,10 @@ class ProcessPool:
     Parameters
     ----------
     jobs : int
-        Worker processes.
+        Processes at work, this one included.
     patience_seconds : float
-        How long items are run in this process before workers are started; 0: not one item is run here.
+        How long items are run in this process alone before workers are started; 0: not one item is run here, and
+        there are as many workers as jobs.
 
     Notes
     -----
@@ -48,10 +49,12 @@ class ProcessPool:
     def __init__(self, jobs: int, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         if jobs < 1:
             raise ValueError(f"a pool needs at least one job, not {jobs}")
-        self._jobs = jobs
         self._runs_here = patience_seconds > 0
+        self._most_workers = jobs - 1 if self._runs_here else jobs
+        self._most_chunks = (AHEAD + 1) * jobs
         self._patience = patience_seconds
         self._workers: list[Worker] = []
+        self._answers = DefaultSelector()
         self._failed_starts = 0
 
     def map(
@@ -71,12 +74,14 @@ class ProcessPool:
             return
         run: Run[Item, Result] = Run(function, rest)
         try:
-            while not run.done:
+            while True:
                 self._hand_out(run)
                 if run.ready:
                     yield from run.finished()
-                elif not run.done:
-                    self._collect(run)
+                elif run.done:
+                    return
+                elif not self._collect(run, wait=False) and not self._help(run):
+                    self._collect(run, wait=True)
         finally:
             run.give_up()
 
@@ -85,7 +90,8 @@ class ProcessPool:
         for worker in self._workers:
             worker.dismiss()
         while self._workers:
-            self._workers.pop().wait()
+            self._end(self._workers[-1])
+        self._answers.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -117,7 +123,7 @@ class ProcessPool:
             yield result
         self._fill_up(function)
         # What can be read from a worker that is not ready yet is that it is, or its end.
-        while not any(worker.ready for worker in self._workers) and not wait(self._pipes(), timeout=0):
+        while not any(worker.ready for worker in self._workers) and not self._answers.select(0):
             result = next(results, None)
             if result is None:
                 return True
@@ -126,38 +132,40 @@ class ProcessPool:
 
     def _fill_up(self, function: Callable[..., Any]) -> None:
         """Start the workers that are missing; they load what ``function`` needs."""
-        while len(self._workers) < self._jobs:
-            self._workers.append(Worker(function))
+        while len(self._workers) < self._most_workers:
+            worker = Worker(function)
+            self._workers.append(worker)
+            self._answers.register(worker.answers, EVENT_READ, worker)
 
     def _hand_out(self, run: Run[Any, Any]) -> None:
         """Give chunks to the workers that have least to do."""
         self._fill_up(run.function)
-        most = (_AHEAD + 1) * self._jobs
-        for waiting in range(_AHEAD):
+        for waiting in range(AHEAD):
             for worker in self._workers:
                 if worker.ready and len(worker.chunks) == waiting:
-                    chunk = run.next_chunk(worker.region_bytes, most)
+                    chunk = run.next_chunk(worker.region_bytes, self._most_chunks)
                     if chunk is None:
                         return
                     worker.send(chunk)
 
-    def _pipes(self) -> list[Any]:
-        return [worker.answers for worker in self._workers]
+    def _help(self, run: Run[Any, Any]) -> bool:
+        """Run one item in this process; return whether there was one to run."""
+        return self._runs_here and run.make_here(self._most_chunks)
 
-    def _collect(self, run: Run[Any, Any]) -> None:
-        """Wait for answers, or for the end of a worker."""
-        ready = wait(self._pipes())
-        for worker in [worker for worker in self._workers if worker.answers in ready]:
+    def _collect(self, run: Run[Any, Any], *, wait: bool) -> bool:
+        """Take in answers, and the ends of workers; return whether there were any. Can wait until there are."""
+        ready = [key.data for key, _ in self._answers.select(None if wait else 0)]
+        for worker in ready:
             try:
                 worker.receive()
                 self._failed_starts = 0
             except GoneError:
                 self._replace(worker, run)
+        return bool(ready)
 
     def _replace(self, worker: Worker, run: Run[Any, Any]) -> None:
         """Take back the chunks of a worker that died, and blame the item it was working on, if it had begun."""
-        self._workers.remove(worker)
-        reason = worker.wait()
+        reason = self._end(worker)
         number, position = worker.progress()
         if not worker.ready:
             self._failed_starts += 1
@@ -166,3 +174,9 @@ class ProcessPool:
         for chunk in worker.chunks:
             chunk.run.take_back(chunk, position if chunk.number == number else None, reason)
         self._fill_up(run.function)
+
+    def _end(self, worker: Worker) -> str:
+        """Let go of a worker, once it has ended; return how it did."""
+        self._workers.remove(worker)
+        self._answers.unregister(worker.answers)
+        return worker.wait()

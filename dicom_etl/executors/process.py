@@ -21,8 +21,10 @@ from dicom_etl.executors.chunks import Chunk
 from dicom_etl.executors.worker import HEAD, PROGRESS, START, Answer, Request
 
 _PROGRAM = "from dicom_etl.executors.worker import main; main()"
-_REGIONS = 4
-"""A chunk at work, one waiting, and two whose results are being used."""
+AHEAD = 4
+"""Chunks that a worker has at a time: one at work, and enough to do while the pool writes a study's columns."""
+_REGIONS = AHEAD + 2
+"""Of the shared memory: one for each of its chunks, and two whose results are being used."""
 _REGION_BYTES = 4 << 20
 _GRACE_SECONDS = 5.0
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -47,14 +47,15 @@ class Request(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What an item raised that was not an `ItemError`: it ends the run."""
+    """What an item raised that was not an `ItemError`: it ends the run. ``trace`` is "" when it happened here."""
 
     error: Exception
-    trace: str
+    trace: str = ""
 
     def throw(self) -> NoReturn:
-        """Raise it here, and say that it happened there."""
-        self.error.add_note(f"in a worker process:\n{self.trace}")
+        """Raise it here, and say when it happened there."""
+        if self.trace:
+            self.error.add_note(f"in a worker process:\n{self.trace}")
         raise self.error
 
 

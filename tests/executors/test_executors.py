@@ -26,6 +26,7 @@ MAKERS: dict[str, Callable[[], Executor]] = {
     "in this process": InProcess,
     "pool": lambda: ProcessPool(2, patience_seconds=0),
     "pool, patient": lambda: ProcessPool(2),
+    "pool that helps at once": lambda: ProcessPool(2, patience_seconds=1e-9),
     "dask": dask,
 }
 

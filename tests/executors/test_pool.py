@@ -119,6 +119,27 @@ def test_short_work_starts_no_worker() -> None:
         assert not descendants(os.getpid())
 
 
+def test_this_process_and_one_worker_do_the_work_of_two_jobs() -> None:
+    with ProcessPool(2, patience_seconds=1e-9) as pool:
+        places = [pid for _, pid in pool.map(work.where, range(300))]
+        (worker,) = descendants(os.getpid())
+        assert set(places) == {os.getpid(), worker}
+        # Not only at the start: this process goes on to take what nobody has begun.
+        last_of_worker = len(places) - places[::-1].index(worker)
+        assert os.getpid() in places[places.index(worker) : last_of_worker]
+
+
+def test_while_its_only_worker_is_started_again_this_process_goes_on() -> None:
+    results = []
+    with ProcessPool(2, patience_seconds=1e-9) as pool:
+        for number, result in pool.map(work.slow_square, range(400)):
+            if number % 100 == 50:
+                for pid in descendants(os.getpid()):
+                    os.kill(pid, signal.SIGKILL)
+            results.append(result)
+    assert results == [n * n for n in range(400)]
+
+
 def test_closing_leaves_no_process() -> None:
     with ProcessPool(3, patience_seconds=0) as pool:
         results = pool.map(work.run, [work.Trouble(0), *[work.Trouble(n, "sleep") for n in range(9)]])
