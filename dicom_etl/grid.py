@@ -12,7 +12,7 @@ side lose one more if the old size is even and one less if it is odd, and croppi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import floor, isfinite
 from typing import Any
 
@@ -129,7 +129,7 @@ def place(
         )
     px, py, pz = (float(value) for value in position)
     return Placement(
-        x, y, replace(header, rows=y.new, columns=x.new, pixel_spacing_mm=spacing, position_mm=(px, py, pz))
+        x, y, header._replace(rows=y.new, columns=x.new, pixel_spacing_mm=spacing, position_mm=(px, py, pz))
     )
 
 

@@ -66,8 +66,7 @@ class Issue(Record):
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ImageHeader(Record):
+class ImageHeader(NamedTuple):
     """What the pipeline needs to know of one DICOM frame; every other tag stays in the file.
 
     A value that the file lacks is -1, NaN or "", never a made-up one. ``pixel_spacing_mm`` is (between
@@ -99,6 +98,17 @@ class ImageHeader(Record):
     """Kinds of oddities met while reading (never raw values), for the summary."""
 
 
+class HeaderProof(NamedTuple):
+    """What the bytes were that the header of a plain file came from, so that it need not be parsed twice.
+
+    ``size`` is that of the file, ``offset`` where its pixel data begins, and ``digest`` that of all bytes before.
+    """
+
+    size: int
+    offset: int
+    digest: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Image(Record):
     """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of its file."""
@@ -108,8 +118,7 @@ class Image(Record):
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContourFile(Record):
+class ContourFile(NamedTuple):
     """A contour file that was found, and what its name says."""
 
     path: str
@@ -158,17 +167,19 @@ class StudyFiles(Record):
     issues: tuple[Issue, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FoundImage(Record):
-    """A frame that can be linked: where it is, and what its header says."""
+class FoundImage(NamedTuple):
+    """A frame that can be linked: where it is, what its header says, and, of a plain file, the proof of it."""
 
     path: str
     header: ImageHeader
+    proof: HeaderProof | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SamplePlan(Record):
-    """One image and the contours drawn on it, as linked; nothing but names and header values."""
+class SamplePlan(NamedTuple):
+    """One image and the contours drawn on it, as linked; nothing but names and header values.
+
+    ``proof`` is that of the image's header, None where it must be read again.
+    """
 
     patient_id: str
     original_id: str
@@ -178,6 +189,7 @@ class SamplePlan(Record):
     location_index: int
     slice_location_mm: float
     phase_index: int
+    proof: HeaderProof | None = None
 
 
 @dataclass(frozen=True, slots=True)

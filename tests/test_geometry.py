@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import nan
 
 import numpy as np
@@ -21,7 +20,7 @@ def header(location: int, phase: int, number: int, **changes: object) -> ImageHe
         rows=4, columns=4, instance_number=number, position_mm=(x, y, z), orientation=ORIENTATION,
         trigger_time_ms=20.0 + 40 * phase,
     )  # fmt: skip
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return made._replace(**changes)  # type: ignore[arg-type]
 
 
 def stack(locations: int, phases: int) -> list[ImageHeader]:
@@ -57,7 +56,7 @@ def test_slice_locations_are_the_projection_on_the_normal() -> None:
 
 @pytest.mark.parametrize("change", [{"position_mm": (nan,) * 3}, {"orientation": (nan,) * 6}])
 def test_missing_geometry_stays_unknown(change: dict[str, object]) -> None:
-    headers = [replace(each, **change) for each in stack(2, 2)]  # type: ignore[arg-type]
+    headers = [each._replace(**change) for each in stack(2, 2)]  # type: ignore[arg-type]
     places = place_images(headers)
     assert places.location_index.tolist() == [-1] * 4
     assert places.phase_index.tolist() == [-1] * 4
@@ -65,7 +64,7 @@ def test_missing_geometry_stays_unknown(change: dict[str, object]) -> None:
 
 
 def test_missing_trigger_times_leave_phases_unknown_and_locations_known() -> None:
-    places = place_images([replace(each, trigger_time_ms=nan) for each in stack(2, 2)])
+    places = place_images([each._replace(trigger_time_ms=nan) for each in stack(2, 2)])
     assert places.location_index.tolist() == [0, 0, 1, 1]
     assert places.phase_index.tolist() == [-1] * 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +192,12 @@ def test_a_slice_that_is_turned_otherwise_has_no_place_in_the_stack(source: Tiny
     places = imputing.places_of(plan.samples)
     assert [place.location for place in places] == [sample.location_index for sample in plan.samples]
     a, b, c, d, e, f = plan.samples[3].header.orientation
-    odd = replace(
-        plan.samples[3], header=replace(plan.samples[3].header, orientation=(a, b, c, d, e, f + 0.002))
-    )
+    header = plan.samples[3].header._replace(orientation=(a, b, c, d, e, f + 0.002))
+    odd = plan.samples[3]._replace(header=header)
     places = imputing.places_of((*plan.samples[:3], odd, *plan.samples[4:]))
     assert [place.location for place in places].count(-1) == 1
     assert imputing.places_of(()) == []
-    undrawn = [replace(sample, contours=()) for sample in plan.samples]
+    undrawn = [sample._replace(contours=()) for sample in plan.samples]
     assert {place.location for place in imputing.places_of(undrawn)} == {-1}
 
 

@@ -22,9 +22,10 @@ from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_heade
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
-from dicom_etl.dicom.whole import keep, read_whole
+from dicom_etl.dicom.proof import holds, prove
+from dicom_etl.dicom.whole import WholeFile, keep, read_whole
 from dicom_etl.errors import ImageError
-from dicom_etl.records import Image, ImageHeader
+from dicom_etl.records import HeaderProof, Image, ImageHeader
 
 __all__ = [
     "NOTES",
@@ -33,6 +34,8 @@ __all__ = [
     "is_dicom",
     "read_headers",
     "read_image",
+    "read_planned",
+    "read_proven_headers",
     "read_whole",
     "stored_dtype",
 ]
@@ -41,17 +44,31 @@ _FIRST_READ = 16 * 1024
 _GROWTH = 16
 
 
-def read_headers(path: Path, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:
+def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:
     """Return the header of each frame of a DICOM image; nearly always one.
-
-    Of a plain file only the beginning is read; any other file is read whole.
 
     Raises
     ------
     ImageError
         If the file cannot be used, with the reason.
     """
-    descriptor, size = open_regular(path)
+    return read_proven_headers(path, limits)[0]
+
+
+def read_proven_headers(
+    path: Path | str, limits: Limits = DEFAULT
+) -> tuple[tuple[ImageHeader, ...], HeaderProof | None]:
+    """Return the header of each frame, and the proof of a header that `read_planned` need not parse again.
+
+    Of a plain file only the beginning is read; any other file is read whole, and has no proof.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used, with the reason.
+    """
+    descriptor, status = open_regular(path)
+    size = status.st_size
     try:
         data = read_exactly(descriptor, min(size, _FIRST_READ))
         while True:
@@ -62,15 +79,15 @@ def read_headers(path: Path, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...
                 check_size(size, limits)
                 data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None:
-            return (_plain_header(found, limits),)
+            return (_plain_header(found, limits),), prove(data, found.offset, size)
         check_size(size, limits)
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
-    return isolate.read_headers(data, limits)
+    return isolate.read_headers(data, limits), None
 
 
-def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
+def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:
     """Read one frame: its header, its pixels after the modality LUT, and the SHA-256 of the file.
 
     The file is read once, also for all of its frames when they are asked for one after the other. The pixels are
@@ -81,7 +98,38 @@ def read_image(path: Path, frame: int = 0, limits: Limits = DEFAULT) -> Image:
     ImageError
         If the file cannot be used or has no such frame, with the reason.
     """
+    return _image(read_whole(path, limits), frame, limits)
+
+
+def read_planned(
+    path: Path | str, header: ImageHeader, proof: HeaderProof | None, limits: Limits = DEFAULT
+) -> Image:
+    """Read the frame that has a header which was read before, as `read_image` does.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file.
+    header : ImageHeader
+        What `read_proven_headers` said of the frame.
+    proof : HeaderProof or None
+        What it gave as proof. While it holds, the image has ``header``; else the file's is parsed, as it is now.
+    limits : Limits
+        Those that the header was read with.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
     file = read_whole(path, limits)
+    if proof is None or not holds(proof, file.data):
+        return _image(file, header.frame, limits)
+    stored = view_frame(file.data, proof.offset, header, 0)
+    return Image(header, modality_values(stored, header), file.digest)
+
+
+def _image(file: WholeFile, frame: int, limits: Limits) -> Image:
     header, pixels = frame_from_bytes(file.data, file.digest, frame, limits)
     if header.frames > 1:
         keep(file)

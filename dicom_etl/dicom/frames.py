@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import isfinite, isnan, nan
 from struct import unpack
 from typing import TYPE_CHECKING
@@ -75,8 +74,7 @@ def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_ti
     slope, intercept = header.rescale_slope, header.rescale_intercept
     if el.SLOPE in values or el.INTERCEPT in values:
         slope, intercept = checks.rescale(values)
-    result = replace(
-        header,
+    result = header._replace(
         frame=index,
         rescale_slope=slope,
         rescale_intercept=intercept,

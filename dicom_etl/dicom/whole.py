@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from dicom_etl.dicom.files import check_size, open_regular, read_exactly
 from dicom_etl.dicom.limits import Limits
 
-_Identity = tuple[str, int, int, int, int, int]
 
-
-@dataclass(frozen=True)
-class WholeFile:
-    """The bytes of a file, and what tells that the file is still the same."""
+class WholeFile(NamedTuple):
+    """The bytes of a file, their SHA-256 in hexadecimal, and what tells that the file is still the same."""
 
     data: bytes
-    identity: _Identity
+    digest: str
+    path: str
+    status: os.stat_result
 
-    @cached_property
-    def digest(self) -> str:
-        """The SHA-256 of the bytes, in hexadecimal."""
-        return hashlib.sha256(self.data).hexdigest()
+    def is_still(self, path: str, status: os.stat_result) -> bool:
+        """Tell whether a file of which the system says ``status`` is this one, and nobody has touched it."""
+        return self.path == path and _identity(self.status) == _identity(status)
 
 
 class _Last:
@@ -33,7 +30,7 @@ class _Last:
     file: WholeFile | None = None
 
 
-def read_whole(path: Path, limits: Limits) -> WholeFile:
+def read_whole(path: Path | str, limits: Limits) -> WholeFile:
     """Read a regular file that is not too large, unless it is the one that was kept and nobody has touched it.
 
     Raises
@@ -41,18 +38,18 @@ def read_whole(path: Path, limits: Limits) -> WholeFile:
     ImageError
         If it cannot be read, or is larger than the limits allow.
     """
-    descriptor, size = open_regular(path)
+    name = os.fspath(path)
+    descriptor, status = open_regular(name)
     try:
-        check_size(size, limits)
-        identity = _identity(path, os.fstat(descriptor))
+        check_size(status.st_size, limits)
         last = _Last.file
-        if last is not None and last.identity == identity:
+        if last is not None and last.is_still(name, status):
             return last
         _Last.file = last = None  # before the next one takes its memory
-        data = read_exactly(descriptor, size)
+        data = read_exactly(descriptor, status.st_size)
     finally:
         os.close(descriptor)
-    return WholeFile(data, identity)
+    return WholeFile(data, hashlib.sha256(data).hexdigest(), name, status)
 
 
 def keep(file: WholeFile) -> None:
@@ -60,5 +57,5 @@ def keep(file: WholeFile) -> None:
     _Last.file = file
 
 
-def _identity(path: Path, status: os.stat_result) -> _Identity:
-    return str(path), status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -6,7 +6,6 @@ A child that a hostile file has taken over can then lie about pixels, but not ru
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from io import FileIO
 from struct import Struct
 from typing import Any
@@ -44,7 +43,7 @@ def receive(pipe: FileIO, most: int) -> tuple[dict[str, Any], bytearray]:
 
 def header_to_json(header: ImageHeader) -> dict[str, Any]:
     """Return the fields of a header; floats survive JSON exactly, NaN included."""
-    return asdict(header)
+    return header._asdict()
 
 
 def header_from_json(fields: dict[str, Any]) -> ImageHeader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,8 +29,13 @@ class SourceRoots:
 
     def resolve(self, path: str) -> Path:
         """Return where the file of that name lies on disk."""
+        return Path(self.place(path))
+
+    def place(self, path: str) -> str:
+        """Return the same as text: every file of a study is opened by it, and a `Path` costs as much as opening."""
         part, _, rest = real_of(path).partition("/")
-        return {DICOMS: self.dicoms, CONTOURS: self.contours}[part] / rest if rest else self.links
+        root = {DICOMS: self.dicoms, CONTOURS: self.contours}[part] if rest else self.links
+        return os.path.join(root, rest) if rest else str(root)  # noqa: PTH118
 
 
 class Layout(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 from dicom_etl.contours import find_reader
@@ -104,7 +105,7 @@ def _state(path: Path) -> str:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """List what a folder shows, by name in code-point order, so that nothing depends on the file system."""
     with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+        return sorted((entry for entry in entries if entry.name[0] != "."), key=attrgetter("name"))
 
 
 def _listed(root: Path, part: str) -> list[os.DirEntry[str]]:
@@ -145,7 +146,11 @@ class _Walk:
         for entry in entries:
             inside = f"{folder}/{entry.name}"
             try:
-                if entry.is_symlink() and _leaves(entry, self._top):
+                if entry.is_file(
+                    follow_symlinks=False
+                ):  # nearly all are, and the listing of the folder says so
+                    yield f"{self._part}/{inside}"
+                elif entry.is_symlink() and _leaves(entry, self._top):
                     self._refuse(
                         inside, "is a link that leads out of its study's folder or in a circle; never opened"
                     )

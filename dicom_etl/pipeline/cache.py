@@ -20,7 +20,7 @@ import stat
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,15 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ConfigError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pseudonyms import real_of
-from dicom_etl.records import ImageHeader
+from dicom_etl.records import FoundImage, HeaderProof, ImageHeader
 from dicom_etl.stages import parse
 
 HEADERS, LISTED, SHA256, OUTLINE = "headers", "listed", "sha256", "outline"
 """Kinds of facts; that a contour file was listed is one, since what comes of it is learned later."""
-_FORMAT = "dicom-etl-cache-1"
+_FORMAT = "dicom-etl-cache-2"
 _SETTLED_NS = 2_000_000_000
 """File systems count time in steps; FAT's, of two seconds, are the longest."""
 _DEAD_SECONDS = 3600.0
-_FIELDS = tuple(each.name for each in fields(ImageHeader))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class StudyMemory:
         self.trouble = ""
         self._facts = self._load()
 
-    def recall(self, kind: str, path: str, file: Path) -> Any:
+    def recall(self, kind: str, path: str, file: str) -> Any:
         """Return a fact of an input file, None when it is unknown or the file may have changed since.
 
         Parameters
@@ -114,7 +113,7 @@ class StudyMemory:
             `HEADERS`, `LISTED`, `SHA256` or `OUTLINE`.
         path : str
             The file, as records name it.
-        file : Path
+        file : str
             Where it lies.
         """
         if path not in self._states:
@@ -180,24 +179,28 @@ class StudyMemory:
         return facts
 
 
-def packed_headers(headers: Sequence[ImageHeader]) -> list[list[Any]]:
-    """Return headers as JSON holds them."""
-    return [[getattr(header, name) for name in _FIELDS] for header in headers]
+def packed_images(images: Sequence[FoundImage]) -> list[Any]:
+    """Return the frames of one file as JSON holds them: their headers, and the proof of them."""
+    proof = images[0].proof
+    packed = None if proof is None else [proof.size, proof.offset, proof.digest.hex()]
+    return [[image.header for image in images], packed]
 
 
-def unpacked_headers(packed: list[list[Any]]) -> tuple[ImageHeader, ...]:
-    """Return what `packed_headers` packed."""
-    headers = []
-    for values in packed:
-        fields_: list[Any] = [tuple(value) if isinstance(value, list) else value for value in values]
-        headers.append(ImageHeader(*fields_))
-    return tuple(headers)
+def unpacked_images(path: str, packed: list[Any]) -> tuple[FoundImage, ...]:
+    """Return what `packed_images` packed of the file that records name ``path``."""
+    headers, proof = packed
+    known = None if proof is None else HeaderProof(proof[0], proof[1], bytes.fromhex(proof[2]))
+    return tuple(FoundImage(path, ImageHeader(*map(_frozen, header)), known) for header in headers)
 
 
-def _state(file: Path) -> list[int] | None:
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _state(file: str) -> list[int] | None:
     """Return what changes with a file; None when it cannot be told, or has changed just now."""
     try:
-        status = file.stat()
+        status = os.stat(file)  # noqa: PTH116  (a Path costs as much again as the call)
     except (OSError, ValueError):
         return None
     if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED_NS:

@@ -16,7 +16,7 @@ from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError
 from dicom_etl.items import item_issue
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.pipeline.cache import HEADERS, LISTED, Cache, StudyMemory, packed_headers, unpacked_headers
+from dicom_etl.pipeline.cache import HEADERS, LISTED, Cache, StudyMemory, packed_images, unpacked_images
 from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, rasterize
 
@@ -142,15 +142,15 @@ def _read_headers(
     images: list[FoundImage] = []
     limits = parse.limits_of(config)
     for path in files.images:
-        known = memory.recall(HEADERS, path, roots.resolve(path)) if memory is not None else None
+        known = memory.recall(HEADERS, path, roots.place(path)) if memory is not None else None
         if known is not None:
-            images += (FoundImage(path, header) for header in unpacked_headers(known))
+            images += unpacked_images(path, known)
             continue
         try:
             found = discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
             images += found
             if memory is not None:
-                memory.note(HEADERS, path, packed_headers([image.header for image in found]))
+                memory.note(HEADERS, path, packed_images(found))
         except ItemError as error:
             issues.append(item_issue(error, discover.NAME, path, files.patient_id))
     return images
@@ -159,7 +159,7 @@ def _read_headers(
 def _remember_files(files: StudyFiles, roots: SourceRoots, memory: StudyMemory) -> None:
     contours = [contour.path for contour in files.contours]
     for path in contours:
-        if memory.recall(LISTED, path, roots.resolve(path)) is None:
+        if memory.recall(LISTED, path, roots.place(path)) is None:
             memory.note(LISTED, path, True)
     memory.save({*files.images, *contours})
 

@@ -176,7 +176,7 @@ class _Comparison:
         stored = dict(zip(row.sources, outlines, strict=True))
         paths = {path for path in row.sources if path}
         known = [
-            self._memory.recall(OUTLINE, contour.path, self._roots.resolve(contour.path))
+            self._memory.recall(OUTLINE, contour.path, self._roots.place(contour.path))
             == self._fact(row, stored.get(contour.path, ()))
             for contour in sample.contours  # all are looked at, so that what is learned of any can be noted
         ]
@@ -214,14 +214,14 @@ class _Comparison:
     def _sha256(self, path: str) -> str:
         """Hash an image file, once for all its frames; "" when it cannot be read."""
         if path not in self._hashes:
-            file = self._roots.resolve(path)
+            file = self._roots.place(path)
             known = self._memory.recall(SHA256, path, file) if self._memory is not None else None
             self._hashes[path] = known or self._sha256_of_content(path)
         return self._hashes[path]
 
     def _sha256_of_content(self, path: str) -> str:
         try:
-            digest = read_whole(self._roots.resolve(path), parse.limits_of(self._config)).digest
+            digest = read_whole(self._roots.place(path), parse.limits_of(self._config)).digest
         except ItemError:
             return ""
         if self._memory is not None:

@@ -6,10 +6,12 @@ escaped where they could not be printed, or pseudonyms. No later stage sees a re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 
-from dicom_etl.dicom import Limits, read_headers
+from dicom_etl.dicom import Limits, read_proven_headers
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
 from dicom_etl.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
@@ -52,21 +54,12 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
     found = layout.files(
         roots, replace(study, images=real_of(study.images), contours=real_of(study.contours))
     )
-    folders = {DICOMS: study.images, CONTOURS: study.contours}
-
-    def shown(path: str) -> str:
-        part, _, rest = path.partition("/")
-        inside = rest.removeprefix(real_of(folders[part])).removeprefix("/")
-        if not inside:
-            return f"{part}/{folders[part]}"
-        return shown_path(part, folders[part], inside, study.name_key)
-
-    contours = (ContourFile(shown(file.path), file.structure, file.slice_number) for file in found.contours)
+    shown = partial(_shown, {DICOMS: study.images, CONTOURS: study.contours}, study.name_key)
     return StudyFiles(
         study.patient_id,
         study.original_id,
         tuple(sorted(map(shown, found.images))),
-        tuple(sorted(contours, key=lambda contour: contour.path)),
+        tuple(sorted((_shown_contour(file, shown) for file in found.contours), key=attrgetter("path"))),
         tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
     )
 
@@ -92,10 +85,24 @@ def read_image_headers(
     ImageError
         When the file is no usable DICOM image.
     """
-    headers = read_headers(roots.resolve(path), limits)
+    headers, proof = read_proven_headers(roots.place(path), limits)
     if vendors_only:
-        headers = tuple(replace(header, manufacturer=vendor(header.manufacturer)) for header in headers)
-    return tuple(FoundImage(path, header) for header in headers)
+        headers = tuple(header._replace(manufacturer=vendor(header.manufacturer)) for header in headers)
+    return tuple(FoundImage(path, header, proof) for header in headers)
+
+
+def _shown(folders: Mapping[str, str], name_key: bytes, path: str) -> str:
+    """Return what a path is shown as; ``folders`` are those of its study, by part."""
+    if not name_key:
+        return escaped(path)
+    part, _, rest = path.partition("/")
+    inside = rest.removeprefix(real_of(folders[part])).removeprefix("/")
+    return shown_path(part, folders[part], inside, name_key) if inside else f"{part}/{folders[part]}"
+
+
+def _shown_contour(file: ContourFile, shown: Callable[[str], str]) -> ContourFile:
+    path = shown(file.path)
+    return file if path is file.path else file._replace(path=path)
 
 
 def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:

@@ -123,6 +123,7 @@ def link_study(
                 int(places.location_index[index]),
                 float(places.slice_location_mm[index]),
                 int(places.phase_index[index]),
+                image.proof,
             )
         )
     samples.sort(

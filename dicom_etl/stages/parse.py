@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_for
-from dicom_etl.dicom import Limits, read_image
+from dicom_etl.dicom import Limits, read_planned
 from dicom_etl.errors import ContourError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.polygons import (
@@ -38,7 +38,7 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     ImageError
         When the file cannot be used.
     """
-    return read_image(roots.resolve(plan.image), plan.header.frame, limits_of(config))
+    return read_planned(roots.place(plan.image), plan.header, plan.proof, limits_of(config))
 
 
 def parse_contour(

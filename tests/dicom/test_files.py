@@ -67,9 +67,10 @@ def test_file_that_turns_into_a_fifo_between_two_looks(
     status = path.stat()
     path.unlink()
     os.mkfifo(path)
-    monkeypatch.setattr(Path, "stat", lambda _: status)
-    with pytest.raises(ImageError, match="this is a FIFO"):
-        read_image(path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda _: status)
+        with pytest.raises(ImageError, match="this is a FIFO"):
+            read_image(path)
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dicom_etl.records import (
@@ -21,7 +19,7 @@ from dicom_etl.stages.link import link_folders, link_study, slice_number_in_name
 
 def image(name: str, number: int, **changes: object) -> FoundImage:
     header = ImageHeader(rows=4, columns=4, instance_number=number, series_uid="1.2")
-    return FoundImage(f"dicoms/P/{name}", replace(header, **changes))  # type: ignore[arg-type]
+    return FoundImage(f"dicoms/P/{name}", header._replace(**changes))  # type: ignore[arg-type]
 
 
 def contour(number: int, structure: str = "icontour", name: str = "") -> ContourFile:
