@@ -20,9 +20,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.planar import known_turn, outline, turning_apart
+from dicom_etl.outlines import measure, outline
 from dicom_etl.records import FloatArray, Rings
-from dicom_etl.stars import closed, extent, turning
 
 DIGITS = 40
 UNIT = 1 << DIGITS
@@ -80,15 +79,11 @@ def fill(rings: Rings, shape: tuple[int, int]) -> Window | None:
         When rings that are not simple are too intricate to resolve (see `dicom_etl.planar.outline`).
     """
     # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
-    if len(rings) == 1 and len(rings[0]) > 2:
-        line = closed(rings[0], _HALF)
-        left, top, right, bottom = extent(line)
-        turn = known_turn(rings[0])
-        if turn is None:
-            centre = (left + right) / 2, (top + bottom) / 2
-            turn = turning(line, *centre) or turning_apart(line[:-1], line[1:])
+    if len(rings) == 1:
+        _, line, (left, top, right, bottom), turn, _ = measure(rings[0])
         if turn:
-            box = floor(left), floor(top), ceil(right), ceil(bottom)
+            line = line + _HALF
+            box = floor(left + 0.5), floor(top + 0.5), ceil(right + 0.5), ceil(bottom + 0.5)
             flat = line.reshape(-1)  # x,y,x,y,..: both axes in one operation
             cell, low, high = _in_pixels(flat[:-2], flat[2:])
             if high.item(high.argmax()) <= 1 and _near(box, shape):

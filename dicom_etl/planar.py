@@ -1,4 +1,4 @@
-"""What rings enclose: the even-odd rule for any of them, exactly, with bounded memory and time.
+"""Edges in the plane: which of them meet, and what they enclose by the even-odd rule, in bounded memory and time.
 
 A point is inside when a ray from it crosses the rings an odd number of times, so a ring inside another is a
 hole, a ring in the hole is filled again, and neither the direction of a ring nor its first vertex matters.
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from dicom_etl.errors import ContourError
 from dicom_etl.records import FloatArray, Rings
-from dicom_etl.stars import closed, extent, turning
 
 MOST_PAIRS = 20_000_000
 """Pairs of edges that overlap in x (or in y) that are looked at, in about 3 s. A contour of 10,000 points
@@ -38,19 +37,10 @@ _BLOCK = 1 << 18
 _ROUNDING = 1e-15
 """A cross product this small beside the sizes that went into it is zero (a few units of 2**-53)."""
 
-_SAME_PLACE = 1e-9
-"""Edges this close, in pixels, lie on each other; what is between them is rounding error."""
-
-_MOST_RECENT = 16
-"""Rings that are remembered: an image has a few contours."""
-
 Indices = NDArray[np.intp]
 Pairs = tuple[Indices, Indices]
 Edges = tuple[FloatArray, FloatArray]
 """Starts and ends, each (edge, 2) float64 x,y."""
-
-_recent: dict[int, tuple[FloatArray, FloatArray, FloatArray, int]] = {}
-"""Read-only rings by identity, with what `_looked_at` found."""
 
 
 def edges(rings: Rings) -> Edges:
@@ -69,8 +59,9 @@ def signed_area(start: FloatArray, end: FloatArray) -> float:
     if not len(start):
         return 0.0
     # From a near origin, so that a small ring far from (0, 0) keeps its digits.
-    x = start[:, 0] + end[:, 0] - 2 * start[0, 0]
-    return float(x @ (end[:, 1] - start[:, 1])) / 2
+    x = start[:, 0] + end[:, 0]
+    x -= 2 * start.item(0, 0)
+    return float(np.dot(x, end[:, 1] - start[:, 1])) / 2
 
 
 def turning_apart(start: FloatArray, end: FloatArray) -> int:
@@ -87,92 +78,7 @@ def turning_apart(start: FloatArray, end: FloatArray) -> int:
     return 1 if signed_area(start, end) > 0 else -1
 
 
-def outline(rings: Rings) -> Edges:
-    """Return the boundary of what `rings` enclose by the even-odd rule.
-
-    It is turned so that the integral of x dy along it is the area.
-
-    Raises
-    ------
-    ContourError
-        When there are more than `MOST_PAIRS` pairs of edges to look at, `MOST_CROSSINGS` crossings or `MOST_PIECES`
-        pieces.
-    """
-    if len(rings) == 1:
-        start, end, turn = _looked_at(rings[0])
-        if turn:
-            return (start, end) if turn > 0 else (end, start)
-    else:
-        start, end = edges(rings)
-    slabs = _Slabs(start, end, _crossings(start, end))
-    leaving = slabs.order % 2 == 1
-    low = np.column_stack((slabs.x_low, slabs.y_low))
-    high = np.column_stack((slabs.x_high, slabs.y_high))
-    return np.where(leaving[:, None], low, high), np.where(leaving[:, None], high, low)
-
-
-def fault(ring: FloatArray) -> tuple[float, float] | None:
-    """Return a point x,y where one ring crosses itself or that it winds around otherwise than once, or None.
-
-    When there is none, the even-odd rule, the winding rule and the shoelace formula agree about the area.
-
-    Raises
-    ------
-    ContourError
-        As `outline`.
-    """
-    start, end, turn = _looked_at(ring)
-    if turn:
-        return None
-    for crossing in _crossing_blocks(start, end):
-        return float(crossing[0, 0]), float(crossing[0, 1])
-    slabs = _Slabs(start, end, np.empty((0, 2)))
-    expected = 1 if signed_area(start, end) > 0 else -1
-    # The line comes up on the side of greater x of what it winds around once in the sense of a positive area.
-    winding = -np.cumsum(slabs.direction)
-    gap = np.diff(slabs.x_middle, append=np.inf) > _SAME_PLACE
-    wrong = np.flatnonzero(gap & (winding != 0) & (winding != expected))
-    if not len(wrong):
-        return None
-    return float(slabs.x_middle[wrong[0]]), float((slabs.y_low + slabs.y_high)[wrong[0]] / 2)
-
-
-def known_turn(ring: FloatArray) -> int | None:
-    """Return which way a ring turns, 1 from x towards y, -1 the other way, 0 when it is not simple; None if not known.
-
-    It is known of the last few rings that were looked at and that nobody can change.
-    """
-    known = _recent.get(id(ring))
-    return known[3] if known is not None and known[0] is ring else None
-
-
-def _looked_at(ring: FloatArray) -> tuple[FloatArray, FloatArray, int]:
-    """Return the edges of a ring and which way it turns if it is simple, else 0.
-
-    A contour's area is asked for several times on its way through ingest, so the last few rings that nobody can change
-    are remembered.
-    """
-    known = _recent.get(id(ring))
-    if known is not None and known[0] is ring:
-        return known[1:]
-    start, end = edges((ring,))
-    turn = _turn_if_simple(ring, start, end)
-    if not ring.flags.writeable:
-        if len(_recent) >= _MOST_RECENT:
-            _recent.clear()
-        _recent[id(ring)] = ring, start, end, turn
-    return start, end, turn
-
-
-def _turn_if_simple(ring: FloatArray, start: FloatArray, end: FloatArray) -> int:
-    if len(start) < 3:
-        return 0
-    line = closed(ring)
-    left, top, right, bottom = extent(line)
-    return turning(line, (left + right) / 2, (top + bottom) / 2) or turning_apart(start, end)
-
-
-class _Slabs:
+class Slabs:
     """The pieces of sloped edges between neighbouring heights, sorted by slab, then by x.
 
     Attributes
@@ -261,11 +167,11 @@ def _expand(first: Indices, count: Indices) -> Iterator[Pairs]:
         low = high
 
 
-def _crossings(start: FloatArray, end: FloatArray) -> FloatArray:
+def crossings_of(start: FloatArray, end: FloatArray) -> FloatArray:
     """Return all points (crossing, 2) where two edges cross inside both."""
     found: list[FloatArray] = [np.empty((0, 2))]
     count = 0
-    for points in _crossing_blocks(start, end):
+    for points in crossing_blocks(start, end):
         found.append(points)
         count += len(points)
         if count > MOST_CROSSINGS:
@@ -273,7 +179,7 @@ def _crossings(start: FloatArray, end: FloatArray) -> FloatArray:
     return np.concatenate(found)
 
 
-def _crossing_blocks(start: FloatArray, end: FloatArray) -> Iterator[FloatArray]:
+def crossing_blocks(start: FloatArray, end: FloatArray) -> Iterator[FloatArray]:
     """Yield the crossings (crossing, 2) of one block of pairs after the other, where there are any.
 
     An end that lies on the other edge (within rounding) is no crossing.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dicom_etl.planar import fault, outline, overlapping_boxes, signed_area
+from dicom_etl.outlines import box_of, fault, measure, outline
+from dicom_etl.planar import overlapping_boxes, signed_area
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.stars import extent
 
@@ -22,6 +23,10 @@ def polygon_area(rings: Rings) -> float:
 
     The sum of (x0 + x1) (y1 - y0) / 2 over the boundary (Green's theorem, the shoelace formula).
     """
+    if len(rings) == 1:
+        known = measure(rings[0])
+        if known.turn:
+            return known.area
     return signed_area(*outline(rings))
 
 
@@ -142,8 +147,7 @@ def farthest_outside_image(rings: Rings, shape: tuple[int, int]) -> float:
     Negative when all lie inside. The edge of the image is the edge of its outermost pixels: -0.5 and
     columns - 0.5, rows - 0.5.
     """
-    points = rings[0] if len(rings) == 1 else np.concatenate(rings)
-    left, top, right, bottom = extent(points)
+    left, top, right, bottom = box_of(rings)
     return float(max(right - (shape[1] - 0.5), bottom - (shape[0] - 0.5), -0.5 - left, -0.5 - top))
 
 

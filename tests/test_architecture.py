@@ -19,6 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
             "planar",
             "polygons",
             "raster",
+            "outlines",
             "stars",
             "grid",
             "alignment",

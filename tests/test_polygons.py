@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dicom_etl import planar
 from dicom_etl.errors import ContourError
-from dicom_etl.planar import outline
+from dicom_etl.outlines import outline
 from dicom_etl.polygons import (
     centroid,
     farthest_outside_image,
@@ -101,7 +101,7 @@ def test_a_ring_taken_for_simple_is_simple(points: FloatArray) -> None:
     start, end = planar.edges((points,))
     turn = turn_around_box(points) or (planar.turning_apart(start, end) if len(start) > 2 else 0)
     if turn:
-        assert len(planar._crossings(start, end)) == 0
+        assert len(planar.crossings_of(start, end)) == 0
         assert turn * planar.signed_area(start, end) == pytest.approx(float(area))
 
 

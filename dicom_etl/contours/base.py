@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 from dicom_etl.records import Rings
@@ -25,7 +24,7 @@ class ContourReader(Protocol):
     def match(self, filename: str) -> tuple[str, int] | None:
         """Return (structure, slice number) when a file of this name is one of ours, else None. Opens nothing."""
 
-    def read(self, path: Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
+    def read(self, path: str, *, origin: int, max_bytes: int, max_points: int) -> Rings:
         """Return the rings in the pixel frame: finite, at least three distinct points, closed implicitly.
 
         Raises

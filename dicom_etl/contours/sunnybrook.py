@@ -14,20 +14,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.contours.columns import DIGITS_AS_ZEROS, columns_of, points_in_columns
 from dicom_etl.errors import ContourError
+from dicom_etl.outlines import measure
 from dicom_etl.polygons import polygon_area
 from dicom_etl.records import FloatArray, Rings
 
 _NAME = re.compile(
-    r"im-[0-9]+-(?P<number>[0-9]{1,6})-(?P<structure>[a-z]+[0-9]{0,2}(?:contour)?)-(?:manual|auto)\.txt"
+    r"im-[0-9]+-([0-9]{1,6})-(?:([a-z]contour|p[0-9]{1,2}contour)|(p[0-9]{1,2}))-(?:manual|auto)\.txt"
 )
-_STRUCTURE = re.compile(r"(?:[a-z]|p[0-9]{1,2})contour")
 # Possessive quantifiers: no sign is looked at twice, so a hostile file cannot make the match slow.
 _NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
 _LINE = re.compile(rb"[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+")
-_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
-_FIXED_POINT = re.compile(rb"0{1,6}\.(0{1,9}) 0{1,6}\.(0{1,9})\r?")
-"""The usual line, its digits as zeros. Without its point, a number of so few digits is an exact one below 2**53."""
 _LONGEST_SHAPE = 64
 _VARIOUS, _BAD = 0, -1
 """Lines without one count of decimals, and those that are no two numbers."""
@@ -47,35 +45,47 @@ class SunnybrookText:
         found = _NAME.fullmatch(filename.casefold())
         if not found:
             return None
-        structure = found["structure"]
-        if re.fullmatch(r"p[0-9]{1,2}", structure):
-            structure += "contour"
-        return (structure, int(found["number"])) if _STRUCTURE.fullmatch(structure) else None
+        number, structure, short = found.groups()
+        return structure or f"{short}contour", int(number)
 
-    def read(self, path: Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
+    def read(self, path: str | Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
         """Read the one ring of the file."""
-        with path.open("rb", buffering=0) as stream:
-            size = min(os.fstat(stream.fileno()).st_size, max_bytes)
-            data = stream.read(size + 1)
-        if len(data) < size:
-            raise ContourError("the file became shorter while it was read")
-        if len(data) > max_bytes:
-            raise ContourError(
-                f"larger than {max_bytes} bytes, which no contour is; --max-contour-bytes raises the limit"
-            )
-        return (_normalised(_points(data.removeprefix(_BOM).rstrip(), max_points) - origin),)
+        data = _content(path, max_bytes).removeprefix(_BOM).rstrip()
+        return (_normalised(_points(data, max_points) - origin),)
+
+
+def _content(path: str | Path, max_bytes: int) -> bytes:
+    # Without a file object, which costs more than reading so short a file.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        size = min(os.fstat(descriptor).st_size, max_bytes)
+        data = os.read(descriptor, size + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) < size:
+        raise ContourError("the file became shorter while it was read")
+    if len(data) > max_bytes:
+        raise ContourError(
+            f"larger than {max_bytes} bytes, which no contour is; --max-contour-bytes raises the limit"
+        )
+    return data
 
 
 def _points(data: bytes, max_points: int) -> FloatArray:
     """Return all points of the text, (point, 2), or say which line is wrong."""
     if not data:
         raise ContourError("the file is empty")
-    if data.count(b"\n") >= max_points:
+    lines = data.count(b"\n") + 1
+    if lines > max_points:
         raise ContourError(
             f"more than {max_points} points, which no contour has; --max-contour-points raises the limit"
         )
+    shapes = data.translate(DIGITS_AS_ZEROS)
+    points = points_in_columns(data, shapes, lines)
+    if points is not None:
+        return points  # of six digits before the point, so none is too far away
     # The lines of a file have few shapes, so shapes are matched, not lines.
-    decimals = {_decimals(shape) for shape in set(data.translate(_DIGITS_ALIKE).split(b"\n"))}
+    decimals = {_decimals(shape) for shape in set(shapes.split(b"\n"))}
     if _BAD in decimals:
         raise ContourError(_first_bad_line(data))
     points = _numbers(data, decimals.pop() if len(decimals) == 1 else _VARIOUS).reshape(-1, 2)
@@ -95,10 +105,11 @@ def _decimals(shape: bytes) -> int:
 
 
 def _found_decimals(shape: bytes) -> int:
-    usual = _FIXED_POINT.fullmatch(shape)
-    if usual is not None:
-        return len(usual[1]) if len(usual[1]) == len(usual[2]) else _VARIOUS
-    return _VARIOUS if _LINE.fullmatch(shape.removesuffix(b"\r")) else _BAD
+    shape = shape.removesuffix(b"\r")
+    columns = columns_of(shape)
+    if columns is not None:
+        return columns.decimals
+    return _VARIOUS if _LINE.fullmatch(shape) else _BAD
 
 
 _remembered_decimals = lru_cache(maxsize=256)(_found_decimals)
@@ -109,7 +120,7 @@ def _numbers(data: bytes, decimals: int) -> FloatArray:
     if decimals == _VARIOUS:
         return np.array(list(map(float, data.split())), dtype=np.float64)
     # Both are exact in float64, so their quotient is the nearest one, as if the text had been read digit by digit.
-    found: FloatArray = np.fromstring(data.replace(b".", b""), dtype=np.int64, sep=" ") / 10**decimals
+    found: FloatArray = np.fromstring(data.translate(None, b"."), dtype=np.int64, sep=" ") / 10**decimals
     return found
 
 
@@ -134,6 +145,10 @@ def _kind_of(line: bytes) -> str:
 
 def _normalised(points: FloatArray) -> FloatArray:
     """Drop repeated neighbours and an explicit closing point; refuse what encloses nothing."""
+    points.flags.writeable = False
+    known = measure(points)
+    if known.turn and known.area > 0 and len(known.line) == len(points) + 1:
+        return points
     place = _as_numbers(points)
     keep = place != np.concatenate((place[1:], place[:1]))
     ring: FloatArray = points if keep.all() else points[keep]
