@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from click.testing import CliRunner
 from dicom_etl.cli import cli
 from tests.builders import TinySource
 from tests.canaries import BAD_IMAGES, Canaries, everything_in, make_canary_source
+from tests.forking import Done, Forks, forks
 
 KEY = "0123456789abcdef" * 4
 _WATCHED = """
@@ -48,24 +47,14 @@ class Place:
     canaries: Canaries
     work: Path
     key: Path
+    started: Forks
 
-    def run(self, *words: object, pseudonymize: bool = True) -> subprocess.CompletedProcess[bytes]:
+    def run(self, *words: object, pseudonymize: bool = True) -> Done:
         """Run a command; its output, and the names of all that it wrote, must be clean."""
         option = ["--pseudonymize", str(self.key)] if pseudonymize else []
-        environment = os.environ | {
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            "WATCHED": str(self.work / "watched"),
-            "PYTHONWARNINGS": "always",
-        }
-        return subprocess.run(
-            [sys.executable, "-c", _WATCHED, *map(str, words), *option],
-            cwd=self.work,
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
+        return self.started.run(_WATCHED, *words, *option, folder=self.work)
 
-    def found_after(self, done: subprocess.CompletedProcess[bytes]) -> set[str]:
+    def found_after(self, done: Done) -> set[str]:
         """Return the places whose words a run has let out."""
         written = b"".join(
             path.name.encode() + (everything_in(path) if path.suffix == ".h5" else path.read_bytes())
@@ -76,13 +65,15 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     canaries = Canaries()
     source = make_canary_source(tmp_path_factory.mktemp("in"), canaries)
     work = tmp_path_factory.mktemp("out")
-    (tmp_path_factory.getbasetemp() / "key").write_text(KEY)
-    (tmp_path_factory.getbasetemp() / "key").chmod(0o600)
-    return Place(source, canaries, work, tmp_path_factory.getbasetemp() / "key")
+    key = tmp_path_factory.getbasetemp() / "key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    with forks(WATCHED=str(work / "watched"), PYTHONWARNINGS="always") as started:
+        yield Place(source, canaries, work, key, started)
 
 
 @pytest.fixture(autouse=True)
@@ -163,9 +154,7 @@ def test_nothing_gets_out_of_a_cluster(place: Place, command: str) -> None:
     assert place.found_after(done) == set()
 
 
-def make_parts(
-    place: Place, *names: str, pseudonymize: bool = True
-) -> list[subprocess.CompletedProcess[bytes]]:
+def make_parts(place: Place, *names: str, pseudonymize: bool = True) -> list[Done]:
     """Make the parts of the canary SOURCE, each a run of its own."""
     return [
         place.run(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
-import subprocess
-import sys
-import time
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,11 @@ import pytest
 from dicom_etl.cli import COMMANDS
 from dicom_etl.errors import DatasetError
 from dicom_etl.outputs.facts import read_facts
+from tests.forking import Done, Forks, forks
 from tests.outputs.hostile import CHANGES, SECRET, cut_and_sealed, end_moved, harm
 
 SECONDS, MEGABYTES = 5.0, 512
+DAMAGES = {"cut and sealed": cut_and_sealed, "end moved": end_moved}
 _IN_OPEN, _IN_NONBLOCK = 0x20, 0o4000
 WORDS = {
     "info": ["info", "{file}", "--samples", "{out}/samples.csv"],
@@ -73,38 +73,28 @@ class OpenWatch:
             os.close(self._descriptor)
 
 
-def run(command: str, file: Path, out: Path) -> tuple[subprocess.CompletedProcess[str], float]:
-    words = [word.format(file=file, out=out) for word in WORDS[command]]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _MEASURED, *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # Time of the processor: a busy machine must not fail the test, and nothing here waits.
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert time.monotonic() - started < 60
-    return done, spent
+@pytest.fixture(scope="module")
+def started() -> Iterator[Forks]:
+    """Return what runs each command in a process of its own."""
+    with forks() as found:
+        yield found
 
 
-def check(command: str, file: Path, folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    watch = OpenWatch(folder / "secret.bin", folder / "other.h5")
-    done, seconds = run(command, file, out)
+def check(started: Forks, command: str, file: Path, out: Path) -> Done:
+    """Run a command on a file; hold it to time, memory and silence, and to the files that it may open."""
+    watch = OpenWatch(file.parent / "secret.bin", file.parent / "other.h5")
+    done = started.run(_MEASURED, *(word.format(file=file, out=out) for word in WORDS[command]))
     assert not watch.opened()
-    said = done.stderr.strip().splitlines()
-    _, peak, others = said[-1].split()
+    printed, said = done.stdout.decode(), done.stderr.decode()
+    *_, measured = said.strip().splitlines()
+    _, peak, others = measured.split()
     assert int(peak) < MEGABYTES
     assert others == "0"
-    assert seconds < SECONDS
-    assert "Traceback" not in done.stderr
-    assert "fault of dicom-etl" not in done.stderr
-    assert SECRET[:20].decode() not in done.stdout + done.stderr
+    # Time of the processor: a busy machine must not fail the test, and nothing here waits.
+    assert done.seconds < SECONDS
+    assert "Traceback" not in said
+    assert "fault of dicom-etl" not in said
+    assert SECRET[:20].decode() not in printed + said
     return done
 
 
@@ -128,26 +118,39 @@ def test_no_value_of_a_hostile_dataset_is_read(dataset: Path, tmp_path: Path, ch
     assert not watch.opened()
 
 
+@pytest.fixture(scope="module")
+def hostile(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what makes a hostile dataset, once for all commands: they only read it."""
+
+    @cache
+    def make(change: str) -> Path:
+        folder = tmp_path_factory.mktemp("hostile")
+        return (
+            DAMAGES[change](dataset, folder) if change in DAMAGES else harm(dataset, folder, CHANGES[change])
+        )
+
+    return make
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_hostile_dataset_is_refused(dataset: Path, tmp_path: Path, command: str, change: str) -> None:
-    folder, out = tmp_path / "in", tmp_path / "out"
-    folder.mkdir()
-    out.mkdir()
-    file = harm(dataset, folder, CHANGES[change])
-    done = check(command, file, folder, out)
+def test_a_hostile_dataset_is_refused(
+    hostile: Callable[[str], Path], started: Forks, tmp_path: Path, command: str, change: str
+) -> None:
+    done = check(started, command, hostile(change), tmp_path)
     if command in ONLY_THEY_LOOK.get(change, set(WORDS)):
-        assert done.returncode in ((1, 3) if command == "verify" else (1,)), done.stdout + done.stderr
+        assert done.returncode in ((1, 3) if command == "verify" else (1,)), done
     assert done.returncode in (0, 1, 3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [cut_and_sealed, end_moved])
-def test_a_damaged_dataset_is_refused(dataset: Path, tmp_path: Path, command: str, make: object) -> None:
-    assert callable(make)
-    done = check(command, make(dataset, tmp_path), tmp_path, tmp_path)
-    assert done.returncode in ((1, 3) if command == "verify" else (1,)), done.stdout + done.stderr
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_dataset_is_refused(
+    hostile: Callable[[str], Path], started: Forks, tmp_path: Path, command: str, damage: str
+) -> None:
+    done = check(started, command, hostile(damage), tmp_path)
+    assert done.returncode in ((1, 3) if command == "verify" else (1,)), done
 
 
 def test_there_are_as_many_as_promised() -> None:
-    assert len(CHANGES) + 2 >= 20
+    assert len(CHANGES) + len(DAMAGES) >= 20
