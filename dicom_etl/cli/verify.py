@@ -15,7 +15,7 @@ from dicom_etl.cli._source import Source, pseudonymize_option
 
 if TYPE_CHECKING:
     from dicom_etl.records import Issue
-    from dicom_etl.verify import Outcome
+    from dicom_etl.verify.outcome import Outcome
 
 _SHOWN = 20
 """Findings of a severity that are printed without -v."""
@@ -82,7 +82,8 @@ def command(
     Exit code 0: nothing that counts. 1: the bytes are not those that were sealed, and nothing was read from
     them. 3: findings.
     """
-    from dicom_etl.verify import LabelLimits, VerifyOptions, Waiver, verify_dataset
+    from dicom_etl.verify.dataset import verify_dataset
+    from dicom_etl.verify.options import LabelLimits, VerifyOptions, Waiver
 
     options = VerifyOptions(
         fast=fast,

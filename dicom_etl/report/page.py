@@ -34,7 +34,8 @@ from dicom_etl.report.selection import (
     place_issues,
     worst_first,
 )
-from dicom_etl.verify import Outcome, Progress, verify_dataset
+from dicom_etl.verify.dataset import Progress, verify_dataset
+from dicom_etl.verify.outcome import Outcome
 
 MOST_STUDIES = 60
 """Studies whose curves are on the page; those with findings come first."""

@@ -20,8 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dicom_etl.outputs.opening import open_dataset
-from dicom_etl.verify import VerifyOptions, seal, structure, verify_dataset
+from dicom_etl.verify import seal, structure
+from dicom_etl.verify.dataset import verify_dataset
 from dicom_etl.verify.digests import check_row_digests
+from dicom_etl.verify.options import VerifyOptions
 from dicom_etl.verify.outcome import Outcome
 from dicom_etl.verify.rows import Rows
 from tests.batches.datasets import write_dataset

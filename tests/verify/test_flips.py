@@ -16,7 +16,9 @@ import pytest
 
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
-from dicom_etl.verify import VerifyOptions, inside, verify_dataset
+from dicom_etl.verify import inside
+from dicom_etl.verify.dataset import verify_dataset
+from dicom_etl.verify.options import VerifyOptions
 from tests.builders import make_source
 
 WHOLE = os.environ.get("DICOM_ETL_FLIPS") == "all"

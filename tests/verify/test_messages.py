@@ -12,7 +12,8 @@ import pytest
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
 from dicom_etl.digest import SEAL_BYTES, append_seal
-from dicom_etl.verify import VerifyOptions, verify_dataset
+from dicom_etl.verify.dataset import verify_dataset
+from dicom_etl.verify.options import VerifyOptions
 from tests.builders import TinySource, make_source
 from tests.verify.tampering import replace_dataset, rings_of, set_column, set_rings, tamper
 

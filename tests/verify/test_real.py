@@ -11,7 +11,8 @@ import pytest
 
 from dicom_etl import pipeline
 from dicom_etl.records import Issue
-from dicom_etl.verify import VerifyOptions, verify_dataset
+from dicom_etl.verify.dataset import verify_dataset
+from dicom_etl.verify.options import VerifyOptions
 
 STRICT = VerifyOptions(fail_on="warning")
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from dicom_etl import pipeline
-from dicom_etl.verify import VerifyOptions, verify_dataset
+from dicom_etl.verify.dataset import verify_dataset
+from dicom_etl.verify.options import VerifyOptions
 from tests.builders import TinySource
 from tests.verify.tampering import KINDS, tamper
 

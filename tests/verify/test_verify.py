@@ -15,7 +15,8 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.digest import sha256_of_file
 from dicom_etl.errors import ConfigError, DatasetError
 from dicom_etl.pseudonyms import Pseudonyms
-from dicom_etl.verify import VerifyOptions, Waiver, verify_dataset
+from dicom_etl.verify.dataset import verify_dataset
+from dicom_etl.verify.options import VerifyOptions, Waiver
 from tests.builders import (
     ORIENTATION,
     TinySource,
