@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -27,3 +28,12 @@ def test_workers_import_only_what_items_need(module: str) -> None:
     loaded = set(done.stdout.split())
     assert module in loaded
     assert not loaded & set(UNUSED)
+
+
+def test_the_command_line_keeps_numpy_to_one_core() -> None:
+    program = "import os; from dicom_etl.cli import main\ntry: main()\nfinally: print(os.environ['OMP_NUM_THREADS'])"
+    for settings, threads in (({}, "1"), ({"OMP_NUM_THREADS": "3"}, "3")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"} | settings
+        words = [sys.executable, "-c", program, "--version"]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout.split()[-1] == threads

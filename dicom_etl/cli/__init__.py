@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from dicom_etl import __version__
 from dicom_etl.cli._boundary import exit_code
 from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
 from dicom_etl.interrupts import Signalled, raise_on_signals
+from dicom_etl.threads import ONE_THREAD
 
 COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",
@@ -77,6 +79,7 @@ def main() -> None:
     """Run the command line as a program."""
     open_missing_streams()
     raise_on_signals()
+    os.environ.update(ONE_THREAD | os.environ)  # before a command loads numpy; what the user has set stays
     try:
         cli(prog_name="dicom-etl")
     except OSError as error:  # a help text that cannot be written

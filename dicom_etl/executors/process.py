@@ -19,6 +19,7 @@ import numpy as np
 
 from dicom_etl.executors.chunks import Chunk
 from dicom_etl.executors.worker import HEAD, PROGRESS, START, Answer, Request
+from dicom_etl.threads import ONE_THREAD
 
 _PROGRAM = "from dicom_etl.executors.worker import main; main()"
 AHEAD = 4
@@ -27,7 +28,6 @@ _REGIONS = AHEAD + 2
 """Of the shared memory: one for each of its chunks, and two whose results are being used."""
 _REGION_BYTES = 4 << 20
 _GRACE_SECONDS = 5.0
-_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class GoneError(Exception):
@@ -174,5 +174,4 @@ def _environment() -> dict[str, str]:
     """Let the worker find what this process finds, however it was started; -P keeps its folder out of that."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    # One job is one core: a numpy that starts threads of its own would take those of the other workers.
-    return environment | dict.fromkeys(_ONE_THREAD, "1")
+    return environment | ONE_THREAD
