@@ -98,17 +98,6 @@ class ImageHeader(NamedTuple):
     """Kinds of oddities met while reading (never raw values), for the summary."""
 
 
-class HeaderProof(NamedTuple):
-    """What the bytes were that the header of a plain file came from, so that it need not be parsed twice.
-
-    ``size`` is that of the file, ``offset`` where its pixel data begins, and ``digest`` that of all bytes before.
-    """
-
-    size: int
-    offset: int
-    digest: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Image(Record):
     """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of its file."""
@@ -168,17 +157,20 @@ class StudyFiles(Record):
 
 
 class FoundImage(NamedTuple):
-    """A frame that can be linked: where it is, what its header says, and, of a plain file, the proof of it."""
+    """A frame that can be linked: where it is, and what its header says.
+
+    ``proof`` tells whether the header is still the file's (see `dicom_etl.dicom`); b"" where it must be read again.
+    """
 
     path: str
     header: ImageHeader
-    proof: HeaderProof | None = None
+    proof: bytes = b""
 
 
 class SamplePlan(NamedTuple):
     """One image and the contours drawn on it, as linked; nothing but names and header values.
 
-    ``proof`` is that of the image's header, None where it must be read again.
+    ``proof`` is that of the image, as in `FoundImage`.
     """
 
     patient_id: str
@@ -189,7 +181,7 @@ class SamplePlan(NamedTuple):
     location_index: int
     slice_location_mm: float
     phase_index: int
-    proof: HeaderProof | None = None
+    proof: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_heade
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
-from dicom_etl.dicom.proof import holds, prove
+from dicom_etl.dicom.proof import prove, proven_offset
 from dicom_etl.dicom.whole import WholeFile, keep, read_whole
 from dicom_etl.errors import ImageError
-from dicom_etl.records import HeaderProof, Image, ImageHeader
+from dicom_etl.records import Image, ImageHeader
 
 __all__ = [
     "NOTES",
@@ -55,12 +55,10 @@ def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeade
     return read_proven_headers(path, limits)[0]
 
 
-def read_proven_headers(
-    path: Path | str, limits: Limits = DEFAULT
-) -> tuple[tuple[ImageHeader, ...], HeaderProof | None]:
+def read_proven_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[tuple[ImageHeader, ...], bytes]:
     """Return the header of each frame, and the proof of a header that `read_planned` need not parse again.
 
-    Of a plain file only the beginning is read; any other file is read whole, and has no proof.
+    Of a plain file only the beginning is read. Any other file is read whole; its proof is b"", which proves nothing.
 
     Raises
     ------
@@ -84,7 +82,7 @@ def read_proven_headers(
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
-    return isolate.read_headers(data, limits), None
+    return isolate.read_headers(data, limits), b""
 
 
 def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:
@@ -101,9 +99,7 @@ def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Im
     return _image(read_whole(path, limits), frame, limits)
 
 
-def read_planned(
-    path: Path | str, header: ImageHeader, proof: HeaderProof | None, limits: Limits = DEFAULT
-) -> Image:
+def read_planned(path: Path | str, header: ImageHeader, proof: bytes, limits: Limits = DEFAULT) -> Image:
     """Read the frame that has a header which was read before, as `read_image` does.
 
     Parameters
@@ -112,7 +108,7 @@ def read_planned(
         The file.
     header : ImageHeader
         What `read_proven_headers` said of the frame.
-    proof : HeaderProof or None
+    proof : bytes
         What it gave as proof. While it holds, the image has ``header``; else the file's is parsed, as it is now.
     limits : Limits
         Those that the header was read with.
@@ -123,9 +119,10 @@ def read_planned(
         As `read_image`.
     """
     file = read_whole(path, limits)
-    if proof is None or not holds(proof, file.data):
+    offset = proven_offset(proof, file.data)
+    if offset is None:
         return _image(file, header.frame, limits)
-    stored = view_frame(file.data, proof.offset, header, 0)
+    stored = view_frame(file.data, offset, header, 0)
     return Image(header, modality_values(stored, header), file.digest)
 
 

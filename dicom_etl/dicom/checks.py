@@ -7,7 +7,7 @@ the header.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import isnan, prod
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -59,17 +59,6 @@ _NUMBERS = (
     el.HIGH_BIT,
     el.REPRESENTATION,
 )
-_SHARED = (
-    *_NUMBERS,
-    el.PHOTOMETRIC,
-    el.FRAMES,
-    el.SLOPE,
-    el.INTERCEPT,
-    el.SPACING,
-    el.ORIENTATION,
-    el.FIELD_STRENGTH,
-    el.SERIES_UID,
-)
 _COSINE_TOLERANCE = 0.01
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -83,7 +72,7 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         For the first thing that is wrong.
     """
     values = found.values
-    shared, notes = _shared_fields(found.big_endian, *map(values.get, _SHARED))
+    shared, notes = _shared_fields(found.big_endian, found.shared)
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
     if not valid and INVALID_UID not in notes:
         notes = (*notes, INVALID_UID)
@@ -103,9 +92,11 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
 
 # The images of a series share these values, so they are checked once a series; a refusal is not remembered.
 @lru_cache(maxsize=64)
-def _shared_fields(big_endian: bool, *raw: bytes | None) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields of a header that come from the elements `_SHARED`, and notes."""
-    values = {tag: value for tag, value in zip(_SHARED, raw, strict=True) if value is not None}
+def _shared_fields(
+    big_endian: bool, shared: tuple[bytes | None, ...]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the fields of a header that come from the elements `el.SHARED`, and notes."""
+    values = {tag: value for tag, value in zip(el.SHARED, shared, strict=True) if value is not None}
     number = {tag: read.unsigned(values, tag, big_endian) for tag in _NUMBERS}
     photometric = read.code(values, el.PHOTOMETRIC)
     _check_grey(photometric, number[el.SAMPLES])
@@ -219,7 +210,7 @@ def check_extent(header: ImageHeader, limits: Limits) -> None:
 
 def pixel_bytes(header: ImageHeader) -> int:
     """Return how many bytes the uncompressed pixels of all frames take, without padding."""
-    return prod((header.rows, header.columns, header.frames, header.bits_allocated // 8))
+    return header.rows * header.columns * header.frames * (header.bits_allocated // 8)
 
 
 def check_length(header: ImageHeader, length: int) -> None:

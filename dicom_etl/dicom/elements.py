@@ -91,6 +91,25 @@ VRS: Mapping[int, str] = {
 }
 """Elements whose value is read, with their value representation (DICOM PS3.6)."""
 
+SHARED = (
+    SERIES_UID,
+    FIELD_STRENGTH,
+    ORIENTATION,
+    SAMPLES,
+    PHOTOMETRIC,
+    FRAMES,
+    ROWS,
+    COLUMNS,
+    SPACING,
+    BITS_ALLOCATED,
+    BITS_STORED,
+    HIGH_BIT,
+    REPRESENTATION,
+    INTERCEPT,
+    SLOPE,
+)
+"""Elements that have the same values in all images of a series, or nearly all."""
+
 SEQUENCES = (MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS)
 """Sequences that matter only when they are not empty."""
 
@@ -102,8 +121,10 @@ class Elements(NamedTuple):
     ----------
     syntax : str
         Transfer syntax UID.
+    shared : tuple of bytes or None
+        Value bytes of the elements `SHARED`, None for those that are not there.
     values : dict of int to bytes
-        Value bytes of the elements of `VRS` that are there.
+        Value bytes of the elements of `VRS` that are there; those of `SHARED` may be left out.
     manufacturer : str
         The one free text that is kept, decoded, since that needs the character set.
     byteorder : {"little", "big"}
@@ -111,6 +132,7 @@ class Elements(NamedTuple):
     """
 
     syntax: str
+    shared: tuple[bytes | None, ...]
     values: dict[int, bytes]
     manufacturer: str
     big_endian: bool = False

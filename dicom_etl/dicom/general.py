@@ -175,7 +175,8 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
     if not watch.ordered:
         notes.add(checks.UNORDERED)
     big_endian = dataset.original_encoding[1] is False
-    return Elements(uid, found, name or "", big_endian, tuple(sorted(notes)))
+    shared = tuple(map(found.get, el.SHARED))
+    return Elements(uid, shared, found, name or "", big_endian, tuple(sorted(notes)))
 
 
 def _kind(message: str) -> str:

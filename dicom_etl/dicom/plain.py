@@ -23,7 +23,7 @@ from dicom_etl.dicom.layout import Layout, LayoutMemory
 from dicom_etl.dicom.meta import MetaCutOffError, file_meta, meta_ranges
 from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
-from dicom_etl.dicom.values import MAX_TEXT, text
+from dicom_etl.dicom.values import MAX_BYTES, MAX_TEXT, text
 
 _MOST_ELEMENTS = 20_000
 """At the top level; the images of scanners have hundreds."""
@@ -40,6 +40,8 @@ _LONG = frozenset(map(_code, structure.LONG_VRS))
 _SEQUENCE = _code(b"SQ")
 _DECIDING = (el.CHARACTER_SET, el.FRAMES, *el.SEQUENCES)
 """Elements whose value decides whether a file is plain."""
+_OWN = frozenset(el.VRS) - {el.CHARACTER_SET, *el.SHARED}
+"""Elements whose values differ from image to image."""
 _PIXEL_VRS = (_code(b"OW"), _code(b"OB"))
 _WANTED = {tag: _code(vr.encode()) for tag, vr in el.VRS.items()} | dict.fromkeys(el.SEQUENCES, _SEQUENCE)
 
@@ -106,21 +108,27 @@ def scan(data: bytes, size: int) -> Plain | None:
     NeedMoreError
         If ``data`` ends within the header and the file does not.
     """
-    layout = _memory.find(data, size)
-    if layout is None:
-        try:
-            layout = walk(data, size)
-        except (Odd, MetaCutOffError):
-            if len(data) < size:
-                raise NeedMoreError from None
-            return None
-        if layout is None:
-            return None
+    known = _memory.find(data, size) or _walked(data, size)
+    if known is None:
+        return None
+    layout, shared = known
     values = layout.values(data)
     name = _simple_text(values.get(el.MANUFACTURER, b"")[: 2 * MAX_TEXT])
     if name is None:
         return None
-    return Plain(Elements(layout.syntax, values, name), layout.offset, layout.length)
+    return Plain(Elements(layout.syntax, shared, values, name), layout.offset, layout.length)
+
+
+def _walked(data: bytes, size: int) -> tuple[Layout, tuple[bytes | None, ...]] | None:
+    """Return the layout of a plain file that is not known, with its values of `SHARED`; raises what `scan` does."""
+    try:
+        layout = walk(data, size)
+    except (Odd, MetaCutOffError):
+        if len(data) < size:
+            raise NeedMoreError from None
+        return None
+    shared = layout.fit(data) if layout is not None else None
+    return (layout, shared) if layout is not None and shared is not None else None
 
 
 @lru_cache(maxsize=64)
@@ -224,23 +232,33 @@ def _walk_implicit(data: bytes, position: int, found: _Walk) -> None:
 
 
 def _is_plain(data: bytes, fields: list[tuple[int, int, int]]) -> bool:
-    """One frame, no sequence that changes geometry or values, and a character set that keeps ASCII."""
+    """One frame, no sequence that changes geometry or values, a character set that keeps ASCII, no overlong value."""
     values = {tag: data[start:stop] for tag, start, stop in fields if tag in _DECIDING}
     return (
         values.get(el.FRAMES, b"1").strip(b" \0") in (b"", b"1")
         and not values.get(el.MODALITY_LUT)
         and all(values.get(tag, b"") in _EMPTY_SEQUENCES for tag in (el.SHARED_GROUPS, el.FRAME_GROUPS))
         and values.get(el.CHARACTER_SET, b"").rstrip(b" ") in PLAIN_CHARACTER_SETS
+        and all(stop - start <= MAX_BYTES for tag, start, stop in fields if tag in el.SHARED)
     )
 
 
 def _layout(data: bytes, syntax: str, start: int, found: _Walk) -> Layout:
     # The whole file meta information would hold an instance UID; its heads and the transfer syntax decide.
     ranges = [*meta_ranges(data, start), *((a, b) for tag, a, b in found.fields if tag in _DECIDING)]
-    places = np.concatenate(
+    decisive_places = np.concatenate(
         [np.add.outer(found.heads, np.arange(8)).reshape(-1)]
         + [np.add.outer(found.long_heads, np.arange(12)).reshape(-1)]
         + [np.arange(a, b) for a, b in ranges]
     ).astype(np.int64)
-    decisive = np.frombuffer(data, np.uint8, found.offset).take(places).tobytes()
-    return Layout(syntax, tuple(found.fields), found.offset, found.length, places, decisive)
+    where = {tag: (a, b) for tag, a, b in found.fields}
+    shared = [where.get(tag) for tag in el.SHARED]
+    return Layout(
+        syntax,
+        tuple((tag, a, b) for tag, a, b in found.fields if tag in _OWN),
+        found.offset,
+        found.length,
+        np.concatenate([decisive_places, *(np.arange(*place) for place in shared if place is not None)]),
+        np.frombuffer(data, np.uint8, found.offset).take(decisive_places).tobytes(),
+        tuple(None if place is None else place[1] - place[0] for place in shared),
+    )

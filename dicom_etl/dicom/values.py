@@ -22,9 +22,9 @@ _UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
 _WORD = re.compile(rb"[!-\[\]-~]{1,64}").fullmatch
 _PADDING = b" \0"
 _ABSENT = {n: (nan,) * n for n in _DECIMALS}
-_MOST_BYTES = 256
-"""Six decimal strings, the longest value that is read, take at most 101 bytes."""
 
+MAX_BYTES = 256
+"""Six decimal strings, the longest value that is read, take at most 101 bytes."""
 MAX_UID = 64
 MAX_TEXT = 64
 """Most characters of a UID (PS3.5, 9.1) and of a long string (LO; PS3.5, 6.2)."""
@@ -62,7 +62,7 @@ def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...
 
 def _value(values: dict[int, bytes], tag: int) -> bytes:
     value = values.get(tag, b"")
-    if len(value) > _MOST_BYTES:
+    if len(value) > MAX_BYTES:
         raise ImageError(f"{NAMES[tag]} is {len(value)} bytes long, far more than its value can take")
     return value
 

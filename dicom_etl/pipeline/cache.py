@@ -29,7 +29,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ConfigError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pseudonyms import real_of
-from dicom_etl.records import FoundImage, HeaderProof, ImageHeader
+from dicom_etl.records import FoundImage, ImageHeader
 from dicom_etl.stages import parse
 
 HEADERS, LISTED, SHA256, OUTLINE = "headers", "listed", "sha256", "outline"
@@ -181,16 +181,15 @@ class StudyMemory:
 
 def packed_images(images: Sequence[FoundImage]) -> list[Any]:
     """Return the frames of one file as JSON holds them: their headers, and the proof of them."""
-    proof = images[0].proof
-    packed = None if proof is None else [proof.size, proof.offset, proof.digest.hex()]
-    return [[image.header for image in images], packed]
+    return [[image.header for image in images], images[0].proof.hex()]
 
 
 def unpacked_images(path: str, packed: list[Any]) -> tuple[FoundImage, ...]:
     """Return what `packed_images` packed of the file that records name ``path``."""
     headers, proof = packed
-    known = None if proof is None else HeaderProof(proof[0], proof[1], bytes.fromhex(proof[2]))
-    return tuple(FoundImage(path, ImageHeader(*map(_frozen, header)), known) for header in headers)
+    return tuple(
+        FoundImage(path, ImageHeader(*map(_frozen, header)), bytes.fromhex(proof)) for header in headers
+    )
 
 
 def _frozen(value: Any) -> Any:

@@ -207,14 +207,13 @@ def _rows_to_be(
 
 
 def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
-    texts: dict[str, set[str]] = {}
+    texts = {
+        "patient_id": {sample.patient_id for sample in samples},
+        "original_id": {sample.original_id for sample in samples},
+        "source_image": {sample.image for sample in samples},
+        "manufacturer": {sample.header.manufacturer for sample in samples},
+    }
     for sample in samples:
-        for column, text in (
-            ("patient_id", sample.patient_id),
-            ("original_id", sample.original_id),
-            ("source_image", sample.image),
-            ("manufacturer", sample.header.manufacturer),
-            *((f"source_{contour.structure}", contour.path) for contour in sample.contours),
-        ):
-            texts.setdefault(column, set()).add(text)
-    return {column: max(len(text.encode()) for text in values) for column, values in texts.items()}
+        for contour in sample.contours:
+            texts.setdefault(f"source_{contour.structure}", set()).add(contour.path)
+    return {column: max(len(text.encode()) for text in values) for column, values in texts.items() if values}

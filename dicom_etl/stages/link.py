@@ -174,9 +174,10 @@ def _consistent(study: StudyFiles, images: Sequence[FoundImage], issues: list[Is
     formats: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
     for image in images:
         formats[image.header.series_uid][image.header.bits_stored, image.header.pixel_representation] += 1
+    ranked_by_series = {series: counts.most_common(2) for series, counts in formats.items()}
     usable = []
     for image in images:
-        ranked = formats[image.header.series_uid].most_common(2)
+        ranked = ranked_by_series[image.header.series_uid]
         (bits, sign), count = ranked[0]
         mine = image.header.bits_stored, image.header.pixel_representation
         undecided = len(ranked) == 2 and ranked[1][1] == count

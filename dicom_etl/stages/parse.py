@@ -58,7 +58,7 @@ def parse_contour(
     origin = reader.origin if config.contour_origin is None else config.contour_origin
     try:
         rings = reader.read(
-            roots.contour_file(file.path),
+            roots.place(file.path),
             origin=origin,
             max_bytes=config.max_contour_bytes,
             max_points=config.max_contour_points,

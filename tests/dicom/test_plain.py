@@ -18,12 +18,13 @@ from dicom_etl.dicom import isolate, plain, read_headers, read_image
 from dicom_etl.dicom.checks import check_length, image_header
 from dicom_etl.dicom.layout import LayoutMemory
 from dicom_etl.dicom.limits import DEFAULT
+from dicom_etl.dicom.values import MAX_BYTES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 from tests.builders import write_dicom
 
 from . import oracle
-from .corpus import ENCODINGS, base, heads, meta_end, mutations, nested, ramp, undefined, with_value
+from .corpus import ENCODINGS, base, head_of, heads, meta_end, mutations, nested, ramp, undefined, with_value
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +172,7 @@ def test_layouts_are_bounded_and_the_last_are_kept() -> None:
     assert layout is not None
     for size in range(1000):
         memory.add(layout, size)
-    assert memory.find(base("explicit"), 999) is layout
+    assert memory.find(base("explicit"), 999) == (layout, layout.fit(base("explicit")))
     assert memory.find(base("explicit"), 0) is None
     assert memory.find(base("explicit")[:1000], 999) is None
 
@@ -224,6 +225,18 @@ def test_both_lanes_refuse_values_alike() -> None:
                 except ImageError as error:
                     slow = str(error)
                 assert repr(fast) == repr(slow)  # NaN is not equal to itself
+
+
+def test_no_place_is_kept_of_an_overlong_value() -> None:
+    """A remembered value takes nine bytes a byte, so a value that nothing can be made of is left to the other lane."""
+    sound = base("implicit", 1)
+    for keyword in ("PixelSpacing", "RescaleSlope", "SeriesInstanceUID", "Rows"):
+        longest = with_value(sound, head_of(sound, keyword, "implicit"), b"1" * MAX_BYTES)
+        assert plain.walk(longest, len(longest)) is not None
+        overlong = with_value(sound, head_of(sound, keyword, "implicit"), b"1" * (MAX_BYTES + 2))
+        assert plain.walk(overlong, len(overlong)) is None
+        with pytest.raises(ImageError, match=f"{keyword} is {MAX_BYTES + 2} bytes long"):
+            isolate.read_headers(overlong, DEFAULT)
 
 
 def test_pydicom_is_not_imported(tmp_path: Path) -> None:
