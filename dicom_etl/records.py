@@ -284,7 +284,7 @@ class SampleFacts(NamedTuple):
     ``contours`` goes by structure and holds only what a person drew. ``image_key`` is a number of 64 bits that
     images of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where
     it is unknown: the dataset does not keep UIDs). ``window`` is the part of the image around the contours,
-    (y, x), and ``corner`` the x,y of its first pixel.
+    (y, x), ``corner`` the x,y of its first pixel, and ``columns`` how many the whole image has.
     """
 
     patient_id: str
@@ -298,6 +298,7 @@ class SampleFacts(NamedTuple):
     instance_key: int
     window: NDArray[Any]
     corner: tuple[int, int]
+    columns: int
 
     def contour(self, structure: str) -> ContourFacts | None:
         """Return the contour of a structure, or None where it is not drawn."""
@@ -309,7 +310,7 @@ class SampleFacts(NamedTuple):
     def kept(self) -> SampleFacts:
         """Return the same with memory of its own: views would hold on to what an executor wants to use again."""
         contours = tuple(ContourFacts(*contour[:-1], contour.ring.copy()) for contour in self.contours)
-        return SampleFacts(*self[:6], contours, *self[7:9], self.window.copy(), self.corner)
+        return SampleFacts(*self[:6], contours, *self[7:9], self.window.copy(), *self[10:])
 
 
 @dataclass(frozen=True, slots=True)

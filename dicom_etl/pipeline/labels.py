@@ -58,6 +58,7 @@ def facts_of(stored: StoredSample, structures: Sequence[str], instance_key: int)
         instance_key,
         stored.pixels[:0, :0],
         (0, 0),
+        stored.pixels.shape[1],
     )
 
 

@@ -69,7 +69,7 @@ def gather(
     contours = tuple(
         _contour(name, paths[name], rings[name], areas_px[name]) for name in sorted(rings) if rings[name]
     )
-    boxes = [contour.box for contour in contours if contour.structure == INNER]
+    boxes = [contour.box for contour in contours if contour.structure in (INNER, OUTER)]
     window, corner = cut_window(pixels, boxes) if boxes else (pixels[:0, :0].copy(), (0, 0))
     facts = SampleFacts(
         patient_id,
@@ -83,6 +83,7 @@ def gather(
         instance_key,
         window,
         corner,
+        pixels.shape[1],
     )
     return Drawn(facts, pixels, rings)
 

@@ -15,6 +15,7 @@ from dicom_etl.verify.options import LabelLimits
 from dicom_etl.verify.rims import Indices
 from dicom_etl.verify.single import finding, of_study, where
 from dicom_etl.verify.stack import Stack
+from dicom_etl.verify.structures import Contours
 
 StackCheck: TypeAlias = Callable[[Stack, LabelLimits], Iterator[Issue]]
 
@@ -71,6 +72,23 @@ def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue
         yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
 
 
+def check_contours_not_mirrored(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: an inner contour does not fit its image better when mirrored left to right.
+
+    A warning when the contrast across it rises by `mirror_gain` or more, and its neighbours along the stack and in the
+    cardiac cycle agree: its shape is then more like theirs, or it lies nearer to where they have it.
+    """
+    inner = stack.inner
+    if inner is None:
+        return
+    for index in np.flatnonzero(_mirrored(stack, limits)):
+        message = (
+            "fits better when mirrored left to right: the contrast across it rises by "
+            f"{stack.mirror_gains[index]:.2f}, and it is more like its neighbours"
+        )
+        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+
+
 def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
 
@@ -87,6 +105,10 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
     )
     pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= least_px]
     each = walls.exchange_gains(pairs)
+    promising = each.sum(axis=1) > limits.exchange_gain
+    pairs, each = pairs[promising], each[promising]
+    if not len(pairs):
+        return
     misplaced = misplaced_inners(stack, limits)[pairs]
     explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
     gains = np.where(explained, 0, each.sum(axis=1))
@@ -140,6 +162,7 @@ def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 IMAGE_CHECKS: tuple[StackCheck, ...] = (
     check_contours_on_walls,
     check_contours_in_place,
+    check_contours_not_mirrored,
     check_contours_not_exchanged,
     check_study_in_place,
 )
@@ -150,7 +173,25 @@ def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     if stack.walls is None or _unfit(stack, limits):
         return np.zeros(len(stack.inner.drawn) if stack.inner is not None else 0, dtype=bool)
     found: NDArray[np.bool_] = (stack.walls.contrast < limits.least_contrast) | _movable(stack, limits)
+    return found | _mirrored(stack, limits)
+
+
+def _mirrored(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) fit their images and their neighbours better when mirrored left to right."""
+    found: NDArray[np.bool_] = stack.mirror_gains >= limits.mirror_gain
+    if stack.inner is None or _unfit(stack, limits):
+        return np.zeros_like(found)
+    for index in np.flatnonzero(found).tolist():
+        found[index] = stack.inner.more_alike_mirrored(index) > 0 or _nearer_mirrored(stack.inner, index)
     return found
+
+
+def _nearer_mirrored(inner: Contours, index: int) -> bool:
+    """Tell whether a contour mirrored left to right lies nearer to each of two or more places where others have it."""
+    apart = inner.strayed_px(index, np.zeros(len(inner.drawn), dtype=bool))
+    across = np.array([inner.facts[index].columns - 1 - 2 * inner.middle_px[index, 0], 0])
+    nearer = np.hypot(*apart.T) - np.hypot(*(apart + across).T)
+    return len(apart) >= 2 and bool((nearer >= _NEARER_PX).all())
 
 
 def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:

@@ -55,6 +55,12 @@ class Myocardium:
         walls: FloatArray = self._outer[outer] - self._inner[inner]
         return walls
 
+    def moved(self, images: Indices, shift_px: FloatArray | Indices) -> FloatArray:
+        """Return the walls (m, 3) of some images when their outer contours are shifted by (m, 2) pixels x,y."""
+        walls = self.own[images]
+        walls[:, :2] += shift_px * self.outer.spacing_mm[self.which[images]]
+        return walls
+
     @cached_property
     def own(self) -> FloatArray:
         """The wall (image, 3) of each image."""
@@ -71,12 +77,35 @@ class Myocardium:
                 found[here] = np.median(self.own[here], axis=0)
         return found
 
+    @cached_property
+    def expected(self) -> FloatArray:
+        """The walls (image, 3, 3) that each image is compared with: before it, after it, and the typical one."""
+        return np.concatenate((self.beside(), self.typical[:, None]), axis=1)
+
+    @cached_property
+    def strayed_mm(self) -> FloatArray:
+        """How far each wall (image, 2) is from the nearest expected one, in the middle's place and in the radius."""
+        return apart_mm(self.own, self.expected)
+
     def beside(self) -> FloatArray:
         """Return the walls (image, 2, 3) at the locations before and after each image; NaN where there is none."""
         found = np.full((len(self.which), 2, 3), np.nan)
         before, after = self.stack.T
         found[after, 0], found[before, 1] = self.own[before], self.own[after]
         return found
+
+
+def apart_mm(walls: FloatArray, expected: FloatArray) -> FloatArray:
+    """Return how far walls (.., 3) are from the nearest of those expected (.., n, 3), (.., 2) in mm.
+
+    In the place of the outer contour's middle, and in its radius. NaN where the typical wall, the last, is.
+    """
+    apart = walls[..., None, :] - expected
+    kinds = np.stack((np.hypot(apart[..., 0], apart[..., 1]), np.abs(apart[..., 2])), axis=-1)
+    typical = kinds[..., -1, :]
+    least: FloatArray = np.where(np.isnan(kinds), np.inf, kinds).min(axis=-2)
+    least[np.isnan(typical)] = np.nan
+    return least
 
 
 def _places(contours: Contours, which: Indices) -> FloatArray:

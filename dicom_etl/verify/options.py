@@ -32,6 +32,9 @@ class LabelLimits:
     outside_image_share: float = _limit(0.01, "Share of an area that may lie beyond the image.")
     tiny_area_px: float = _limit(4.0, "Least area of a contour, in square pixels.")
     area_ratio: float = _limit(3.0, "Ratio of the areas at neighbouring locations.")
+    end_ratio: float = _limit(
+        5.0, "Ratio of areas in two phases at an end of the stack, in multiples of what is typical."
+    )
     phase_ratio: float = _limit(1.25, "Ratio of a slice's area at end-systole to that at end-diastole.")
     least_contrast: float = _limit(0.4, "Contrast across an inner contour, 1 for an even wall.")
     shift_px: float = _limit(3.5, "Shift towards a better place that counts, in pixels.")
@@ -41,20 +44,25 @@ class LabelLimits:
     )
     stray_shift_px: float = _limit(2.5, "Shift towards a better place that counts then, in pixels.")
     stray_gain: float = _limit(0.1, "Contrast that the shift must add then.")
+    mirror_gain: float = _limit(0.05, "Contrast that mirroring a contour left to right must add.")
     exchange_gain: float = _limit(0.05, "Contrast that exchanging two contours must add.")
     exchange_px: float = _limit(
         1.0, "Least difference of contours that can be told when exchanged, in pixels."
     )
+    exchange_share: float = _limit(0.08, "The same, as a share of their radius.")
     centre_jump_mm: float = _limit(
         12.0, "Distance of a contour's centre from those of all neighbours, in mm."
     )
-    exchange_share: float = _limit(0.08, "The same, as a share of their radius.")
     wall_offset_mm: float = _limit(
         4.5,
         "Distance of an outer contour's middle from where other images have it around the inner one, in mm.",
     )
     wall_change_mm: float = _limit(5.0, "Difference of its radius from what other images make it, in mm.")
     wall_spread: float = _limit(3.0, "The same two, in multiples of what is typical of the study.")
+    wall_stray_mm: float = _limit(
+        3.0, "Distance of an outer contour's middle that counts where the image shows a better place, in mm."
+    )
+    border_gain: float = _limit(0.2, "Contrast across an outer contour that the better place must add.")
     wall_exchange_mm: float = _limit(
         1.0,
         "By how much more alike the walls of two images must be with their outer contours exchanged, in mm.",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
+
 from dicom_etl.geometry import ED, ES
-from dicom_etl.records import SampleFacts
+from dicom_etl.records import FloatArray, SampleFacts
 from dicom_etl.verify.facts import INNER, OUTER
-from dicom_etl.verify.fit import Walls
+from dicom_etl.verify.fit import BORDER_FALL, Walls, like_muscle
 from dicom_etl.verify.myocardium import Myocardium
+from dicom_etl.verify.rims import Indices
 from dicom_etl.verify.structures import Contours
 
 
@@ -46,10 +49,36 @@ class Stack:
         return Walls(rings, [f.window for f in facts], [f.corner for f in facts])
 
     @cached_property
+    def mirror_gains(self) -> FloatArray:
+        """The contrast that each inner contour (contour,) gains when mirrored left to right."""
+        if self.inner is None or self.walls is None:
+            return np.empty(0)
+        return self.walls.mirror_gains(
+            np.array([facts.columns for facts in self.inner.facts], dtype=np.int64)
+        )
+
+    @cached_property
     def myocardium(self) -> Myocardium | None:
         """The muscle between inner and outer contours, if there are any of both."""
         outer = self.structures.get(OUTER)
         return None if self.inner is None or outer is None else Myocardium(self.inner, outer)
+
+    def borders(self, which: Indices) -> Walls:
+        """The outer contours of some images of `myocardium` beside pictures of what is muscle there.
+
+        Its value is the typical one just outside the inner contour.
+        """
+        assert self.walls is not None
+        assert self.myocardium is not None
+        outer = self.myocardium.outer
+        rows = self.myocardium.which[which].tolist()
+        levels = self.walls.sides(self.myocardium.inner[which])
+        return Walls(
+            [outer.drawn[row].ring for row in rows],
+            [like_muscle(outer.facts[row].window, *level) for row, level in zip(rows, levels, strict=True)],
+            [outer.facts[row].corner for row in rows],
+            BORDER_FALL,
+        )
 
     @cached_property
     def phases(self) -> dict[str, int]:

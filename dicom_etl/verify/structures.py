@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.records import ContourFacts, FloatArray, SampleFacts
-from dicom_etl.verify.rims import Indices, equal_steps
+from dicom_etl.verify.rims import Indices, Points, equal_steps
 
 _FEWEST = 3
 """Locations drawn in two phases, from which on it can be told how contours move from one to the other."""
+
+_DIRECTIONS = np.arange(32) * (2 * np.pi / 32)
+_MIRRORED = (16 - np.arange(32)) % 32
+"""Which of these each of them becomes when left and right are exchanged."""
 
 _LEAST_AREA_PX = 1e-6
 """What a damaged contour that encloses nothing is taken to enclose, so that areas can be compared."""
@@ -139,13 +143,45 @@ class Contours:
                 strayed.append(apart[np.hypot(*apart.T).argmin()])
         return np.array(strayed).reshape(-1, 2)
 
+    def times_smaller(self, index: int, wrong: NDArray[np.bool_]) -> float:
+        """Return how many times smaller a contour is than that of another phase, beyond what is typical of the two.
+
+        The least of the drawn phases of its location just before and after whose contours are not wrong; 1 when there
+        is none, or too few locations are drawn in both phases to say what is typical.
+        """
+        times = []
+        for other in self._partners(self.neighbours[len(self.stack) :], index, wrong):
+            before, after = self._shared(self.phase[index], self.phase[other])
+            if len(before) >= _FEWEST:
+                typical = np.median(self.area_px[after] / self.area_px[before])
+                times.append(float(self.area_px[other] / self.area_px[index] / typical))
+        return min(times, default=1.0)
+
+    def more_alike_mirrored(self, index: int) -> float:
+        """Return by how much more a contour is shaped like its neighbours when mirrored left to right.
+
+        The distance of the two outlines from the middle, in all directions and as a share of its mean, is compared:
+        the root of the mean square of the differences, less that of the mirrored one, is averaged over the
+        neighbours. 0 when there are none.
+        """
+        mine = self.neighbours[(self.neighbours == index).any(axis=1)]
+        shapes = _shapes(equal_steps([self.drawn[i].ring for i in (index, *mine[mine != index].tolist())]))
+        own, others = shapes[0], shapes[1:]
+        unlike = [np.sqrt(((shape - others) ** 2).mean(axis=1)) for shape in (own, own[_MIRRORED])]
+        return float((unlike[0] - unlike[1]).mean()) if len(others) else 0.0
+
     def _moves(self, start: int, end: int) -> tuple[FloatArray, Indices]:
         """Return by how much the middle moves x,y from one phase to another, and at which locations."""
+        before, after = self._shared(start, end)
+        return self.middle_px[after] - self.middle_px[before], self.location[before]
+
+    def _shared(self, start: int, end: int) -> tuple[Indices, Indices]:
+        """Return the contours of two phases at the locations that are drawn in both, in their order."""
         found = (self._placed[self.phase[self._placed] == phase] for phase in (start, end))
         befores, afters = (dict(zip(self.location[each].tolist(), each, strict=True)) for each in found)
         shared = sorted(befores.keys() & afters.keys())
-        moves = [self.middle_px[afters[location]] - self.middle_px[befores[location]] for location in shared]
-        return np.array(moves).reshape(-1, 2), np.array(shared, dtype=np.int64)
+        before, after = ([each[location] for location in shared] for each in (befores, afters))
+        return np.array(before, dtype=np.int64), np.array(after, dtype=np.int64)
 
     @staticmethod
     def _partners(pairs: Indices, index: int, wrong: NDArray[np.bool_]) -> Indices:
@@ -163,6 +199,17 @@ class Contours:
 def _adjacent(order: Indices, belong: NDArray[np.bool_]) -> Indices:
     pairs: Indices = np.column_stack((order[:-1], order[1:]))[belong]
     return pairs
+
+
+def _shapes(points: Points) -> FloatArray:
+    """Return how far points (ring, POINTS) lie from their mean in each of `_DIRECTIONS`, over the mean distance."""
+    spokes = points - points.mean(axis=1, keepdims=True)
+    far = np.array(
+        [np.interp(_DIRECTIONS, np.angle(each), np.abs(each), period=2 * np.pi) for each in spokes]
+    )
+    # A damaged contour may be a single point.
+    shapes: FloatArray = far / np.maximum(far.mean(axis=1, keepdims=True), 1e-9)
+    return shapes
 
 
 def _mean_of_medians(values: FloatArray) -> FloatArray:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.geometry import ED, ES
 from dicom_etl.records import Issue, SampleFacts
-from dicom_etl.verify.images import IMAGE_CHECKS, StackCheck
+from dicom_etl.verify.images import IMAGE_CHECKS, StackCheck, misplaced_inners
 from dicom_etl.verify.options import LabelLimits
 from dicom_etl.verify.outer import OUTER_CHECKS
 from dicom_etl.verify.single import finding, of_study, where
@@ -27,14 +27,17 @@ _SURE = 2.0
 def check_area_steps(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """area-jump: from one location to the next the area of a structure changes by less than `area_ratio` times.
 
-    Within a phase; a warning. The last location drawn may be smaller by any factor, for the ventricle ends there.
-    Named is the contour that is out of step with most of its neighbours.
+    Within a phase; a warning. The last location drawn may be smaller by any factor, for the ventricle ends there; but
+    an inner contour there is not `end_ratio` times smaller than in the phases drawn before and after, beyond what is
+    typical of the study. Named is the contour that is out of step with most of its neighbours.
     """
     for contours in stack.structures.values():
         area = contours.area_px
         swapped = area[contours.stack[:, 0]] > area[contours.stack[:, 1]]
         small, large = np.where(swapped[:, None], contours.stack[:, ::-1], contours.stack).T
-        far = (area[large] >= limits.area_ratio * area[small]) & ~contours.ends[small]
+        far = area[large] >= limits.area_ratio * area[small]
+        for step in np.flatnonzero(far & contours.ends[small]):
+            far[step] = contours is stack.inner and _too_small(stack, int(small[step]), limits)
         steps = np.bincount(contours.stack.ravel(), minlength=len(area))
         jumps = [
             (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
@@ -145,6 +148,12 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
     rows = {facts.image: row for row, facts in enumerate(images, start=first)}
     rows |= {c.path: row for row, facts in enumerate(images, start=first) for c in facts.contours}
     return [replace(issue, sample=rows.get(issue.path)) for issue in issues]
+
+
+def _too_small(stack: Stack, index: int, limits: LabelLimits) -> bool:
+    """Tell whether an inner contour is much smaller than in other phases whose own contours are in place."""
+    assert stack.inner is not None
+    return stack.inner.times_smaller(index, misplaced_inners(stack, limits)) >= limits.end_ratio
 
 
 def _time(stack: Stack, phase: int) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.records import FloatArray
-from dicom_etl.verify.fit import Walls
+from dicom_etl.verify.fit import BORDER_FALL, Walls, like_muscle
 from dicom_etl.verify.rims import (
     DISTANCE_PX,
     MARGIN_PX,
@@ -150,6 +150,46 @@ class TestWalls:
         gains = found.exchange_gains(np.array([(0, 1), (1, 2)]))
         assert (gains[0] > 0.5).all()
         assert gains[1].sum() == pytest.approx(0, abs=0.1)
+
+    @pytest.mark.parametrize("x", [30.0, 44.0])
+    def test_mirrored_contours_gain_what_their_own_lack(self, x: float) -> None:
+        # 96 columns: what lies at x lies at 95 - x then.
+        right, wrong = (disc(x, 48, 12), circle(x, 48, 12)), (disc(95 - x, 48, 12), circle(x, 48, 12))
+        gains = walls(right, wrong).mirror_gains(np.array([96, 96]))
+        near = abs(95 - 2 * x) < 10
+        assert gains[0] < -0.3
+        # Beyond the window, 12 px around a contour, nothing can be seen.
+        assert (gains[1] > 0.3) == near
+        assert walls(right).mirror_gains(np.array([int(2 * x) + 1])) == pytest.approx(0, abs=0.02)
+
+    def test_a_flat_image_says_nothing_about_mirrors(self) -> None:
+        found = walls((np.full((96, 96), 7, np.int16), circle(40, 48, 12)))
+        assert np.isnan(found.mirror_gains(np.array([96]))).all()
+
+    def test_the_values_on_both_sides_are_those_of_blood_and_muscle(self) -> None:
+        found = walls((disc(48, 48, 15), circle(48, 48, 15)), (disc(40, 48, 9, 700, 200), circle(40, 48, 9)))
+        assert found.sides(np.array([1, 0])) == pytest.approx(np.array([(700, 200), (900, 100)]), abs=20)
+
+    @pytest.mark.parametrize("dtype", [np.int16, np.uint16])
+    def test_the_border_of_muscle_is_a_wall_whatever_lies_beyond(self, dtype: type) -> None:
+        rows, columns = np.mgrid[:96, :96]
+        from_middle = np.hypot(columns - 48, rows - 48)
+        beyond = np.where(columns < 48, 900, 0)  # fat on one side, air on the other
+        image: np.ndarray = np.where(from_middle < 12, 600, np.where(from_middle < 18, 300, beyond))
+        window, corner = cut_window(image.astype(dtype), [box_of(circle(48, 48, 18))])
+        picture = like_muscle(window, 600, 300)
+        assert picture.min() == -1
+        assert picture.max() == 0
+        ring, off = circle(48, 48, 18), circle(52, 45, 18)
+        found = Walls([ring, off], [picture, picture], [corner, corner], BORDER_FALL)
+        assert found.contrast[0] == pytest.approx(1.5, abs=0.1)
+        gain, shift = found.better
+        assert gain[0] < 0.1
+        assert gain[1] > 0.5
+        assert np.hypot(*(shift[1] - (-4, 3))) <= 1.5
+
+    def test_where_blood_is_like_muscle_nothing_breaks(self) -> None:
+        assert set(like_muscle(np.array([[5, 6]]), 5, 5).ravel().tolist()) <= {0, -1}
 
     def test_a_contour_far_outside_its_image_is_measured_without_fault(self) -> None:
         found = walls((disc(48, 48, 15), circle(5000, -700, 15)), (disc(48, 48, 15), circle(48, 48, 15)))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_etl import raster
 from dicom_etl.digest import contour_key
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import FloatArray, Issue
@@ -198,6 +199,161 @@ def test_a_small_shift_is_found_when_it_leaves_the_neighbours(place: tuple[int, 
     assert "fits better when shifted by" in issue.message
     loose = findings(study, limits=LabelLimits(shift_px=9, stray_px=9))
     assert not any("when shifted by" in issue.message for issue in loose)
+
+
+def across_the_middle(one: Slice) -> None:
+    ring = one.rings["icontour"]
+    one.rings["icontour"] = (SHAPE[1] - 1, 0) + ring * (-1, 1)
+
+
+@pytest.mark.parametrize("place", [(2, ES), (3, ES), (4, ES), (3, ED)])
+def test_a_mirrored_contour_is_found_though_it_hardly_moves(place: tuple[int, int]) -> None:
+    study = make_study(4)
+    one = study.at(*place)
+    across_the_middle(one)
+    (issue,) = findings(study)
+    assert (issue.code, issue.path) == ("misaligned", one.path("icontour"))
+    assert "fits better when mirrored left to right" in issue.message
+    assert findings(study, limits=LabelLimits(mirror_gain=1)) == []
+
+
+def egg(mirrored: bool) -> FloatArray:
+    """Return an outline that is not its mirror image, around the middle of the image."""
+    angle = np.arange(90) * (2 * np.pi / 90)
+    radius = 14 + 2 * np.cos(angle) + 2 * np.cos(2 * angle + 1)
+    spokes = np.column_stack((radius * np.cos(angle), radius * np.sin(angle)))
+    return spokes * (-1 if mirrored else 1, 1) + ((SHAPE[1] - 1) / 2, SHAPE[0] / 2)
+
+
+def egg_study(shown: bool, drawn: bool) -> Study:
+    """Return a study of equal ventricles, but for one image of it, or its contour, that may be mirrored."""
+    study, rng = make_study(1), np.random.default_rng(0)
+    for one in study.slices:
+        here = one is study.at(2, ES)
+        rings = (rasterized(egg(shown and here)) * 800 + 100 + rng.normal(0, 20, SHAPE), egg(drawn and here))
+        one.pixels = rings[0].astype(np.int16)
+        one.rings = {"icontour": rings[1]}
+    return study
+
+
+def rasterized(ring: FloatArray) -> FloatArray:
+    return raster.rasterize((ring,), SHAPE).astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("shown", "drawn", "expected"),
+    [(False, False, False), (False, True, True), (True, False, False), (True, True, False)],
+    ids=["right", "contour mirrored", "image mirrored", "both mirrored"],
+)
+def test_only_what_its_image_and_its_neighbours_are_not_like_is_mirrored(
+    shown: bool, drawn: bool, expected: bool
+) -> None:
+    study = egg_study(shown, drawn)
+    stack = Stack([one.drawn().facts for one in study.slices])
+    index = study.row(study.at(2, ES))
+    assert (stack.mirror_gains[index] > 0.05) == (shown != drawn)
+    assert stack.inner is not None
+    assert (stack.inner.more_alike_mirrored(index) > 0.05) == drawn
+    named = {issue.sample for issue in findings(study) if "mirrored" in issue.message}
+    assert named == ({index} if expected else set())
+
+
+def test_a_neighbour_that_is_a_point_tells_nothing_and_stops_nothing() -> None:
+    study = egg_study(shown=False, drawn=True)
+    one = study.at(1, ES)
+    one.rings["icontour"] = np.tile(middle(one.rings["icontour"]), (4, 1))
+    named = {issue.sample for issue in findings(study) if "mirrored" in issue.message}
+    assert named == {study.row(study.at(2, ES))}
+
+
+def test_a_contour_without_neighbours_is_no_more_like_them_mirrored() -> None:
+    study = egg_study(shown=False, drawn=True)
+    study.slices = [study.at(2, ES)]
+    inner = Stack([study.slices[0].drawn().facts]).inner
+    assert inner is not None
+    assert inner.more_alike_mirrored(0) == 0
+
+
+BY_AREA_ALONE = {
+    "least_contrast": 0.0,
+    "shift_px": 99.0,
+    "stray_px": 99.0,
+    "mirror_gain": 9.0,
+    "phase_ratio": 99.0,
+}
+
+
+@pytest.mark.parametrize("phase", [ES, ED])
+@pytest.mark.parametrize("location", [0, 5])
+def test_an_end_of_the_stack_much_smaller_than_in_the_other_phase_is_named(location: int, phase: int) -> None:
+    study = make_study(1)
+    one = study.at(location, phase)
+    scaled(one, 1 / 3)
+    jumps = [
+        issue for issue in findings(study, limits=LabelLimits(**BY_AREA_ALONE)) if issue.code == "area-jump"
+    ]
+    assert [issue.path for issue in jumps] == [one.path("icontour")]
+    loose = findings(study, limits=LabelLimits(**BY_AREA_ALONE, end_ratio=99))
+    assert "area-jump" not in codes(loose)
+    # Where it is small in both phases, the ventricle ends there.
+    scaled(study.at(location, ES + ED - phase), 1 / 3)
+    assert "area-jump" not in codes(findings(study, limits=LabelLimits(**BY_AREA_ALONE)))
+
+
+def test_a_wrong_contour_says_nothing_about_the_other_phase_of_an_end() -> None:
+    study = make_study(1)
+    scaled(study.at(5, ES), 0.55)  # a small apex
+    scaled(study.at(5, ED), 2.6)
+    jumps = [issue for issue in findings(study) if issue.code == "area-jump"]
+    assert study.at(5, ES).path("icontour") not in {issue.path for issue in jumps}
+
+
+@pytest.mark.parametrize("locations", [6, 2])
+def test_how_many_times_smaller_needs_three_locations_in_both_phases(locations: int) -> None:
+    study = make_study(1)
+    study.slices = [one for one in study.slices if one.location > 5 - locations]
+    one = study.at(5, ES)
+
+    def times(all_wrong: bool) -> float:
+        inner = Stack([one.drawn().facts for one in study.slices]).inner
+        assert inner is not None
+        return inner.times_smaller(study.row(one), np.full(len(inner.drawn), all_wrong))
+
+    before = times(all_wrong=False)
+    scaled(one, 1 / 3)
+    assert times(all_wrong=False) == pytest.approx(9 * before if locations >= 3 else 1)
+    assert times(all_wrong=True) == 1
+
+
+@pytest.mark.parametrize("shift", [(4.0, 0.0), (0.0, -4.0), (-3.0, 3.0)])
+def test_a_small_shift_of_an_outer_contour_is_found_when_its_image_shows_it(
+    shift: tuple[float, float],
+) -> None:
+    study = make_study(0)
+    for one in study.slices:
+        one.spacing_mm = (1.0, 1.0)
+    one = study.at(2, ED)
+    shifted(one, *shift, "ocontour")
+    (issue,) = findings(study)
+    assert (issue.code, issue.path) == ("misaligned", one.path("ocontour"))
+    assert "fits the border of the muscle better when shifted by" in issue.message
+    assert findings(study, limits=LabelLimits(wall_stray_mm=9)) == []
+    assert findings(study, limits=LabelLimits(border_gain=9)) == []
+
+
+def test_an_uneven_wall_that_the_image_shows_is_right() -> None:
+    study = make_study(0)
+    for one in study.slices:
+        one.spacing_mm = (1.0, 1.0)
+    one = study.at(2, ED)
+    blood = rasterized(one.rings["icontour"])
+    muscle = one.pixels[(rasterized(one.rings["ocontour"]) - blood) > 0].mean()
+    fat = one.pixels[:20].mean()
+    shifted(one, 4, 0, "ocontour")
+    assert len(findings(study)) == 1
+    beyond = np.where(rasterized(one.rings["ocontour"]) > 0, muscle, fat)
+    one.pixels = np.where(blood > 0, one.pixels, beyond).astype(one.pixels.dtype)
+    assert findings(study) == []
 
 
 def test_how_far_a_contour_strays_is_told_by_the_stack_and_the_cycle() -> None:
