@@ -22,11 +22,11 @@ from dicom_etl.executors.worker import HEAD, PROGRESS, START, Answer, Request
 from dicom_etl.threads import ONE_THREAD
 
 _PROGRAM = "from dicom_etl.executors.worker import main; main()"
-AHEAD = 4
+AHEAD = 3
 """Chunks that a worker has at a time: one at work, and enough to do while the pool writes a study's columns."""
 _REGIONS = AHEAD + 2
 """Of the shared memory: one for each of its chunks, and two whose results are being used."""
-_REGION_BYTES = 4 << 20
+_REGION_BYTES = 3 << 20
 _GRACE_SECONDS = 5.0
 
 
