@@ -21,7 +21,7 @@ from dicom_etl.planar import (
     turning_apart,
 )
 from dicom_etl.records import FloatArray, Rings
-from dicom_etl.stars import closed, extent, turning
+from dicom_etl.stars import extent, turning
 
 _SAME_PLACE = 1e-9
 """Edges this close, in pixels, lie on each other; what is between them is rounding error."""
@@ -83,13 +83,13 @@ def measure(ring: FloatArray) -> Measured:
 def _measured(ring: FloatArray) -> Measured:
     if not len(ring):
         return Measured(ring, ring, _EMPTY, 0, nan)
-    line, box = closed(ring), extent(ring)
+    line, box = np.concatenate((ring, ring[:1])), extent(ring)
     left, top, right, bottom = box
     turn = turning(line, (left + right) / 2, (top + bottom) / 2)
     if not turn:  # no star, which has no edge of length zero
         start, end = edges((ring,))
         if len(start) < len(ring):
-            line = closed(start) if len(start) else ring[:1]
+            line = np.concatenate((start, start[:1])) if len(start) else ring[:1]
         turn = turning_apart(start, end) if len(start) > 2 else 0
     return Measured(ring, line, box, turn, signed_area(*_turned(line, turn)) if turn else nan)
 

@@ -23,14 +23,6 @@ _ZERO = np.array(0.0)
 """An array, for an operation takes a third less time with one than with a Python number."""
 
 
-def closed(ring: FloatArray, shift: float | FloatArray = 0.0) -> FloatArray:
-    """Return the vertices (vertex + 1, 2) of a ring, moved by `shift`, and the first one again at the end."""
-    line = np.empty((len(ring) + 1, 2))
-    np.add(ring, shift, out=line[:-1])
-    line[-1] = line[0]
-    return line
-
-
 def extent(points: FloatArray) -> tuple[float, float, float, float]:
     """Return the least x and y and the greatest x and y of points (point, 2), at least one."""
     # For the few hundred points of a contour, places are found several times as fast as values are reduced.
@@ -50,9 +42,10 @@ def turning(line: FloatArray, centre_x: float, centre_y: float) -> int:
         x, y = line[:, 0] - centre_x, line[:, 1] - centre_y
         with_x, with_y = x[:-1] * y[1:], x[1:] * y[:-1]
         turn = 1
-        if np.count_nonzero(with_x > with_y) != len(with_x):
+        # Looked up in their bytes, for `numpy.all` takes four times as long.
+        if b"\0" in (with_x > with_y).tobytes():
             turn = -1
-            if np.count_nonzero(with_x < with_y) != len(with_x):
+            if b"\0" in (with_x < with_y).tobytes():
                 centre_x, centre_y = _past_worst_edge(line, with_x - with_y, centre_x, centre_y)
                 continue
         # A line that turns one way comes back to this side of the centre once a turn.

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.digest import contour_key
+from dicom_etl.outlines import box_of
 from dicom_etl.records import ContourFacts, Rings, SampleFacts
-from dicom_etl.stars import extent
 from dicom_etl.verify.rims import cut_window
 
 INNER = "icontour"
@@ -89,5 +88,4 @@ def gather(
 
 
 def _contour(structure: str, path: str, rings: Rings, area_px: float) -> ContourFacts:
-    points = rings[0] if len(rings) == 1 else np.concatenate(rings)
-    return ContourFacts(structure, path, area_px, extent(points), contour_key(rings), max(rings, key=len))
+    return ContourFacts(structure, path, area_px, box_of(rings), contour_key(rings), max(rings, key=len))

@@ -6,7 +6,6 @@ import pickle
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -67,7 +66,16 @@ def review_sample(
         instance_key=text_key(f"{header.instance_uid}/{header.frame}") if header.instance_uid else 0,
     )
     issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
-    return replace(sample, label_issues=issues, facts=drawn.facts)
+    return EncodedSample(
+        row,
+        sample.image,
+        sample.masks,
+        sample.rings,
+        sample.issues,
+        sample.image_key,
+        label_issues=issues,
+        facts=drawn.facts,
+    )
 
 
 class LabelReview:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-import numpy as np
-
 from dicom_etl.polygons import (
     first_self_intersection,
     fraction_outside,
@@ -110,7 +108,8 @@ def check_image_shows_something(drawn: Drawn, limits: LabelLimits) -> Iterator[I
     A warning when all but 2% of its pixels (every sixteenth row and column is looked at) lie within
     `constant_share` of the largest of them.
     """
-    values = np.sort(drawn.pixels[::_EVERY, ::_EVERY], axis=None)
+    values = drawn.pixels[::_EVERY, ::_EVERY].flatten()
+    values.sort()
     tail = int(len(values) * _TAIL)
     low, high = float(values[tail]), float(values[-1 - tail])
     if high - low <= limits.constant_share * max(abs(low), abs(high)):
@@ -128,6 +127,7 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
     check_outer_has_inner,
     check_structures_differ,
 )
+_CHECKS_OF_SIMPLE = tuple(check for check in SAMPLE_CHECKS if check is not check_outline_simple)
 
 
 def sample_issues(drawn: Drawn, limits: LabelLimits, *, known_simple: bool = False) -> tuple[Issue, ...]:
@@ -142,8 +142,10 @@ def sample_issues(drawn: Drawn, limits: LabelLimits, *, known_simple: bool = Fal
     known_simple : bool
         The outlines are known not to cross themselves, so that is not looked at again.
     """
-    checks = [c for c in SAMPLE_CHECKS if not (known_simple and c is check_outline_simple)]
-    return tuple(issue for check in checks for issue in check(drawn, limits))
+    issues: list[Issue] = []
+    for check in _CHECKS_OF_SIMPLE if known_simple else SAMPLE_CHECKS:
+        issues += check(drawn, limits)
+    return tuple(issues)
 
 
 def finding(

@@ -31,6 +31,21 @@ def test_statistics_of_integers_are_those_of_exact_arithmetic(dtype: str, data: 
     assert std == pytest.approx(math.sqrt(variance), rel=1e-12, abs=1e-6 if dtype == "<i4" else 1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["<u2", "<i2", "<u4"])
+@pytest.mark.parametrize("largest", [8191, 8192, 32767])
+@pytest.mark.parametrize("shape", [(64, 5), (256, 3), (10, 7), (32, 64)])
+def test_sums_do_not_overflow_where_the_width_changes(
+    dtype: str, largest: int, shape: tuple[int, int]
+) -> None:
+    image = np.full(shape, largest, np.dtype(dtype))
+    assert image_statistics(image) == (largest, largest, largest, 0)
+    image[:, 0] = 0
+    share = Fraction(shape[1] - 1, shape[1])
+    low, high, mean, std = image_statistics(image)
+    assert (low, high, mean) == (0, largest, float(largest * share))
+    assert std == pytest.approx(largest * math.sqrt(share * (1 - share)), rel=1e-15)
+
+
 def test_a_large_image_whose_squares_leave_the_exact_floats() -> None:
     image = np.full((2048, 1100), 65535, np.uint16)
     image[:, ::2] = 65534
