@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,17 +25,16 @@ class SourceRoots:
     dicoms: Path
     contours: Path
     links: Path
+    _starts: dict[str, str] = field(init=False, repr=False, compare=False)
+    """What the name of a part is on disk, as text."""
 
-    def resolve(self, path: str) -> Path:
-        """Return where the file of that name lies on disk."""
-        return Path(self.place(path))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_starts", {DICOMS: f"{self.dicoms}/", CONTOURS: f"{self.contours}/"})
 
     def place(self, path: str) -> str:
-        """Return the same as text: every file of a study is opened by it, and a `Path` costs as much as opening."""
+        """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""
         part, _, rest = real_of(path).partition("/")
-        if not rest:
-            return str(self.links)
-        return f"{ {DICOMS: self.dicoms, CONTOURS: self.contours}[part] }/{rest}"
+        return self._starts[part] + rest if rest else str(self.links)
 
 
 class Layout(Protocol):

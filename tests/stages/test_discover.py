@@ -49,7 +49,7 @@ def test_with_a_key_everything_is_found_and_nothing_shown(source: TinySource) ->
     assert len(files.contours) == 9
     assert list(files.images) == sorted(files.images)
     for path in (*files.images, *(contour.path for contour in files.contours)):
-        assert roots.resolve(path).is_file()
+        assert Path(roots.place(path)).is_file()
         assert path.split("/")[1] in (study.patient_id, study.original_id)
     shown = repr((folders, issues, files, linked)).casefold()
     assert "jane" not in shown
@@ -96,5 +96,5 @@ def test_names_that_cannot_be_printed_are_escaped_and_still_open(source: TinySou
     files = discover.find_files(LAYOUTS[0], locate(source.root), study)
     odd = next(path for path in files.images if "\\" in path)
     assert odd == r"dicoms/SYN00001/a\xff\x0a1.dcm"
-    assert locate(source.root).resolve(odd).is_file()
+    assert Path(locate(source.root).place(odd)).is_file()
     assert link.slice_number_in_name(odd) == 1
