@@ -6,6 +6,7 @@ the back, z to the head), times in ms. What a header lacks stays unknown: NaN fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,8 +80,8 @@ def slice_locations_mm(headers: Sequence[ImageHeader]) -> FloatArray:
     result = np.full(len(headers), np.nan)
     if not known.any():
         return result
-    rounded, counts = np.unique(normals[known].round(3), axis=0, return_counts=True)
-    most_common = rounded[np.argmax(counts)]
+    counts = Counter(map(tuple, normals[known].round(3).tolist()))
+    most_common = np.array(min(counts, key=lambda normal: (-counts[normal], normal)))
     in_stack = known & (normals @ most_common > PARALLEL_COSINE * np.linalg.norm(most_common))
     # One normal for the whole stack, so that rounding in single headers cannot part one location into two.
     normal = normals[in_stack].mean(axis=0)
@@ -125,12 +126,12 @@ def phase_indices(
         Locations with another number of images.
     """
     phase_index = np.full(len(location_index), -1, dtype=np.int32)
-    known = [int(index) for index in np.unique(location_index) if index >= 0]
+    known = sorted(set(location_index.tolist()) - {-1})
     rows = {index: np.flatnonzero(location_index == index) for index in known}
     if not rows:
         return phase_index, 0, ()
-    sizes, counts = np.unique([len(members) for members in rows.values()], return_counts=True)
-    phases = int(sizes[counts == counts.max()].max())
+    counts = Counter(len(members) for members in rows.values())
+    phases = max(counts, key=lambda size: (counts[size], size))
     incomplete = tuple(index for index, members in rows.items() if len(members) != phases)
     complete_times: list[FloatArray] = []
     for index, members in rows.items():
@@ -140,7 +141,7 @@ def phase_indices(
             continue
         phase_index[members[order]] = np.arange(phases)
         complete_times.append(times[order])
-    if complete_times:
+    if complete_times and incomplete:
         typical = np.median(np.array(complete_times), axis=0)
         for index in incomplete:
             phase_index[rows[index]] = _match_times(trigger_times_ms[rows[index]], typical)
@@ -152,7 +153,7 @@ def _match_times(times: FloatArray, typical: FloatArray) -> NDArray[np.int32]:
     if not np.isfinite(times).all():
         return np.full(len(times), -1, dtype=np.int32)
     nearest = np.abs(times[:, None] - typical[None, :]).argmin(axis=1).astype(np.int32)
-    return nearest if len(np.unique(nearest)) == len(nearest) else np.full(len(times), -1, dtype=np.int32)
+    return nearest if len(set(nearest.tolist())) == len(nearest) else np.full(len(times), -1, dtype=np.int32)
 
 
 def place_images(headers: Sequence[ImageHeader]) -> StackPlaces:
