@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -19,6 +20,7 @@ import pytest
 
 from dicom_etl.digest import SEAL_BYTES, check_seal
 from tests.builders import TinySource, make_source
+from tests.forking import Forks, forks
 
 ROOT = Path(__file__).parents[1]
 WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
@@ -102,6 +104,20 @@ def environment(*, measured: bool) -> dict[str, str]:
     return {name: value for name, value in variables.items() if measured or not name.startswith("COVERAGE_")}
 
 
+@pytest.fixture(scope="module")
+def started() -> Iterator[Forks]:
+    """Return what runs a command in a process of its own, for faults that do not depend on how it began."""
+    with forks() as found:
+        yield found
+
+
+def inject(started: Forks, source: TinySource, target: Path, *fault: object) -> tuple[int, str]:
+    """Run an ingest in which a call fails."""
+    words = ["ingest", source.root, "-o", target, "--overwrite", "-q"]
+    done = started.run(INJECT, *fault, *words)
+    return done.returncode, done.stderr.decode()
+
+
 def end(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, said = process.communicate(timeout=60)
     return process.returncode, said
@@ -121,16 +137,20 @@ def left_over(target: Path) -> list[str]:
     return sorted(name for name in os.listdir(target.parent) if name != target.name)  # noqa: PTH208
 
 
-def duration(source: TinySource, folder: Path) -> float:
+@pytest.fixture(scope="module")
+def whole_run(big: TinySource, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, int]:
+    """Return the seconds that a run takes, and the bytes of the dataset that it makes."""
+    path = tmp_path_factory.mktemp("whole") / "out.h5"
     begun = time.monotonic()
-    code, said = end(start(source, folder / "timing.h5"))
+    code, said = end(start(big, path))
     assert code == 0, said
-    (folder / "timing.h5").unlink()
-    return time.monotonic() - begun
+    return time.monotonic() - begun, path.stat().st_size
 
 
-def test_kill_9_leaves_the_old_file_or_the_new_one(big: TinySource, target: Path) -> None:
-    longest = duration(big, target.parent) * 1.1
+def test_kill_9_leaves_the_old_file_or_the_new_one(
+    big: TinySource, whole_run: tuple[float, int], target: Path
+) -> None:
+    longest = whole_run[0] * 1.1
     moments = random.Random(0)
     outcomes = []
     for _ in range(200 if WHOLE else 5):
@@ -147,8 +167,10 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(big: TinySource, target: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_stop_cleanly(big: TinySource, target: Path, number: signal.Signals) -> None:
-    longest = duration(big, target.parent)
+def test_signals_stop_cleanly(
+    big: TinySource, whole_run: tuple[float, int], target: Path, number: signal.Signals
+) -> None:
+    longest = whole_run[0]
     moments = random.Random(number)
     stopped = 0
     for _ in range(20 if WHOLE else 2):
@@ -169,15 +191,6 @@ def test_signals_stop_cleanly(big: TinySource, target: Path, number: signal.Sign
     assert stopped or not WHOLE
 
 
-@pytest.fixture(scope="module")
-def size(big: TinySource, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """The bytes of the whole dataset."""
-    path = tmp_path_factory.mktemp("size") / "out.h5"
-    code, said = end(start(big, path))
-    assert code == 0, said
-    return path.stat().st_size
-
-
 SHARES = [0.001, 0.4] if not WHOLE else [n / 56 for n in range(56)]
 """Parts of the dataset that there is room for."""
 MISSING = [SEAL_BYTES + 1, SEAL_BYTES, 1, 0]
@@ -186,8 +199,9 @@ MISSING = [SEAL_BYTES + 1, SEAL_BYTES, 1, 0]
 
 @pytest.mark.parametrize(("share", "missing"), [*((s, 0) for s in SHARES), *((1.0, m) for m in MISSING)])
 def test_a_disk_that_fills_up_leaves_the_old_file(
-    big: TinySource, target: Path, size: int, share: float, missing: int
+    big: TinySource, whole_run: tuple[float, int], target: Path, share: float, missing: int
 ) -> None:
+    size = whole_run[1]
     room = int(size * share) - missing
     code, said = end(start(big, target, LIMITED, str(room)))
     assert is_old_or_new(target) == (room == size)
@@ -230,9 +244,9 @@ if WHOLE:
 
 @pytest.mark.parametrize(("name", "call", "code", "lasts"), FAILING_CALLS)
 def test_a_failing_call_leaves_the_old_file(
-    big: TinySource, target: Path, name: str, call: int, code: int, lasts: bool
+    started: Forks, big: TinySource, target: Path, name: str, call: int, code: int, lasts: bool
 ) -> None:
-    status, said = end(start(big, target, INJECT, name, str(call), str(code), str(lasts)))
+    status, said = inject(started, big, target, name, call, code, lasts)
     assert status == 1, said
     *lines, calls = said.splitlines()
     assert int(calls.split()[0]) >= call
@@ -242,8 +256,10 @@ def test_a_failing_call_leaves_the_old_file(
     assert left_over(target) == []
 
 
-def test_a_folder_that_cannot_be_synced_is_said_of_the_new_file(big: TinySource, target: Path) -> None:
-    status, said = end(start(big, target, INJECT, "fsync", "3", str(errno.EIO), "True"))
+def test_a_folder_that_cannot_be_synced_is_said_of_the_new_file(
+    started: Forks, big: TinySource, target: Path
+) -> None:
+    status, said = inject(started, big, target, "fsync", 3, errno.EIO, True)
     assert status == 1
     assert "is whole, but" in said
     assert os.strerror(errno.EIO) in said
@@ -251,8 +267,10 @@ def test_a_folder_that_cannot_be_synced_is_said_of_the_new_file(big: TinySource,
     assert left_over(target) == []
 
 
-def test_a_file_system_that_cannot_sync_folders_will_do(big: TinySource, target: Path) -> None:
-    status, said = end(start(big, target, INJECT, "fsync", "3", str(errno.EINVAL), "True"))
+def test_a_file_system_that_cannot_sync_folders_will_do(
+    started: Forks, big: TinySource, target: Path
+) -> None:
+    status, said = inject(started, big, target, "fsync", 3, errno.EINVAL, True)
     assert status == 0, said
     assert is_old_or_new(target)
 

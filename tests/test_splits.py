@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from random import Random
 
@@ -18,6 +19,7 @@ from dicom_etl.splits import (
     parse_fractions,
 )
 
+WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
 Samples = tuple[list[str], list[list[str]]]
 
 
@@ -48,7 +50,7 @@ def sides_of_each(
     return found
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 if WHOLE else 100)
 @given(
     sample_sets(),
     st.integers(0, 2**40),
@@ -71,7 +73,7 @@ def test_no_patient_image_or_contour_is_on_two_sides(
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200 if WHOLE else 60)
 @given(sample_sets(), st.integers(0, 1000), st.integers(2, 6))
 def test_folds_keep_groups_whole_and_leave_test_out(samples: Samples, seed: int, folds: int) -> None:
     patient_ids, marks = samples
@@ -89,7 +91,7 @@ def test_folds_keep_groups_whole_and_leave_test_out(samples: Samples, seed: int,
     assert set(assigned) - {NO_FOLD} == set(range(folds))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 if WHOLE else 40)
 @given(sample_sets(), st.integers(0, 1000), st.randoms(use_true_random=False))
 def test_the_order_of_samples_does_not_matter(samples: Samples, seed: int, random: Random) -> None:
     patient_ids, marks = samples

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from itertools import chain
 from typing import Any
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from dicom_etl.batches.sampler import EPOCH_LIMIT, Remainder, Schedule, sample_generator
 from dicom_etl.errors import ConfigError
 
-MANY = settings(max_examples=2000, deadline=None)
+WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
+MANY = settings(max_examples=2000 if WHOLE else 400)
+SOME = settings(max_examples=500 if WHOLE else 100)
 
 
 @st.composite
@@ -75,7 +78,7 @@ def test_every_sample_is_served_exactly_once_whatever_the_ranks_and_workers(
         assert not any(padding) or (schedule.remainder == "fill" and number == schedule.batches - 1)
 
 
-@settings(max_examples=500, deadline=None)
+@SOME
 @given(schedules(), st.integers(0, 1000), st.integers(1, 5), st.integers(1, 4))
 def test_which_samples_meet_does_not_depend_on_ranks_or_workers(
     schedule: Schedule, epoch: int, world_size: int, workers: int
@@ -84,7 +87,7 @@ def test_which_samples_meet_does_not_depend_on_ranks_or_workers(
     assert served(schedule, epoch) == served(other, epoch, workers=workers)
 
 
-@settings(max_examples=300, deadline=None)
+@SOME
 @given(schedules(), st.integers(0, 1000))
 def test_a_rank_goes_on_from_any_step_as_if_it_had_not_stopped(schedule: Schedule, epoch: int) -> None:
     whole = list(schedule.numbers())
@@ -92,7 +95,7 @@ def test_a_rank_goes_on_from_any_step_as_if_it_had_not_stopped(schedule: Schedul
         assert list(schedule.numbers(start=done * schedule.world_size)) == whole[done:]
 
 
-@settings(max_examples=300, deadline=None)
+@SOME
 @given(schedules(), st.integers(0, 50), st.integers(1, 5), st.integers(0, 50))
 def test_a_run_goes_on_with_another_number_of_ranks(
     schedule: Schedule, epoch: int, world_size: int, rounds: int
@@ -103,7 +106,7 @@ def test_a_run_goes_on_with_another_number_of_ranks(
     assert before + after == served(schedule, epoch)
 
 
-@settings(max_examples=300, deadline=None)
+@SOME
 @given(schedules(), st.integers(1, 6))
 def test_workers_taken_in_turn_give_the_order_of_one_worker(schedule: Schedule, workers: int) -> None:
     streams = [list(schedule.numbers(worker=worker, workers=workers)) for worker in range(workers)]
@@ -112,7 +115,7 @@ def test_workers_taken_in_turn_give_the_order_of_one_worker(schedule: Schedule, 
     assert in_turn == list(schedule.numbers())
 
 
-@settings(max_examples=300, deadline=None)
+@SOME
 @given(schedules(), st.integers(0, 100))
 def test_even_ranks_take_equal_numbers_of_steps(schedule: Schedule, epoch: int) -> None:
     if schedule.remainder == "keep":
@@ -169,7 +172,7 @@ def test_a_full_shuffle_puts_every_sample_anywhere() -> None:
     assert 841 - 205 < ((hits - expected) ** 2 / expected).sum() < 841 + 205
 
 
-@settings(max_examples=200, deadline=None)
+@SOME
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 5), st.integers(0, 99))
 def test_a_window_of_a_block_shuffle_holds_whole_blocks(
     count: int, size: int, window: int, epoch: int

@@ -110,24 +110,32 @@ def test_parts_without_a_study_count_too(kept_source: TinySource, tmp_path: Path
     assert merge(parts, tmp_path / "merged.h5").sha256 == whole.sha256
 
 
-@pytest.mark.parametrize(
-    ("kinds", "dtype"),
-    [
-        ([("<i2", {}), ("<u2", {})], "<i4"),
-        ([("<i2", {}), ("|u1", {})], "<i2"),
-        ([("<i2", {}), ("<i2", {"RescaleSlope": "0.3", "RescaleIntercept": "-7"})], "<f4"),
-        ([("|u1", {}), ("<i2", {}), ("<u2", {"RescaleSlope": "1.7", "RescaleIntercept": "0"})], "<f4"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("config", [{}, {"compression": "gzip", "impute": "spatial"}], ids=str)
-def test_parts_of_different_types_make_the_bytes_of_one_ingest(
-    tmp_path: Path, kinds: list[tuple[str, dict[str, Any]]], dtype: str, config: dict[str, Any]
-) -> None:
-    source = make_source(tmp_path / "source", studies=5)
+KINDS: list[tuple[list[tuple[str, dict[str, Any]]], str]] = [
+    ([("<i2", {}), ("<u2", {})], "<i4"),
+    ([("<i2", {}), ("|u1", {})], "<i2"),
+    ([("<i2", {}), ("<i2", {"RescaleSlope": "0.3", "RescaleIntercept": "-7"})], "<f4"),
+    ([("|u1", {}), ("<i2", {}), ("<u2", {"RescaleSlope": "1.7", "RescaleIntercept": "0"})], "<f4"),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def scanners(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TinySource, str]:
+    """Return a SOURCE whose studies come from different scanners, and the type that holds all their values."""
+    kinds, dtype = request.param
+    source = make_source(tmp_path_factory.mktemp("scanners") / "source", studies=3, locations=2)
     for study in range(source.studies):
         kind, header = kinds[study % len(kinds)]
         rewrite(source, study, kind, **header)
+    return source, dtype
+
+
+@pytest.mark.parametrize("config", [{}, {"compression": "gzip", "impute": "spatial"}], ids=str)
+def test_parts_of_different_types_make_the_bytes_of_one_ingest(
+    scanners: tuple[TinySource, str], tmp_path: Path, config: dict[str, Any]
+) -> None:
+    source, dtype = scanners
     whole = pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5", IngestConfig(**config))
     parts = shards(source, tmp_path / "parts", 5, **config)
     merged = merge(parts, tmp_path / "merged.h5")

@@ -6,8 +6,7 @@ import os
 import random
 import signal
 import stat
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from dicom_etl.pipeline import Summary, keep
 from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.stages import write
 from tests.builders import TinySource, make_source, write_contour
+from tests.forking import Forks, forks
 
 KEY = b"0123456789abcdef" * 2
 KILLED = """
@@ -34,6 +34,9 @@ from dicom_etl.outputs.hdf5 import HDF5Writer
 from dicom_etl.outputs.kept import KeptFolder
 from dicom_etl.pipeline import keep
 
+# A shell in the background starts programs that ignore Ctrl-C, and so would this one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 rows, place, *words = sys.argv[1:]
 left = int(rows)
 keep.PART_ROWS = 3
@@ -65,21 +68,19 @@ sys.exit(main())
 that another signal reaches at a row."""
 
 
-def kill_run(rows: int, place: str, *words: str, code: int = -signal.SIGKILL) -> None:
+WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Forks]:
+    """Return what runs each command in a process of its own."""
+    with forks() as found:
+        yield found
+
+
+def kill_run(started: Forks, rows: int, place: str, *words: str, code: int = -signal.SIGKILL) -> None:
     """Run a command that is killed, by a signal that no program can catch; or ends with another code."""
-    command = [sys.executable, "-c", KILLED, str(rows), place, *words]
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        # A shell in the background starts programs that ignore Ctrl-C, and so would this one.
-        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
-    )
+    done = started.run(KILLED, rows, place, *words)
     assert done.returncode == code, done.stderr
 
 
@@ -158,15 +159,17 @@ def parts_of(output: Path) -> list[Path]:
 POINTS = sorted(random.Random(6).sample(range(2, 45), 5))
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("rows", POINTS)
+@pytest.mark.parametrize(
+    ("rows", "jobs"),
+    [(rows, jobs) for jobs in "12" for rows in (POINTS if WHOLE or jobs == "1" else POINTS[1::2])],
+)
 def test_killed_and_resumed_gives_the_same_bytes(
-    six: TinySource, whole: Summary, tmp_path: Path, rows: int, jobs: str
+    six: TinySource, whole: Summary, started: Forks, tmp_path: Path, rows: int, jobs: str
 ) -> None:
     output = tmp_path / "dataset.h5"
     output.write_text("old")
     words = ("ingest", str(six.root), "-o", str(output), "--overwrite", "--resume", "--jobs", jobs)
-    kill_run(rows, "row", *words)
+    kill_run(started, rows, "row", *words)
     assert output.read_text() == "old"
     left = len([path for path in parts_of(output) if path.name.startswith("part-")])
     resumed = ingest(six, output)
@@ -177,12 +180,12 @@ def test_killed_and_resumed_gives_the_same_bytes(
     assert [path.name for path in tmp_path.iterdir()] == ["dataset.h5"]
 
 
-def test_killed_again_and_again(six: TinySource, whole: Summary, tmp_path: Path) -> None:
+def test_killed_again_and_again(six: TinySource, whole: Summary, started: Forks, tmp_path: Path) -> None:
     output = tmp_path / "dataset.h5"
     words = ("ingest", str(six.root), "-o", str(output), "--resume", "--jobs", "1")
     taken = []
     for place in ("part", "row", "part"):
-        kill_run(11, place, *words)
+        kill_run(started, 11, place, *words)
         assert not output.exists()
         taken.append(len(parts_of(output)))
     assert taken == sorted(taken)
@@ -192,11 +195,11 @@ def test_killed_again_and_again(six: TinySource, whole: Summary, tmp_path: Path)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_interrupted_keeps_what_is_finished(
-    six: TinySource, whole: Summary, tmp_path: Path, number: signal.Signals
+    six: TinySource, whole: Summary, started: Forks, tmp_path: Path, number: signal.Signals
 ) -> None:
     output = tmp_path / "dataset.h5"
     words = ("ingest", str(six.root), "-o", str(output), "--resume", "--jobs", "1")
-    kill_run(21, number.name, *words, code=128 + number)
+    kill_run(started, 21, number.name, *words, code=128 + number)
     assert [path.name for path in tmp_path.iterdir()] == [".dataset.h5.kept"]
     assert parts_of(output)
     assert all(path.name.startswith("part-") for path in parts_of(output))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,10 @@ def remove(source: TinySource, study: int) -> None:
 
 
 def add(source: TinySource, study: int) -> None:
-    make_faulty(source.root, studies=5)
+    more = make_faulty(source.root.with_name("more"), studies=5)
+    for folder in (f"dicoms/{source.patient_id(study)}", f"contourfiles/{source.original_id(study)}"):
+        shutil.copytree(more.root / folder, source.root / folder)
+    shutil.copyfile(more.root / "link.csv", source.root / "link.csv")
 
 
 def leave(source: TinySource, study: int) -> None:
@@ -172,17 +175,43 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
+    """Return a SOURCE with findings of many kinds that tests only read."""
+    return make_faulty(tmp_path_factory.mktemp("faulty") / "source")
+
+
+@pytest.fixture(scope="module")
+def earlier(faulty: TinySource, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return what makes the dataset of `faulty` under some options, once."""
+    folder = tmp_path_factory.mktemp("earlier")
+
+    def made(**config: Any) -> Path:
+        path = folder / f"{CONFIGS.index(config)}.h5"
+        if not path.exists():
+            ingest(faulty, path, **config)
+        return path
+
+    return made
+
+
 @pytest.mark.parametrize(("change", "config"), CASES)
 def test_what_did_not_change_is_not_made_again(
-    tmp_path: Path, work: Work, change: str, config: dict[str, Any]
+    faulty: TinySource,
+    earlier: Callable[..., Path],
+    tmp_path: Path,
+    work: Work,
+    change: str,
+    config: dict[str, Any],
 ) -> None:
-    source = make_faulty(tmp_path / "source")
-    ingest(source, tmp_path / "old.h5", **config)
+    old = earlier(**config)
+    source = replace(faulty, root=tmp_path / "source")
+    shutil.copytree(faulty.root, source.root)
     apply, study, expected = CHANGES[change]
     apply(source, study)
     fresh = ingest(source, tmp_path / "fresh.h5", **config)
     work.made.clear()
-    grown = ingest(source, tmp_path / "grown.h5", reuse=tmp_path / "old.h5", **config)
+    grown = ingest(source, tmp_path / "grown.h5", reuse=old, **config)
     assert grown.sha256 == fresh.sha256
     assert grown.issues == fresh.issues
     assert work.made == {source.patient_id(study) for study in expected}
