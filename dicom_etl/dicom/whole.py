@@ -5,23 +5,41 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from dicom_etl.dicom.files import check_size, open_regular, read_exactly
 from dicom_etl.dicom.limits import Limits
 
 
-class WholeFile(NamedTuple):
-    """The bytes of a file, their SHA-256 in hexadecimal, and what tells that the file is still the same."""
+class WholeFile:
+    """The bytes of a file, and what tells that the file is still the same.
 
-    data: bytes
-    digest: str
-    path: str
-    status: os.stat_result
+    Parameters
+    ----------
+    data : bytes
+        All of it.
+    path : str
+        Where it lies.
+    status : stat_result
+        What the system said of it.
+    """
+
+    __slots__ = ("_digest", "_path", "_status", "data")
+
+    def __init__(self, data: bytes, path: str, status: os.stat_result) -> None:
+        self.data = data
+        self._path, self._status = path, status
+        self._digest = ""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes, in hexadecimal; made when it is first asked for."""
+        if not self._digest:
+            self._digest = hashlib.sha256(self.data).hexdigest()
+        return self._digest
 
     def is_still(self, path: str, status: os.stat_result) -> bool:
         """Tell whether a file of which the system says ``status`` is this one, and nobody has touched it."""
-        return self.path == path and _identity(self.status) == _identity(status)
+        return self._path == path and _identity(self._status) == _identity(status)
 
 
 class _Last:
@@ -49,7 +67,7 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
         data = read_exactly(descriptor, status.st_size)
     finally:
         os.close(descriptor)
-    return WholeFile(data, hashlib.sha256(data).hexdigest(), name, status)
+    return WholeFile(data, name, status)
 
 
 def keep(file: WholeFile) -> None:
