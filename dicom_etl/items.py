@@ -14,6 +14,7 @@ from dicom_etl import schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
+from dicom_etl.memory import keep_freed_memory
 from dicom_etl.records import EncodedSample, Image, ImageHeader, Issue, Rings, SamplePlan
 from dicom_etl.stages import parse, rasterize, write
 from dicom_etl.verify.review import review_sample
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dicom_etl.impute.estimate import Parent
     from dicom_etl.impute.slices import Slice
     from dicom_etl.stages.impute import Imputed, ImputePlan
+
+keep_freed_memory()  # in whatever process rows are made
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dicom_etl"
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"cores", "threads", "errors", "interrupts"}),
+    frozenset({"cores", "threads", "errors", "interrupts", "memory"}),
     frozenset({"records"}),
     frozenset(
         {
