@@ -57,6 +57,12 @@ def position_mm(location: int, spacing_mm: float = 8.0) -> list[float]:
     return [round(float(v), 4) for v in np.array([170.0, 30.0, 140.0]) + location * spacing_mm * NORMAL]
 
 
+def write_anew(path: Path, data: bytes) -> None:
+    """Write a file that may exist: some file systems wait 5 ms for the disk when a file is overwritten."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+
+
 def write_dicom(
     path: Path,
     pixels: ArrayLike,

@@ -14,13 +14,14 @@ from dicom_etl.contours.columns import DIGITS_AS_ZEROS
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
 from dicom_etl.records import FloatArray
+from tests.builders import write_anew
 
 SQUARE = b"10 10\n20 10\n20 20\n10 20\n"
 
 
 def read(path: Path, data: bytes, **options: int) -> FloatArray:
     path = path / "IM-0001-0001-icontour-manual.txt"
-    path.write_bytes(data)
+    write_anew(path, data)
     settings = {"origin": 1, "max_bytes": 10_000_000, "max_points": 100_000} | options
     (ring,) = SunnybrookText().read(path, **settings)
     return ring

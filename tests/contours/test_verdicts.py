@@ -19,6 +19,7 @@ from dicom_etl.layouts import SourceRoots
 from dicom_etl.polygons import farthest_outside_image, first_self_intersection, polygon_area
 from dicom_etl.records import ContourFile, Rings
 from dicom_etl.stages.parse import parse_contour
+from tests.builders import write_anew
 from tests.costs import little_spent
 
 SHAPE = (64, 48)
@@ -28,7 +29,7 @@ NAME = "IM-0001-0007-icontour-manual.txt"
 
 
 def verdict(folder: Path, data: bytes, **config: Any) -> Rings:
-    (folder / NAME).write_bytes(data)
+    write_anew(folder / NAME, data)
     roots = SourceRoots(folder, folder, folder / "link.csv")
     file = ContourFile(f"contourfiles/{NAME}", "icontour", 7)
     return parse_contour(file, roots, IngestConfig(**config), SHAPE)

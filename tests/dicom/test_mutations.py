@@ -12,6 +12,7 @@ import pytest
 
 from dicom_etl.dicom import plain, read_headers, read_image
 from dicom_etl.errors import ImageError
+from tests.builders import write_anew
 from tests.costs import little_spent
 
 from . import oracle
@@ -34,7 +35,7 @@ def hold(files: Iterator[tuple[str, bytes]], folder: Path) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     path = folder / "1.dcm"
     for name, data in files:
-        path.write_bytes(data)
+        write_anew(path, data)
         try:
             with little_spent(name):
                 image = read_image(path)

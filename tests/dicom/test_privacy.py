@@ -11,7 +11,7 @@ import pytest
 
 from dicom_etl.dicom import NOTES, read_headers, read_image
 from dicom_etl.errors import ImageError
-from tests.builders import write_dicom
+from tests.builders import write_anew, write_dicom
 
 from .corpus import CANARY, base, head_of, heads, ramp, with_value
 
@@ -30,7 +30,7 @@ def test_no_value_in_any_error(
     said = []
     for head in heads(sound):
         for value in (CANARY.encode(), CANARY.encode() + b"^1.5\\2", b"\xff" + CANARY.encode() + b"\0"):
-            path.write_bytes(with_value(sound, head, value))
+            write_anew(path, with_value(sound, head, value))
             for read in (read_headers, read_image):
                 try:
                     read(path)

@@ -15,6 +15,7 @@ from dicom_etl.errors import SourceError
 from dicom_etl.layouts.linktable import MAX_BYTES, read_link_table
 from dicom_etl.pseudonyms import id_key
 from dicom_etl.records import Link
+from tests.builders import write_anew
 from tests.costs import little_spent
 
 HEADER = b"patient_id,original_id\n"
@@ -23,7 +24,7 @@ ROWS = (Link("P1", "S1"), Link("P2", "S2"))
 
 def read(folder: Path, data: bytes) -> tuple[Link, ...]:
     path = folder / "link.csv"
-    path.write_bytes(data)
+    write_anew(path, data)
     return read_link_table(path)
 
 
