@@ -56,7 +56,8 @@ def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue
 
     A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more. A contour that
     lies `stray_px` or more from where its neighbours along the stack and in the cardiac cycle have it needs only a
-    shift of `stray_shift_px`, towards all of these places, that raises the contrast by `stray_gain`.
+    shift of `stray_shift_px`, towards all of these places, that raises the contrast by `stray_gain`; `stray_far_px` or
+    more away, at all.
     """
     inner, walls = stack.inner, stack.walls
     if inner is None or walls is None or _unfit(stack, limits):
@@ -201,8 +202,9 @@ def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     gain, shift = stack.walls.better
     far = np.hypot(*shift.T)
     found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (far >= limits.shift_px)
-    doubtful = np.flatnonzero((gain >= limits.stray_gain) & (far >= limits.stray_shift_px) & ~found).tolist()
-    strayed = {index: _strayed_px(stack, index, shift[index], found, limits) for index in doubtful}
+    doubtful = np.flatnonzero((gain > 0) & (far >= limits.stray_shift_px) & ~found).tolist()
+    least = np.where(gain >= limits.stray_gain, limits.stray_px, limits.stray_far_px)
+    strayed = {index: _strayed_px(stack, index, shift[index], found, least[index]) for index in doubtful}
     while any(strayed.values()):
         worst = max(strayed, key=strayed.__getitem__)
         found[worst] = True
@@ -210,21 +212,20 @@ def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
         # What is out of place itself says nothing about others.
         pairs = stack.inner.neighbours
         for index in strayed.keys() & set(pairs[(pairs == worst).any(axis=1)].ravel().tolist()):
-            strayed[index] = _strayed_px(stack, index, shift[index], found, limits)
+            strayed[index] = _strayed_px(stack, index, shift[index], found, least[index])
     return found
 
 
-def _strayed_px(
-    stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool_], limits: LabelLimits
-) -> float:
+def _strayed_px(stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool_], least_px: float) -> float:
     """Return how far an inner contour lies from the nearest place where others have it; wrong ones do not count.
 
-    0 when it is less than the limit, fewer than two others can tell, or a shift does not bring it nearer to each place.
+    0 when it is less than the least that counts, fewer than two others can tell, or a shift does not bring it nearer
+    to each place.
     """
     assert stack.inner is not None
     apart = stack.inner.strayed_px(index, wrong)
     before, after = np.hypot(*apart.T), np.hypot(*(apart + shift).T)
-    if len(apart) < 2 or (after >= before - _NEARER_PX).any() or before.min() < limits.stray_px:
+    if len(apart) < 2 or (after >= before - _NEARER_PX).any() or before.min() < least_px:
         return 0.0
     return float(before.min())
 

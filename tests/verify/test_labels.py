@@ -17,6 +17,7 @@ from dicom_etl.records import FloatArray, Issue
 from dicom_etl.verify.codes import CODES
 from dicom_etl.verify.duplicates import Keys
 from dicom_etl.verify.options import LabelLimits, VerifyOptions, Waiver
+from dicom_etl.verify.rims import equal_steps
 from dicom_etl.verify.stack import Stack
 from tests.shapes import ring_strategy
 from tests.verify.studies import SHAPE, Slice, Study, codes, findings, make_study
@@ -206,7 +207,7 @@ def across_the_middle(one: Slice) -> None:
     one.rings["icontour"] = (SHAPE[1] - 1, 0) + ring * (-1, 1)
 
 
-@pytest.mark.parametrize("place", [(2, ES), (3, ES), (4, ES), (3, ED)])
+@pytest.mark.parametrize("place", [(2, ES), (3, ES), (4, ES), (5, ES), (3, ED)])
 def test_a_mirrored_contour_is_found_though_it_hardly_moves(place: tuple[int, int]) -> None:
     study = make_study(4)
     one = study.at(*place)
@@ -217,11 +218,32 @@ def test_a_mirrored_contour_is_found_though_it_hardly_moves(place: tuple[int, in
     assert findings(study, limits=LabelLimits(mirror_gain=1)) == []
 
 
+def test_a_mirrored_contour_says_nothing_about_the_wall_around_it() -> None:
+    study = make_study(4)
+    one = study.at(3, ED)
+    narrow = LabelLimits(wall_offset_mm=1, wall_spread=0)
+    assert findings(study, limits=narrow) == []
+    across_the_middle(one)
+    assert {issue.path for issue in findings(study, limits=narrow)} == {one.path("icontour")}
+
+
+def test_far_from_where_its_neighbours_are_a_contour_needs_hardly_any_contrast_to_gain() -> None:
+    study = make_study(1)
+    one = study.at(2, ES)
+    shifted(one, 4, 4)
+    weak = {"least_contrast": 0.0, "shift_gain": 9.0, "stray_gain": 9.0, "exchange_gain": 9.0}
+    found = findings(study, limits=LabelLimits(**weak))
+    assert [(issue.code, issue.path) for issue in found] == [("misaligned", one.path("icontour"))]
+    assert findings(study, limits=LabelLimits(**weak, stray_far_px=6)) == []
+
+
 def egg(mirrored: bool) -> FloatArray:
     """Return an outline that is not its mirror image, around the middle of the image."""
     angle = np.arange(90) * (2 * np.pi / 90)
     radius = 14 + 2 * np.cos(angle) + 2 * np.cos(2 * angle + 1)
     spokes = np.column_stack((radius * np.cos(angle), radius * np.sin(angle)))
+    points = equal_steps([spokes])[0]
+    spokes -= (points.real.mean(), points.imag.mean())  # so that mirrored it stays in its place
     return spokes * (-1 if mirrored else 1, 1) + ((SHAPE[1] - 1) / 2, SHAPE[0] / 2)
 
 
@@ -341,17 +363,25 @@ def test_a_small_shift_of_an_outer_contour_is_found_when_its_image_shows_it(
     assert findings(study, limits=LabelLimits(border_gain=9)) == []
 
 
-def test_an_uneven_wall_that_the_image_shows_is_right() -> None:
+def test_an_outer_contour_far_off_is_named_once() -> None:
+    study = make_study(0)
+    shifted(study.at(2, ED), 4, 0, "ocontour")
+    (issue,) = findings(study)
+    assert "and in the typical image" in issue.message
+
+
+@pytest.mark.parametrize("further", [0, 5], ids=["shown where it is", "shown yet further off"])
+def test_an_uneven_wall_that_the_image_shows_is_right(further: float) -> None:
     study = make_study(0)
     for one in study.slices:
         one.spacing_mm = (1.0, 1.0)
     one = study.at(2, ED)
     blood = rasterized(one.rings["icontour"])
     muscle = one.pixels[(rasterized(one.rings["ocontour"]) - blood) > 0].mean()
-    fat = one.pixels[:20].mean()
+    fat = 250  # brighter than muscle, and unlike blood
     shifted(one, 4, 0, "ocontour")
     assert len(findings(study)) == 1
-    beyond = np.where(rasterized(one.rings["ocontour"]) > 0, muscle, fat)
+    beyond = np.where(rasterized(one.rings["ocontour"] + (further, 0)) > 0, muscle, fat)
     one.pixels = np.where(blood > 0, one.pixels, beyond).astype(one.pixels.dtype)
     assert findings(study) == []
 
