@@ -12,7 +12,7 @@ from dicom_etl.errors import ItemError
 from dicom_etl.executors import Item, Result
 from dicom_etl.executors.worker import Failure
 
-_CHUNK_SECONDS = 0.015
+_CHUNK_SECONDS = 0.01
 """What a chunk should take: long against passing a message (0.1 ms), short against the whole run."""
 _LARGEST_CHUNK = 32
 _TRIES = 2

@@ -51,7 +51,7 @@ class ProcessPool:
             raise ValueError(f"a pool needs at least one job, not {jobs}")
         self._runs_here = patience_seconds > 0
         self._most_workers = jobs - 1 if self._runs_here else jobs
-        self._most_chunks = (AHEAD + 1) * jobs
+        self._most_chunks = (AHEAD + 2) * max(1, self._most_workers)
         self._patience = patience_seconds
         self._workers: list[Worker] = []
         self._answers = DefaultSelector()

@@ -26,7 +26,7 @@ AHEAD = 3
 """Chunks that a worker has at a time: one at work, and enough to do while the pool writes a study's columns."""
 _REGIONS = AHEAD + 2
 """Of the shared memory: one for each of its chunks, and two whose results are being used."""
-_REGION_BYTES = 3 << 20
+_REGION_BYTES = 2 << 20
 _GRACE_SECONDS = 5.0
 
 

@@ -26,8 +26,8 @@ from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
 
-_IN_MEMORY = 8 << 20
-"""Bytes of packed plans kept in memory, about 100,000 samples; more go to an unnamed temporary file."""
+_IN_MEMORY = 1 << 20
+"""Bytes of packed plans kept in memory, about 12,000 samples; more go to an unnamed temporary file."""
 _LENGTH = struct.Struct("<Q")
 
 

@@ -39,6 +39,8 @@ class Sides:
         ConfigError
             When there are too few patients for the sides asked for.
         """
+        if not self._wanted:
+            return [("", NO_FOLD)] * self._rows
         config = self._config
         splits: list[str] | None = None
         folds = [NO_FOLD] * self._rows
