@@ -6,7 +6,7 @@ accepted, and noted.
 
 Two lanes read a file. `plain` takes what is structured plainly, in this process and without pydicom. What it
 declines goes to `general`, pydicom's lane, which runs in a child process (`isolate`), so that a file which
-hangs or crashes a parser or a codec costs one image.
+hangs or crashes a parser or a codec costs one image. What starts that process is imported for the first such file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dicom_etl.dicom import isolate, plain
+from dicom_etl.dicom import plain
 from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
@@ -82,6 +82,8 @@ def read_proven_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[tup
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
+    from dicom_etl.dicom import isolate
+
     return isolate.read_headers(data, limits), b""
 
 
@@ -145,6 +147,8 @@ def frame_from_bytes(
     """
     found = plain.scan(data, len(data))
     if found is None:
+        from dicom_etl.dicom import isolate
+
         header, stored = isolate.read_frame(data, digest, frame, limits)
     else:
         header = _plain_header(found, limits)

@@ -1,10 +1,10 @@
 """What was learned of input files, kept between runs in a folder: ``--cache DIR``.
 
-One file a study holds facts that depend on nothing but the bytes of one input file: the headers of an image, its
-SHA-256, what came of a contour file. A fact counts while the file's size, times of change (mtime and ctime) and inode
-are what they were when it was learned. Nothing is learned of a file that changed within the last `_SETTLED_NS`: a
-second change in the same tick of the clock could not be told. An entry carries a checksum, the version of dicom-etl
-and the limits on input; what does not fit is learned anew. It is written whole or not at all.
+One file a study holds facts that depend on nothing but the bytes of one input file: the headers of an image and the
+proof of them, its SHA-256, what came of a contour file. A fact counts while the file's size, times of change (mtime and
+ctime) and inode are what they were when it was learned. Nothing is learned of a file that changed within the last
+`_SETTLED_NS`: a second change in the same tick of the clock could not be told. An entry carries a checksum, the version
+of dicom-etl and the limits on input; what does not fit is learned anew. It is written whole or not at all.
 
 The facts of headers hold the UIDs of series and images, and the names of files, so the folder is for its owner alone,
 and a run with pseudonyms has none.
