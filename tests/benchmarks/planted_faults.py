@@ -7,7 +7,9 @@ found when a finding that is not there without it names the image of a changed c
 a finding that is not there without it and names an image whose contours were not changed, alone or beside another.
 Prints the table of the README, and how many findings there are when all contours are redrawn as by a second observer.
 
-    PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults ../shared/real
+    PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults ../shared/real [DIRECTIONS]
+
+With DIRECTIONS only contours shifted by 6 px are planted, in so many.
 """
 
 from __future__ import annotations
@@ -132,10 +134,14 @@ def shift(x: float, y: float) -> Callable[[np.ndarray, Slice], np.ndarray]:
     return lambda ring, _: ring + np.array([x, y])
 
 
+def all_around(name: str, directions: int) -> tuple[Fault, ...]:
+    """Return the faults of a contour that is shifted by 6 px, in directions at equal angles."""
+    angles = np.arange(directions) * (2 * np.pi / directions)
+    return tuple(moved(name, shift(6 * np.cos(angle), 6 * np.sin(angle))) for angle in angles)
+
+
 FAULTS: dict[str, tuple[Fault, ...]] = {
-    "`icontour` shifted by 6 px (8 directions)": tuple(
-        moved("icontour", shift(6 * np.cos(k * np.pi / 4), 6 * np.sin(k * np.pi / 4))) for k in range(8)
-    ),
+    "`icontour` shifted by 6 px (8 directions)": all_around("icontour", 8),
     "`icontour` scaled by 3": (moved("icontour", lambda ring, _: around_middle(ring, 3)),),
     "`icontour` scaled by 1/3": (moved("icontour", lambda ring, _: around_middle(ring, 1 / 3)),),
     "`icontour` mirrored left to right": (moved("icontour", mirror),),
@@ -144,9 +150,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     "ED and ES exchanged throughout a study": (all_phases,),
     "all contours of a study mirrored": (all_mirrored,),
     "`ocontour` scaled by 3": (moved("ocontour", lambda ring, _: around_middle(ring, 3)),),
-    "`ocontour` shifted by 6 px (8 directions)": tuple(
-        moved("ocontour", shift(6 * np.cos(k * np.pi / 4), 6 * np.sin(k * np.pi / 4))) for k in range(8)
-    ),
+    "`ocontour` shifted by 6 px (8 directions)": all_around("ocontour", 8),
     "`ocontour` mirrored left to right": (moved("ocontour", mirror),),
     "`ocontour` exchanged with the next location's": (exchanged("ocontour", "location"),),
 }
@@ -246,6 +250,12 @@ def main() -> None:
     """Print the table."""
     import tempfile
 
+    faults = FAULTS
+    if len(sys.argv) > 2:
+        names, directions = ("icontour", "ocontour"), int(sys.argv[2])
+        faults = {
+            f"`{n}` shifted by 6 px ({directions} directions)": all_around(n, directions) for n in names
+        }
     with tempfile.TemporaryDirectory() as folder:
         studies = read_studies(Path(sys.argv[1]), Path(folder))
     found = sum(len(findings(study)) for study in studies)
@@ -254,10 +264,10 @@ def main() -> None:
     print(observe(studies), end="\n\n")
     print("| planted, one at a time | times | left out | found | false alarms |\n|---|---:|---:|---:|---:|")
     missed = []
-    for name, faults in FAULTS.items():
+    for name, kinds in faults.items():
         count = Count()
         for study in studies:
-            for fault in faults:
+            for fault in kinds:
                 count.add(study, fault)
         share = f"{count.found} ({count.found / max(1, count.planted):.1%})"
         print(f"| {name} | {count.planted} | {count.left_out} | {share} | {count.false_alarms} |", flush=True)
