@@ -23,6 +23,7 @@ INSTANCE_KEY = "instance_key"
 """Of each row of a part: a number that files of the same SOPInstanceUID share; dropped when parts are merged."""
 
 ROWS_PER_CHUNK = 1024
+VERTICES_PER_CHUNK = 4096
 """Rows in one chunk of a column: small enough to buffer, large enough to compress."""
 
 MANUAL = "manual"
