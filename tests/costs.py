@@ -37,7 +37,8 @@ def processor_seconds() -> float:
 
 
 def _children() -> list[str]:
-    return [str(child.process.pid) for child in isolate._pool._idle]
+    # One that an earlier test has ended may still wait there to be replaced.
+    return [str(child.process.pid) for child in isolate._pool._idle if child.process.poll() is None]
 
 
 def _of_process(pid: str) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from dicom_etl import schema
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.digest import append_seal
-from dicom_etl.errors import DicomEtlError, OutputError, SourceError
+from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.executors import Executor, InProcess
 from dicom_etl.interrupts import held
 from dicom_etl.layouts import LAYOUTS, SourceRoots
@@ -109,45 +109,17 @@ def ingest(
     spec = plan.spec()
     summary = plan.summary
     planned = summary.samples
-    fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
     # What is kept for the next run takes as much room again.
-    check_space(output, summary.samples * spec.bytes_per_row() * (2 if options.resume else 1))
+    check_space(output, planned * spec.bytes_per_row() * (2 if options.resume else 1))
     with (
-        earlier_work(
-            output,
-            plan,
-            spec,
-            roots=roots,
-            config=config,
-            options=options,
-            key_fingerprint=fingerprint,
-            executor=executor,
-            progress=progress,
-        ) as (reuse, watchers),
+        earlier_work(output, plan, spec, options=options, progress=progress) as (reuse, watchers),
         whole_file(output, overwrite=options.overwrite) as temporary,
     ):
         with open_writer(temporary, spec) as writer:
-            sides = write_rows(
-                plan,
-                spec,
-                writer,
-                roots=roots,
-                config=config,
-                executor=executor,
-                progress=progress,
-                reuse=reuse,
-                watchers=watchers,
-            )
+            sides = write_rows(plan, spec, writer, progress=progress, reuse=reuse, watchers=watchers)
             summary.issues = in_order(summary.issues)
-            if not summary.samples and not spec.part:
-                raise SourceError("every image or contour failed to be read, so there is nothing to write")
-            if options.strict and not summary.complete:
-                raise _strict_error(summary)
-            attributes = write.dataset_attributes(config, spec.structures, summary.issues, fingerprint)
-            if options.shard is not None:
-                attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
-            if options.timestamp:
-                attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            _check_written(summary, options, spec)
+            attributes = _attributes(plan, spec, options, planned)
             writer.finish(sides, summary.issues, attributes)
         try:
             summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
@@ -160,9 +132,26 @@ def ingest(
     return summary
 
 
-def _strict_error(summary: Summary) -> DicomEtlError:
-    first = next(issue for issue in summary.issues if issue.severity != "note")
-    return SourceError(
-        f"--strict: {summary.count('error')} errors and {summary.count('warning')} warnings; "
-        f"the first: {first.code}: {first.path}: {first.message}"
+def _check_written(summary: Summary, options: RunOptions, spec: schema.DatasetSpec) -> None:
+    if not summary.samples and not spec.part:
+        raise SourceError("every image or contour failed to be read, so there is nothing to write")
+    if options.strict and not summary.complete:
+        first = next(issue for issue in summary.issues if issue.severity != "note")
+        raise SourceError(
+            f"--strict: {summary.count('error')} errors and {summary.count('warning')} warnings; "
+            f"the first: {first.code}: {first.path}: {first.message}"
+        )
+
+
+def _attributes(
+    plan: Plan, spec: schema.DatasetSpec, options: RunOptions, planned: int
+) -> dict[str, str | int | float]:
+    """Return what the dataset states about itself; ``planned`` is how many rows were to be made."""
+    attributes = write.dataset_attributes(
+        plan.config, spec.structures, plan.summary.issues, plan.key_fingerprint
     )
+    if options.shard is not None:
+        attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
+    if options.timestamp:
+        attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    return attributes

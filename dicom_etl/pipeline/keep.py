@@ -19,8 +19,6 @@ from dicom_etl import schema
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.digest import append_seal
 from dicom_etl.errors import OutputError
-from dicom_etl.executors import Executor
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.outputs.hdf5 import open_writer
 from dicom_etl.outputs.kept import KeptFolder, remove_kept
@@ -45,11 +43,7 @@ def earlier_work(
     plan: Plan,
     spec: schema.DatasetSpec,
     *,
-    roots: SourceRoots,
-    config: IngestConfig,
     options: RunOptions,
-    key_fingerprint: str,
-    executor: Executor,
     progress: Progress,
 ) -> Iterator[tuple[Reuse | None, list[Watcher]]]:
     """Yield what need not be made again, and what remembers the rest; when the block ends well, nothing is left beside.
@@ -58,10 +52,8 @@ def earlier_work(
     ----------
     output : Path
         The dataset that the block makes.
-    plan, spec, roots, config, options, executor, progress
+    plan, spec, options, progress
         Those of the run.
-    key_fingerprint : str
-        `Pseudonyms.fingerprint`, "" without.
 
     Raises
     ------
@@ -76,16 +68,18 @@ def earlier_work(
         if plan.cache is not None:
             from dicom_etl.pipeline.unchanged import Learner
 
-            watchers.append(Learner(plan.cache, roots, config))
+            watchers.append(Learner(plan.cache, plan.roots, plan.config))
         if parts or options.reuse is not None:
             from dicom_etl.pipeline.reuse import open_reuse
 
             reuse = stack.enter_context(
-                open_reuse(options.reuse, parts, spec, config, key_fingerprint, plan.summary.notices)
+                open_reuse(
+                    options.reuse, parts, spec, plan.config, plan.key_fingerprint, plan.summary.notices
+                )
             )
-            reuse.compare(plan, roots=roots, executor=executor, progress=progress)
+            reuse.compare(plan, progress=progress)
         if folder is not None:
-            watchers.append(stack.enter_context(Keeper(folder, spec, config, key_fingerprint)))
+            watchers.append(stack.enter_context(Keeper(folder, spec, plan.config, plan.key_fingerprint)))
         yield reuse, watchers
         if folder is not None:
             folder.remove()

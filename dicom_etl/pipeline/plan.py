@@ -55,8 +55,12 @@ class Plan:
 
     Attributes
     ----------
+    roots, config, executor
+        As given; in this process where no executor was.
     summary : Summary
         What was found.
+    key_fingerprint : str
+        `Pseudonyms.fingerprint`, "" without pseudonyms.
     cache : Cache, optional
         The open cache; None when there is none, or it cannot be used.
 
@@ -87,9 +91,10 @@ class Plan:
         if config.pseudonymize != (pseudonyms is not None):
             raise ConfigError("--pseudonymize needs its key, and the key needs the option")
         self.summary = Summary()
-        self._roots, self._config, self._list_unlabeled = roots, config, list_unlabeled
+        self.roots, self.config, self._list_unlabeled = roots, config, list_unlabeled
         self._shard = shard
-        self._executor = executor if executor is not None else InProcess()
+        self.key_fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
+        self.executor = executor if executor is not None else InProcess()
         self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  - lives as long as the plan
         weakref.finalize(self, self._packed.close)
         self._sizes: Counter[tuple[int, int]] = Counter()
@@ -122,7 +127,7 @@ class Plan:
             self._sizes[1, 1], self._dtypes = 0, {"|u1"}
         if not self._sizes:
             raise SourceError(f"no sample can be made of this SOURCE: {self._nothing()}")
-        if len(self._sizes) > 1 and self._config.size is None:
+        if len(self._sizes) > 1 and self.config.size is None:
             sizes = ", ".join(
                 f"{count} of {rows}x{cols}" for (rows, cols), count in self._sizes.most_common()
             )
@@ -130,7 +135,7 @@ class Plan:
                 f"images of different sizes: {sizes}. --size ROWSxCOLUMNS brings all to one size; "
                 "--expect-size ROWSxCOLUMNS leaves the others out"
             )
-        config = self._config
+        config = self.config
         return schema.DatasetSpec(
             shape=next(iter(self._sizes)),
             dtype=common_dtype(self._dtypes),
@@ -144,22 +149,22 @@ class Plan:
 
     def structures(self) -> tuple[str, ...]:
         """Return the structures of the dataset: those asked for, else all that a contour file is named after."""
-        return self._config.structures or tuple(sorted(self._structures))
+        return self.config.structures or tuple(sorted(self._structures))
 
     def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
-        folders = discover.find_folders(LAYOUTS[0], self._roots, pseudonyms)
+        folders = discover.find_folders(LAYOUTS[0], self.roots, pseudonyms)
         studies, issues = link.link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
         studies = self._of_shard(studies)
         self.summary.studies = len(studies)
         plan = partial(
             plan_study,
-            roots=self._roots,
-            config=self._config,
+            roots=self.roots,
+            config=self.config,
             list_unlabeled=self._list_unlabeled,
             cache=self.cache,
         )
-        for number, (study, result) in enumerate(self._executor.map(plan, studies), start=1):
+        for number, (study, result) in enumerate(self.executor.map(plan, studies), start=1):
             if isinstance(result, ItemError):
                 self.summary.issues.append(
                     item_issue(result, discover.NAME, f"dicoms/{study.images}", study.patient_id)
@@ -171,7 +176,7 @@ class Plan:
     def _open_cache(self, folder: Path | None) -> Cache | None:
         if folder is None:
             return None
-        cache, reason = open_cache(folder, self._config)
+        cache, reason = open_cache(folder, self.config)
         if cache is None:
             self.summary.notices.append(f"--cache is not used: {reason}")
         return cache
@@ -188,9 +193,9 @@ class Plan:
         if self._shard is None:
             return studies
         number, shards = self._shard
-        if self._config.structures is None:
-            find = partial(find_structures, roots=self._roots)
-            for _, result in self._executor.map(find, studies):
+        if self.config.structures is None:
+            find = partial(find_structures, roots=self.roots)
+            for _, result in self.executor.map(find, studies):
                 if not isinstance(result, ItemError):
                     self._structures.update(result)
         return tuple(study for study in studies if shard_of(study.patient_id, shards) == number)

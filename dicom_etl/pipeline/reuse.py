@@ -21,8 +21,6 @@ from dicom_etl import schema
 from dicom_etl.config import IngestConfig
 from dicom_etl.digest import text_key
 from dicom_etl.errors import DatasetError, ItemError
-from dicom_etl.executors import Executor
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.outputs.stored import StoredRows, StoredSample
 from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
 from dicom_etl.pipeline.plan import Plan
@@ -67,12 +65,12 @@ class Reuse:
         for each in map(_Earlier, earlier):
             self._known |= {patient: (each, rows) for patient, rows in each.file.studies()}
 
-    def compare(self, plan: Plan, *, roots: SourceRoots, executor: Executor, progress: Progress) -> None:
+    def compare(self, plan: Plan, *, progress: Progress) -> None:
         """Find the studies whose inputs are still what their earlier rows were made of."""
         check = partial(
-            check_study, roots=roots, config=self._config, structures=self._structures, cache=plan.cache
+            check_study, roots=plan.roots, config=self._config, structures=self._structures, cache=plan.cache
         )
-        found = executor.map(check, self._candidates(plan.studies()))
+        found = plan.executor.map(check, self._candidates(plan.studies()))
         for number, (candidate, result) in enumerate(found, start=1):
             if isinstance(result, Unchanged):
                 patient = candidate.study.patient_id

@@ -46,9 +46,6 @@ def write_rows(
     spec: schema.DatasetSpec,
     writer: SampleWriter,
     *,
-    roots: SourceRoots,
-    config: IngestConfig,
-    executor: Executor,
     progress: Progress,
     reuse: Reuse | None = None,
     watchers: Sequence[Watcher] = (),
@@ -57,12 +54,10 @@ def write_rows(
 
     Parameters
     ----------
-    plan, spec, roots, config
-        What to make.
+    plan, spec
+        What to make, of what, and where.
     writer : SampleWriter
         Takes the rows.
-    executor : Executor
-        Makes them.
     progress : Progress
         Is told how far it is.
     reuse : Reuse, optional
@@ -75,7 +70,7 @@ def write_rows(
     list of (str, int)
         Split and fold of each row.
     """
-    summary = plan.summary
+    summary, config = plan.summary, plan.config
     total = summary.samples
     summary.samples = summary.drawn = summary.imputed = 0
     summary.structures = dict.fromkeys(spec.structures, 0)
@@ -83,7 +78,7 @@ def write_rows(
         _all_rows(
             plan.studies(),
             reuse,
-            partial(_make_rows, executor=executor, roots=roots, config=config, spec=spec),
+            partial(_make_rows, executor=plan.executor, roots=plan.roots, config=config, spec=spec),
         ),
         partial(progress, write.NAME, total=total),
     )
