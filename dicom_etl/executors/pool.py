@@ -21,7 +21,7 @@ from dicom_etl.executors import InProcess, Item, Result
 from dicom_etl.executors.chunks import Run
 from dicom_etl.executors.process import AHEAD, GoneError, Worker
 
-PATIENCE_SECONDS = 0.3
+PATIENCE_SECONDS = 0.2
 """What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
 _FAILED_STARTS = 3
 
