@@ -146,9 +146,8 @@ class _Walk:
         for entry in entries:
             inside = f"{folder}/{entry.name}"
             try:
-                if entry.is_file(
-                    follow_symlinks=False
-                ):  # nearly all are, and the listing of the folder says so
+                # Nearly all are files, and the listing of the folder says so.
+                if entry.is_file(follow_symlinks=False):
                     yield f"{self._part}/{inside}"
                 elif entry.is_symlink() and _leaves(entry, self._top):
                     self._refuse(

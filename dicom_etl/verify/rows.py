@@ -151,10 +151,6 @@ class Rows:
         }
         return Block(start, stop, columns, {name: self._rings(name, start, stop) for name in self.structures})
 
-    def rings_of(self, structure: str, row: int) -> Rings:
-        """Return the contour of one row; () where there is none."""
-        return self._rings(structure, row, row + 1)[0]
-
     def _rings(self, structure: str, start: int, stop: int) -> list[Rings]:
         offsets = self.offsets[structure][start : stop + 1]
         first = int(offsets[0])
