@@ -7,14 +7,16 @@ found when a finding that is not there without it names the image of a changed c
 a finding that is not there without it and names an image whose contours were not changed, alone or beside another.
 Prints the table of the README, and how many findings there are when all contours are redrawn as by a second observer.
 
-    PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults ../shared/real [DIRECTIONS]
-
-With DIRECTIONS only contours shifted by 6 px are planted, in so many.
+    PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults                   the real studies beside the clone
+    PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults --real FOLDER     your own
+    PYTHONPATH=sample_data python -m tests.benchmarks.planted_faults --directions 64   only shifts by 6 px, in so many
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,16 +250,23 @@ def observe(studies: list[Study]) -> str:
 
 def main() -> None:
     """Print the table."""
-    import tempfile
-
+    beside = Path(__file__).resolve().parents[3] / "shared" / "real"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--real", type=Path, default=Path(os.environ.get("DICOM_ETL_REAL", beside)))
+    parser.add_argument("--directions", type=int, help="plant only shifts by 6 px, in so many directions")
+    args = parser.parse_args()
+    if not (args.real / "dicoms").is_dir():
+        parser.error(f"there are no real studies in {str(args.real)!r}; name a SOURCE: --real FOLDER")
     faults = FAULTS
-    if len(sys.argv) > 2:
-        names, directions = ("icontour", "ocontour"), int(sys.argv[2])
+    if args.directions is not None:
         faults = {
-            f"`{n}` shifted by 6 px ({directions} directions)": all_around(n, directions) for n in names
+            f"`{name}` shifted by 6 px ({args.directions} directions)": all_around(name, args.directions)
+            for name in ("icontour", "ocontour")
         }
     with tempfile.TemporaryDirectory() as folder:
-        studies = read_studies(Path(sys.argv[1]), Path(folder))
+        studies = read_studies(args.real, Path(folder))
     found = sum(len(findings(study)) for study in studies)
     contours = sum(len(ring) > 0 for study in studies for one in study.slices for ring in one.rings.values())
     print(f"as they are: {found} findings on {contours} contours")
