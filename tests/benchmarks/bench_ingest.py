@@ -31,10 +31,9 @@ STUDY = ("--locations", "22", "--phases", "20", "--labels", "all", "--fast")
 """Of 440 images 400 are labelled, on the 20 locations between base and apex."""
 HANDFUL = ("--locations", "4", "--phases", "2", "--labels", "all", "--fast")
 LABELLED = 400
-_MEASURED = (
-    "import atexit,resource,sys;"
-    "atexit.register(lambda:print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024,file=sys.stderr));{}"
-)
+_PEAK = "int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])/1024"
+"""Megabytes on Linux; what `getrusage` says begins with what the parent had."""
+_MEASURED = "import atexit,sys;" + f"atexit.register(lambda:print({_PEAK},file=sys.stderr));" + "{}"
 _OURS = _MEASURED.format(
     "sys.argv=['dicom-etl','ingest',sys.argv[1],'-o',sys.argv[2],'--jobs','{jobs}','-q','--structures','icontour'];"
     "from dicom_etl.cli import main;main()"
