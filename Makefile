@@ -64,7 +64,7 @@ format: $(VENV)/test.stamp ## Put the code into its format
 	$(BIN)/python -m ruff format .
 
 bench: $(VENV)/bench.stamp ## Our speed and masks beside those of others; real studies from DICOM_ETL_REAL
-	$(BIN)/python -m tests.benchmarks bench/results.json $(BENCH)
+	$(BIN)/python -m benchmarks bench/results.json $(BENCH)
 
 coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: 95% of each room (minutes)
 	$(BIN)/python -m coverage erase
@@ -74,7 +74,7 @@ coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak an
 	$(BIN)/python -m tests.coverage_by_room
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
-	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts tests/outputs tests/pipeline/test_resume.py
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/contours tests/layouts tests/dataset tests/pipeline/test_resume.py
 
 fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer; more splits and orders (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
@@ -86,7 +86,7 @@ data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make 
 	$(BIN)/dicom-etl verify $(DEMO)/data-check.h5 --source "$(DATA)" --fail-on warning
 
 flip-all: $(VENV)/test.stamp ## Flip every byte of a dataset in two ways, cut it, add to it: all must be found
-	DICOM_ETL_FLIPS=all $(BIN)/python -m pytest -q tests/verify/test_flips.py
+	DICOM_ETL_FLIPS=all $(BIN)/python -m pytest -q tests/verification/test_flips.py
 
 clean: ## Remove the environment and what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dicom_etl._version import __version__
+
 if TYPE_CHECKING:
     from dicom_etl.batches import Batch, BatchReader
 
-__version__ = "0.1.0"
 __all__ = ["Batch", "BatchReader", "__version__"]
 
 _HOMES = {"Batch": "dicom_etl.batches", "BatchReader": "dicom_etl.batches"}

@@ -13,10 +13,10 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from dicom_etl import schema
 from dicom_etl.errors import ConfigError
 
 RASTER_RULES = ("coverage", "centre", "pillow")
+COMPRESSIONS = ("none", "gzip", "lzf")
 MASK_VALUES = ("binary", "coverage")
 IMPUTE_MODES = ("spatial", "temporal", "both", "nearest")
 IMPUTE_WAYS = ("image", "contours", "distance")
@@ -47,7 +47,7 @@ class IngestConfig:
     spacing_mm : float, optional
         In-plane pixel spacing of the dataset; images are resampled.
     compression : str
-        One of `schema.COMPRESSIONS`, for images and masks.
+        One of `COMPRESSIONS`, for images and masks.
     fletcher32 : bool
         Checksums on image and mask chunks.
     allow_self_intersection : bool
@@ -110,7 +110,7 @@ class IngestConfig:
         _one_of("--mask-values", self.mask_values, MASK_VALUES)
         if self.mask_values == "coverage" and self.raster_rule != "coverage":
             raise ConfigError(f"--mask-values coverage needs --raster-rule coverage, not {self.raster_rule}")
-        _one_of("--compression", self.compression, schema.COMPRESSIONS)
+        _one_of("--compression", self.compression, COMPRESSIONS)
         if self.contour_origin not in (None, 0, 1):
             raise ConfigError(f"--contour-origin must be 0 or 1, not {self.contour_origin}")
         for option, size in (("--size", self.size), ("--expect-size", self.expect_size)):

@@ -1,7 +1,7 @@
 """The frozen values that the stages pass on: small, picklable, and nothing else in them.
 
 Paths are POSIX text relative to SOURCE (``dicoms/<patient_id>/..``, ``contourfiles/<original_id>/..``),
-wherever the three parts lie on disk; these and ids may be a `dicom_etl.pseudonyms.SourceName`. Vertices are in
+wherever the three parts lie on disk; these and ids may be a `dicom_etl.layouts.pseudonyms.SourceName`. Vertices are in
 the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is (0, 0).
 """
 
@@ -199,7 +199,7 @@ class StudyPlan(Record):
 
 @dataclass(frozen=True, slots=True)
 class SampleRow(Record):
-    """The columns of one row of ``/samples``; `dicom_etl.schema` says what each means.
+    """The columns of one row of ``/samples``; `dicom_etl.dataset.schema` says what each means.
 
     ``sources``, ``has``, ``imputed_from``, ``imputed_share`` and ``areas_px`` go by structure, in the dataset's
     order; those about imputation are empty for a row that is not imputed. The areas are those of the polygons, in

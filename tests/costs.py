@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dicom_etl.dicom import isolate
+from dicom_etl.dicom import decoder
 
 SECONDS, MEGABYTES = 5.0, 512.0
 """What one item may take: /proc counts time in hundredths of a second, so there is nothing to round."""
@@ -38,7 +38,7 @@ def processor_seconds() -> float:
 
 def _children() -> list[str]:
     # One that an earlier test has ended may still wait there to be replaced.
-    return [str(child.process.pid) for child in isolate._pool._idle if child.process.poll() is None]
+    return [str(child.process.pid) for child in decoder._pool._idle if child.process.poll() is None]
 
 
 def _of_process(pid: str) -> float:

@@ -10,37 +10,25 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dicom_etl"
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"cores", "threads", "errors", "interrupts", "memory"}),
-    frozenset({"records"}),
-    frozenset(
-        {
-            "fill",
-            "geometry",
-            "planar",
-            "polygons",
-            "raster",
-            "outlines",
-            "stars",
-            "grid",
-            "alignment",
-            "schema",
-            "digest",
-            "config",
-            "pseudonyms",
-            "splits",
-        }
-    )
-    | {"flags", "impute"},
-    frozenset({"contours", "layouts", "outputs", "dicom"}),
-    frozenset({"stages", "verify", "batches"}),
-    frozenset({"pipeline", "imputing", "items", "scoring", "report", "executors"}),
+    frozenset({"_version", "errors"}),
+    frozenset({"records", "splits"}),
+    frozenset({"config"}),
+    frozenset({"geometry", "workers"}),
+    frozenset({"dataset", "dicom", "impute"}),
+    frozenset({"contours"}),
+    frozenset({"layouts"}),
+    frozenset({"checks"}),
+    frozenset({"stages", "batches"}),
+    frozenset({"pipeline"}),
+    frozenset({"report", "verification"}),
+    frozenset({"api"}),
     frozenset({"cli"}),
 )
 """From the ground up: a room may import its own floor and those below."""
 KNOWN_IN = {
     "click": {"cli"},
     "rich": {"cli"},
-    "h5py": {"outputs", "verify", "batches", "report"},
+    "h5py": {"dataset", "verification", "batches", "report"},
     "pydicom": {"dicom", "contours"},
 }
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc", "manager", "handler"}

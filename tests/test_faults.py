@@ -18,7 +18,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from dicom_etl.digest import SEAL_BYTES, check_seal
+from dicom_etl.dataset.digest import SEAL_BYTES, check_seal
 from tests.builders import TinySource, make_source
 from tests.forking import Forks, forks
 

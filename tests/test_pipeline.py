@@ -16,11 +16,11 @@ import pytest
 
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig, RunOptions
+from dicom_etl.dataset.digest import check_seal, sha256_of_file, sha256_of_row
+from dicom_etl.dataset.facts import read_facts
 from dicom_etl.dicom import Limits
-from dicom_etl.digest import check_seal, sha256_of_file, sha256_of_row
 from dicom_etl.errors import OutputError, SourceError
-from dicom_etl.outputs.facts import read_facts
-from dicom_etl.polygons import split_rings
+from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.stages.parse import limits_of
 from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ITEMS = "dicom_etl.items"
+ITEMS = "dicom_etl.stages.sample"
 PLAN = "dicom_etl.pipeline"
 UNUSED = (
     "h5py",
@@ -17,7 +17,7 @@ UNUSED = (
     "PIL",
     "dicom_etl.batches",
     "dicom_etl.impute",
-    "dicom_etl.verify.dataset",
+    "dicom_etl.verification.dataset",
 )
 
 

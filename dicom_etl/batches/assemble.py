@@ -16,8 +16,8 @@ from dicom_etl.batches.sampler import sample_generator
 from dicom_etl.batches.select import SampleTable, Selection, choose_rows
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.transforms import Transform, apply_transforms
+from dicom_etl.dataset.open_validated import Locking, reading, structures_of
 from dicom_etl.errors import ConfigError
-from dicom_etl.outputs.opening import Locking, reading, structures_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import schema
-from dicom_etl.digest import sha256_of_pixels, sha256_of_points
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import sha256_of_pixels, sha256_of_points
+from dicom_etl.dataset.facts import text_column
+from dicom_etl.dataset.open_validated import structures_of
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.facts import text_column
-from dicom_etl.outputs.opening import structures_of
 
 
 def sample_marks(file: h5py.File) -> list[list[str]]:

@@ -19,7 +19,7 @@ from dicom_etl.batches.sampler import Remainder, Schedule, Shuffle
 from dicom_etl.batches.select import Condition, Selection
 from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.transforms import Transform
-from dicom_etl.outputs.opening import Locking
+from dicom_etl.dataset.open_validated import Locking
 
 if TYPE_CHECKING:
     from dicom_etl.batches.adapters.tensorflow import TensorFlowDataset
@@ -64,7 +64,7 @@ class BatchReader(Epochs):
         as in ingest.
     split_seed : int, default 0
     exclude_flagged : bool, default False
-        Leave out samples whose label has a finding; see `dicom_etl.flags`.
+        Leave out samples whose label has a finding; see `dicom_etl.checks.flags`.
     imputed : bool, default False
         Serve imputed samples as well.
     weights : str, optional

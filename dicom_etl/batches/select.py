@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import schema
 from dicom_etl.batches.marks import sample_marks
+from dicom_etl.checks.flags import flagged_samples
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.facts import read_issues, text_column
+from dicom_etl.dataset.open_validated import structures_of
 from dicom_etl.errors import ConfigError, DatasetError
-from dicom_etl.flags import flagged_samples
-from dicom_etl.outputs.facts import read_issues, text_column
-from dicom_etl.outputs.opening import structures_of
 from dicom_etl.splits import NO_FOLD, SPLITS, assign_splits
 
 Condition: TypeAlias = Mapping[str, Any] | Callable[["SampleTable"], Any]

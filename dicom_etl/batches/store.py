@@ -23,12 +23,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import schema
 from dicom_etl.batches.chunks import SliceTable, Windows, read_slice_table
 from dicom_etl.batches.through_hdf5 import ThroughHDF5
-from dicom_etl.digest import Seal, read_seal
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import Seal, read_seal
+from dicom_etl.dataset.open_validated import Locking, open_dataset
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.opening import Locking, open_dataset
 
 SliceReader: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], None]
 """Fills ``out`` (place, y, x) with the slices of ``rows`` (place,)."""

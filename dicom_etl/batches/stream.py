@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.ahead import Crew, made_ahead
 from dicom_etl.batches.assemble import Assembler, Place, Space
 from dicom_etl.batches.batch import Batch
+from dicom_etl.batches.prefetch import Crew, made_ahead
 from dicom_etl.batches.sampler import EpochPlan, Schedule
-from dicom_etl.cores import usable_cores
 from dicom_etl.errors import ConfigError
+from dicom_etl.workers.cores import usable_cores
 
 _BATCHES_ASKED_FOR = 8
 """How many batches ahead the system is told to read from disk."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from dicom_etl import __version__
+from dicom_etl._version import __version__
 from dicom_etl.cli._boundary import exit_code
 from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
-from dicom_etl.interrupts import Signalled, raise_on_signals
-from dicom_etl.threads import ONE_THREAD
+from dicom_etl.workers.interrupts import Signalled, raise_on_signals
+from dicom_etl.workers.threads import ONE_THREAD
 
 COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",

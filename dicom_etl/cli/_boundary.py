@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from dicom_etl.errors import ConfigError, DicomEtlError
-from dicom_etl.interrupts import Signalled
+from dicom_etl.workers.interrupts import Signalled
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
 TRACEBACK = "DICOM_ETL_TRACEBACK"

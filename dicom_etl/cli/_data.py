@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from dicom_etl.cli._types import GAP, SIZE, SPLIT
-from dicom_etl.config import IMPUTE_MODES, IMPUTE_WAYS, MASK_VALUES, RASTER_RULES, IngestConfig
-from dicom_etl.schema import COMPRESSIONS
+from dicom_etl.config import COMPRESSIONS, IMPUTE_MODES, IMPUTE_WAYS, MASK_VALUES, RASTER_RULES, IngestConfig
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 LIMITS = {

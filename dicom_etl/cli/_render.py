@@ -190,7 +190,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     OutputError
         When the file cannot be written.
     """
-    from dicom_etl.outputs.atomic import whole_file
+    from dicom_etl.dataset.atomic import whole_file
 
     # A pipe, or /dev/stdout, cannot be replaced.
     is_file = path.is_file() or not path.exists()

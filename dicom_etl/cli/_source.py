@@ -14,7 +14,7 @@ from dicom_etl.cli._options import PATH
 
 if TYPE_CHECKING:
     from dicom_etl.layouts import SourceRoots
-    from dicom_etl.pseudonyms import Pseudonyms
+    from dicom_etl.layouts.pseudonyms import Pseudonyms
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.executors import KINDS, PROCESSES
+from dicom_etl.workers import KINDS, PROCESSES
 
 if TYPE_CHECKING:
-    from dicom_etl.executors import Executor
+    from dicom_etl.workers import Executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Work:
     scheduler: str | None
 
     def open(self) -> Executor:
-        """Return the executor; see `dicom_etl.executors.open_executor`."""
-        from dicom_etl.executors import open_executor
+        """Return the executor; see `dicom_etl.workers.open_executor`."""
+        from dicom_etl.workers import open_executor
 
         return open_executor(self.jobs, kind=self.executor, scheduler=self.scheduler)
 

@@ -16,7 +16,7 @@ from dicom_etl.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from dicom_etl.batches import BatchReader
-    from dicom_etl.batches.tally import EpochTally
+    from dicom_etl.batches.epoch_statistics import EpochTally
 
 _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
 
@@ -81,7 +81,7 @@ def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options:
     The speed is that of waiting for batches alone. A resumed run goes on to the same last epoch: a run that stopped in
     epoch 1 serves the rest of it and then epoch 2 with --epochs 3.
     """
-    from dicom_etl.batches.tally import Dump, tally_epochs
+    from dicom_etl.batches.epoch_statistics import Dump, tally_epochs
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
         reader = _reader(dataset, options, quiet)

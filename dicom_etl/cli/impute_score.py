@@ -17,7 +17,7 @@ from dicom_etl.cli._source import Source, source_options
 
 if TYPE_CHECKING:
     from dicom_etl.impute.score import Mean
-    from dicom_etl.scoring import StudyScores
+    from dicom_etl.pipeline.score import StudyScores
 
 
 @click.command(
@@ -45,7 +45,7 @@ def command(
     """
     config = ingest_config(values, pseudonymize=source.pseudonymized)
     from dicom_etl.impute.score import means
-    from dicom_etl.scoring import score_source
+    from dicom_etl.pipeline.score import score_source
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
         roots, pseudonyms = source.open(reporter.warning)

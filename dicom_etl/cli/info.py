@@ -18,7 +18,7 @@ def command(dataset: Path, samples_csv: Path | None, quiet: bool, verbose: bool,
     """Show what a dataset holds: counts, options, what was left out. The bytes are not checked; verify does that."""
     from dataclasses import asdict
 
-    from dicom_etl.outputs.facts import read_facts, read_samples
+    from dicom_etl.dataset.facts import read_facts, read_samples
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
         facts = read_facts(dataset)

@@ -15,7 +15,7 @@ from dicom_etl.cli._source import Source, pseudonymize_option
 
 if TYPE_CHECKING:
     from dicom_etl.records import Issue
-    from dicom_etl.verify.outcome import Outcome
+    from dicom_etl.verification.outcome import Outcome
 
 _SHOWN = 20
 """Findings of a severity that are printed without -v."""
@@ -25,7 +25,7 @@ _PICTURES = 8
 
 def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each limit of the label checks."""
-    from dicom_etl.verify.options import LabelLimits
+    from dicom_etl.checks.limits import LabelLimits
 
     for limit in reversed(fields(LabelLimits)):
         name = f"--{limit.name.replace('_', '-')}"
@@ -82,8 +82,8 @@ def command(
     Exit code 0: nothing that counts. 1: the bytes are not those that were sealed, and nothing was read from
     them. 3: findings.
     """
-    from dicom_etl.verify.dataset import verify_dataset
-    from dicom_etl.verify.options import LabelLimits, VerifyOptions, Waiver
+    from dicom_etl.checks.limits import LabelLimits, VerifyOptions, Waiver
+    from dicom_etl.verification.dataset import verify_dataset
 
     options = VerifyOptions(
         fast=fast,

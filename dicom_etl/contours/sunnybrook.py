@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from dicom_etl.contours.columns import DIGITS_AS_ZEROS, columns_of, points_in_columns
 from dicom_etl.errors import ContourError
-from dicom_etl.outlines import measure
-from dicom_etl.polygons import polygon_area
+from dicom_etl.geometry.outlines import measure
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import FloatArray, Rings
 
 _NAME = re.compile(

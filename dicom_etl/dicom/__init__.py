@@ -5,7 +5,7 @@ position or a pairing is an `ImageError` of one line, without any text from the 
 accepted, and noted.
 
 Two lanes read a file. `plain` takes what is structured plainly, in this process and without pydicom. What it
-declines goes to `general`, pydicom's lane, which runs in a child process (`isolate`), so that a file which
+declines goes to `pydicom_reader`, pydicom's lane, which runs in a child process (`decoder`), so that a file which
 hangs or crashes a parser or a codec costs one image. What starts that process is imported for the first such file.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dicom_etl.dicom import plain
+from dicom_etl.dicom import native_reader
 from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
@@ -71,9 +71,9 @@ def read_proven_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[tup
         data = read_exactly(descriptor, min(size, _FIRST_READ))
         while True:
             try:
-                found = plain.scan(data, size)
+                found = native_reader.scan(data, size)
                 break
-            except plain.NeedMoreError:
+            except native_reader.NeedMoreError:
                 check_size(size, limits)
                 data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None:
@@ -82,9 +82,9 @@ def read_proven_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[tup
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
-    from dicom_etl.dicom import isolate
+    from dicom_etl.dicom import decoder
 
-    return isolate.read_headers(data, limits), b""
+    return decoder.read_headers(data, limits), b""
 
 
 def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:
@@ -145,11 +145,11 @@ def frame_from_bytes(
     ImageError
         As `read_image`.
     """
-    found = plain.scan(data, len(data))
+    found = native_reader.scan(data, len(data))
     if found is None:
-        from dicom_etl.dicom import isolate
+        from dicom_etl.dicom import decoder
 
-        header, stored = isolate.read_frame(data, digest, frame, limits)
+        header, stored = decoder.read_frame(data, digest, frame, limits)
     else:
         header = _plain_header(found, limits)
         check_frame(frame, 1)
@@ -157,7 +157,7 @@ def frame_from_bytes(
     return header, modality_values(stored, header)
 
 
-def _plain_header(found: plain.Plain, limits: Limits) -> ImageHeader:
+def _plain_header(found: native_reader.Plain, limits: Limits) -> ImageHeader:
     if found.offset > limits.max_header_bytes:
         raise ImageError(
             f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"

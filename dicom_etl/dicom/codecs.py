@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.dicom.guard import only_image_errors
+from dicom_etl.dicom.error_translation import only_image_errors
 from dicom_etl.dicom.pixels import STORED_DTYPES
 from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, SYNTAXES
 from dicom_etl.errors import ImageError

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.geometry.polygons import fraction_outside, polygon_area
 from dicom_etl.impute.isoline import isolines
-from dicom_etl.polygons import fraction_outside, polygon_area
 from dicom_etl.records import FloatArray, Rings
 
 MOST_NODES = 40_000

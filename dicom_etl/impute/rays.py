@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicom_etl.polygons import centroid, polygon_area
+from dicom_etl.geometry.polygons import centroid, polygon_area
 from dicom_etl.records import FloatArray, Rings
 
 RAYS = 64

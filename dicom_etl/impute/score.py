@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dicom_etl.geometry.raster import rasterize
 from dicom_etl.impute.confidence import confidence
 from dicom_etl.impute.distance import boundary_distance
 from dicom_etl.impute.estimate import NEAREST, WAYS, Parent, estimate, parent_of
 from dicom_etl.impute.parents import Axis, Link, Place, Reach, spatial_links, temporal_links
 from dicom_etl.impute.slices import Slice
-from dicom_etl.raster import rasterize
 from dicom_etl.records import FloatArray, Rings
 
 _SPACING_MM = 0.5

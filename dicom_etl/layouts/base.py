@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dicom_etl.pseudonyms import real_of
+from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import SourceFolders, StudyFiles, StudyFolders
 
 DICOMS = "dicoms"

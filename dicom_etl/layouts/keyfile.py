@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dicom_etl.errors import ConfigError
 from dicom_etl.layouts.base import SourceRoots
-from dicom_etl.pseudonyms import Pseudonyms
+from dicom_etl.layouts.pseudonyms import Pseudonyms
 
 MAX_BYTES = 64 << 10
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dicom_etl.errors import SourceError
-from dicom_etl.pseudonyms import id_key
+from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Link
 
 COLUMNS = ("patient_id", "original_id")

@@ -8,18 +8,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicom_etl import schema
 from dicom_etl.config import IngestConfig, RunOptions
-from dicom_etl.digest import append_seal
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import append_seal
 from dicom_etl.errors import OutputError, SourceError
-from dicom_etl.executors import Executor, InProcess
-from dicom_etl.interrupts import held
 from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import write_rows
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
-from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.stages import rasterize, write
+from dicom_etl.workers import Executor, InProcess
+from dicom_etl.workers.interrupts import held
 
 __all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
 
@@ -87,9 +87,9 @@ def ingest(
     # Worker processes import this package for its item functions, and have no use for the HDF5 library. A signal
     # waits: a library that was interrupted while it was loaded can crash at exit.
     with held():
-        from dicom_etl.outputs.atomic import check_space, check_target, whole_file
-        from dicom_etl.outputs.hdf5 import open_writer
-        from dicom_etl.pipeline.keep import earlier_work
+        from dicom_etl.dataset.atomic import check_space, check_target, whole_file
+        from dicom_etl.dataset.writer import open_writer
+        from dicom_etl.pipeline.checkpoint import earlier_work
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()

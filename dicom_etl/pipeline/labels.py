@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dicom_etl import schema
-from dicom_etl.digest import contour_key, row_digests
+from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.measurements import Drawn
+from dicom_etl.checks.sample_checks import STAGE, check_structures_differ
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import contour_key, row_digests
 from dicom_etl.records import ContourFacts, Issue, SampleFacts
-from dicom_etl.verify.facts import Drawn
-from dicom_etl.verify.options import LabelLimits
-from dicom_etl.verify.single import STAGE, check_structures_differ
 
 if TYPE_CHECKING:
-    from dicom_etl.outputs.stored import StoredSample
+    from dicom_etl.dataset.stored import StoredSample
 
 _OF_ALL = frozenset({"duplicate-image", "duplicate-contour"})
 """What label checks find among all rows; a file with some of them only knows its own."""

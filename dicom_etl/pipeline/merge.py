@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import schema
+from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.config import IngestConfig
-from dicom_etl.digest import append_seal, row_digests
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import append_seal, row_digests
+from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.errors import DatasetError, OutputError, SourceError
-from dicom_etl.outputs.encoding import encode_chunk
 from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
 from dicom_etl.pipeline.plan import common_dtype
-from dicom_etl.pipeline.sides import Sides
+from dicom_etl.pipeline.split_assignment import Sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.stages import write
-from dicom_etl.verify.duplicates import Duplicates, RowNames
 
 if TYPE_CHECKING:
-    from dicom_etl.outputs.base import SampleWriter
-    from dicom_etl.outputs.parts import Part
-    from dicom_etl.outputs.stored import StoredSample
+    from dicom_etl.dataset.base import SampleWriter
+    from dicom_etl.dataset.parts import Part
+    from dicom_etl.dataset.stored import StoredSample
 
 NAME = "merge"
 
@@ -61,9 +61,9 @@ def merge(
     OutputError
         When the file cannot be written.
     """
-    from dicom_etl.outputs.atomic import check_space, check_target, whole_file
-    from dicom_etl.outputs.hdf5 import open_writer
-    from dicom_etl.outputs.parts import Part
+    from dicom_etl.dataset.atomic import check_space, check_target, whole_file
+    from dicom_etl.dataset.parts import Part
+    from dicom_etl.dataset.writer import open_writer
 
     check_target(output.resolve(), overwrite=overwrite)
     with ExitStack() as stack:

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dicom_etl import schema
 from dicom_etl.config import IngestConfig
-from dicom_etl.digest import shard_of
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
-from dicom_etl.executors import Executor, InProcess
-from dicom_etl.items import item_issue
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.pipeline.cache import Cache, open_cache
-from dicom_etl.pipeline.study import PlannedStudy, find_structures, plan_study, unpack
+from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
-from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
+from dicom_etl.stages.cache import Cache, open_cache
+from dicom_etl.stages.sample import item_issue
+from dicom_etl.stages.study import PlannedStudy, find_structures, plan_study, unpack
+from dicom_etl.workers import Executor, InProcess
 
 _IN_MEMORY = 1 << 20
 """Bytes of packed plans kept in memory, about 12,000 samples; more go to an unnamed temporary file."""
@@ -51,7 +51,7 @@ class Plan:
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it.
     cache : Path, optional
-        Folder that keeps what headers say; see `dicom_etl.pipeline.cache`.
+        Folder that keeps what headers say; see `dicom_etl.stages.cache`.
 
     Attributes
     ----------

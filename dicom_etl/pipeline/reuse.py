@@ -2,7 +2,7 @@
 
 An earlier dataset is one that ``--reuse`` names, or a part that a killed run has kept. Its seal is checked first, then
 that it was made by this version with the options (and key) of this run; after that each study of it is compared with
-its inputs, see `dicom_etl.pipeline.unchanged`. What does not fit is made again. What lies between studies (duplicates,
+its inputs, see `dicom_etl.pipeline.staleness`. What does not fit is made again. What lies between studies (duplicates,
 splits and folds, the order of issues) is decided from all rows in any case, so the bytes are those of one fresh run.
 """
 
@@ -17,19 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dicom_etl import schema
+from dicom_etl.checks.sample_checks import STAGE
 from dicom_etl.config import IngestConfig
-from dicom_etl.digest import text_key
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import text_key
+from dicom_etl.dataset.stored import StoredRows, StoredSample
 from dicom_etl.errors import DatasetError, ItemError
-from dicom_etl.outputs.stored import StoredRows, StoredSample
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
 from dicom_etl.pipeline.plan import Plan
+from dicom_etl.pipeline.staleness import Candidate, Unchanged, check_study
 from dicom_etl.pipeline.summary import Progress
-from dicom_etl.pipeline.unchanged import Candidate, Unchanged, check_study
-from dicom_etl.polygons import polygon_area
 from dicom_etl.records import EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages import write
-from dicom_etl.verify.single import STAGE
 
 NAME = "compare"
 

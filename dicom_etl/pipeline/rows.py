@@ -7,20 +7,20 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
-from dicom_etl import schema
+from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.base import SampleWriter
 from dicom_etl.errors import ItemError
-from dicom_etl.executors import Executor
-from dicom_etl.items import item_issue, make_imputed, make_parent, make_sample
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.outputs.base import SampleWriter
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.sides import Sides
+from dicom_etl.pipeline.split_assignment import Sides
 from dicom_etl.pipeline.summary import Progress, Summary
 from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.splits import NO_FOLD
 from dicom_etl.stages import parse, write
-from dicom_etl.verify.review import LabelReview
+from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_sample
+from dicom_etl.workers import Executor
 
 if TYPE_CHECKING:
     from dicom_etl.pipeline.reuse import Reuse
@@ -130,7 +130,7 @@ def _make_rows(
         samples = (sample for study in studies for sample in study.samples)
         yield from executor.map(partial(make_sample, roots=roots, config=config, spec=spec), samples)
         return
-    from dicom_etl.imputing import make_study
+    from dicom_etl.stages.impute_study import make_study
 
     for study in studies:
         yield from make_study(

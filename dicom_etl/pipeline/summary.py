@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dicom_etl.geometry import ED, ES
+from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.records import Issue
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicom_etl.polygons import polygon_area
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents, Sample
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image

@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import schema
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.facts import read_issues, text_column
+from dicom_etl.dataset.open_validated import BROKEN, check_layout, damaged, open_dataset, structures_of
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.facts import read_issues, text_column
-from dicom_etl.outputs.opening import BROKEN, check_layout, damaged, open_dataset, structures_of
-from dicom_etl.polygons import split_rings
+from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.records import Issue, Rings
 
 Found = TypeVar("Found")

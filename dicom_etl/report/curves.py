@@ -8,8 +8,8 @@ from math import isfinite, nan
 
 import numpy as np
 
-from dicom_etl.geometry import ED, ES
-from dicom_etl.polygons import polygon_area
+from dicom_etl.geometry.locations import ED, ES
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.report.contents import Contents, Sample
 
 INNER = "icontour"

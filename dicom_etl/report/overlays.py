@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from dicom_etl import schema
+from dicom_etl.dataset import schema
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.framing import Box

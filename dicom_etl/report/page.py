@@ -14,10 +14,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dicom_etl.digest import read_seal
+from dicom_etl.dataset.atomic import check_target, whole_file
+from dicom_etl.dataset.digest import read_seal
+from dicom_etl.dataset.facts import Facts, read_facts
 from dicom_etl.errors import OutputError, SealError
-from dicom_etl.outputs.atomic import check_target, whole_file
-from dicom_etl.outputs.facts import Facts, read_facts
 from dicom_etl.records import Issue
 from dicom_etl.report import overview
 from dicom_etl.report.cards import Card, make_card, outlined_side
@@ -34,8 +34,8 @@ from dicom_etl.report.selection import (
     place_issues,
     worst_first,
 )
-from dicom_etl.verify.dataset import Progress, verify_dataset
-from dicom_etl.verify.outcome import Outcome
+from dicom_etl.verification.dataset import Progress, verify_dataset
+from dicom_etl.verification.outcome import Outcome
 
 MOST_STUDIES = 60
 """Studies whose curves are on the page; those with findings come first."""
@@ -93,7 +93,7 @@ def write_report(
     seed : int
         Of the lots.
     verify : bool
-        Run the checks of `dicom_etl.verify` and show what they find; what ingest recorded is shown in any case.
+        Run the checks of `dicom_etl.verification` and show what they find; what ingest recorded is shown in any case.
     findings : sequence of Issue
         More to show.
     overwrite : bool

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from dicom_etl.dataset.atomic import check_target, whole_file
+from dicom_etl.dataset.folder import whole_folder
 from dicom_etl.errors import OutputError
-from dicom_etl.outputs.atomic import check_target, whole_file
-from dicom_etl.outputs.folder import whole_folder
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents, Sample
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicom_etl.batches.sampler import Schedule
+from dicom_etl.checks.flags import LABEL_FINDINGS, flagged_samples
 from dicom_etl.errors import ConfigError
-from dicom_etl.flags import LABEL_FINDINGS, flagged_samples
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
 
@@ -104,7 +104,7 @@ def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
 
 
 def flagged_rows(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> set[int]:
-    """Return the rows whose label is in doubt: the rule of `dicom_etl.flags`, and what `verify` found by row."""
+    """Return the rows whose label is in doubt: the rule of `dicom_etl.checks.flags`, and what `verify` found by row."""
     paths = list(zip(*(column.tolist() for column in contents.file_columns()), strict=True))
     flagged = flagged_samples(contents.issues, paths)
     found = {row for row, flag in enumerate(flagged) if flag}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.reader import BatchReader
-from dicom_etl.outputs.atomic import check_target
+from dicom_etl.dataset.atomic import check_target
 from dicom_etl.records import Rings
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.framing import whole_image

@@ -14,7 +14,7 @@ from operator import attrgetter
 from dicom_etl.dicom import Limits, read_proven_headers
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
-from dicom_etl.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
+from dicom_etl.layouts.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
 from dicom_etl.records import ContourFile, FoundImage, Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 NAME = "discover"

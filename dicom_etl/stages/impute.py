@@ -61,7 +61,7 @@ class ImputePlan:
 
 @dataclass(frozen=True, slots=True)
 class Imputed:
-    """What a row states about its imputed structures; see the columns of the same names in `dicom_etl.schema`.
+    """What a row states about its imputed structures; see the columns of the same names in `dicom_etl.dataset.schema`.
 
     ``shares`` holds the structures that were imputed. Which rows they came from is known only when all rows are.
     """

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from dicom_etl.dicom import NOTES
-from dicom_etl.geometry import place_images
-from dicom_etl.pseudonyms import id_key, real_of
+from dicom_etl.geometry.locations import place_images
+from dicom_etl.layouts.pseudonyms import id_key, real_of
 from dicom_etl.records import (
     ContourFile,
     FoundImage,

@@ -9,13 +9,13 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_for
 from dicom_etl.dicom import Limits, read_planned
 from dicom_etl.errors import ContourError
-from dicom_etl.layouts import SourceRoots
-from dicom_etl.polygons import (
+from dicom_etl.geometry.polygons import (
     farthest_outside_image,
     first_self_intersection,
     fraction_outside_image,
 )
-from dicom_etl.pseudonyms import real_of
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import ContourFile, Image, Rings, SamplePlan
 
 NAME = "parse"

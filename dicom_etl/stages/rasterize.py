@@ -7,10 +7,10 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import grid
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import MissingExtraError
-from dicom_etl.raster import rasterize
+from dicom_etl.geometry import grid
+from dicom_etl.geometry.raster import rasterize
 from dicom_etl.records import Image, ImageHeader, Rings
 
 NAME = "rasterize"

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import __version__, schema
+from dicom_etl._version import __version__
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import origins
-from dicom_etl.digest import row_digests
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import row_digests
+from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.errors import ImageError
-from dicom_etl.geometry import cardiac_phases
-from dicom_etl.outputs.encoding import encode_chunk
-from dicom_etl.polygons import polygon_area
+from dicom_etl.geometry.locations import cardiac_phases
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan, SampleRow
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl import schema
 from dicom_etl.config import IngestConfig
-from dicom_etl.digest import append_seal, sha256_of_row
-from dicom_etl.outputs.encoding import encode_chunk
-from dicom_etl.outputs.hdf5 import HDF5Writer
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import append_seal, sha256_of_row
+from dicom_etl.dataset.encoding import encode_chunk
+from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import EncodedSample, FloatArray, Issue, SampleRow
 from dicom_etl.stages.write import dataset_attributes, image_statistics
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from dicom_etl.batches import codecs
 from dicom_etl.batches.chunks import SliceTable, Windows, read_slice_table
 from dicom_etl.batches.store import Store
+from dicom_etl.dataset.open_validated import open_dataset
 from dicom_etl.errors import DatasetError
-from dicom_etl.outputs.opening import open_dataset
 from tests.batches.datasets import Content, content, write_dataset
 
 FILTERS: dict[str, dict[str, Any]] = {
@@ -272,8 +272,8 @@ def test_masks_that_do_not_fit_the_images_are_refused(tmp_path: Path) -> None:
 
 def write_masks_of_another_size(path: Path, made: Content) -> Path:
     """A sealed file whose masks have one column less than its images."""
-    from dicom_etl import schema
-    from dicom_etl.digest import SEAL_BYTES, append_seal
+    from dicom_etl.dataset import schema
+    from dicom_etl.dataset.digest import SEAL_BYTES, append_seal
 
     write_dataset(path, content())
     with path.open("r+b") as stream:

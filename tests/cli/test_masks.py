@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from dicom_etl.polygons import polygon_area
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.stages import rasterize
 from tests.builders import TinySource, make_source
 from tests.cli.test_ingest import run
-from tests.test_raster import pillow_mask
+from tests.geometry.test_raster import pillow_mask
 
 
 def ingest(runner: CliRunner, source: TinySource, output: Path, *words: object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from dicom_etl.digest import check_seal
+from dicom_etl.dataset.digest import check_seal
 from tests.builders import TinySource
 
 ROOT = Path(__file__).parents[2]

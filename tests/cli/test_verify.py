@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dicom_etl.cli import cli
-from dicom_etl.digest import sha256_of_file
+from dicom_etl.dataset.digest import sha256_of_file
 from tests.builders import TinySource
-from tests.verify.tampering import KINDS, tamper
+from tests.verification.tampering import KINDS, tamper
 
 
 def run(runner: CliRunner, *words: object) -> Result:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_for
 from dicom_etl.errors import ContourError
+from dicom_etl.geometry.polygons import farthest_outside_image, first_self_intersection, polygon_area
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.polygons import farthest_outside_image, first_self_intersection, polygon_area
 from dicom_etl.records import ContourFile, Rings
 from dicom_etl.stages.parse import parse_contour
 from tests.builders import write_anew

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.dicom import Limits, read_headers, read_image, stored_dtype, whole
 from dicom_etl.dicom.files import read_exactly
-from dicom_etl.digest import sha256_of_file
 from dicom_etl.errors import ImageError
 from tests.builders import ORIENTATION, write_dicom
 

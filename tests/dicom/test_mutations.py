@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_etl.dicom import plain, read_headers, read_image
+from dicom_etl.dicom import native_reader, read_headers, read_image
 from dicom_etl.errors import ImageError
 from tests.builders import write_anew
 from tests.costs import little_spent
@@ -46,7 +46,7 @@ def hold(files: Iterator[tuple[str, bytes]], folder: Path) -> Counter[str]:
             assert "\n" not in message, name
             assert len(message) < 200, name
         else:
-            outcomes["plain" if plain.scan(data, len(data)) else "general"] += 1
+            outcomes["plain" if native_reader.scan(data, len(data)) else "general"] += 1
             assert oracle.differences(image.header, data) == {}, name
             np.testing.assert_array_equal(image.pixels, oracle.pixel_values(data, image.header), err_msg=name)
             with little_spent(name):

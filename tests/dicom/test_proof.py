@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl import dicom
-from dicom_etl.dicom import plain, read_image, read_planned, read_proven_headers
+from dicom_etl.dicom import native_reader, read_image, read_planned, read_proven_headers
 from dicom_etl.dicom.proof import prove, proven_offset
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -30,7 +30,7 @@ def never_parsed() -> Iterator[None]:
         raise AssertionError("it was parsed")
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plain, "scan", refuse)
+        patched.setattr(native_reader, "scan", refuse)
         yield
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_broke_is_refused_as_without_proof(tmp_path: Path) -> None:
 def test_what_is_not_plain_has_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_dicom(tmp_path / "1.dcm", ramp())
     with monkeypatch.context() as patched:
-        patched.setattr(dicom.plain, "scan", lambda *_: None)
+        patched.setattr(dicom.native_reader, "scan", lambda *_: None)
         headers, proof = read_proven_headers(path)
     assert proof == b""
     assert headers == (read_image(path).header,)

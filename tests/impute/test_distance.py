@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_etl.geometry.polygons import centroid, polygon_area
 from dicom_etl.impute import distance
-from dicom_etl.polygons import centroid, polygon_area
 from tests.impute.outlines import blob, crescent, disc
 
 

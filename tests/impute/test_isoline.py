@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from dicom_etl.geometry.polygons import first_self_intersection, polygon_area
 from dicom_etl.impute.isoline import isolines
-from dicom_etl.polygons import first_self_intersection, polygon_area
 
 
 def test_a_disc_is_found_between_the_nodes() -> None:

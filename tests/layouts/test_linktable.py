@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.linktable import MAX_BYTES, read_link_table
-from dicom_etl.pseudonyms import id_key
+from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Link
 from tests.builders import write_anew
 from tests.costs import little_spent

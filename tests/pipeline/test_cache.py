@@ -17,16 +17,17 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl import dicom, items, pipeline
+from dicom_etl import dicom, pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.errors import ConfigError
-from dicom_etl.executors import Executor, open_executor
-from dicom_etl.executors.pool import ProcessPool
-from dicom_etl.pipeline import Summary, cache, unchanged
-from dicom_etl.pipeline.cache import open_cache, packed_images, unpacked_images
+from dicom_etl.pipeline import Summary, staleness
 from dicom_etl.records import FoundImage, ImageHeader
-from dicom_etl.stages import discover
+from dicom_etl.stages import cache, discover
+from dicom_etl.stages import sample as items
+from dicom_etl.stages.cache import open_cache, packed_images, unpacked_images
+from dicom_etl.workers import Executor, open_executor
+from dicom_etl.workers.pool import ProcessPool
 from tests.builders import TinySource, make_source, write_contour
 
 
@@ -49,9 +50,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return spy
 
     monkeypatch.setattr(discover, "read_image_headers", counted(discover.read_image_headers, str))
-    monkeypatch.setattr(unchanged, "read_whole", counted(dicom.read_whole, str))
+    monkeypatch.setattr(staleness, "read_whole", counted(dicom.read_whole, str))
     monkeypatch.setattr(
-        unchanged, "read_outlines", counted(items.read_outlines, lambda plan: f"contours of {plan.image}")
+        staleness, "read_outlines", counted(items.read_outlines, lambda plan: f"contours of {plan.image}")
     )
     return count
 

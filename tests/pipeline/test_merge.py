@@ -14,12 +14,12 @@ from click.testing import CliRunner
 from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions, parse_shard
-from dicom_etl.digest import shard_of
+from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, DatasetError, OutputError, SourceError
+from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.merge import merge
-from dicom_etl.pseudonyms import Pseudonyms
 from tests.builders import TinySource, make_source, position_mm, write_dicom
-from tests.verify.tampering import tamper
+from tests.verification.tampering import tamper
 
 KEYS = Pseudonyms(bytes(range(32))), Pseudonyms(bytes(range(1, 33)))
 

@@ -16,30 +16,30 @@ from click.testing import CliRunner
 from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions
-from dicom_etl.digest import sha256_of_file
+from dicom_etl.dataset.digest import sha256_of_file
+from dicom_etl.dataset.kept import KeptFolder
 from dicom_etl.errors import OutputError
-from dicom_etl.executors import Executor
-from dicom_etl.executors.pool import ProcessPool
-from dicom_etl.outputs.kept import KeptFolder
-from dicom_etl.pipeline import Summary, keep
-from dicom_etl.pseudonyms import Pseudonyms
+from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.pipeline import Summary, checkpoint
 from dicom_etl.stages import write
+from dicom_etl.workers import Executor
+from dicom_etl.workers.pool import ProcessPool
 from tests.builders import TinySource, make_source, write_contour
 from tests.forking import Forks, forks
 
 KEY = b"0123456789abcdef" * 2
 KILLED = """
 import os, signal, sys
-from dicom_etl.outputs.hdf5 import HDF5Writer
-from dicom_etl.outputs.kept import KeptFolder
-from dicom_etl.pipeline import keep
+from dicom_etl.dataset.writer import HDF5Writer
+from dicom_etl.dataset.kept import KeptFolder
+from dicom_etl.pipeline import checkpoint
 
 # A shell in the background starts programs that ignore Ctrl-C, and so would this one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 rows, place, *words = sys.argv[1:]
 left = int(rows)
-keep.PART_ROWS = 3
+checkpoint.PART_ROWS = 3
 stored = HDF5Writer.append
 
 def append(self, sample):
@@ -137,7 +137,7 @@ def whole(six: TinySource, tmp_path_factory: pytest.TempPathFactory) -> Summary:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close a part after every study."""
-    monkeypatch.setattr(keep, "PART_ROWS", 1)
+    monkeypatch.setattr(checkpoint, "PART_ROWS", 1)
 
 
 @pytest.fixture

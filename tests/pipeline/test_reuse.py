@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions
-from dicom_etl.executors import Executor, InProcess, open_executor
-from dicom_etl.executors.pool import ProcessPool
+from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline import Summary
 from dicom_etl.pipeline.merge import merge
-from dicom_etl.pseudonyms import Pseudonyms
 from dicom_etl.stages import parse, write
+from dicom_etl.workers import Executor, InProcess, open_executor
+from dicom_etl.workers.pool import ProcessPool
 from tests.builders import TinySource, make_source, position_mm, write_contour, write_dicom
 
 CONFIGS: list[dict[str, Any]] = [

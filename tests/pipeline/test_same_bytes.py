@@ -10,10 +10,10 @@ import pytest
 
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
-from dicom_etl.digest import sha256_of_file
-from dicom_etl.executors import Executor, InProcess, open_executor
-from dicom_etl.executors.cluster import DaskCluster
-from dicom_etl.executors.pool import ProcessPool
+from dicom_etl.dataset.digest import sha256_of_file
+from dicom_etl.workers import Executor, InProcess, open_executor
+from dicom_etl.workers.cluster import DaskCluster
+from dicom_etl.workers.pool import ProcessPool
 from tests.builders import TinySource
 from tests.processes import descendants
 

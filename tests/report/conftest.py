@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dicom_etl import pipeline
-from dicom_etl.outputs.hdf5 import HDF5Writer
+from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import Issue
 from dicom_etl.report.page import write_report
 from tests.builders import circle, make_source, write_contour

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dicom_etl.layouts import LAYOUTS
+from dicom_etl.layouts.pseudonyms import Pseudonyms, real_of
 from dicom_etl.pipeline import locate
-from dicom_etl.pseudonyms import Pseudonyms, real_of
 from dicom_etl.records import StudyFolders
 from dicom_etl.stages import discover, link
 from tests.builders import TinySource, write_link

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dicom_etl.config import IngestConfig
-from dicom_etl.dicom import plain
+from dicom_etl.dicom import native_reader
 from dicom_etl.errors import ContourError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline import Plan, locate
@@ -43,7 +43,7 @@ def test_a_planned_header_is_not_parsed_again(
     kept_source: TinySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roots, samples = planned(kept_source)
-    monkeypatch.setattr(plain, "scan", None)
+    monkeypatch.setattr(native_reader, "scan", None)
     for sample in samples:
         assert parse_image(sample, roots, IngestConfig()).header is sample.header
 

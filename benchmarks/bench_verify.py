@@ -1,0 +1,103 @@
+"""How long the integrity part of verify takes, beside sha256sum on the same file.
+
+Seal, structure and row digests; and --fast, seal and structure. All take turns in one run, page cache warm; ratios are
+medians over rounds. Fails when a ratio is above what is promised.
+
+    python -m benchmarks.bench_verify --megabytes 1000 --out bench/verify.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.bench_batches import SIDE, phantom
+from dicom_etl.checks.limits import VerifyOptions
+from dicom_etl.dataset.open_validated import open_dataset
+from dicom_etl.verification import seal, structure
+from dicom_etl.verification.dataset import verify_dataset
+from dicom_etl.verification.digests import check_row_digests
+from dicom_etl.verification.outcome import Outcome
+from dicom_etl.verification.rows import Rows
+from tests.batches.datasets import write_dataset
+
+PROMISED = {"integrity": 2.5, "fast": 1.5}
+
+
+def integrity(path: Path) -> None:
+    """Run the first three steps of verify."""
+    outcome = Outcome(str(path), VerifyOptions())
+    outcome.sha256, broken = seal.read_and_hash(path)
+    outcome.note(seal.check_seal, broken)
+    with open_dataset(path) as file:
+        assert structure.check_structure(file, outcome), outcome.findings
+        outcome.note(check_row_digests, check_row_digests(Rows(file, path), array("Q")))
+    assert not outcome.findings, outcome.findings[:3]
+
+
+def fast(path: Path) -> None:
+    """Run verify --fast."""
+    assert verify_dataset(path, VerifyOptions(fast=True)).exit_code == 0
+
+
+def sha256sum(path: Path) -> None:
+    """Run the program of coreutils."""
+    subprocess.run(["sha256sum", path], check=True, stdout=subprocess.DEVNULL)
+
+
+def openssl(path: Path) -> None:
+    """Run openssl's, which uses the processor's SHA instructions where sha256sum may not."""
+    subprocess.run(["openssl", "dgst", "-sha256", path], check=True, stdout=subprocess.DEVNULL)
+
+
+CASES: dict[str, Callable[[Path], None]] = {
+    "sha256sum": sha256sum,
+    "openssl": openssl,
+    "fast": fast,
+    "integrity": integrity,
+}
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    seconds: dict[str, list[float]] = {name: [] for name in CASES}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "large.h5"
+        write_dataset(path, phantom(options.megabytes * 1_000_000 // (3 * SIDE * SIDE)))
+        size = path.stat().st_size
+        for _ in range(options.rounds):
+            for name, case in CASES.items():
+                begun = time.perf_counter()
+                case(path)
+                seconds[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    ratios = {
+        name: statistics.median(t / base for t, base in zip(seconds[name], seconds["sha256sum"], strict=True))
+        for name in CASES
+    }
+    print(f"{size / 1e6:.0f} MB, median of {options.rounds} rounds\n\n| | s | of sha256sum | promised |")
+    print("|---|---:|---:|---:|")
+    for name in CASES:
+        print(f"| {name} | {medians[name]:.2f} | {ratios[name]:.2f} | {PROMISED.get(name, '')} |")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        result = {"bytes": size, "seconds": seconds, "ratios": ratios, "promised": PROMISED}
+        options.out.write_text(json.dumps(result, indent=2) + "\n")
+    sys.exit(any(ratios[name] > limit for name, limit in PROMISED.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Images and contours that appear twice in a dataset, found with a few bytes a sample."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dicom_etl.checks.sample_checks import STAGE
+from dicom_etl.records import Issue, SampleFacts, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class RowNames:
+    """What a person calls a row: its patient, its image file, and its contour file by structure."""
+
+    patient_id: str
+    image: str
+    contours: Mapping[str, str]
+
+
+NamesOf = Callable[[Iterable[int]], Mapping[int, RowNames]]
+"""Gives the names of the rows asked for, which are few."""
+
+
+class Keys:
+    """The keys of one kind of thing, and the rows that have them: 12 bytes an entry."""
+
+    def __init__(self) -> None:
+        self._keys = array("Q")
+        self._rows = array("I")
+
+    def add(self, key: int, row: int) -> None:
+        """Note that a row has a key; rows come in rising order."""
+        self._keys.append(key)
+        self._rows.append(row)
+
+    def repeats(self) -> list[tuple[int, int]]:
+        """Return (entry, first) for every entry whose key an earlier one has: their rows, by rising row."""
+        keys = np.frombuffer(self._keys, dtype=np.uint64)
+        rows = np.frombuffer(self._rows, dtype=np.uint32)
+        order = np.argsort(keys, kind="stable")
+        starts = np.ones(len(order), dtype=bool)
+        starts[1:] = keys[order][1:] != keys[order][:-1]
+        firsts = order[np.flatnonzero(starts)][np.cumsum(starts) - 1]
+        again = ~starts
+        found = np.column_stack((order[again], firsts[again]))
+        return sorted((int(rows[entry]), int(rows[first])) for entry, first in found)
+
+
+class Duplicates:
+    """Remembers what every row of a dataset shows, and says what appears twice.
+
+    Rows are added in rising order; what is kept of one is 12 bytes for its image and for each contour.
+    """
+
+    def __init__(self) -> None:
+        self._images = Keys()
+        self._instances = Keys()
+        self._contours: dict[str, Keys] = {}
+
+    def add(self, facts: SampleFacts, row: int) -> None:
+        """Remember the image and the contours of a row."""
+        self.add_image(facts.image_key, row)
+        if facts.instance_key:
+            self._instances.add(facts.instance_key, row)
+        for contour in facts.contours:
+            self._contours.setdefault(contour.structure, Keys()).add(contour.key, row)
+
+    def add_image(self, key: int, row: int) -> None:
+        """Remember the image of a row on which nothing is drawn."""
+        self._images.add(key, row)
+
+    def check_images_differ(self, names_of: NamesOf) -> list[Issue]:
+        """duplicate-image: no two rows have the same pixels, and no two files the same SOPInstanceUID.
+
+        An error between two patients, a warning within one.
+        """
+        pixels = dict(self._images.repeats())
+        same_uid = {row: first for row, first in self._instances.repeats() if row not in pixels}
+        names = names_of({*pixels, *pixels.values(), *same_uid, *same_uid.values()})
+        return [
+            *(_image_issue(names, row, first, "pixels") for row, first in pixels.items()),
+            *(_image_issue(names, row, first, "SOPInstanceUID") for row, first in same_uid.items()),
+        ]
+
+    def check_contours_differ(self, names_of: NamesOf) -> list[Issue]:
+        """duplicate-contour: no two contours of a structure have the same points, in whatever order or direction.
+
+        An error between two patients, a warning within one.
+        """
+        issues = []
+        for structure, keys in sorted(self._contours.items()):
+            repeats = keys.repeats()
+            names = names_of({row for pair in repeats for row in pair})
+            issues += [_contour_issue(names, row, first, structure) for row, first in repeats]
+        return issues
+
+
+def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str) -> Issue:
+    mine, other = names[row], names[first]
+    message = f"the same {what} as {other.image} of {_patient(mine, other)} (sample {first})"
+    severity = _severity(mine, other)
+    return Issue(
+        severity, "duplicate-image", message, STAGE, mine.image, mine.patient_id, "", row, other.image
+    )
+
+
+def _contour_issue(names: Mapping[int, RowNames], row: int, first: int, structure: str) -> Issue:
+    mine, other = names[row], names[first]
+    path, other_path = mine.contours[structure], other.contours[structure]
+    message = (
+        f"the same points as {other_path} of {_patient(mine, other)} (sample {first}); one of them is on the "
+        "wrong image"
+    )
+    severity = _severity(mine, other)
+    return Issue(
+        severity, "duplicate-contour", message, STAGE, path, mine.patient_id, structure, row, other_path
+    )
+
+
+def _severity(mine: RowNames, other: RowNames) -> Severity:
+    return "warning" if mine.patient_id == other.patient_id else "error"
+
+
+def _patient(mine: RowNames, other: RowNames) -> str:
+    return "the same patient" if mine.patient_id == other.patient_id else f"patient {other.patient_id}"

@@ -1,0 +1,183 @@
+"""How well contours lie on a wall: the contrast between points just inside them and points just outside.
+
+Pure numpy, for all contours of a study at once. Blood is brighter than the muscle around it in the images that contours
+of the endocardium are drawn on, so across a well drawn one the value falls all around. The fall is taken at `POINTS`
+points, each limited to 1.5 times the typical one, so that bright fat on one side cannot outweigh a missing wall on the
+other; the mean is about 1 on a wall, about 0 anywhere else, and does not depend on the scanner's units.
+
+Measured on 56 inner contours of real studies: 0.80 or more where they were drawn; a shift of 6 px lowers it so that
+a search finds the way back to within 2.3 px for nine in ten of them; two contours of neighbouring slices or phases
+always fit better where they belong; and all lose 0.07 or more when mirrored left to right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.checks.boundary_samples import POINTS, REACH_PX, Indices, Windows, both_sides, equal_steps
+from dicom_etl.records import FloatArray
+
+_CEILING = 1.5
+_ONES = np.ones(POINTS, dtype=np.float32)
+_LEAST_APART = 1e-6
+"""Taken for the difference of blood and muscle where there is none, as on a damaged image."""
+
+BORDER_FALL = 1 / 3
+"""What counts as 1 on a picture of what is like muscle: the fall to what differs by a third as much as blood does."""
+
+_BLOCK = 1 << 17
+"""Values looked up in one go: what a processor's second cache holds with their indices."""
+
+
+def _grid(steps: Sequence[int]) -> Indices:
+    return np.array([(x, y) for y in steps for x in steps], dtype=np.int64)
+
+
+def _circle(radius: float, count: int) -> Indices:
+    angles = np.arange(count) * (2 * np.pi / count)
+    return np.rint(radius * np.column_stack((np.cos(angles), np.sin(angles)))).astype(np.int64)
+
+
+_COARSE = _grid(range(-REACH_PX + 1, REACH_PX, 2))
+_NEAR = _grid(range(-1, 2))
+_PROBE = np.concatenate((_circle(3.5, 6), _circle(7, 10)))
+_PROBED_POINTS = slice(None, None, 2)
+_LESS_BESIDE_A_BETTER_PLACE = 0.1
+"""What may be missing at the probed place nearest to a better one. Of contours of real and made studies moved by 3.5 to
+9 px, none that the thorough search finds is lost by it; of those in place one in seven is searched for nothing."""
+
+
+class Walls:
+    """Contours of a study beside the images that they are drawn on.
+
+    Parameters
+    ----------
+    rings : sequence of (vertex, 2) float64
+        One contour an image, x,y in its pixels.
+    windows, corners : sequence
+        The part of each image around its contours, and where it lies; see
+        `dicom_etl.checks.boundary_samples.cut_window`.
+    unit : float, optional
+        The fall that counts as 1, where images have a known scale; else the typical one across each contour.
+
+    Attributes
+    ----------
+    contrast : (contour,) float64
+        That across each contour as it is; NaN in a flat image, where nothing can be said.
+    """
+
+    def __init__(
+        self,
+        rings: Sequence[FloatArray],
+        windows: Sequence[NDArray[Any]],
+        corners: Sequence[tuple[int, int]],
+        unit: float | None = None,
+    ) -> None:
+        self._windows = Windows(windows, corners)
+        self._rims = both_sides(equal_steps(rings))
+        self._places = self._windows.places(np.arange(len(rings)), self._rims, margin=REACH_PX)
+        self._falls = self._fall(self._places)
+        self._unit = _typical(self._falls) if unit is None else np.full(len(rings), unit)
+        self.contrast: FloatArray = _contrast(self._falls, self._unit)
+
+    @cached_property
+    def better(self) -> tuple[FloatArray, Indices]:
+        """Where around each contour it fits best.
+
+        ``gain`` (contour,) float64 is the contrast that the best shift adds, 0 or more; ``shift`` (contour, 2) int64 is
+        that shift x,y, in pixels.
+        """
+        gain, shift = np.zeros(len(self.contrast)), np.zeros((len(self.contrast), 2), dtype=np.int64)
+        known = np.flatnonzero(np.isfinite(self.contrast))
+        lacking = self.contrast[known] - self._moved(known, _PROBE, _PROBED_POINTS).max(axis=1)
+        # Nearly all contours lie where they fit best, so the thorough search is for few.
+        doubtful = known[lacking < _LESS_BESIDE_A_BETTER_PLACE]
+        best = _COARSE[self._moved(doubtful, _COARSE).argmax(axis=1)]
+        around = best[:, None] + _NEAR
+        found = self._moved(doubtful, around)
+        which = found.argmax(axis=1)
+        most = found[np.arange(len(doubtful)), which] - self.contrast[doubtful]
+        gain[doubtful] = np.maximum(most, 0)
+        shift[doubtful] = around[np.arange(len(doubtful)), which] * (most > 0)[:, None]
+        return gain, shift
+
+    def contrast_around(self, which: Indices) -> FloatArray:
+        """Return the mean contrast (y, x) across some contours when all move by -1, 0 or 1 px in y and in x."""
+        around: FloatArray = self._moved(which, _NEAR).mean(axis=0).reshape(3, 3)
+        return around
+
+    def exchange_gains(self, pairs: Indices) -> FloatArray:
+        """Return how much more contrast each of two images (pair, 2) shows across the contour of the other one."""
+        unit = self._unit[pairs].mean(axis=1)
+        gains = np.empty(pairs.shape)
+        for gain, image, contour in zip(gains.T, pairs.T, pairs.T[::-1], strict=True):
+            crossed = self._fall(self._windows.places(image, self._rims[contour]))
+            gain[:] = _contrast(crossed, unit) - _contrast(self._falls[image], unit)
+        return gains
+
+    def sides(self, which: Indices) -> FloatArray:
+        """Return the typical value just inside, and just outside, some of the contours, (m, 2)."""
+        values: FloatArray = np.median(self._windows.values[self._places[which]], axis=2)
+        return values
+
+    def mirror_gains(self, columns: Indices) -> FloatArray:
+        """Return how much more contrast (contour,) each image shows across its contour mirrored left to right.
+
+        ``columns`` (contour,) are those of the images. What lies outside a window shows none; NaN in a flat image.
+        """
+        # Of x + i y, the conjugate subtracted from a column is x mirrored, and y.
+        mirrored = (columns - 1)[:, None, None] - self._rims.conj()
+        falls = self._fall(self._windows.places(np.arange(len(columns)), mirrored))
+        unit = (self._unit + _typical(falls)) / 2
+        gains: FloatArray = _contrast(falls, unit) - _contrast(self._falls, unit)
+        return gains
+
+    def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:
+        """Return the contrast (m, shift) across contours (m,) moved by (shift, 2) or (m, shift, 2) whole pixels x,y."""
+        # A whole shift is one step in a flattened window; rims lie REACH_PX from its edge.
+        steps = shifts[..., 1] * self._windows.widths[which, None] + shifts[..., 0]
+        found = np.empty(steps.shape)
+        at_once = max(1, _BLOCK // (2 * POINTS * steps.shape[1]))
+        for start in range(0, len(which), at_once):
+            block = slice(start, start + at_once)
+            moved = self._places[which[block], None, :, points] + steps[block, :, None, None]
+            found[block] = _contrast(self._fall(moved), self._unit[which[block], None])
+        return found
+
+    def _fall(self, places: Indices) -> NDArray[np.float32]:
+        """Return by how much values fall from places (.., 2, POINTS) inside to those outside, (.., POINTS)."""
+        values = self._windows.values.take(places, mode="clip")
+        fall: NDArray[np.float32] = np.subtract(values[..., 0, :], values[..., 1, :], dtype=np.float32)
+        return fall
+
+
+def like_muscle(window: NDArray[Any], blood: float, muscle: float) -> NDArray[np.float32]:
+    """Return how much like muscle each pixel of a window (y, x) is: 0 for its value, -1 for one as far off as blood's.
+
+    On such a picture the border of the muscle is a wall as that of the blood is on the image, whether fat, air or the
+    blood of the other ventricle lies beyond.
+    """
+    apart = np.float32(max(abs(blood - muscle), _LEAST_APART))
+    off = np.abs(window - np.float32(muscle)) / apart
+    picture: NDArray[np.float32] = -np.minimum(off, np.float32(1))
+    return picture
+
+
+def _typical(falls: NDArray[np.float32]) -> FloatArray:
+    """Return the typical size (m,) of falls (m, POINTS); NaN where most of an image is flat."""
+    typical = np.partition(np.abs(falls), POINTS // 2, axis=1)[:, POINTS // 2]  # the upper median
+    found: FloatArray = np.where(typical > 0, typical, np.nan).astype(np.float64)
+    return found
+
+
+def _contrast(falls: NDArray[np.float32], unit: FloatArray) -> FloatArray:
+    """Return the mean of falls (.., point), each limited, in units (..,) of a typical one; NaN where that is."""
+    ceiling = np.float32(_CEILING) * unit[..., None].astype(np.float32)
+    limited = np.minimum(np.maximum(falls, -ceiling), ceiling)
+    mean: FloatArray = limited @ _ONES[: falls.shape[-1]] / (unit * falls.shape[-1])
+    return mean

@@ -1,0 +1,253 @@
+"""Label checks of one study against what its images show. Each rule is the docstring of its function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.checks import alignment
+from dicom_etl.checks.boundary_samples import Indices
+from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.measurements import INNER
+from dicom_etl.checks.sample_checks import finding, of_study, where
+from dicom_etl.checks.stack import Stack
+from dicom_etl.checks.structures import Contours
+from dicom_etl.records import FloatArray, Issue
+
+StackCheck: TypeAlias = Callable[[Stack, LabelLimits], Iterator[Issue]]
+
+_WORTH_MEASURING_PX = 0.45
+"""Shift, by a quick measure, from which on a whole study is measured. It is 0.5 or more on all real and made studies,
+moved by half a pixel to one and a half, in which the full measure then finds something, and 0.4 at most on the real
+ones as they are."""
+
+_NO_LOSS = 0.05
+"""Contrast that an image may lose without it saying anything."""
+
+_NEARER_PX = 0.5
+"""What a shift towards another place must bring."""
+
+
+def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: across an inner contour the image falls from blood to muscle, by at least `least_contrast`.
+
+    A warning (see `dicom_etl.checks.edge_contrast` for the measure). When the typical contour of a study has less,
+    the study is named instead of each contour: other images, mirrored ones, or images in which blood is not bright.
+    """
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None:
+        return
+    if _unfit(stack, limits):
+        message = (
+            f"the typical contrast across its {INNER}s is {np.nanmedian(walls.contrast):.2f}, where 1 is an even wall "
+            f"and {limits.least_contrast:g} the least; are they of these images?"
+        )
+        yield of_study(stack.images, "misaligned", message)
+        return
+    for index in np.flatnonzero(walls.contrast < limits.least_contrast):
+        message = f"the contrast across it is {walls.contrast[index]:.2f}, where 1 is an even wall"
+        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+
+
+def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: an inner contour cannot be moved to a much better place nearby.
+
+    A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more. A contour that
+    lies `stray_px` or more from where its neighbours along the stack and in the cardiac cycle have it needs only a
+    shift of `stray_shift_px`, towards all of these places, that raises the contrast by `stray_gain`; `stray_far_px` or
+    more away, at all.
+    """
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None or _unfit(stack, limits):
+        return
+    gain, shift = walls.better
+    for index in np.flatnonzero(_movable(stack, limits)):
+        x, y = shift[index].tolist()
+        own = walls.contrast[index]
+        message = (
+            f"fits better when shifted by {x:+d} px in x and {y:+d} px in y: the contrast across it rises "
+            f"from {own:.2f} to {own + gain[index]:.2f}"
+        )
+        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+
+
+def check_contours_not_mirrored(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: an inner contour does not fit its image better when mirrored left to right.
+
+    A warning when the contrast across it rises by `mirror_gain` or more, and its neighbours along the stack and in the
+    cardiac cycle agree: its shape is then more like theirs, or it lies nearer to where they have it.
+    """
+    inner = stack.inner
+    if inner is None:
+        return
+    for index in np.flatnonzero(_mirrored(stack, limits)):
+        message = (
+            "fits better when mirrored left to right: the contrast across it rises by "
+            f"{stack.mirror_gains[index]:.2f}, and it is more like its neighbours"
+        )
+        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+
+
+def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
+
+    A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
+    looked at where centres and radii together differ by less than `exchange_px`, or `exchange_share` of the radius:
+    nobody could tell. When one of them alone is found to be in the wrong place, the other's image must not lose by
+    the exchange.
+    """
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None or _unfit(stack, limits):
+        return
+    least_px = np.maximum(
+        limits.exchange_px, limits.exchange_share * inner.radius_px[inner.neighbours].mean(axis=1)
+    )
+    pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= least_px]
+    each = walls.exchange_gains(pairs)
+    promising = each.sum(axis=1) > limits.exchange_gain
+    pairs, each = pairs[promising], each[promising]
+    if not len(pairs):
+        return
+    misplaced = misplaced_inners(stack, limits)[pairs]
+    explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
+    gains = np.where(explained, 0, each.sum(axis=1))
+    named: set[int] = set()
+    for pair in sorted(np.flatnonzero(gains > limits.exchange_gain).tolist(), key=lambda pair: -gains[pair]):
+        one, other = pairs[pair].tolist()
+        if named.isdisjoint((one, other)):
+            named |= {one, other}
+            message = (
+                f"this contour and the one of {where(inner.facts[other])} ({inner.drawn[other].path}) fit better when "
+                f"exchanged: the contrasts across them rise by {gains[pair]:.2f}"
+            )
+            facts, contour = inner.facts[one], inner.drawn[one]
+            yield finding(facts, "warning", "misaligned", message, contour, inner.drawn[other].path)
+
+
+def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: taken together, the inner contours of a study lie on the edges in its images.
+
+    A warning when the shift that suits them best is more than half a pixel, beyond doubt: too little to see on one
+    image, and what a wrong origin makes of a whole study (see `dicom_etl.checks.alignment`).
+    """
+    inner, walls = stack.inner, stack.walls
+    if inner is None or walls is None or _unfit(stack, limits):
+        return
+    known = np.flatnonzero(np.isfinite(walls.contrast))
+    chosen = known[alignment.choose_slices(len(known))]
+    # The full measure takes a millisecond a slice, so it is taken where a quick one gives a reason to.
+    if not len(chosen) or _peak_px(walls.contrast_around(chosen)) < _WORTH_MEASURING_PX:
+        return
+    found = alignment.combine(
+        [
+            alignment.contrast(
+                inner.facts[index].window, (inner.drawn[index].ring - inner.facts[index].corner,)
+            )
+            for index in chosen
+        ]
+    )
+    if found.misaligned:
+        x, y = (
+            f"{axis} by {shift:+.2f} px (95% interval {low:+.2f} to {high:+.2f})"
+            for axis, shift, low, high in zip("xy", found.shift, found.low, found.high, strict=True)
+        )
+        message = (
+            f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
+            "do the files count pixels from another origin? --contour-origin sets it"
+        )
+        yield of_study(stack.images, "misaligned", message)
+
+
+IMAGE_CHECKS: tuple[StackCheck, ...] = (
+    check_contours_on_walls,
+    check_contours_in_place,
+    check_contours_not_mirrored,
+    check_contours_not_exchanged,
+    check_study_in_place,
+)
+
+
+def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) are found to lie in a wrong place, each by its own image."""
+    if stack.walls is None or _unfit(stack, limits):
+        return np.zeros(len(stack.inner.drawn) if stack.inner is not None else 0, dtype=bool)
+    found: NDArray[np.bool_] = (stack.walls.contrast < limits.least_contrast) | _movable(stack, limits)
+    return found | _mirrored(stack, limits)
+
+
+def _mirrored(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) fit their images and their neighbours better when mirrored left to right."""
+    found: NDArray[np.bool_] = stack.mirror_gains >= limits.mirror_gain
+    if stack.inner is None or _unfit(stack, limits):
+        return np.zeros_like(found)
+    for index in np.flatnonzero(found).tolist():
+        found[index] = stack.inner.more_alike_mirrored(index) > 0 or _nearer_mirrored(stack.inner, index)
+    return found
+
+
+def _nearer_mirrored(inner: Contours, index: int) -> bool:
+    """Tell whether a contour mirrored left to right lies nearer to each of two or more places where others have it."""
+    apart = inner.strayed_px(index, np.zeros(len(inner.drawn), dtype=bool))
+    across = np.array([inner.facts[index].columns - 1 - 2 * inner.middle_px[index, 0], 0])
+    nearer = np.hypot(*apart.T) - np.hypot(*(apart + across).T)
+    return len(apart) >= 2 and bool((nearer >= _NEARER_PX).all())
+
+
+def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
+    assert stack.walls is not None
+    assert stack.inner is not None
+    gain, shift = stack.walls.better
+    far = np.hypot(*shift.T)
+    found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (far >= limits.shift_px)
+    doubtful = np.flatnonzero((gain > 0) & (far >= limits.stray_shift_px) & ~found).tolist()
+    least = np.where(gain >= limits.stray_gain, limits.stray_px, limits.stray_far_px)
+    strayed = {index: _strayed_px(stack, index, shift[index], found, least[index]) for index in doubtful}
+    while any(strayed.values()):
+        worst = max(strayed, key=strayed.__getitem__)
+        found[worst] = True
+        del strayed[worst]
+        # What is out of place itself says nothing about others.
+        pairs = stack.inner.neighbours
+        for index in strayed.keys() & set(pairs[(pairs == worst).any(axis=1)].ravel().tolist()):
+            strayed[index] = _strayed_px(stack, index, shift[index], found, least[index])
+    return found
+
+
+def _strayed_px(stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool_], least_px: float) -> float:
+    """Return how far an inner contour lies from the nearest place where others have it; wrong ones do not count.
+
+    0 when it is less than the least that counts, fewer than two others can tell, or a shift does not bring it nearer
+    to each place.
+    """
+    assert stack.inner is not None
+    apart = stack.inner.strayed_px(index, wrong)
+    before, after = np.hypot(*apart.T), np.hypot(*(apart + shift).T)
+    if len(apart) < 2 or (after >= before - _NEARER_PX).any() or before.min() < least_px:
+        return 0.0
+    return float(before.min())
+
+
+def _unfit(stack: Stack, limits: LabelLimits) -> bool:
+    """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
+    if stack.walls is None:
+        return False
+    known = stack.walls.contrast[np.isfinite(stack.walls.contrast)]
+    return len(known) > 0 and float(np.median(known)) < limits.least_contrast
+
+
+def _peak_px(around: FloatArray) -> float:
+    """Return how far from the middle, along an axis, the contrast (3, 3) at -1, 0 and 1 px in y and x is greatest.
+
+    Where the parabola through three values has its vertex; 1 when it has none, or that lies beyond.
+    """
+    return max(_vertex_px(around.sum(axis=axis).tolist()) for axis in (0, 1))
+
+
+def _vertex_px(values: list[float]) -> float:
+    before, at, after = values
+    bend = before - 2 * at + after
+    return min(abs(before - after) / (-2 * bend), 1.0) if bend < 0 else 1.0

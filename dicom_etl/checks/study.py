@@ -1,0 +1,172 @@
+"""Label checks across the drawn images of one study. Each rule is the docstring of its function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.checks.images import IMAGE_CHECKS, StackCheck, misplaced_inners
+from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.outer import OUTER_CHECKS
+from dicom_etl.checks.sample_checks import finding, of_study, where
+from dicom_etl.checks.stack import Stack
+from dicom_etl.geometry.locations import ED, ES
+from dicom_etl.records import Issue, SampleFacts
+
+ED_EARLIEST, ED_LATEST = 0.25, 1.0
+ES_EARLIEST = 0.15
+"""Parts of the beat, by trigger time, between which ED cannot lie before ES, and before which ES cannot lie."""
+
+_SURE = 2.0
+"""How many times as far out of line as the other one a contour is when it is the wrong one of two."""
+
+
+def check_area_steps(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """area-jump: from one location to the next the area of a structure changes by less than `area_ratio` times.
+
+    Within a phase; a warning. The last location drawn may be smaller by any factor, for the ventricle ends there; but
+    an inner contour there is not `end_ratio` times smaller than in the phases drawn before and after, beyond what is
+    typical of the study. Named is the contour that is out of step with most of its neighbours.
+    """
+    for contours in stack.structures.values():
+        area = contours.area_px
+        swapped = area[contours.stack[:, 0]] > area[contours.stack[:, 1]]
+        small, large = np.where(swapped[:, None], contours.stack[:, ::-1], contours.stack).T
+        far = area[large] >= limits.area_ratio * area[small]
+        for step in np.flatnonzero(far & contours.ends[small]):
+            far[step] = contours is stack.inner and _too_small(stack, int(small[step]), limits)
+        steps = np.bincount(contours.stack.ravel(), minlength=len(area))
+        jumps = [
+            (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
+        ]
+        while jumps:
+            places = [place for jump in jumps for place in jump[:2]]
+            odd = max(places, key=lambda p: (*_blame(p, jumps, steps), contours.out_of_line[p]))
+            jump = max((j for j in jumps if odd in j[:2]), key=lambda j: j[2])
+            other = jump[0] if odd == jump[1] else jump[1]
+            contour = contours.drawn[odd]
+            message = (
+                f"encloses {area[odd]:.0f} px², the {contour.structure} next to it at "
+                f"{where(contours.facts[other])} {area[other]:.0f} px²: {jump[2]:.1f} times"
+            )
+            yield finding(contours.facts[odd], "warning", "area-jump", message, contour)
+            jumps = [j for j in jumps if odd not in j[:2]]
+
+
+def check_centres_close(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """misaligned: a contour lies near one of its neighbours in location or phase.
+
+    A warning when it has two or more and its centre is farther than `centre_jump_mm` from all of theirs. Not looked
+    at where the pixel spacing is unknown.
+    """
+    for contours in stack.structures.values():
+        pairs = contours.neighbours
+        centre_mm = contours.centre_px * contours.spacing_mm
+        distance = np.hypot(*(centre_mm[pairs[:, 0]] - centre_mm[pairs[:, 1]]).T)
+        known = np.isfinite(distance)
+        pairs, distance = pairs[known], distance[known]
+        least = np.full(len(contours.drawn), np.inf)
+        np.minimum.at(least, pairs.ravel(), np.repeat(distance, 2))
+        count = np.bincount(pairs.ravel(), minlength=len(least))
+        for index in np.flatnonzero((count >= 2) & (least > limits.centre_jump_mm)):
+            message = (
+                f"its centre lies {least[index]:.1f} mm or more from those of its {count[index]} neighbours"
+            )
+            facts = contours.facts[index]
+            yield finding(facts, "warning", "misaligned", message, contours.drawn[index])
+
+
+def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """phase-order: at no location is the inner contour much larger at end-systole than at end-diastole.
+
+    A warning from `phase_ratio` times on; a little larger is normal near the base, which moves through the slice. Named
+    is the one whose area is out of line with those beside it along the stack; both where that does not tell.
+    """
+    inner, phases = stack.inner, stack.phases
+    if inner is None or not phases:
+        return
+    at_ed, at_es = (
+        {int(inner.location[index]): index for index in np.flatnonzero(inner.phase == phases[word])}
+        for word in (ED, ES)
+    )
+    for location in sorted(at_ed.keys() & at_es.keys()):
+        ed, es = at_ed[location], at_es[location]
+        if inner.area_px[es] < limits.phase_ratio * inner.area_px[ed]:
+            continue
+        odd, other = (es, ed) if inner.out_of_line[es] >= _SURE * inner.out_of_line[ed] else (ed, es)
+        sure = inner.out_of_line[odd] >= _SURE * inner.out_of_line[other]
+        message = (
+            f"{inner.area_px[ed]:.0f} px² at end-diastole, but {inner.area_px[es]:.0f} px² at end-systole, phases "
+            f"{phases[ED]} and {phases[ES]}, in {inner.drawn[ed].path} and {inner.drawn[es].path}"
+        )
+        path = "" if sure else inner.drawn[other].path
+        yield finding(inner.facts[odd], "warning", "phase-order", message, inner.drawn[odd], path)
+
+
+def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """phase-order: the ventricle is largest at the start or the end of the beat, and smallest between.
+
+    The R wave, at which recording starts, marks end-diastole. A warning when ED lies between 25% and 100% of the time
+    to ES, or ES within the first 15% of the time to ED: the contours of the two were exchanged, or others drawn.
+    """
+    phases = stack.phases
+    if not phases:
+        return
+    at_ed, at_es = (_time(stack, phases[word]) for word in (ED, ES))
+    if not ED_EARLIEST * at_es < at_ed < ED_LATEST * at_es and at_es >= ES_EARLIEST * at_ed:
+        return
+    message = (
+        f"the contours are largest in phase {phases[ED]} and smallest in phase {phases[ES]}, but end-diastole lies at "
+        "the start or the end of the beat; are the contours of the two exchanged?"
+    )
+    yield of_study(stack.images, "phase-order", message)
+
+
+STUDY_CHECKS: tuple[StackCheck, ...] = (
+    check_area_steps,
+    *IMAGE_CHECKS,
+    *OUTER_CHECKS,
+    check_centres_close,
+    check_phase_areas,
+    check_phase_times,
+)
+
+
+def study_issues(images: Sequence[SampleFacts], limits: LabelLimits) -> list[Issue]:
+    """Run all checks of one study on its drawn images, in row order."""
+    stack = Stack(images)
+    return [issue for check in STUDY_CHECKS for issue in check(stack, limits)]
+
+
+def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first: int) -> list[Issue]:
+    """Return findings with their rows, which are ``first``, ``first + 1`` .. in the order of a study's images."""
+    if not issues:
+        return []
+    rows = {facts.image: row for row, facts in enumerate(images, start=first)}
+    rows |= {c.path: row for row, facts in enumerate(images, start=first) for c in facts.contours}
+    return [replace(issue, sample=rows.get(issue.path)) for issue in issues]
+
+
+def _too_small(stack: Stack, index: int, limits: LabelLimits) -> bool:
+    """Tell whether an inner contour is much smaller than in other phases whose own contours are in place."""
+    assert stack.inner is not None
+    return stack.inner.times_smaller(index, misplaced_inners(stack, limits)) >= limits.end_ratio
+
+
+def _time(stack: Stack, phase: int) -> float:
+    """Return when a phase is, in ms; in phases where a time is unknown."""
+    times = np.array([facts.trigger_time_ms for facts in stack.images])
+    if not np.isfinite(times).all():
+        return float(phase)
+    return float(np.median(times[[facts.phase_index == phase for facts in stack.images]]))
+
+
+def _blame(
+    place: int, jumps: Sequence[tuple[int, int, float]], steps: NDArray[np.int64]
+) -> tuple[float, int, float]:
+    """Return which part of its neighbours a contour is out of step with, how many, and by how much at most."""
+    mine = [ratio for one, other, ratio in jumps if place in (one, other)]
+    return len(mine) / int(steps[place]), len(mine), max(mine)

@@ -1,0 +1,267 @@
+"""Opening a dataset that someone else may have made: nothing in it is believed before it was checked.
+
+HDF5 can be told to read other files, to claim terabytes, or to run filters; a dataset of ours needs none of
+that, so all of it is refused before any value is read.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import h5py
+import numpy as np
+
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import read_seal
+from dicom_etl.errors import DatasetError
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+_GREATEST_RATIO = 1100
+"""No filter of ours makes data smaller than this: deflate ends at 1032 to 1."""
+_DEEPEST = 3
+_MOST_OBJECTS = 1000
+_MOST_ATTRIBUTE_BYTES = 1 << 20
+_LEAST_CHUNK = 8
+"""Bytes that any compressed chunk takes; so the number of rows is bounded by the size of the file."""
+BROKEN = (KeyError, IndexError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
+"""What h5py and numpy raise over a damaged file; RuntimeError stands for RecursionError too."""
+_LARGEST_CHUNK = 256 << 20
+_TABLES_MAY_CLAIM = 256 << 20
+"""What all tables together may inflate to, plus `_TABLES_PER_FILE` bytes for each byte of the file."""
+_TABLES_PER_FILE = 16
+Locking: TypeAlias = bool | Literal["best-effort"] | None
+"""As `h5py.File` takes it. None is HDF5's own default: any other clashes with the same file opened elsewhere."""
+
+
+def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) -> h5py.File:
+    """Open a dataset for reading, after checking that it is one and plays no tricks.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``dicom-etl ingest`` made.
+    locking : bool or "best-effort", optional
+        Whether HDF5 locks the file; its own default does where the file system can.
+    sealed : bool, default True
+        Refuse a file whose seal is missing or speaks of another length.
+
+    Returns
+    -------
+    h5py.File
+        Open for reading; the caller closes it.
+
+    Raises
+    ------
+    DatasetError
+        When the file is missing, is not a dataset of this format version, has lost its seal, or holds what a
+        dataset never holds. The bytes themselves are not hashed here; `dicom_etl.verification` does that.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(f"{str(path)!r} is not a file")  # a pipe would wait for ever
+        with path.open("rb") as stream:
+            signature = stream.read(len(_SIGNATURE))
+    except OSError as error:
+        raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    if signature != _SIGNATURE:
+        raise DatasetError(f"{str(path)!r} is not an HDF5 file; dicom-etl ingest makes one")
+    if sealed:
+        read_seal(path)
+    try:
+        file = h5py.File(path, "r", locking=locking)
+    except OSError as error:
+        raise DatasetError(f"{str(path)!r} cannot be opened by HDF5: {error}") from None
+    try:
+        _Inspection(path.stat().st_size).group(file)
+        _check_version(file)
+    except DatasetError as error:
+        file.close()
+        raise type(error)(f"{str(path)!r}: {error}") from None
+    except BROKEN as error:
+        file.close()
+        raise damaged(path, error) from None
+    return file
+
+
+@contextmanager
+def reading(path: Path, *, locking: Locking = None) -> Iterator[h5py.File]:
+    """Open a dataset for the block, and call it damaged when the block stumbles over what it holds.
+
+    Raises
+    ------
+    DatasetError
+        As `open_dataset`; also when names, shapes or types are not those of the format.
+    """
+    with open_dataset(path, locking=locking) as file:
+        try:
+            check_layout(file)
+            yield file
+        except BROKEN as error:
+            raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> DatasetError:
+    """Return the error of a dataset over which reading stumbled."""
+    return DatasetError(f"{str(path)!r} is damaged: {error}; dicom-etl verify tells more")
+
+
+def check_layout(file: h5py.File) -> None:
+    """Refuse a file whose parts do not fit together; `dicom_etl.verification` says more, and looks closer.
+
+    Raises
+    ------
+    ValueError, KeyError
+        For the first part that is missing or of another shape or type.
+    """
+    structures = structures_of(file)
+    rows = _shape_of(file, schema.IMAGES, 3, "iuf")[0]
+    image = file[schema.IMAGES].shape
+    for structure in structures:
+        if _shape_of(file, f"{schema.MASKS}/{structure}", 3, "u") != image:
+            raise ValueError(f"the masks of {structure} do not fit the images")
+        group = f"{schema.CONTOURS}/{structure}"
+        count = _shape_of(file, f"{group}/{schema.VERTICES}", 2, "f")[0]
+        if _shape_of(file, f"{group}/{schema.OFFSETS}", 1, "i") != (rows + 1,):
+            raise ValueError(f"the contours of {structure} do not fit the images")
+        offsets = file[group][schema.OFFSETS][()]
+        if offsets[0] != 0 or offsets[-1] != count or (offsets[1:] < offsets[:-1]).any():
+            raise ValueError(f"the offsets of the contours of {structure} are not in order")
+    columns = schema.sample_columns(structures)
+    for column in columns:
+        name = f"{schema.SAMPLES}/{column.name}"
+        expected = (rows, *(length for _, length in column.axes))
+        if _shape_of(file, name, len(expected), np.dtype(column.dtype).kind) != expected:
+            raise ValueError(f"/{name} does not fit the images")
+    issues = {_shape_of(file, f"{schema.ISSUES}/{column.name}", 1, "S") for column in schema.ISSUE_COLUMNS}
+    if len(issues) != 1:
+        raise ValueError("the columns of /issues differ in length")
+
+
+def _shape_of(file: h5py.File, name: str, axes: int, kinds: str) -> tuple[int, ...]:
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise TypeError(f"/{name} is no dataset")
+    if dataset.ndim != axes or dataset.dtype.kind not in kinds:
+        raise ValueError(f"/{name} is {dataset.ndim}-dimensional of type {dataset.dtype}")
+    shape: tuple[int, ...] = dataset.shape
+    return shape
+
+
+def attribute_text(target: h5py.Group | h5py.Dataset, name: str) -> str:
+    """Return a text attribute; "" when it is missing or no text.
+
+    Raises
+    ------
+    DatasetError
+        The text is of variable length: it lies where damage can make HDF5 loop for ever.
+    """
+    if name not in target.attrs:
+        return ""
+    kind = target.attrs.get_id(name).get_type()
+    if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
+        raise DatasetError(f"the attribute {name} is of variable length; a dataset has none such")
+    size = target.attrs.get_id(name).get_storage_size()
+    if size > _MOST_ATTRIBUTE_BYTES:
+        raise DatasetError(f"the attribute {name} has {size} bytes; a dataset has none such")
+    value = target.attrs[name]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def attribute_number(target: h5py.Group | h5py.Dataset, name: str) -> int:
+    """Return a whole number; -1 when it is missing or something else."""
+    if name not in target.attrs:
+        return -1
+    attribute = target.attrs.get_id(name)
+    if attribute.shape != () or attribute.dtype.kind not in "iu":
+        return -1
+    return int(target.attrs[name])
+
+
+def structures_of(file: h5py.File) -> tuple[str, ...]:
+    """Return the structures of a dataset, in its order."""
+    return tuple(attribute_text(file, "structures").split())
+
+
+def _check_version(file: h5py.File) -> None:
+    if attribute_text(file, "format") != schema.FORMAT:
+        raise DatasetError("an HDF5 file, but not a dicom-etl dataset")
+    version = attribute_number(file, "format_version")
+    if version != schema.FORMAT_VERSION:
+        raise DatasetError(
+            f"format version {version}, but this dicom-etl reads version {schema.FORMAT_VERSION}; "
+            "ingest the source again, or use the release that made the file"
+        )
+
+
+class _Inspection:
+    """Walks one file and refuses what no dataset holds; each object is looked at, none of its values read."""
+
+    def __init__(self, file_bytes: int) -> None:
+        self._file_bytes = file_bytes
+        self._objects = 0
+        self._stored = 0
+        self._seen: set[int] = set()
+        self._tables_claim = 0
+
+    def group(self, group: h5py.Group, depth: int = 0) -> None:
+        """Refuse links that are not plain, too many objects, and whatever `_dataset` refuses."""
+        if depth > _DEEPEST:
+            raise DatasetError("groups are nested deeper than in any dataset")
+        self._note(group)
+        for name in group:
+            self._objects += 1
+            if self._objects > _MOST_OBJECTS:
+                raise DatasetError(f"more than {_MOST_OBJECTS} objects, as no dataset has")
+            shown = f"{group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise DatasetError(f"{shown} is a soft or external link; a dataset has none")
+            kind = group.get(name, getclass=True)
+            if kind is h5py.Group:
+                self.group(group[name], depth + 1)
+            elif kind is h5py.Dataset:
+                self._note(group[name])
+                self._dataset(group[name], shown)
+            else:
+                raise DatasetError(f"{shown} is neither a group nor a dataset")
+
+    def _note(self, item: h5py.Group | h5py.Dataset) -> None:
+        """Refuse what was looked at under another name: a way to lead a reader round in circles."""
+        address = h5py.h5o.get_info(item.id).addr
+        if address in self._seen:
+            raise DatasetError(f"{item.name} has another name already")
+        self._seen.add(address)
+
+    def _dataset(self, dataset: h5py.Dataset, shown: str) -> None:
+        """Refuse data that lies elsewhere, needs unknown filters, or claims more than the file can hold."""
+        creation = dataset.id.get_create_plist()
+        if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
+            raise DatasetError(f"{shown} reads other files; a dataset never does")
+        if dataset.dtype.kind not in "iufS" or dataset.chunks is None:
+            raise DatasetError(f"{shown} is stored in a way that no dataset is")
+        filters = {creation.get_filter(index)[0] for index in range(creation.get_nfilters())}
+        if filters - _FILTERS.keys():
+            raise DatasetError(f"{shown} needs unknown filters {sorted(filters - _FILTERS.keys())}")
+        chunk_bytes = math.prod(dataset.chunks) * dataset.dtype.itemsize
+        chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        claimed = chunks * chunk_bytes
+        stored = dataset.id.get_storage_size()
+        ratio = _GREATEST_RATIO if filters else 1
+        if stored > self._file_bytes or claimed > stored * ratio or chunk_bytes > _LARGEST_CHUNK:
+            raise DatasetError(f"{shown} claims {claimed} bytes, but the file holds {stored} for it")
+        self._stored += stored
+        if chunks * (_LEAST_CHUNK if filters else 1) > stored or self._stored > self._file_bytes:
+            raise DatasetError(
+                f"{shown} claims {chunks} chunks in {stored} bytes, more than the file can hold"
+            )
+        if not shown.startswith((f"/{schema.IMAGES}", f"/{schema.MASKS}/")):  # those are read slice by slice
+            self._tables_claim += claimed
+        if self._tables_claim > _TABLES_MAY_CLAIM + _TABLES_PER_FILE * self._file_bytes:
+            raise DatasetError(
+                f"{shown}: the tables claim {self._tables_claim} bytes, far more than the file holds"
+            )

@@ -1,0 +1,406 @@
+"""The dataset as one HDF5 file, format version 1 (see `dicom_etl.dataset.schema`), sealed at its end.
+
+Bytes depend on the rows and options alone: no times, no variable-length strings, one fixed order of calls.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.encoding import filter_options
+from dicom_etl.dataset.sink import Sink
+from dicom_etl.errors import OutputError
+from dicom_etl.geometry.polygons import join_rings
+from dicom_etl.records import EncodedSample, Issue, SampleRow
+from dicom_etl.workers.interrupts import held
+
+_TABLE_FILTERS: dict[str, Any] = {
+    "compression": "gzip",
+    "compression_opts": 1,  # half the time of 4, for bytes that are few beside the images
+    "shuffle": True,
+    "fletcher32": True,
+}
+_BY_STRUCTURE: dict[str, tuple[str, Any]] = {
+    "source_": ("sources", ""),
+    "has_": ("has", False),
+    "imputed_from_": ("imputed_from", (0, 0)),
+    "imputed_share_": ("imputed_share", float("nan")),
+}
+"""Columns that exist once a structure: field of the record, and the value of a row that has none."""
+_CACHE_LINE = 64
+_MOST_ALIGNED = 1 << 16
+"""Files are written and read fastest from multiples of this: the system moves them in blocks of so many bytes."""
+
+
+@contextmanager
+def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
+    """Yield a writer that is closed however the block ends: HDF5 crashes when it has to close such a file at exit.
+
+    Parameters
+    ----------
+    path : Path
+        File to fill; whatever it holds is lost.
+    spec : schema.DatasetSpec
+        Shape, dtype, structures and text widths of the rows to come.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    writer: HDF5Writer | None = None
+    try:
+        with held():
+            writer = HDF5Writer(path, spec)
+        yield writer
+    finally:
+        if writer is not None:
+            writer.abort()
+
+
+class _Writing:
+    """Lets no signal into HDF5 while a block runs, and names the failed write rather than what HDF5 makes of it."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._held = sink, held()
+
+    def __enter__(self) -> None:
+        self._held.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)
+        if kind is None or issubclass(kind, Exception):
+            self._sink.check()
+
+
+class HDF5Writer:
+    """`SampleWriter` into one HDF5 file.
+
+    Parameters
+    ----------
+    path : Path
+        File to fill; whatever it holds is lost. The caller gives a temporary one and adds the seal.
+    spec : schema.DatasetSpec
+        Shape, dtype, structures and text widths of the rows to come.
+    """
+
+    def __init__(self, path: Path, spec: schema.DatasetSpec) -> None:
+        self._spec = spec
+        self._widths = dict(spec.widths)
+        self._rows: list[SampleRow] = []
+        self._phases: list[str] = []
+        self._vertices: list[list[NDArray[np.float64]]] = [[] for _ in spec.structures]
+        self._offsets: list[list[int]] = [[0] for _ in spec.structures]
+        self._count = self._room = 0
+        self._instance_keys = array("Q")
+        self._sink = Sink(path)
+        self._writing = _Writing(self._sink)
+        self._file = _timeless_file(self._sink, spec)
+        try:
+            with self._writing:
+                self._create()
+        except BaseException:
+            self.abort()
+            raise
+
+    def append(self, sample: EncodedSample) -> None:
+        """Store image and masks of the next row now; its columns wait for `end_study`.
+
+        Raises
+        ------
+        OutputError
+            When the bytes cannot be written.
+        """
+        with self._writing:
+            self._append(sample)
+
+    def _append(self, sample: EncodedSample) -> None:
+        if self._count == self._room:
+            self._room += schema.ROWS_PER_CHUNK
+            for slices in (self._images, *self._masks):
+                slices.resize(self._room, axis=0)
+        for slices, chunk in zip((self._images, *self._masks), (sample.image, *sample.masks), strict=True):
+            slices.id.write_direct_chunk((self._count, 0, 0), chunk.data, chunk.skipped_filters)
+        for index, rings in enumerate(sample.rings):
+            vertices = join_rings(rings)
+            self._vertices[index].append(vertices)
+            self._offsets[index].append(self._offsets[index][-1] + len(vertices))
+        if self._spec.part:
+            self._instance_keys.append(sample.facts.instance_key if sample.facts is not None else 0)
+        self._rows.append(sample.row)
+        self._count += 1
+
+    def end_study(self, cardiac_phases: Mapping[int, str]) -> None:
+        """Fill in ED / ES for the rows since the last call."""
+        for row in self._rows[len(self._phases) :]:
+            self._phases.append(cardiac_phases.get(row.phase_index, ""))
+        while len(self._rows) >= schema.ROWS_PER_CHUNK:
+            with self._writing:
+                self._flush(schema.ROWS_PER_CHUNK)
+
+    def finish(
+        self,
+        splits: Sequence[tuple[str, int]],
+        issues: Sequence[Issue],
+        attributes: Mapping[str, str | int | float],
+    ) -> None:
+        """Store the rest and close the file."""
+        with self._writing:
+            self._flush(len(self._rows))
+            for slices in (self._images, *self._masks):
+                slices.resize(self._count, axis=0)
+            samples = self._file[schema.SAMPLES]
+            samples["split"][:] = _text([split for split, _ in splits], 5)
+            samples["fold"][:] = np.array([fold for _, fold in splits], dtype="i2")
+            self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
+            if self._spec.part:
+                keys = self._table(_timeless_group(self._file, schema.PART), schema.INSTANCE_KEY, "u8")
+                self._extend(keys, np.frombuffer(self._instance_keys, dtype="u8"))
+            self._write_issues(issues)
+            for name, value in attributes.items():
+                _set_attribute(self._file, name, value)
+            self._file.close()
+
+    def abort(self) -> None:
+        """Close the file as it is."""
+        with held():
+            if self._file:
+                self._file.close()
+            self._sink.close()
+
+    def _create(self) -> None:
+        rows, columns = self._spec.shape
+        for name, length in (("sample", 0), ("y", rows), ("x", columns)):
+            scale = self._table(self._file, name, "i8", length=length, grows=name == "sample")
+            scale.make_scale(name)
+            scale[:] = np.arange(length)
+        axes = [self._file[name] for name in schema.DIMENSIONS]
+        self._images = self._slices(self._file, schema.IMAGES, self._spec.dtype, axes)
+        _set_attribute(self._images, "long_name", "image after the modality LUT")
+        masks = _timeless_group(self._file, schema.MASKS)
+        self._masks = [self._slices(masks, structure, "u1", axes) for structure in self._spec.structures]
+        for structure, dataset in zip(self._spec.structures, self._masks, strict=True):
+            self._describe_mask(dataset, structure)
+        self._create_contours()
+        self._create_samples()
+
+    def _describe_mask(self, dataset: h5py.Dataset, structure: str) -> None:
+        _set_attribute(dataset, "long_name", f"{structure} drawn by an expert")
+        if self._spec.mask_values == "coverage":
+            _set_attribute(dataset, "units", "1")
+            dataset.attrs["scale_factor"] = np.float64(1 / 255)
+        else:
+            dataset.attrs["flag_values"] = np.array([0, 1], dtype="u1")
+            _set_attribute(dataset, "flag_meanings", f"background {structure}")
+
+    def _create_contours(self) -> None:
+        contours = _timeless_group(self._file, schema.CONTOURS)
+        for structure in self._spec.structures:
+            group = _timeless_group(contours, structure)
+            for name, length in (("vertex", 0), ("offset", 1), ("xy", 2)):
+                per_chunk = schema.VERTICES_PER_CHUNK if name == "vertex" else schema.ROWS_PER_CHUNK
+                scale = self._table(group, name, "i8", length=length, grows=length < 2, per_chunk=per_chunk)
+                scale.make_scale(name)
+                scale[:] = np.arange(length)
+            vertices = self._table(
+                group, schema.VERTICES, "f8", axes=(2,), per_chunk=schema.VERTICES_PER_CHUNK
+            )
+            _attach(vertices, group["vertex"], group["xy"])
+            _set_attribute(
+                vertices, "long_name", "x = column, y = row, 0-based pixel centres; NaN between rings"
+            )
+            offsets = self._table(group, schema.OFFSETS, "i8", length=1)
+            offsets[0] = 0
+            _attach(offsets, group["offset"])
+            _set_attribute(offsets, "long_name", "vertices of sample i are offsets[i] up to offsets[i + 1]")
+
+    def _create_samples(self) -> None:
+        group = _timeless_group(self._file, schema.SAMPLES)
+        columns = schema.sample_columns(self._spec.structures)
+        for name, length in dict(axis for column in columns for axis in column.axes).items():
+            scale = self._table(group, name, "i8", length=length, grows=False)
+            scale.make_scale(name)
+            scale[:] = np.arange(length)
+        for column in columns:
+            dataset = self._column(group, column)
+            _attach(dataset, self._file["sample"], *(group[name] for name, _ in column.axes))
+
+    def _column(self, group: h5py.Group, column: schema.Column) -> h5py.Dataset:
+        dtype = h5py.string_dtype("utf-8", self._width(column)) if column.dtype[0] == "S" else column.dtype
+        dataset = self._table(group, column.name, dtype, axes=tuple(length for _, length in column.axes))
+        _set_attribute(dataset, "long_name", column.doc)
+        if column.units:
+            _set_attribute(dataset, "units", column.units)
+        return dataset
+
+    def _width(self, column: schema.Column) -> int:
+        return int(column.dtype[1:]) if len(column.dtype) > 1 else max(1, self._widths.get(column.name, 1))
+
+    def _table(
+        self,
+        group: h5py.Group,
+        name: str,
+        dtype: Any,
+        *,
+        length: int = 0,
+        axes: tuple[int, ...] = (),
+        grows: bool = True,
+        per_chunk: int = schema.ROWS_PER_CHUNK,
+    ) -> h5py.Dataset:
+        return group.create_dataset(
+            name,
+            shape=(length, *axes),
+            maxshape=((None if grows else length), *axes),
+            chunks=(per_chunk if grows else max(1, length), *axes),
+            dtype=dtype,
+            track_times=False,
+            **_TABLE_FILTERS,
+        )
+
+    def _slices(self, group: h5py.Group, name: str, dtype: str, axes: Sequence[h5py.Dataset]) -> h5py.Dataset:
+        dataset = group.create_dataset(
+            name,
+            shape=(0, *self._spec.shape),
+            maxshape=(None, *self._spec.shape),
+            chunks=(1, *self._spec.shape),
+            dtype=np.dtype(dtype),
+            track_times=False,
+            fill_time="never",
+            **filter_options(self._spec.compression, self._spec.fletcher32),
+        )
+        _attach(dataset, *axes)
+        return dataset
+
+    def _flush(self, count: int) -> None:
+        """Write the columns of the first ``count`` waiting rows, and all waiting vertices."""
+        rows, phases = self._rows[:count], self._phases[:count]
+        del self._rows[:count], self._phases[:count]
+        samples = self._file[schema.SAMPLES]
+        for column in schema.sample_columns(self._spec.structures):
+            self._extend(samples[column.name], self._values(column, rows, phases))
+        for index, structure in enumerate(self._spec.structures):
+            group = self._file[schema.CONTOURS][structure]
+            vertices = self._vertices[index]
+            if vertices:
+                block = np.concatenate(vertices)
+                self._extend(group["vertex"], np.arange(len(block)) + group["vertex"].shape[0])
+                self._extend(group[schema.VERTICES], block)
+            offsets = self._offsets[index]
+            self._extend(group["offset"], np.arange(1, len(offsets)) + group["offset"].shape[0] - 1)
+            self._extend(group[schema.OFFSETS], np.array(offsets[1:], dtype="i8"))
+            vertices.clear()
+            self._offsets[index] = [offsets[-1]]
+
+    def _values(
+        self, column: schema.Column, rows: Sequence[SampleRow], phases: Sequence[str]
+    ) -> NDArray[Any]:
+        """Gather one column of some rows."""
+        name = column.name
+        if name in ("split", "fold"):
+            values: list[Any] = ["" if name == "split" else -1] * len(rows)
+        elif name == "cardiac_phase":
+            values = list(phases)
+        elif name.startswith(tuple(_BY_STRUCTURE)) and name != "source_image":
+            values = self._by_structure(name, rows)
+        else:
+            values = list(map(attrgetter(name), rows))
+        if column.dtype[0] == "S":
+            return _text(values, self._width(column))
+        return np.array(values, dtype=column.dtype).reshape(len(rows), *(length for _, length in column.axes))
+
+    def _by_structure(self, name: str, rows: Sequence[SampleRow]) -> list[Any]:
+        prefix = next(prefix for prefix in _BY_STRUCTURE if name.startswith(prefix))
+        field, missing = _BY_STRUCTURE[prefix]
+        index = self._spec.structures.index(name.removeprefix(prefix))
+        # What is empty as a whole holds for no structure.
+        return [values[index] if values else missing for values in map(attrgetter(field), rows)]
+
+    @staticmethod
+    def _extend(dataset: h5py.Dataset, values: NDArray[Any]) -> None:
+        if len(values):
+            start = dataset.shape[0]
+            dataset.resize(start + len(values), axis=0)
+            dataset[start:] = values
+
+    def _write_issues(self, issues: Sequence[Issue]) -> None:
+        group = _timeless_group(self._file, schema.ISSUES)
+        scale = self._table(group, "issue", "i8")
+        scale.make_scale("issue")
+        self._extend(scale, np.arange(len(issues)))
+        for column in schema.ISSUE_COLUMNS:
+            texts = [getattr(issue, column.name) for issue in issues]
+            self._widths[column.name] = max((len(text.encode()) for text in texts), default=1)
+            dataset = self._column(group, column)
+            _attach(dataset, scale)
+            self._extend(dataset, _text(texts, self._width(column)))
+
+
+def _alignment(spec: schema.DatasetSpec) -> tuple[int, int]:
+    """Return from how many bytes on data is aligned, and to a multiple of what.
+
+    Uncompressed slices lie as well as it goes without a gap between them: at multiples of the largest power of two that
+    divides the bytes of each. Anything else that is large starts on a cache line.
+    """
+    if spec.compression != "none" or spec.fletcher32:
+        return 4096, _CACHE_LINE
+    rows, columns = spec.shape
+    mask = rows * columns
+    image = mask * np.dtype(spec.dtype).itemsize
+    aligned = min(image & -image, mask & -mask, _MOST_ALIGNED)
+    return (min(image, mask), aligned) if aligned > _CACHE_LINE else (4096, _CACHE_LINE)
+
+
+def _timeless_file(sink: Sink, spec: schema.DatasetSpec) -> h5py.File:
+    """Make a file whose root carries no times, which h5py before 3.16 cannot be asked for by `h5py.File`."""
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_alignment(*_alignment(spec))
+    access.set_fileobj_driver(h5py.h5fd.fileobj_driver, sink)
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    return h5py.File(h5py.h5f.create(b"dataset", h5py.h5f.ACC_TRUNC, fcpl=creation, fapl=access))
+
+
+def _timeless_group(parent: h5py.Group, name: str) -> h5py.Group:
+    """Make a group without times: with them, no two runs would give the same bytes."""
+    creation = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    creation.set_obj_track_times(False)
+    return h5py.Group(h5py.h5g.create(parent.id, name.encode("ascii"), gcpl=creation))
+
+
+def _text(values: Sequence[str], width: int) -> NDArray[np.bytes_]:
+    """Encode to fixed-width UTF-8; text too long for its column is a mistake of ours, never cut silently."""
+    encoded = [value.encode() for value in values]
+    longest = max(map(len, encoded), default=0)
+    if longest > width:
+        raise OutputError(f"a text of {longest} bytes does not fit its column of {width}")
+    # The dtype carries the character set: HDF5 does not convert between ASCII and UTF-8.
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", width))
+
+
+def _attach(dataset: h5py.Dataset, *scales: h5py.Dataset) -> None:
+    for axis, scale in enumerate(scales):
+        dataset.dims[axis].attach_scale(scale)
+
+
+def _set_attribute(target: h5py.Group | h5py.Dataset, name: str, value: str | int | float) -> None:
+    """Store text as fixed-length UTF-8 and numbers as 8-byte ones: nothing of variable length."""
+    if isinstance(value, str):
+        data = value.encode()
+        target.attrs.create(name, np.bytes_(data), dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    else:
+        target.attrs[name] = np.float64(value) if isinstance(value, float) else np.int64(value)

@@ -1,0 +1,121 @@
+"""The decoding child: reads files with the general lane, one after the other, until its input ends.
+
+It gets the bytes of a file, opens no file itself, and answers with headers, stored pixels or an error. Before
+each file it takes limits upon itself: memory, and a clock that ends it even when nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from io import FileIO
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from dicom_etl.dicom import ipc, pydicom_reader
+from dicom_etl.dicom.checks import check_frame
+from dicom_etl.dicom.codecs import warm_up
+from dicom_etl.dicom.error_translation import only_image_errors
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import ImageError
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits; there the parent's clock alone holds
+    resource = None  # type: ignore[assignment]
+
+Answer = tuple[dict[str, Any], bytes | memoryview]
+
+_GRACE = 5
+"""Seconds that the parent's clock is ahead of the child's own."""
+
+
+def main() -> None:
+    """Serve requests from standard input on standard output."""
+    requests, answers = FileIO(os.dup(0), "r"), FileIO(os.dup(1), "w")
+    # A codec that prints must not get between the answers.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    # Ctrl-C reaches the whole group of processes; what becomes of this one is the parent's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.CRITICAL)
+    warm_up()
+    base = _address_space()
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ipc.send(answers, {"ready": True})
+    last = _LastDocument()
+    while True:
+        try:
+            request, data = ipc.receive(requests, most=1 << 40)
+        except EOFError:
+            return
+        ipc.send(answers, *_serve(request, data, base, last))
+
+
+class _LastDocument:
+    """The structure of the last file of several frames, since they are asked for one after the other."""
+
+    def __init__(self) -> None:
+        self.digest = ""
+        self.document: pydicom_reader.Document | None = None
+
+
+def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocument) -> Answer:
+    limits = Limits(**request["limits"])
+    _limit(base, limits)
+    try:
+        with only_image_errors("it cannot be read"):
+            if request["frame"] is None:
+                headers = pydicom_reader.parse(data, limits).headers
+                return {"headers": [ipc.header_to_json(header) for header in headers]}, b""
+            return _frame(request["frame"], request["digest"], data, limits, last)
+    except ImageError as error:
+        return {"error": str(error)}, b""
+    except MemoryError:
+        return {"memory": True}, b""
+    finally:
+        _release()
+
+
+def _frame(frame: int, digest: str, data: bytearray, limits: Limits, last: _LastDocument) -> Answer:
+    """Answer with the header of one frame, and with where its pixels are in the file, or with them."""
+    document = last.document if digest == last.digest else None
+    if document is None:
+        document = pydicom_reader.parse(data, limits)
+        if len(document.headers) > 1:
+            last.digest, last.document = digest, document
+    check_frame(frame, len(document.headers))
+    answer = {"header": ipc.header_to_json(document.headers[frame]), "offset": None}
+    if document.is_native and document.body is data:
+        return answer | {"offset": document.offset}, b""
+    return answer, pydicom_reader.stored_values(document, frame).tobytes()
+
+
+def _limit(base: int, limits: Limits) -> None:
+    if resource is not None:
+        signal.alarm(ceil(limits.max_item_seconds) + _GRACE)
+        if base:
+            _, hard = resource.getrlimit(resource.RLIMIT_AS)
+            most = base + limits.max_item_memory
+            resource.setrlimit(
+                resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+            )
+
+
+def _release() -> None:
+    if resource is not None:
+        signal.alarm(0)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _address_space() -> int:
+    """Return how many bytes this process has mapped, 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

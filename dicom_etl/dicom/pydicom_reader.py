@@ -1,0 +1,235 @@
+"""The general lane: any file that pydicom can parse, in any transfer syntax; slower, and as strict.
+
+pydicom finds the elements and decodes compressed pixels. Values are read by `values`, as in the fast lane, so
+pydicom neither converts a value nor warns with one in its text.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from dicom_etl.dicom import checks, values
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom import pixels as px
+from dicom_etl.dicom.codecs import check_decodable, decode
+from dicom_etl.dicom.deflate import inflate
+from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.encapsulated import check_fragments
+from dicom_etl.dicom.error_translation import only_image_errors
+from dicom_etl.dicom.frames import frame_headers, raw_value
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.meta import file_meta
+from dicom_etl.dicom.structure import UNDEFINED
+from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_PIXEL_TAGS = (el.PIXELS, el.FLOAT_PIXELS, el.DOUBLE_PIXELS)
+_WARNINGS = (("Expected ", checks.VR_MISMATCH),)
+"""How pydicom's warnings begin, and the kind that they are noted as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that passed every check: the headers of its frames, and where the pixel data is.
+
+    ``body`` holds the data set, inflated if need be; the value of the pixel data is ``length`` bytes from
+    ``offset``, or fragments up to a delimiter where ``length`` is undefined.
+    """
+
+    headers: tuple[ImageHeader, ...]
+    body: bytes | bytearray
+    offset: int
+    length: int
+    pixel_vr: str
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the pixels lie in ``body`` as they are, little-endian."""
+        syntax = SYNTAXES[self.headers[0].transfer_syntax]
+        return not (syntax.compressed or syntax.big_endian)
+
+
+def parse(data: bytes | bytearray, limits: Limits) -> Document:
+    """Read and check a whole file.
+
+    Raises
+    ------
+    ImageError
+        For the first thing that is wrong, whatever pydicom makes of it.
+    """
+    uid, start = file_meta(data)
+    syntax = SYNTAXES[uid]
+    body = data
+    if syntax.deflated:
+        body, start = inflate(data[start:], limits), 0
+    with only_image_errors("pydicom cannot read it"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        watch = _Watch(start)
+        dataset = _read(body, syntax, watch, limits)
+        header = checks.image_header(_elements(dataset, uid, watch, caught), limits)
+        if el.MODALITY_LUT in dataset and len(dataset[el.MODALITY_LUT].value):
+            raise ImageError("ModalityLUTSequence is not read; only RescaleSlope and RescaleIntercept are")
+        headers = frame_headers(header, dataset)
+        for frame in headers:
+            checks.check_extent(frame, limits)  # a rescale of its own may have made it larger
+        check_decodable(header)
+    document = Document(headers, body, watch.offset, watch.length, watch.vr or "OW")
+    _check_pixels(document, uid, implicit=watch.vr is None)
+    return document
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Sees each top-level element before pydicom reads its value; stops at the pixel data.
+
+    ``start`` is where the data set begins. ``tag`` (0 until they are met), ``vr``, ``length`` and ``offset`` are
+    those of the pixel data.
+    """
+
+    start: int
+    last: int = -1
+    end: int = -1
+    ordered: bool = True
+    seen: set[int] = field(default_factory=set)
+    tag: int = 0
+    vr: str | None = None
+    length: int = 0
+    offset: int = 0
+
+    def visit(self, tag: int, vr: str | None, length: int, position: int) -> bool:
+        """Take note of the element whose value is at ``position``; True stops the reading."""
+        if position < self.start + 8:
+            return False  # pydicom asks about the first element before it has read its length
+        if tag in _PIXEL_TAGS:
+            self.tag, self.vr, self.length, self.offset = tag, vr, length, position
+            return True
+        if tag in self.seen:
+            raise ImageError(f"{el.NAMES[tag]} is there twice")
+        if tag in el.NAMES:
+            self.seen.add(tag)
+        self.ordered &= tag > self.last
+        self.last = tag
+        self.end = UNDEFINED if length == UNDEFINED else position + length
+        return False
+
+
+def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits) -> Dataset:
+    """Let pydicom find the elements before the pixel data."""
+    from pydicom.filereader import read_dataset
+
+    start, most = watch.start, watch.start + limits.max_header_bytes
+    if body[start : start + 4] == b"\xfe\xff\x0d\xe0" or body[start : start + 2] == b"\0\0":
+        # pydicom would look for network commands here, in another encoding than the file's.
+        raise ImageError("the data set begins with something that is no element of an image")
+    stream = BytesIO(body[:most])
+    stream.seek(start)
+    dataset = read_dataset(
+        stream,
+        syntax.implicit,
+        not syntax.big_endian,
+        stop_when=lambda tag, vr, length: watch.visit(int(tag), vr, length, stream.tell()),
+        specific_tags=[*el.VRS, *el.SEQUENCES],
+    )
+    if not watch.tag and len(body) > most:
+        raise ImageError(
+            f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
+        )
+    if not watch.tag:
+        whole = watch.end in (len(body), UNDEFINED) and stream.tell() == len(body)
+        raise ImageError(
+            "it holds no image: PixelData is missing" if whole else "the file ends within its header"
+        )
+    if watch.tag != el.PIXELS:
+        raise ImageError("the pixels are floating-point numbers, which are not read")
+    return dataset
+
+
+def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.WarningMessage]) -> Elements:
+    from pydicom.charset import decode_bytes
+    from pydicom.valuerep import TEXT_VR_DELIMS
+
+    found: dict[int, bytes] = {}
+    for tag, vr in el.VRS.items():
+        if tag in dataset:
+            found[tag] = raw_value(dataset, tag, vr)
+    encodings = dataset.original_character_set
+    name = values.text(
+        decode_bytes(
+            found.get(el.MANUFACTURER, b""),
+            [encodings] if isinstance(encodings, str) else list(encodings),
+            TEXT_VR_DELIMS,
+        )
+    )
+    notes = {_kind(str(item.message)) for item in caught}
+    if name is None:
+        notes.add(checks.BAD_MANUFACTURER)
+    if not watch.ordered:
+        notes.add(checks.UNORDERED)
+    big_endian = dataset.original_encoding[1] is False
+    shared = tuple(map(found.get, el.SHARED))
+    return Elements(uid, shared, found, name or "", big_endian, tuple(sorted(notes)))
+
+
+def _kind(message: str) -> str:
+    return next((kind for start, kind in _WARNINGS if message.startswith(start)), checks.OTHER_WARNING)
+
+
+def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
+    """Pixel data is as long as the header says, all of it is there, and nothing but elements follows."""
+    syntax = SYNTAXES[uid]
+    header, body = document.headers[0], document.body
+    if document.pixel_vr not in ("OB", "OW", "UN"):
+        raise ImageError("PixelData has a value representation other than OB and OW")
+    if syntax.compressed != (document.length == UNDEFINED):
+        state = "compressed" if document.length == UNDEFINED else "not compressed"
+        raise ImageError(f"the pixel data is {state}, but the transfer syntax is {syntax.name}")
+    if syntax.compressed:
+        end = check_fragments(body, document.offset, header.frames, uid)
+    else:
+        checks.check_length(header, document.length)
+        end = document.offset + document.length
+    if end > len(body):
+        raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
+    if end < len(body) and not _are_elements(body[end:], implicit, not syntax.big_endian):
+        raise ImageError(f"{len(body) - end} bytes follow the pixel data and are no DICOM elements")
+
+
+def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) -> bool:
+    """Tell whether the bytes are elements in ascending order that may stand behind the pixel data."""
+    from pydicom.filereader import data_element_generator
+
+    stream = BytesIO(tail)
+    last, length = el.PIXELS, 0
+    with only_image_errors("it cannot be read behind its pixel data"):
+        for item in data_element_generator(stream, implicit, little_endian):
+            if item.tag <= last or item.tag >> 16 == 0xFFFE:
+                return False
+            last = item.tag
+            length = getattr(item, "length", UNDEFINED)
+            if length != UNDEFINED and len(item.value or b"") != length:
+                return False
+    return last != el.PIXELS and stream.tell() == len(tail)
+
+
+def stored_values(document: Document, frame: int) -> NDArray[Any]:
+    """Return the stored values of one frame, (rows, columns), little-endian.
+
+    Raises
+    ------
+    ImageError
+        If its codec fails, or gives something else than the header says.
+    """
+    header = document.headers[frame]
+    if document.is_native:
+        return px.view_frame(document.body, document.offset, header, frame)
+    end = len(document.body) if document.length == UNDEFINED else document.offset + document.length
+    return decode(document.body[document.offset : end], document.pixel_vr, header)

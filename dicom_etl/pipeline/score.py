@@ -1,0 +1,123 @@
+"""Scores imputation on a SOURCE: what is drawn is left out, imputed, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.errors import ItemError
+from dicom_etl.geometry.locations import ED, ES, cardiac_phases
+from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.impute.estimate import WAYS
+from dicom_etl.impute.parents import BOTH, Place, Reach
+from dicom_etl.impute.score import Drawn, Score, leave_one_out
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.pipeline import Plan, Progress, Summary
+from dicom_etl.records import Issue, StudyPlan
+from dicom_etl.stages import parse
+from dicom_etl.stages.impute import NAME, as_slice
+from dicom_etl.stages.impute_study import places_of
+from dicom_etl.stages.sample import item_issue, read_slice
+from dicom_etl.stages.write import INNER
+from dicom_etl.workers import Executor, InProcess
+
+
+@dataclass(frozen=True, slots=True)
+class StudyScores:
+    """The scores of one study, and what could not be read."""
+
+    patient_id: str
+    scores: tuple[Score, ...]
+    issues: tuple[Issue, ...]
+
+
+def score_source(
+    roots: SourceRoots,
+    config: IngestConfig,
+    *,
+    ways: Sequence[str] = WAYS,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    pseudonyms: Pseudonyms | None = None,
+) -> tuple[list[StudyScores], Summary]:
+    """Leave out, one after the other, each drawn slice between drawn ones, and impute it.
+
+    Parameters
+    ----------
+    roots : SourceRoots
+        Where the parts of the SOURCE lie; `pipeline.locate` finds them.
+    config : IngestConfig
+        Which structures, how far apart neighbours may be, and how contours are read.
+    ways : sequence of str
+        Which of `impute.estimate.WAYS` to score.
+    executor : Executor, optional
+        Where studies are scored; in this process by default.
+    progress : Progress, optional
+        Is told how far each stage is.
+    pseudonyms : Pseudonyms, optional
+        What ids and paths are shown as, when the options ask for it.
+
+    Returns
+    -------
+    scores : list of StudyScores
+        By patient.
+    summary : Summary
+        What was found in the SOURCE.
+
+    Raises
+    ------
+    SourceError
+        When the SOURCE as a whole cannot be used.
+    """
+    tell = progress if progress is not None else lambda stage, done, total: None
+    executor = executor if executor is not None else InProcess()
+    plan = Plan(roots, replace(config, impute=BOTH), executor=executor, progress=tell, pseudonyms=pseudonyms)
+    studies = list(plan.studies())
+    run = partial(score_study, roots=roots, config=config, ways=tuple(ways))
+    results = []
+    for number, (_, result) in enumerate(executor.map(run, studies), start=1):
+        tell(NAME, number, len(studies))
+        if isinstance(result, ItemError):
+            raise result
+        plan.summary.issues += result.issues
+        results.append(result)
+    return results, plan.summary
+
+
+def score_study(
+    study: StudyPlan, *, roots: SourceRoots, config: IngestConfig, ways: tuple[str, ...]
+) -> StudyScores:
+    """Score one study; depends on nothing but its arguments. An image that cannot be used becomes an issue."""
+    places = places_of(study.samples)
+    drawn: dict[str, dict[int, Drawn]] = {}
+    issues: list[Issue] = []
+    for index, sample in enumerate(study.samples):
+        if not sample.contours:
+            continue
+        try:
+            image, rings, problems = read_slice(sample, roots, config)
+        except ItemError as error:
+            issues.append(item_issue(error, parse.NAME, sample.image, sample.patient_id))
+            continue
+        issues += problems
+        for structure, outline in rings.items():
+            placed = as_slice(image.pixels, image.header)
+            drawn.setdefault(structure, {})[index] = Drawn(placed, outline)
+    ed_es = _turns(places, drawn.get(INNER, {}))
+    scores = [
+        score
+        for structure, slices in sorted(drawn.items())
+        for score in leave_one_out(structure, places, slices, Reach(*config.impute_max_gap), ed_es, ways)
+    ]
+    return StudyScores(study.patient_id, tuple(scores), tuple(issues))
+
+
+def _turns(places: Sequence[Place], inner: dict[int, Drawn]) -> tuple[int, int] | None:
+    areas = {
+        (places[index].location, places[index].phase): polygon_area(one.rings) for index, one in inner.items()
+    }
+    turns = {word: phase for phase, word in cardiac_phases(areas).items()}
+    return (turns[ED], turns[ES]) if len(turns) == 2 else None

@@ -1,0 +1,157 @@
+"""What happens to one slice. Pure: each function depends on nothing but its arguments, so it runs in any process.
+
+What imputes is imported where it is used: most runs, and their workers, have no need of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dicom_etl.checks.review import review_sample
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.errors import ItemError
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.records import EncodedSample, Image, ImageHeader, Issue, Rings, SamplePlan
+from dicom_etl.stages import parse, rasterize, write
+from dicom_etl.workers.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from dicom_etl.impute.estimate import Parent
+    from dicom_etl.impute.slices import Slice
+    from dicom_etl.stages.impute import Imputed, ImputePlan
+
+keep_freed_memory()  # in whatever process rows are made
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A row, and what it is as a parent of imputed ones, by structure in the dataset's order; empty for none."""
+
+    sample: EncodedSample
+    parents: tuple[Parent | None, ...]
+
+
+def make_sample(
+    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> EncodedSample:
+    """Read, draw and encode one sample.
+
+    A contour that cannot be used costs that contour; the sample keeps the others.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used.
+    """
+    image, rings, issues = read_slice(plan, roots, config)
+    return _encode(plan, image, rings, config, spec, issues)
+
+
+def make_parent(
+    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> Made:
+    """Make a sample from which others will be imputed; see `make_sample`."""
+    from dicom_etl.stages import impute
+
+    image, rings, issues = read_slice(plan, roots, config)
+    sample = _encode(plan, image, rings, config, spec, issues)
+    return Made(sample, impute.prepare(_stored(image, spec), rings, spec.structures))
+
+
+def make_imputed(
+    plan: ImputePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
+) -> Made:
+    """Read a slice that nobody drew, impute its contours, draw and encode it.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used.
+    """
+    from dicom_etl.stages import impute
+
+    image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
+    target = _stored(image, spec)
+    rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
+    sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
+    parents = impute.prepare(target, rings, spec.structures) if plan.is_parent else ()
+    return Made(sample, parents)
+
+
+def read_slice(
+    plan: SamplePlan, roots: SourceRoots, config: IngestConfig
+) -> tuple[Image, dict[str, Rings], list[Issue]]:
+    """Read the image of a sample and its contours by structure, and bring them to the dataset's grid.
+
+    What is wrong with a contour becomes an issue.
+
+    Raises
+    ------
+    ItemError
+        When the image cannot be used.
+    """
+    image = parse.parse_image(plan, roots, config)
+    rings, issues = _read_contours(plan, image.header, roots, config)
+    return *rasterize.to_grid(image, rings, config), issues
+
+
+def read_outlines(
+    plan: SamplePlan, roots: SourceRoots, config: IngestConfig
+) -> tuple[dict[str, Rings], list[Issue]]:
+    """Read the contours of a sample as `read_slice` does, without its image.
+
+    Raises
+    ------
+    ItemError
+        When the image, as planned, cannot be brought to the dataset's grid.
+    """
+    rings, issues = _read_contours(plan, plan.header, roots, config)
+    return rasterize.move_rings(plan.header, rings, config), issues
+
+
+def _read_contours(
+    plan: SamplePlan, header: ImageHeader, roots: SourceRoots, config: IngestConfig
+) -> tuple[dict[str, Rings], list[Issue]]:
+    rings: dict[str, Rings] = {}
+    issues: list[Issue] = []
+    for contour in plan.contours:
+        try:
+            rings[contour.structure] = parse.parse_contour(
+                contour, roots, config, (header.rows, header.columns)
+            )
+        except ItemError as error:
+            issues.append(item_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
+    return rings, issues
+
+
+def _encode(
+    plan: SamplePlan,
+    image: Image,
+    rings: dict[str, Rings],
+    config: IngestConfig,
+    spec: schema.DatasetSpec,
+    issues: list[Issue],
+    imputed: Imputed | None = None,
+) -> EncodedSample:
+    masks = {
+        structure: rasterize.draw_mask(outline, image.pixels.shape, config)
+        for structure, outline in rings.items()
+    }
+    sample = write.encode_sample(plan, image, rings, masks, spec, issues, imputed)
+    known_simple = not config.allow_self_intersection
+    return review_sample(sample, image.pixels, spec.structures, image.header, known_simple=known_simple)
+
+
+def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:
+    from dicom_etl.stages.impute import as_slice
+
+    return as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
+
+
+def item_issue(error: ItemError, stage: str, path: str, patient_id: str, structure: str = "") -> Issue:
+    """Turn the error of one item into an issue."""
+    return Issue("error", error.code, f"{error}; left out", stage, path, patient_id, structure)

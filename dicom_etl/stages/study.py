@@ -1,0 +1,219 @@
+"""What happens to one study before any pixel is read: its files are listed, headers read, contours linked.
+
+Depends on nothing but its arguments, so it runs in any process.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.dicom import stored_dtype
+from dicom_etl.errors import ItemError
+from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
+from dicom_etl.stages import discover, link, parse, rasterize
+from dicom_etl.stages.cache import HEADERS, LISTED, Cache, StudyMemory, packed_images, unpacked_images
+from dicom_etl.stages.sample import item_issue
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStudy:
+    """What planning makes of one study: counts that add up over studies, and its samples, packed.
+
+    Attributes
+    ----------
+    packed : bytes
+        The `StudyPlan`, for `unpack`; b"" when no row can be made of it.
+    rows, image_count, contour_count, unlabeled_count : int
+        ``rows`` are the samples that can become rows; images are those that could be read; contours those of wanted
+        structures; unlabeled ones have no contour.
+    imputed : int
+        Rows that nobody drew.
+    not_imputed : mapping of str to int
+        By reason, images that stay without a label.
+    structures : tuple of str
+        What all contour files of the study are named after, linked or not.
+    drawn : mapping of str to int
+        Linked contours by structure.
+    sizes : mapping of (int, int) to int
+        Rows to be, by (rows, columns) of the image on the dataset's grid.
+    dtypes : tuple of str
+        What their images have after the modality LUT.
+    widths : mapping of str to int
+        Bytes of the longest text of each text column.
+    issues : tuple of Issue
+        What was left out.
+    cache_trouble : str
+        Why the cache's entry of this study could not be used; "" when it could, or there is no cache.
+    """
+
+    packed: bytes
+    rows: int
+    image_count: int
+    contour_count: int
+    unlabeled_count: int
+    imputed: int
+    not_imputed: dict[str, int]
+    structures: tuple[str, ...]
+    drawn: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    dtypes: tuple[str, ...]
+    widths: dict[str, int]
+    issues: tuple[Issue, ...]
+    cache_trouble: str = ""
+
+
+def plan_study(
+    folders: StudyFolders,
+    *,
+    roots: SourceRoots,
+    config: IngestConfig,
+    list_unlabeled: bool,
+    cache: Cache | None = None,
+) -> PlannedStudy:
+    """List the files of one study, read the headers of its images, and link its contours to them."""
+    files = discover.find_files(LAYOUTS[0], roots, folders)
+    issues = list(files.issues)
+    memory = cache.study(roots, folders.patient_id) if cache is not None else None
+    images = _read_headers(files, roots, config, issues, memory)
+    if memory is not None:
+        _remember_files(files, roots, memory)
+    study = link.link_study(
+        files,
+        images,
+        structures=config.structures,
+        unlabeled=config.unlabeled or config.impute is not None,
+        list_unlabeled=list_unlabeled,
+    )
+    issues += study.issues
+    samples = tuple(_on_grid(_of_expected_size(study.samples, config, issues), config, issues))
+    rows, imputed, not_imputed = _rows_to_be(samples, config)
+    # To impute, the times and places of all images are needed, not only of those that become rows.
+    kept = StudyPlan(
+        study.patient_id, study.original_id, samples, (), study.image_count, study.contour_count, 0
+    )
+    return PlannedStudy(
+        packed=_pack(kept) if rows else b"",
+        rows=len(rows),
+        image_count=study.image_count,
+        contour_count=study.contour_count,
+        unlabeled_count=study.unlabeled_count,
+        imputed=imputed,
+        not_imputed=not_imputed,
+        structures=tuple(sorted({contour.structure for contour in files.contours})),
+        drawn=dict(Counter(contour.structure for sample in rows for contour in sample.contours)),
+        sizes=dict(Counter(rasterize.grid_shape(sample.header, config) for sample in rows)),
+        dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
+        widths=_text_widths(rows),
+        issues=tuple(issues),
+        cache_trouble=memory.trouble if memory is not None else "",
+    )
+
+
+def find_structures(folders: StudyFolders, *, roots: SourceRoots) -> tuple[str, ...]:
+    """Return what the contour files of a study are named after; opens nothing."""
+    files = discover.find_files(LAYOUTS[0], roots, folders)
+    return tuple(sorted({contour.structure for contour in files.contours}))
+
+
+def unpack(packed: bytes) -> StudyPlan:
+    """Return what `PlannedStudy.packed` holds."""
+    study: StudyPlan = pickle.loads(zlib.decompress(packed))
+    return study
+
+
+def _pack(study: StudyPlan) -> bytes:
+    # Headers of one study differ in a few numbers, so they pack to about a tenth.
+    return zlib.compress(pickle.dumps(study, protocol=pickle.HIGHEST_PROTOCOL), 1)
+
+
+def _read_headers(
+    files: StudyFiles,
+    roots: SourceRoots,
+    config: IngestConfig,
+    issues: list[Issue],
+    memory: StudyMemory | None,
+) -> list[FoundImage]:
+    images: list[FoundImage] = []
+    limits = parse.limits_of(config)
+    for path in files.images:
+        known = memory.recall(HEADERS, path, roots.place(path)) if memory is not None else None
+        if known is not None:
+            images += unpacked_images(path, known)
+            continue
+        try:
+            found = discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
+            images += found
+            if memory is not None:
+                memory.note(HEADERS, path, packed_images(found))
+        except ItemError as error:
+            issues.append(item_issue(error, discover.NAME, path, files.patient_id))
+    return images
+
+
+def _remember_files(files: StudyFiles, roots: SourceRoots, memory: StudyMemory) -> None:
+    contours = [contour.path for contour in files.contours]
+    for path in contours:
+        if memory.recall(LISTED, path, roots.place(path)) is None:
+            memory.note(LISTED, path, True)
+    memory.save({*files.images, *contours})
+
+
+def _of_expected_size(
+    samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
+) -> Iterator[SamplePlan]:
+    expected = config.expect_size
+    for sample in samples:
+        size = (sample.header.rows, sample.header.columns)
+        if expected is None or size == expected:
+            yield sample
+            continue
+        message = f"{size[0]}x{size[1]} pixels, but {expected[0]}x{expected[1]} are expected; left out"
+        issues.append(Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id))
+
+
+def _on_grid(
+    samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
+) -> Iterator[SamplePlan]:
+    for sample in samples:
+        try:
+            rasterize.grid_shape(sample.header, config)
+        except ItemError as error:
+            issues.append(item_issue(error, rasterize.NAME, sample.image, sample.patient_id))
+        else:
+            yield sample
+
+
+def _rows_to_be(
+    samples: Sequence[SamplePlan], config: IngestConfig
+) -> tuple[Sequence[SamplePlan], int, dict[str, int]]:
+    """Return the samples that become rows; of these how many are filled in, and why others cannot be."""
+    if config.impute is None:
+        return samples, 0, {}
+    from dicom_etl.stages.impute_study import fillable
+
+    found = fillable(samples, config)
+    rows = [
+        sample
+        for index, sample in enumerate(samples)
+        if sample.contours or config.unlabeled or index in found.samples
+    ]
+    return rows, len(found.samples), found.reasons
+
+
+def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
+    texts = {
+        "patient_id": {sample.patient_id for sample in samples},
+        "original_id": {sample.original_id for sample in samples},
+        "source_image": {sample.image for sample in samples},
+        "manufacturer": {sample.header.manufacturer for sample in samples},
+    }
+    for sample in samples:
+        for contour in sample.contours:
+            texts.setdefault(f"source_{contour.structure}", set()).add(contour.path)
+    return {column: max(len(text.encode()) for text in values) for column, values in texts.items() if values}

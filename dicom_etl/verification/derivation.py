@@ -1,0 +1,192 @@
+"""What rows say about themselves, derived anew. Each rule is the docstring of its function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.geometry.locations import cardiac_phases
+from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.records import Issue
+from dicom_etl.stages.rasterize import draw_mask
+from dicom_etl.stages.write import INNER, image_statistics
+from dicom_etl.verification.rows import Block, Rows
+
+_STATISTICS = ("image_min", "image_max", "image_mean", "image_std")
+_CLOSE = 1e-9
+"""Relative difference of two sums of one image in another order; those of 16-bit images are exact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What derivations work on: the rows of one study, and how the dataset was made."""
+
+    rows: Rows
+    block: Block
+    config: IngestConfig
+
+    def issue(self, index: int, code: str, message: str, structure: str = "", path: str = "") -> Issue:
+        """Return an error about the row at a position in the block."""
+        block = self.block
+        shown = path or str(block["source_image"][index])
+        return Issue(
+            "error",
+            code,
+            message,
+            "verify",
+            shown,
+            str(block["patient_id"][index]),
+            structure,
+            block.start + index,
+        )
+
+
+def check_masks(study: Derived) -> Iterator[Issue]:
+    """mask-differs: each mask is what its stored contour gives under the recorded rule, to the last pixel."""
+    block = study.block
+    for index in range(len(block)):
+        for structure, stored in zip(
+            study.rows.structures, study.rows.masks(block.start + index), strict=True
+        ):
+            drawn = draw_mask(block.rings[structure][index], study.rows.shape, study.config)
+            if not np.array_equal(stored, drawn):
+                count = int((stored != drawn).sum())
+                y, x = (int(places[0]) for places in np.nonzero(stored != drawn))
+                message = (
+                    f"{count} pixels of the {structure} mask are not what the contour gives, "
+                    f"the first at x {x}, y {y}"
+                )
+                path = str(block[f"source_{structure}"][index])
+                yield study.issue(index, "mask-differs", message, structure, path)
+
+
+def check_statistics(study: Derived) -> Iterator[Issue]:
+    """derived-differs: least, largest, mean and standard deviation are those of the stored image."""
+    for index in range(len(study.block)):
+        found = image_statistics(study.rows.images[study.block.start + index])
+        for name, value in zip(_STATISTICS, found, strict=True):
+            recorded = float(study.block[name][index])
+            if not math.isclose(recorded, value, rel_tol=_CLOSE, abs_tol=_CLOSE):
+                yield study.issue(
+                    index, "derived-differs", f"{name} is {recorded:g}, but {value:g} in the image"
+                )
+
+
+def check_label_columns(study: Derived) -> Iterator[Issue]:
+    """derived-differs: has_*, source_*, origin, confidence and imputed_* agree with the stored contours."""
+    block = study.block
+    for index in range(len(block)):
+        origin = str(block["origin"][index])
+        drawn = {name for name in study.rows.structures if block.rings[name][index]}
+        for name, expected in _label_columns(study, index, drawn).items():
+            value = block[name][index]
+            if not expected(value):
+                shown = f"{', '.join(sorted(drawn)) or 'nothing'} drawn and origin {origin!r}"
+                yield study.issue(index, "derived-differs", f"{name} is {_shown(value)}, with {shown}")
+
+
+def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
+    """derived-differs: ED and ES are the phases of the largest and the smallest ventricle, by summed drawn area."""
+    block = study.block
+    areas = {
+        (int(block["location_index"][index]), int(block["phase_index"][index])): polygon_area(rings)
+        for index, rings in enumerate(block.rings.get(INNER, ()))
+        if rings and block["origin"][index] == schema.MANUAL
+    }
+    words = cardiac_phases(areas)
+    for index, recorded in enumerate(block["cardiac_phase"]):
+        expected = words.get(int(block["phase_index"][index]), "")
+        if recorded != expected:
+            message = f"cardiac_phase is {str(recorded)!r}, but the areas say {expected!r}"
+            yield study.issue(index, "derived-differs", message)
+
+
+def check_order(study: Derived) -> Iterator[Issue]:
+    """derived-differs: the rows of a study are in order of location, phase, instance number and image file."""
+    block = study.block
+    names = ("location_index", "phase_index", "instance_number", "source_image")
+    keys = list(zip(*(block[name].tolist() for name in names), strict=True))
+    for index, (before, after) in enumerate(pairwise(keys), start=1):
+        if after < before:
+            message = f"location, phase, instance and image {_shown(after)} come after {_shown(before)}"
+            yield study.issue(index, "derived-differs", message)
+
+
+def check_values(study: Derived) -> Iterator[Issue]:
+    """derived-differs: header values are possible ones: positive spacing, unit directions, digests of 64 digits."""
+    block = study.block
+    for index in range(len(block)):
+        for problem in _impossible(block, index):
+            yield study.issue(index, "derived-differs", problem)
+
+
+StudyDerivation: TypeAlias = Callable[[Derived], Iterator[Issue]]
+
+
+def _label_columns(study: Derived, index: int, drawn: set[str]) -> dict[str, Callable[[Any], bool]]:
+    """Return what each column that speaks of the label must be."""
+    origin = str(study.block["origin"][index])
+    imputed = origin == schema.IMPUTED
+    rules: dict[str, Callable[[Any], bool]] = {
+        "origin": (lambda v: v in (schema.MANUAL, schema.IMPUTED))
+        if drawn
+        else (lambda v: v == schema.UNLABELED),
+        "confidence": _CONFIDENCE[
+            schema.UNLABELED if not drawn else schema.IMPUTED if imputed else schema.MANUAL
+        ],
+    }
+    for structure in study.rows.structures:
+        is_drawn = structure in drawn
+        from_file = is_drawn and not imputed
+        rules[f"has_{structure}"] = _equal_to(int(is_drawn))
+        rules[f"source_{structure}"] = lambda v, wanted=from_file: bool(v) == wanted  # type: ignore[misc]
+        if not (is_drawn and imputed):
+            rules[f"imputed_from_{structure}"] = lambda v: not v.any()
+            rules[f"imputed_share_{structure}"] = np.isnan
+    if not imputed:
+        rules["imputed_distance_mm"] = rules["imputed_distance_ms"] = np.isnan
+    return rules
+
+
+_CONFIDENCE: dict[str, Callable[[Any], bool]] = {
+    schema.UNLABELED: np.isnan,
+    schema.MANUAL: lambda v: bool(v == 1),
+    schema.IMPUTED: lambda v: bool(0 <= v <= 1),
+}
+
+
+def _equal_to(wanted: int) -> Callable[[Any], bool]:
+    return lambda value: bool(value == wanted)
+
+
+def _impossible(block: Block, index: int) -> Iterator[str]:
+    for name in ("sha256", "sha256_image_file"):
+        digest = str(block[name][index])
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            yield f"{name} is no SHA-256"
+    spacing = block["pixel_spacing_mm"][index]
+    if not (np.isnan(spacing).all() or (np.isfinite(spacing).all() and (spacing > 0).all())):
+        yield f"pixel_spacing_mm is {_shown(spacing)}"
+    row, column = block["orientation"][index][:3], block["orientation"][index][3:]
+    if not np.isnan(block["orientation"][index]).all() and not (
+        abs(row @ row - 1) < 0.01 and abs(column @ column - 1) < 0.01 and abs(row @ column) < 0.01
+    ):
+        yield f"orientation {_shown(block['orientation'][index])} is no pair of perpendicular directions"
+    position = block["position_mm"][index]
+    if not (np.isnan(position).all() or np.isfinite(position).all()):
+        yield f"position_mm is {_shown(position)}"
+    if block["field_strength_t"][index] < 0:
+        yield f"field_strength_t is {block['field_strength_t'][index]:g}"
+    if min(block[name][index] for name in ("instance_number", "location_index", "phase_index")) < -1:
+        yield "instance_number, location_index or phase_index is below -1"
+
+
+def _shown(value: Any) -> str:
+    return str(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)

@@ -1,0 +1,147 @@
+"""Where rows lie and what they are called: geometry and names of a study that must agree with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from dicom_etl.contours import reader_for
+from dicom_etl.geometry.locations import LOCATION_TOLERANCE_MM, PARALLEL_COSINE, slice_normal
+from dicom_etl.layouts.pseudonyms import id_key
+from dicom_etl.records import Issue
+from dicom_etl.stages.link import slice_number_in_name
+from dicom_etl.verification.derivation import Derived
+
+_SAME_MM = 0.05
+"""Difference of two projections of one position: the normal is the mean over images that may not all be rows."""
+
+
+def check_slice_locations(study: Derived) -> Iterator[Issue]:
+    """derived-differs: slice_location_mm is the image position projected on the normal of the study's stack.
+
+    Rows whose orientation is not that of the study are no part of the stack.
+    """
+    block = study.block
+    normals = np.array([slice_normal(row) for row in block["orientation"]]).reshape(-1, 3)
+    recorded = block["slice_location_mm"]
+    stack = np.isfinite(recorded)
+    if not stack.any():
+        return
+    middle = np.median(normals[stack], axis=0)
+    normal = middle / np.linalg.norm(middle)
+    found = block["position_mm"] @ normal
+    # Where directions vary a little, so does the mean that ingest took over all images, rows or not.
+    spread = float(np.abs(normals[stack] - normal).max()) * float(np.abs(block["position_mm"][stack]).max())
+    for index in np.flatnonzero(stack).tolist():
+        parallel = normals[index] @ normal > PARALLEL_COSINE
+        if not (parallel and abs(found[index] - recorded[index]) <= _SAME_MM + spread):
+            message = f"slice_location_mm is {recorded[index]:.2f}, but its position gives {found[index]:.2f}"
+            yield study.issue(index, "derived-differs", message)
+
+
+def check_location_indices(study: Derived) -> Iterator[Issue]:
+    """derived-differs: location_index rises or falls by one or more from location to location along the stack."""
+    block = study.block
+    location, index = block["slice_location_mm"], block["location_index"]
+    known = np.flatnonzero(np.isfinite(location))
+    for row in np.flatnonzero(np.isfinite(location) != (index >= 0)).tolist():
+        message = f"location_index is {index[row]}, with slice_location_mm {location[row]:g}"
+        yield study.issue(row, "derived-differs", message)
+    order = known[np.argsort(location[known], kind="stable")]
+    step = np.diff(location[order])
+    falls = len(order) > 1 and index[order[0]] > index[order[-1]]
+    turn = -1 if falls else 1
+    for position, (one, other) in enumerate(pairwise(order.tolist())):
+        move = turn * (index[other] - index[one])
+        if (move != 0) if step[position] <= LOCATION_TOLERANCE_MM else (move < 1):
+            message = (
+                f"location_index is {index[other]} at {location[other]:.2f} mm, but {index[one]} at "
+                f"{location[one]:.2f} mm"
+            )
+            yield study.issue(other, "derived-differs", message)
+
+
+def check_phase_indices(study: Derived) -> Iterator[Issue]:
+    """derived-differs: at each location phase_index rises with trigger_time_ms; no phase appears twice."""
+    block = study.block
+    phase, time = block["phase_index"], block["trigger_time_ms"]
+    for location in np.unique(block["location_index"]).tolist():
+        rows = np.flatnonzero((block["location_index"] == location) & (phase >= 0))
+        if location < 0:
+            continue
+        for one, other in pairwise(rows[np.argsort(phase[rows], kind="stable")].tolist()):
+            if phase[other] == phase[one] or not time[other] > time[one]:
+                message = (
+                    f"phase {phase[other]} at {time[other]:g} ms comes after phase {phase[one]} at "
+                    f"{time[one]:g} ms"
+                )
+                yield study.issue(other, "derived-differs", message)
+
+
+def check_names(study: Derived) -> Iterator[Issue]:
+    """derived-differs: patient_id and original_id are those of the folders that the row's files come from.
+
+    Ids match as linking matches them: whatever their case and zero padding. A study has one original_id.
+    """
+    block = study.block
+    originals = block["original_id"]
+    for index in range(len(block)):
+        paths = {"patient_id": [block["source_image"][index]], "original_id": []}
+        paths["original_id"] = [block[f"source_{name}"][index] for name in study.rows.structures]
+        for column, names in paths.items():
+            for name in filter(None, names):
+                folder = str(name).split("/")[1:2]
+                if not folder or id_key(folder[0]) != id_key(str(block[column][index])):
+                    message = f"{column} is {str(block[column][index])!r}, but the file is {name}"
+                    yield study.issue(index, "derived-differs", message, path=str(name))
+        if originals[index] != originals[0]:
+            message = f"original_id is {str(originals[index])!r}, but {str(originals[0])!r} in the study's first row"
+            yield study.issue(index, "derived-differs", message)
+
+
+def check_numbers(study: Derived) -> Iterator[Issue]:
+    """derived-differs: the number in the name of a contour file is that of its image, and names its structure.
+
+    The image's InstanceNumber; and the number in its file name, where names of the study's images hold one as a rule.
+    Pseudonyms say nothing, nor do frames of one file.
+    """
+    block = study.block
+    images = block["source_image"].tolist()
+    single = [index for index, path in enumerate(images) if images.count(path) == 1]
+    named = {
+        (index, structure): match
+        for index in single
+        for structure in study.rows.structures
+        if (match := _number_and_structure(str(block[f"source_{structure}"][index])))
+    }
+    in_image = {index: slice_number_in_name(images[index]) for index in single}
+    agree = sum(number == in_image[index] for (index, _), (_, number) in named.items())
+    for (index, structure), (says, number) in named.items():
+        wrong_name = 2 * agree > len(named) and number != in_image[index]
+        instance = int(block["instance_number"][index])
+        if says != structure or instance not in (-1, number) or wrong_name:
+            message = (
+                f"its name says {says} {number}, but it is the {structure} of {images[index]}, "
+                f"instance {instance}"
+            )
+            path = str(block[f"source_{structure}"][index])
+            yield study.issue(index, "derived-differs", message, structure, path)
+
+
+def check_files(study: Derived) -> Iterator[Issue]:
+    """derived-differs: rows of one image file (its frames) state one sha256_image_file."""
+    block = study.block
+    digests: dict[str, str] = {}
+    for index, (path, digest) in enumerate(
+        zip(block["source_image"].tolist(), block["sha256_image_file"].tolist(), strict=True)
+    ):
+        if digests.setdefault(path, digest) != digest:
+            yield study.issue(index, "derived-differs", f"two rows of {path} state different digests of it")
+
+
+def _number_and_structure(path: str) -> tuple[str, int] | None:
+    """Return the structure and the slice number that the name of a contour file states."""
+    reader = reader_for(path) if path else None
+    return reader.match(path.rpartition("/")[2]) if reader else None

@@ -1,0 +1,272 @@
+"""The inputs: what SOURCE gives now, compared with the dataset. Each rule is the docstring of its function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.errors import ConfigError, ItemError
+from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.records import FoundImage, Image, Issue, Rings, SamplePlan, SampleRow, Severity
+from dicom_etl.stages import discover, link, parse, write
+from dicom_etl.stages.rasterize import draw_mask, to_grid
+from dicom_etl.verification.rows import Block, Rows
+
+STAGE = "inputs"
+_NOT_FROM_A_FILE = frozenset({"cardiac_phase", "split", "fold"})
+"""Columns that are derived from all rows of a study or a dataset."""
+_OF_THE_LABEL = frozenset({"imputed_distance_mm", "imputed_distance_ms", "confidence", "origin"})
+"""Further ones that an imputed row does not take from its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A SOURCE to compare with, and how the dataset was made of it.
+
+    Attributes
+    ----------
+    roots : SourceRoots
+        Where its parts lie.
+    pseudonyms : Pseudonyms or None
+        What ids and paths became, for a dataset of pseudonyms.
+    config : IngestConfig
+        The options that the dataset records.
+    recorded : frozenset of str
+        The paths that /issues names: known at ingest.
+    """
+
+    roots: SourceRoots
+    pseudonyms: Pseudonyms | None
+    config: IngestConfig
+    recorded: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInputs:
+    """What SOURCE holds now for one patient: images with their contours, and what cannot be used."""
+
+    patient_id: str
+    samples: tuple[SamplePlan, ...]
+    issues: tuple[Issue, ...]
+
+
+def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | None) -> None:
+    """Make sure that names can be compared.
+
+    Raises
+    ------
+    ConfigError
+        When the dataset holds pseudonyms and there is no key for them or another one, or the other way around.
+    """
+    if config.pseudonymize and pseudonyms is None:
+        raise ConfigError(
+            "the dataset holds pseudonyms; --pseudonymize KEYFILE gives the key to compare it with SOURCE"
+        )
+    if pseudonyms is not None and not config.pseudonymize:
+        raise ConfigError("the dataset holds names as they are; leave --pseudonymize out")
+    if pseudonyms is not None and pseudonyms.fingerprint() != fingerprint:
+        raise ConfigError(
+            "--pseudonymize: the dataset was made with another key, so no name would be found again"
+        )
+
+
+def find_inputs(source: Source) -> Iterator[StudyInputs]:
+    """Discover and link SOURCE as ingest does; yield its studies, then what belongs to none.
+
+    Raises
+    ------
+    SourceError
+        When the SOURCE as a whole cannot be used.
+    """
+    layout, config = LAYOUTS[0], source.config
+    folders = discover.find_folders(layout, source.roots, source.pseudonyms)
+    studies, issues = link.link_folders(folders)
+    limits = parse.limits_of(config)
+    read = partial(
+        discover.read_image_headers, roots=source.roots, limits=limits, vendors_only=config.pseudonymize
+    )
+    for names in studies:
+        files = discover.find_files(layout, source.roots, names)
+        images: list[FoundImage] = []
+        unusable: list[Issue] = []
+        for path in files.images:
+            try:
+                images += read(path)
+            except ItemError as error:
+                unusable.append(Issue("error", error.code, str(error), STAGE, path, names.patient_id))
+        plan = link.link_study(
+            files, images, structures=config.structures, unlabeled=True, list_unlabeled=False
+        )
+        yield StudyInputs(names.patient_id, plan.samples, (*files.issues, *unusable, *plan.issues))
+    yield StudyInputs("", (), (*folders.issues, *issues))
+
+
+def check_rows_have_inputs(rows: Rows, block: Block, inputs: StudyInputs, source: Source) -> Iterator[Issue]:
+    """source-changed: each row is what its files in SOURCE give now, to the last pixel, vertex and header value.
+
+    An error naming what differs, or that a file is missing or cannot be used.
+    """
+    plans = _by_row(block, inputs.samples)
+    reasons = {issue.path: issue.message for issue in inputs.issues if issue.severity == "error"}
+    for index, plan in enumerate(plans):
+        image = str(block["source_image"][index])
+        if plan is None:
+            reason = reasons.get(image, "is not in SOURCE, or stands for another slice now")
+            yield _finding(block, index, "error", image, f"its image {reason}")
+            continue
+        try:
+            yield from _compare(rows, block, index, plan, source)
+        except ItemError as error:
+            yield _finding(block, index, "error", image, f"its image cannot be used now: {error}")
+
+
+def check_inputs_have_rows(block: Block | None, inputs: StudyInputs, source: Source) -> Iterator[Issue]:
+    """source-changed: what SOURCE holds became a row, or was left out with a reason that /issues keeps.
+
+    A warning for each image, contour or problem that is new.
+    """
+    for issue in inputs.issues:
+        if issue.severity != "note" and issue.path not in source.recorded:
+            message = f"new in SOURCE since: {issue.code}: {issue.message}"
+            yield Issue("warning", "source-changed", message, STAGE, issue.path, inputs.patient_id)
+    used = set() if block is None else {id(plan) for plan in _by_row(block, inputs.samples)}
+    for plan in inputs.samples:
+        size = (plan.header.rows, plan.header.columns)
+        wanted = plan.contours or source.config.unlabeled
+        if id(plan) in used or not wanted or source.config.expect_size not in (None, size):
+            continue
+        paths = [plan.image, *(contour.path for contour in plan.contours)]
+        if source.recorded.isdisjoint(paths) or _usable(plan, source):
+            drawn = ", ".join(contour.structure for contour in plan.contours) or "no contour"
+            message = f"an image with {drawn} that has no row"
+            yield Issue("warning", "source-changed", message, STAGE, plan.image, inputs.patient_id)
+
+
+def _compare(rows: Rows, block: Block, index: int, plan: SamplePlan, source: Source) -> Iterator[Issue]:
+    """Compare one row with its files."""
+    image, found, problems = _read(plan, source)
+    imputed = str(block["origin"][index]) == schema.IMPUTED
+    if not imputed:
+        yield from _compare_contours(rows, block, index, plan, found, problems)
+    made = _row(rows, block, index, plan, image, source.config)
+    skipped = _NOT_FROM_A_FILE | (_OF_THE_LABEL if imputed else frozenset())
+    differing = [
+        column.name
+        for column in (*schema.LEADING_COLUMNS, *schema.TRAILING_COLUMNS)
+        if column.name not in skipped and not _equal(block[column.name][index], getattr(made, column.name))
+    ]
+    if differing:
+        changed = "sha256_image_file" in differing
+        cause = "the image file changed" if changed else "the image file is as it was, so the dataset changed"
+        message = f"{', '.join(differing)} differ from what SOURCE gives; {cause}"
+        yield _finding(block, index, "error", plan.image, message)
+
+
+def _compare_contours(
+    rows: Rows,
+    block: Block,
+    index: int,
+    plan: SamplePlan,
+    found: Mapping[str, Rings],
+    problems: Mapping[str, str],
+) -> Iterator[Issue]:
+    """Compare the outlines of one row with the files that lie there now."""
+    paths = {contour.structure: contour.path for contour in plan.contours}
+    for structure in rows.structures:
+        stored = str(block[f"source_{structure}"][index])
+        path = paths.get(structure, "")
+        if structure in problems and not stored:
+            continue  # left out then, and still to be left out
+        if stored and not path:
+            message = f"its {structure} is not in SOURCE, or belongs to another image now"
+        elif stored and structure in problems:
+            message = f"its {structure} cannot be used now: {problems[structure]}"
+        elif stored and stored != path:
+            message = f"its {structure} is {path} in SOURCE"
+        elif stored and not _same(block.rings[structure][index], found[structure]):
+            message = f"the {structure} is another outline than the one in SOURCE"
+        elif path and not stored:
+            message = f"an {structure} is drawn now that the row does not have"
+            yield _finding(block, index, "warning", path, message, structure)
+            continue
+        else:
+            continue
+        yield _finding(block, index, "error", stored or path, message, structure)
+
+
+def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Rings], dict[str, str]]:
+    """Return image, outlines, and why the other outlines cannot be used."""
+    image = parse.parse_image(plan, source.roots, source.config)
+    shape = (image.header.rows, image.header.columns)
+    rings: dict[str, Rings] = {}
+    problems: dict[str, str] = {}
+    for contour in plan.contours:
+        try:
+            rings[contour.structure] = parse.parse_contour(contour, source.roots, source.config, shape)
+        except ItemError as error:
+            problems[contour.structure] = str(error)
+    return *to_grid(image, rings, source.config), problems
+
+
+def _row(
+    rows: Rows, block: Block, index: int, plan: SamplePlan, image: Image, config: IngestConfig
+) -> SampleRow:
+    """Return the row that ingest would make of an image and the stored outlines."""
+    spec = schema.DatasetSpec(rows.shape, rows.dtype.str, rows.structures, ())
+    rings = {name: block.rings[name][index] for name in rows.structures if block.rings[name][index]}
+    masks = {name: draw_mask(outline, image.pixels.shape, config) for name, outline in rings.items()}
+    return write.encode_sample(plan, image, rings, masks, spec, ()).row
+
+
+def _usable(plan: SamplePlan, source: Source) -> bool:
+    """Tell whether what was left out at ingest can be used now."""
+    try:
+        _, rings, _ = _read(plan, source)
+    except ItemError:
+        return False
+    return bool(rings) or source.config.unlabeled
+
+
+def _by_row(block: Block, samples: tuple[SamplePlan, ...]) -> list[SamplePlan | None]:
+    """Return the sample of each row: that of the same file and place, else of the same file, each once."""
+    left: dict[str, list[SamplePlan]] = {}
+    for sample in samples:
+        left.setdefault(sample.image, []).append(sample)
+    found: list[SamplePlan | None] = []
+    for index, path in enumerate(block["source_image"].tolist()):
+        candidates = left.get(path, [])
+        place = (int(block["location_index"][index]), int(block["phase_index"][index]))
+        here = [plan for plan in candidates if (plan.location_index, plan.phase_index) == place]
+        plan = next(iter(here or candidates), None)
+        if plan is not None:
+            candidates.remove(plan)
+        found.append(plan)
+    return found
+
+
+def _equal(stored: Any, made: Any) -> bool:
+    if isinstance(made, str):
+        return str(stored) == made
+    return bool(
+        np.array_equal(
+            np.asarray(stored, dtype=np.float64), np.asarray(made, dtype=np.float64), equal_nan=True
+        )
+    )
+
+
+def _same(stored: Rings, found: Rings) -> bool:
+    return len(stored) == len(found) and all(map(np.array_equal, stored, found))
+
+
+def _finding(
+    block: Block, index: int, severity: Severity, path: str, message: str, structure: str = ""
+) -> Issue:
+    patient = str(block["patient_id"][index])
+    return Issue(severity, "source-changed", message, STAGE, path, patient, structure, block.start + index)

@@ -1,0 +1,107 @@
+"""What a verification found, and what that means for its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dicom_etl.checks.limits import VerifyOptions
+from dicom_etl.records import Issue
+
+DONE, DAMAGED, FINDINGS = 0, 1, 3
+"""Exit codes: nothing that counts; the bytes are not those that were sealed; findings."""
+
+_RANK = {"error": 0, "warning": 1, "note": 2}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a verification found; checks are noted as they run.
+
+    Attributes
+    ----------
+    file : str
+        The dataset, as it was named.
+    options : VerifyOptions
+        What was asked for.
+    source : str
+        The SOURCE it was compared with; "" for none.
+    sha256 : str
+        Of the whole file; "" when the seal is broken.
+    samples : int
+        Rows looked at.
+    damaged : bool
+        The bytes are not those that were sealed, or not those expected.
+    findings, waived : list of Issue
+        What counts, and what does not because a waiver covers it.
+    """
+
+    file: str
+    options: VerifyOptions
+    source: str = ""
+    sha256: str = ""
+    samples: int = 0
+    damaged: bool = False
+    findings: list[Issue] = field(default_factory=list)
+    waived: list[Issue] = field(default_factory=list)
+    _checks: dict[str, list[Any]] = field(default_factory=dict)
+
+    def note(self, check: Callable[..., Any], issues: Iterable[Issue]) -> bool:
+        """Take what a check found; its docstring is the rule that it checks. Return whether it found nothing."""
+        found = list(issues)
+        name = check.__name__.removeprefix("check_").replace("_", "-")
+        entry = self._checks.setdefault(name, [*_rule(check), 0])
+        entry[2] += len(found)
+        for issue in found:
+            covered = any(waiver.covers(issue) for waiver in self.options.waivers)
+            (self.waived if covered else self.findings).append(issue)
+        return not found
+
+    @property
+    def checks(self) -> int:
+        """How many checks were run."""
+        return len(self._checks)
+
+    def sort(self) -> None:
+        """Bring findings into the order in which a person reads them: severity, sample, code."""
+        for issues in (self.findings, self.waived):
+            issues.sort(
+                key=lambda i: (_RANK[i.severity], -1 if i.sample is None else i.sample, i.code, i.path)
+            )
+
+    def count(self, severity: str) -> int:
+        """Return how many findings are of a severity."""
+        return sum(issue.severity == severity for issue in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0, 1 for a damaged file, or 3 when a finding is as severe as ``fail_on``."""
+        if self.damaged:
+            return DAMAGED
+        limit = _RANK[self.options.fail_on]
+        return FINDINGS if any(_RANK[issue.severity] <= limit for issue in self.findings) else DONE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        return {
+            "ok": self.exit_code == DONE,
+            "file": self.file,
+            "sha256": self.sha256,
+            "samples": self.samples,
+            "source": self.source,
+            "options": self.options.to_json(),
+            "checks": [
+                {"name": name, "code": code, "rule": rule, "findings": count}
+                for name, (code, rule, count) in self._checks.items()
+            ],
+            "findings": [issue.to_json() for issue in self.findings],
+            "waived": [issue.to_json() for issue in self.waived],
+        }
+
+
+def _rule(check: Callable[..., Any]) -> tuple[str, str]:
+    """Return the code of a check's findings and its rule: the first paragraph of its docstring, at the colon."""
+    paragraph = " ".join((check.__doc__ or "").strip().split("\n\n")[0].split())
+    code, _, rule = paragraph.partition(": ")
+    return code, rule

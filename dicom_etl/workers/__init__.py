@@ -1,0 +1,106 @@
+"""Where items run. Results come back in the order of the items, so the output never depends on where they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from dicom_etl.errors import ConfigError, ItemError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+PROCESSES, DASK = "processes", "dask"
+KINDS = (PROCESSES, DASK)
+
+
+class Executor(Protocol):
+    """Runs one function over many items; a context manager that ends whatever it started."""
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | ItemError]]:
+        """Yield each item with its result, or with the error that it alone failed with, in the order of ``items``.
+
+        Parameters
+        ----------
+        function : callable
+            Depends on nothing but its argument. Where it may run in another process, it is a function of a module,
+            or a `functools.partial` of one.
+        items : iterable
+            Taken as needed, never all at once.
+        """
+
+    def close(self) -> None:
+        """Let go of processes and connections."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; at once when the block failed."""
+
+
+class InProcess:
+    """Runs everything here, one item after the other."""
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result | ItemError]]:
+        """Run ``function`` on each item when it is asked for."""
+        for item in items:
+            try:
+                yield item, function(item)
+            except ItemError as error:
+                yield item, error
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Do nothing."""
+
+
+def open_executor(
+    jobs: int | None = None, *, kind: str = PROCESSES, scheduler: str | None = None
+) -> Executor:
+    """Return an executor.
+
+    Parameters
+    ----------
+    jobs : int, optional
+        How many items at a time; as many as this process may use cores when None. 1 runs everything in this process.
+    kind : str
+        One of `KINDS`.
+    scheduler : str, optional
+        Address of a Dask scheduler; without it, ``"dask"`` starts a cluster on this machine.
+
+    Raises
+    ------
+    ConfigError
+        When a scheduler is named for something else than Dask.
+    MissingExtraError
+        When Dask is asked for and not installed.
+    """
+    from dicom_etl.workers.cores import usable_cores
+
+    if scheduler is not None and kind != DASK:
+        raise ConfigError("--scheduler is for --executor dask")
+    count = usable_cores() if jobs is None else jobs
+    if kind == DASK:
+        from dicom_etl.workers.cluster import DaskCluster
+
+        return DaskCluster(scheduler, count)
+    if count == 1:
+        return InProcess()
+    from dicom_etl.workers.pool import ProcessPool
+
+    return ProcessPool(count)
