@@ -195,7 +195,7 @@ def test_no_child_can_be_started(executable: str, odd: Path, monkeypatch: pytest
     ],
 )
 def test_answers_that_make_no_sense(answer: str, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "from dicom_etl.dicom import child; child._serve = lambda *_: ({answer}, b''); child.main()"
+    program = "from dicom_etl.dicom import decoder_child as child; child._serve = lambda *_: ({answer}, b''); child.main()"
     monkeypatch.setattr(decoder, "_PROGRAM", program.format(answer=answer))
     with pytest.raises(ImageError, match=r"an answer that cannot be used|the decoding process was ended"):
         read_headers(odd)
@@ -203,7 +203,7 @@ def test_answers_that_make_no_sense(answer: str, odd: Path, monkeypatch: pytest.
 
 def test_pixels_of_another_size_than_the_header_says(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
-        "from dicom_etl.dicom import child; sound = child._serve\n"
+        "from dicom_etl.dicom import decoder_child as child; sound = child._serve\n"
         "child._serve = lambda *given: (sound(*given)[0], b'short'); child.main()"
     )
     monkeypatch.setattr(decoder, "_PROGRAM", program)
