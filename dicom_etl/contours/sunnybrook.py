@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.contours.columns import DIGITS_AS_ZEROS, columns_of, points_in_columns
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.outlines import measure
 from dicom_etl.geometry.polygons import polygon_area
@@ -26,6 +25,9 @@ _NAME = re.compile(
 # Possessive quantifiers: no sign is looked at twice, so a hostile file cannot make the match slow.
 _NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
 _LINE = re.compile(rb"[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+")
+_DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_FIXED_POINT = re.compile(rb"0{1,6}\.(0{1,9}) 0{1,6}\.(0{1,9})\r?")
+"""A line of two numbers, its digits as zeros. Without its point, a number of so few digits is an exact one below 2**53."""
 _LONGEST_SHAPE = 64
 _VARIOUS, _BAD = 0, -1
 """Lines without one count of decimals, and those that are no two numbers."""
@@ -80,12 +82,8 @@ def _points(data: bytes, max_points: int) -> FloatArray:
         raise ContourError(
             f"more than {max_points} points, which no contour has; --max-contour-points raises the limit"
         )
-    shapes = data.translate(DIGITS_AS_ZEROS)
-    points = points_in_columns(data, shapes, lines)
-    if points is not None:
-        return points  # of six digits before the point, so none is too far away
-    # The lines of a file have few shapes, so shapes are matched, not lines.
-    decimals = {_decimals(shape) for shape in set(shapes.split(b"\n"))}
+    # The lines of a file have few shapes, so shapes are matched, not lines: 27 us a file of 200 points instead of 142.
+    decimals = {_decimals(shape) for shape in set(data.translate(_DIGITS_AS_ZEROS).split(b"\n"))}
     if _BAD in decimals:
         raise ContourError(_first_bad_line(data))
     points = _numbers(data, decimals.pop() if len(decimals) == 1 else _VARIOUS).reshape(-1, 2)
@@ -105,11 +103,10 @@ def _decimals(shape: bytes) -> int:
 
 
 def _found_decimals(shape: bytes) -> int:
-    shape = shape.removesuffix(b"\r")
-    columns = columns_of(shape)
-    if columns is not None:
-        return columns.decimals
-    return _VARIOUS if _LINE.fullmatch(shape) else _BAD
+    usual = _FIXED_POINT.fullmatch(shape)
+    if usual is not None and len(usual[1]) == len(usual[2]):
+        return len(usual[1])
+    return _VARIOUS if _LINE.fullmatch(shape.removesuffix(b"\r")) else _BAD
 
 
 _remembered_decimals = lru_cache(maxsize=256)(_found_decimals)

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.contours import reader_for, sunnybrook
-from dicom_etl.contours.columns import DIGITS_AS_ZEROS
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
 from dicom_etl.records import FloatArray
@@ -147,7 +146,13 @@ def test_numbers_of_fixed_decimals_are_read_as_float_reads_them(
         [f"{value * 7919 / 10**decimals % 999_999:.{decimals}f}" for value in pair] for pair in numerators
     ]
     data = end.join(" ".join(pair).encode() for pair in texts)
-    kinds = {sunnybrook._decimals(line.translate(DIGITS_AS_ZEROS)) for line in data.split(b"\n")}
+    kinds = {sunnybrook._decimals(line.translate(sunnybrook._DIGITS_AS_ZEROS)) for line in data.split(b"\n")}
     assert kinds == {decimals}
     found = sunnybrook._points(data, 100_000)
     assert found.tolist() == [[float(x), float(y)] for x, y in texts]
+
+
+def test_the_largest_numbers_of_fixed_decimals_are_exact() -> None:
+    text = "999999.999999999"
+    found = sunnybrook._points(f"{text} {text}\n{text} 0.000000001".encode(), 100_000)
+    assert found.tolist() == [[float(text)] * 2, [float(text), 1e-9]]
