@@ -27,7 +27,7 @@ _NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
 _LINE = re.compile(rb"[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+")
 _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _FIXED_POINT = re.compile(rb"0{1,6}\.(0{1,9}) 0{1,6}\.(0{1,9})\r?")
-"""A line of two numbers, its digits as zeros. Without its point, a number of so few digits is an exact one below 2**53."""
+"""A line of two numbers, its digits as zeros. Without its point, a number of so few digits is exact, below 2**53."""
 _LONGEST_SHAPE = 64
 _VARIOUS, _BAD = 0, -1
 """Lines without one count of decimals, and those that are no two numbers."""

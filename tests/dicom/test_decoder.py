@@ -195,7 +195,10 @@ def test_no_child_can_be_started(executable: str, odd: Path, monkeypatch: pytest
     ],
 )
 def test_answers_that_make_no_sense(answer: str, odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "from dicom_etl.dicom import decoder_child as child; child._serve = lambda *_: ({answer}, b''); child.main()"
+    program = (
+        "from dicom_etl.dicom import decoder_child as child; "
+        "child._serve = lambda *_: ({answer}, b''); child.main()"
+    )
     monkeypatch.setattr(decoder, "_PROGRAM", program.format(answer=answer))
     with pytest.raises(ImageError, match=r"an answer that cannot be used|the decoding process was ended"):
         read_headers(odd)
