@@ -72,6 +72,7 @@ class ImageHeader(NamedTuple):
     A value that the file lacks is -1, NaN or "", never a made-up one. ``pixel_spacing_mm`` is (between
     rows, between columns) as in DICOM PS3.3 10.7.1.3; ``position_mm`` is the patient position of the centre
     of pixel (0, 0); ``orientation`` holds the direction cosines of a row (along x), then of a column (y).
+    What follows ``notes`` tells which images belong together: it is compared, and never stored or logged.
     """
 
     rows: int
@@ -96,6 +97,20 @@ class ImageHeader(NamedTuple):
     instance_uid: str = ""
     notes: tuple[str, ...] = ()
     """Kinds of oddities met while reading (never raw values), for the summary."""
+    place: int = -1
+    """Of a frame of several: its place in their order, from 1."""
+    patient_id: str = ""
+    study_uid: str = ""
+    series_number: int = -1
+    series_description: str = ""
+    acquisition_time: str = ""
+    frame_of_reference_uid: str = ""
+    temporal_position: int = -1
+    sop_class: str = ""
+
+    def __repr__(self) -> str:
+        told = self._fields[: self._fields.index("patient_id")]  # the rest could identify a person
+        return f"ImageHeader({', '.join(f'{name}={getattr(self, name)!r}' for name in told)}, ..)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,10 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
         manufacturer=found.manufacturer,
         instance_uid=instance_uid,
         notes=found.notes + notes,
+        patient_id=found.patient_id,
+        acquisition_time=read.label(values.get(el.ACQUISITION_TIME, b"")),
+        frame_of_reference_uid=read.label(values.get(el.FRAME_OF_REFERENCE, b"")),
+        temporal_position=read.count(values.get(el.TEMPORAL_POSITION, b"")),
     )
     check_extent(header, limits)
     return header
@@ -120,6 +124,10 @@ def _shared_fields(
         "orientation": orientation(values),
         "field_strength_t": _field_strength(values, notes),
         "series_uid": series_uid,
+        "study_uid": read.label(values.get(el.STUDY_UID, b"")),
+        "series_number": read.count(values.get(el.SERIES_NUMBER, b"")),
+        "series_description": read.label(values.get(el.SERIES_DESCRIPTION, b"")),
+        "sop_class": read.label(values.get(el.SOP_CLASS, b"")),
     }
     return fields, tuple(notes)
 

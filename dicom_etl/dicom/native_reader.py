@@ -40,6 +40,7 @@ _LONG = frozenset(map(_code, structure.LONG_VRS))
 _SEQUENCE = _code(b"SQ")
 _DECIDING = (el.CHARACTER_SET, el.FRAMES, *el.SEQUENCES)
 """Elements whose value decides whether a file is plain."""
+_PATIENT_ID = el.SHARED.index(el.PATIENT_ID)
 _OWN = frozenset(el.VRS) - {el.CHARACTER_SET, *el.SHARED}
 """Elements whose values differ from image to image."""
 _PIXEL_VRS = (_code(b"OW"), _code(b"OB"))
@@ -114,9 +115,10 @@ def scan(data: bytes, size: int) -> Plain | None:
     layout, shared = known
     values = layout.values(data)
     name = _simple_text(values.get(el.MANUFACTURER, b"")[: 2 * MAX_TEXT])
-    if name is None:
+    patient = _simple_text((shared[_PATIENT_ID] or b"")[: 2 * MAX_TEXT])
+    if name is None or patient is None:
         return None
-    return Plain(Elements(layout.syntax, shared, values, name), layout.offset, layout.length)
+    return Plain(Elements(layout.syntax, shared, values, name, patient), layout.offset, layout.length)
 
 
 def _walked(data: bytes, size: int) -> tuple[Layout, tuple[bytes | None, ...]] | None:

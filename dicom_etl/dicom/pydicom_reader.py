@@ -7,6 +7,7 @@ pydicom neither converts a value nor warns with one in its text.
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -160,15 +161,16 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
     found: dict[int, bytes] = {}
     for tag, vr in el.VRS.items():
         if tag in dataset:
-            found[tag] = raw_value(dataset, tag, vr)
-    encodings = dataset.original_character_set
-    name = values.text(
-        decode_bytes(
-            found.get(el.MANUFACTURER, b""),
-            [encodings] if isinstance(encodings, str) else list(encodings),
-            TEXT_VR_DELIMS,
-        )
+            with suppress(ImageError) if tag in el.DESCRIBING else nullcontext():
+                found[tag] = raw_value(dataset, tag, vr)
+    original = dataset.original_character_set
+    encodings = [original] if isinstance(original, str) else list(original)
+    name, patient = (
+        values.text(decode_bytes(found.get(tag, b""), encodings, TEXT_VR_DELIMS))
+        for tag in (el.MANUFACTURER, el.PATIENT_ID)
     )
+    if patient is None:  # it still tells one patient from another
+        patient = ascii(found[el.PATIENT_ID])
     notes = {_kind(str(item.message)) for item in caught}
     if name is None:
         notes.add(checks.BAD_MANUFACTURER)
@@ -176,7 +178,7 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
         notes.add(checks.UNORDERED)
     big_endian = dataset.original_encoding[1] is False
     shared = tuple(map(found.get, el.SHARED))
-    return Elements(uid, shared, found, name or "", big_endian, tuple(sorted(notes)))
+    return Elements(uid, shared, found, name or "", patient, big_endian, tuple(sorted(notes)))
 
 
 def _kind(message: str) -> str:

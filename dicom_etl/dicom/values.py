@@ -116,6 +116,20 @@ def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
     return value.decode("ascii"), False
 
 
+@lru_cache(maxsize=256)
+def label(value: bytes) -> str:
+    """Return a value as text that can be shown and compared: its printable ASCII, "?" for every other sign."""
+    stripped = value[:MAX_TEXT].strip(_PADDING).decode("ascii", "replace")
+    return "".join(sign if sign.isprintable() and sign != "\ufffd" else "?" for sign in stripped)
+
+
+@lru_cache(maxsize=256)
+def count(value: bytes) -> int:
+    """Return the number of an integer string (IS), -1 where it is none that can count something."""
+    text = value.strip(_PADDING)
+    return int(text) if _INTEGER(text) and int(text) >= 0 else -1
+
+
 def code(values: dict[int, bytes], tag: int) -> str:
     """Return a code string (CS), "" where the element is absent, and "?" where it is none."""
     value = _value(values, tag).strip(_PADDING)
