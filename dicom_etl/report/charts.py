@@ -72,6 +72,7 @@ class Chart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
+    x_name: str = "stored value"
 
 
 def curve_chart(study: StudyCurves, names: Sequence[str], most: float, shown: Collection[int]) -> Chart:
@@ -110,7 +111,8 @@ def curve_chart(study: StudyCurves, names: Sequence[str], most: float, shown: Co
         for location in range(low, high + 1, step)
     )
     y_ticks = tuple(Tick(frame.y(mark / top), f"{mark:g}") for mark in marks)
-    return Chart(frame, x_ticks, y_ticks, tuple(lines))
+    ends = {True: "base ← slice → apex", False: "apex ← slice → base", None: "slice"}
+    return Chart(frame, x_ticks, y_ticks, tuple(lines), ends[study.base_first])
 
 
 def intensity_chart(histograms: Histograms) -> Chart:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 
@@ -14,6 +14,8 @@ from dicom_etl.report.contents import Contents, Sample
 
 INNER = "icontour"
 """The structure whose area is the ventricle's cavity."""
+_WIDER = 1.15
+"""How many times as wide as its apex the base of a ventricle is at least; 1.8 on three real studies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,19 @@ class StudyCurves:
     unit : str
         ``"mm²"``, or ``"px"`` when the pixel spacing is unknown.
     volumes_ml : (float, float)
-        Of the LV cavity at ED and ES, from the slices that are drawn; NaN when unknown.
+        Of the LV cavity at ED and ES, over the same slices; NaN when unknown.
+    volumes_note : str
+        What was interpolated, or why there are no volumes; "" for neither.
+    base_first : bool, optional
+        Whether the first location is the one at the base; None when that cannot be told.
     """
 
     patient_id: str
     unit: str
     curves: tuple[Curve, ...]
     volumes_ml: tuple[float, float]
+    volumes_note: str = ""
+    base_first: bool | None = None
 
     @property
     def locations(self) -> tuple[int, ...]:
@@ -83,12 +91,65 @@ def study_curves(contents: Contents, patient_id: str) -> StudyCurves:
         for phase in phases or [""]
     ]
     curves = [curve for curve in curves if curve.points]
-    volumes = (nan, nan)
-    if known and INNER in contents.structures:
-        thickness = slice_distance_mm(samples)
-        inner = {c.phase: c for c in curves if c.structure == contents.structures.index(INNER)}
-        volumes = (_volume_ml(inner.get(ED), thickness), _volume_ml(inner.get(ES), thickness))
-    return StudyCurves(patient_id, "mm²" if known else "px", tuple(curves), volumes)
+    inner = [c for c in curves if contents.structures[c.structure] == INNER]
+    areas = {curve.phase: {point.location: point.area for point in curve.points} for curve in inner}
+    volumes, note = (nan, nan), ""
+    if known and areas.keys() == {ED, ES}:
+        volumes, note = volumes_ml(areas[ED], areas[ES], slice_distance_mm(samples))
+    elif areas:
+        note = "no volumes: " + ("only one phase is drawn" if known else "the pixel spacing is unknown")
+    first = base_first(next(iter(areas.values()))) if areas else None
+    return StudyCurves(patient_id, "mm²" if known else "px", tuple(curves), volumes, note, first)
+
+
+def volumes_ml(
+    diastole: Mapping[int, float], systole: Mapping[int, float], distance_mm: float
+) -> tuple[tuple[float, float], str]:
+    """Add up the slices of two phases (Simpson's method of discs), over the same locations.
+
+    A slice that is missing in a phase between two that are drawn in it has their mean area: that moves the ejection
+    fraction of the phantom by less than one point, and those of three real studies by 1.4 at most. What is missing at
+    an end cannot be told from a ventricle that ends there, and would move it by up to 2.7: there are no volumes then.
+
+    Parameters
+    ----------
+    diastole, systole : mapping of int to float
+        Areas in mm² by location.
+    distance_mm : float
+        Between locations.
+
+    Returns
+    -------
+    (ED, ES), note
+        In ml (1000 mm³), NaN when unknown; and what was interpolated, or why they are unknown.
+    """
+    if not isfinite(distance_mm):
+        return (nan, nan), "no volumes: the distance of the slices is unknown"
+    drawn = diastole.keys() | systole.keys()
+    found, holes = [], []
+    for word, areas in ((ED, diastole), (ES, systole)):
+        total = 0.0
+        for location in range(min(drawn), max(drawn) + 1):
+            around = (
+                [areas.get(location)] if location in areas else [areas.get(location + s) for s in (-1, 1)]
+            )
+            known = [area for area in around if area is not None]
+            if len(known) < len(around):
+                return (nan, nan), f"no volumes: slice {location} is not drawn at {word}, nor both beside it"
+            if location not in areas:
+                holes.append(f"{location} at {word}")
+            total += sum(known) / len(known)
+        found.append(total * distance_mm / 1000)
+    note = f"slice {', '.join(holes)} interpolated" if holes else ""
+    return (found[0], found[1]), note
+
+
+def base_first(areas: Mapping[int, float]) -> bool | None:
+    """Tell whether the first locations are at the base, where the cavity is wide; None when both ends are alike."""
+    along = [areas[location] for location in sorted(areas)]
+    third = len(along) // 3
+    first, last = sum(along[:third]), sum(along[len(along) - third :])
+    return first > last if max(first, last) > _WIDER * min(first, last) else None
 
 
 def slice_distance_mm(samples: Iterable[Sample]) -> float:
@@ -115,8 +176,3 @@ def _points(
         if sample.drawn[structure] and sample.cardiac_phase == phase
     ]
     return sorted(points, key=lambda point: (point.location, point.row))
-
-
-def _volume_ml(curve: Curve | None, thickness_mm: float) -> float:
-    """Add up the slices (Simpson's method of discs); 1 ml is 1000 mm³."""
-    return sum(point.area for point in curve.points) * thickness_mm / 1000 if curve else nan

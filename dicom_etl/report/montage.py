@@ -13,7 +13,7 @@ from dicom_etl.report.palette import Ink
 TILE = 288
 """Side of one picture, in dots."""
 _GAP = 14
-_CAPTION = 42
+_TITLE_LINE, _TEXT_LINE = 19, 17
 _HEADER = 44
 _PAGE = (16, 18, 22)
 _TEXT = (236, 239, 244)
@@ -24,25 +24,30 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """A picture and what is written under it; ``alarm`` stands out."""
+    """A picture and what is written under it; ``alarm`` stands out.
+
+    ``drawn`` says of each structure whether the picture shows it, ``imputed`` that nobody drew what it shows.
+    """
 
     picture: Image.Image
     title: str
     text: str
     alarm: str = ""
+    drawn: tuple[bool, ...] = ()
+    imputed: bool = False
 
 
-def montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Ink]], title: str) -> Image.Image:
-    """Lay tiles out in rows, about as wide as high.
+def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[Ink], title: str) -> Image.Image:
+    """Lay tiles out in rows, about as wide as high; the legend names what is drawn on them, and nothing else.
 
     Parameters
     ----------
     tiles : sequence of Tile
         All pictures of one size.
-    legend : sequence of (name, Ink)
+    structures, inks : sequence
         What each colour means.
     title : str
-        Stands at the top, left.
+        Stands at the top.
 
     Returns
     -------
@@ -50,54 +55,108 @@ def montage(tiles: Sequence[Tile], legend: Sequence[tuple[str, Ink]], title: str
         RGB.
     """
     columns = math.ceil(math.sqrt(len(tiles)))
-    rows = math.ceil(len(tiles) / columns)
     side = tiles[0].picture.width
     width = columns * (side + _GAP) + _GAP
-    page = Image.new("RGB", (width, _HEADER + rows * (side + _CAPTION + _GAP)), _PAGE)
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    drawn = [any(tile.drawn[index] for tile in tiles) for index in range(len(structures))]
+    legend = [
+        _Entry(n, ink.rgb) for n, ink, is_drawn in zip(structures, inks, drawn, strict=True) if is_drawn
+    ]
+    if any(tile.imputed for tile in tiles):
+        legend.append(_Entry("dashed: imputed", _TEXT, dashed=True))
+    header = _header(measure, legend, title, width)
+    captions = [_caption(measure, tile, side) for tile in tiles]
+    rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
+    heights = [side + 6 + max(_height(captions[place]) for place in row) + _GAP for row in rows]
+    page = Image.new("RGB", (width, header[-1].top + _HEADER // 2 + sum(heights)), _PAGE)
     pen = ImageDraw.Draw(page)
-    _draw_header(pen, legend, title, width)
-    for place, tile in enumerate(tiles):
-        row, column = divmod(place, columns)
-        left, top = _GAP + column * (side + _GAP), _HEADER + row * (side + _CAPTION + _GAP)
-        page.paste(tile.picture, (left, top))
-        _draw_caption(pen, tile, left, top + side + 6, side)
+    for entry in header:
+        entry.draw(pen)
+    top = header[-1].top + _HEADER // 2
+    for row, height in zip(rows, heights, strict=True):
+        for place in row:
+            left = _GAP + (place - row.start) * (side + _GAP)
+            page.paste(tiles[place].picture, (left, top))
+            _write(pen, captions[place], left, top + side + 6)
+        top += height
     return page
 
 
-def _draw_header(pen: ImageDraw.ImageDraw, legend: Sequence[tuple[str, Ink]], title: str, width: int) -> None:
-    """Write the title on the left and the legend on the right, as far as it fits."""
-    font, middle = _font(15), _HEADER // 2
-    right = float(width - _GAP)
-    starts: list[tuple[float, str, Ink]] = []
-    for name, ink in reversed(legend):
-        right -= pen.textlength(name, font) + 26
-        starts.append((right, name, ink))
-        right -= 16
-    room = right - _GAP
-    if room < 0:  # one narrow tile: colours are worth more than the title
-        starts, room = [(start - right + _GAP, name, ink) for start, name, ink in starts], 0.0
-    for start, name, ink in starts:
-        pen.line((start, middle, start + 18, middle), fill=ink.rgb, width=3)
-        pen.text((start + 25, middle), name, fill=_TEXT, font=font, anchor="lm")
-    pen.text((_GAP, middle), _fitted(pen, title, font, room), fill=_QUIET, font=font, anchor="lm")
+@dataclass(slots=True)
+class _Entry:
+    """A line of a colour and what it means, or the title, which has no line; placed by `_header`."""
+
+    name: str
+    colour: tuple[int, int, int]
+    dashed: bool = False
+    line: bool = True
+    left: float = 0.0
+    top: int = 0
+
+    def width(self, pen: ImageDraw.ImageDraw) -> float:
+        return pen.textlength(self.name, _font(15)) + 25 * self.line
+
+    def draw(self, pen: ImageDraw.ImageDraw) -> None:
+        left = self.left + 25 * self.line
+        for start, stop in ((0, 18),) if not self.dashed else ((0, 7), (11, 18)):
+            if self.line:
+                pen.line((self.left + start, self.top, self.left + stop, self.top), fill=self.colour, width=3)
+        pen.text(
+            (left, self.top), self.name, fill=_TEXT if self.line else _QUIET, font=_font(15), anchor="lm"
+        )
 
 
-def _draw_caption(pen: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: int) -> None:
-    large, small = _font(15), _font(13)
-    pen.text((left, top), _fitted(pen, tile.title, large, width), fill=_TEXT, font=large)
-    alarm = _fitted(pen, tile.alarm, small, width / 2)
-    room = width - pen.textlength(alarm, small) - (8 if alarm else 0)
-    pen.text((left, top + 19), _fitted(pen, tile.text, small, room), fill=_QUIET, font=small)
-    pen.text((left + width, top + 19), alarm, fill=_ALARM, font=small, anchor="ra")
+def _header(pen: ImageDraw.ImageDraw, legend: Sequence[_Entry], title: str, width: int) -> list[_Entry]:
+    """Place the title and the legend behind it, on as many lines as they need."""
+    room = width - 2 * _GAP
+    entries = [_Entry(line, _QUIET, line=False) for line in _wrapped(pen, title, _font(15), room)]
+    for number, entry in enumerate(entries):
+        entry.left, entry.top = _GAP, _HEADER // 2 + number * _TITLE_LINE
+    for entry in legend:
+        before = entries[-1]
+        entry.left, entry.top = before.left + before.width(pen) + 20, before.top
+        if entry.left + entry.width(pen) > width - _GAP:
+            entry.left, entry.top = _GAP, before.top + _TITLE_LINE + 4
+        entries.append(entry)
+    return entries
 
 
-def _fitted(pen: ImageDraw.ImageDraw, text: str, font: _Font, room: float) -> str:
-    """Cut a text that is wider than its room, and show that it was cut."""
-    if pen.textlength(text, font) <= room:
-        return text
-    while text and pen.textlength(text + "…", font) > room:
-        text = text[:-1]
-    return text + "…" if text else ""
+_Caption = list[tuple[str, tuple[int, int, int], int]]
+"""Lines with their colours and sizes."""
+
+
+def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> _Caption:
+    parts = ((tile.title, _TEXT, 15), (tile.text, _QUIET, 13), (tile.alarm, _ALARM, 13))
+    return [
+        (line, colour, size)
+        for text, colour, size in parts
+        for line in _wrapped(pen, text, _font(size), width)
+    ]
+
+
+def _height(caption: _Caption) -> int:
+    return sum(_TITLE_LINE if size == 15 else _TEXT_LINE for _, _, size in caption)
+
+
+def _write(pen: ImageDraw.ImageDraw, caption: _Caption, left: int, top: int) -> None:
+    for line, colour, size in caption:
+        pen.text((left, top), line, fill=colour, font=_font(size))
+        top += _TITLE_LINE if size == 15 else _TEXT_LINE
+
+
+def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: _Font, room: float) -> list[str]:
+    """Break a text into lines that fit: at spaces, and within a word that is wider than its room."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and pen.textlength(f"{lines[-1]} {word}", font) <= room:
+            lines[-1] += f" {word}"
+            continue
+        lines.append("")
+        for sign in word:
+            if lines[-1] and pen.textlength(lines[-1] + sign, font) > room:
+                lines.append("")
+            lines[-1] += sign
+    return lines
 
 
 def _font(size: int) -> _Font:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from dicom_etl.dataset import schema
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.folder import whole_folder
 from dicom_etl.errors import OutputError
@@ -90,12 +91,12 @@ def write_preview(
         layers = [read_layers(contents, row) for row in chosen]
         colours = inks(contents.structures)
         tiles = [
-            Tile(picture, *_caption(contents.sample(row), by_row))
+            _tile(picture, contents.sample(row), by_row)
             for row, picture in zip(chosen, _pictures(layers, colours, whole, TILE), strict=True)
         ]
         title = f"{dataset.name}: {len(chosen)} of {len(contents)} samples"
-        legend = list(zip(contents.structures, colours, strict=True))
-    save_png(montage(tiles, legend, title), output, overwrite=overwrite)
+        structures = contents.structures
+    save_png(montage(tiles, structures, colours, title), output, overwrite=overwrite)
     return Preview(output, tuple(chosen), len(rows))
 
 
@@ -130,11 +131,10 @@ def write_each(
         by_row = issues_by_row(place_issues(contents, contents.issues))
         rows = select(contents, wanted or Wanted(), by_row)
         colours = inks(contents.structures)
-        legend = list(zip(contents.structures, colours, strict=True))
         for done, row in enumerate(rows, start=1):
             picture = next(iter(_pictures([read_layers(contents, row)], colours, whole, _EACH_SIDE)))
             sample = contents.sample(row)
-            page = montage([Tile(picture, *_caption(sample, by_row))], legend, dataset.name)
+            page = montage([_tile(picture, sample, by_row)], contents.structures, colours, dataset.name)
             _save(page, temporary / _file_name(sample))
             if progress is not None:
                 progress("preview", done, len(rows))
@@ -174,11 +174,17 @@ def _pictures(layers: Sequence[Layers], colours: Sequence[Ink], whole: bool, dot
     ]
 
 
-def _caption(sample: Sample, by_row: Mapping[int, Sequence[Issue]]) -> tuple[str, str, str]:
-    """Return title, text and alarm of a tile."""
+def _tile(picture: Image.Image, sample: Sample, by_row: Mapping[int, Sequence[Issue]]) -> Tile:
     words = (sample.slice_text, sample.phase_text, f"sample {sample.row}")
-    issues = by_row.get(sample.row, ())
-    return sample.patient_id, " · ".join(filter(None, words)), issues[0].code if issues else ""
+    codes = dict.fromkeys(issue.code for issue in by_row.get(sample.row, ()))
+    return Tile(
+        picture,
+        sample.patient_id,
+        " · ".join(filter(None, words)),
+        ", ".join(codes),
+        sample.drawn,
+        sample.origin == schema.IMPUTED,
+    )
 
 
 def _file_name(sample: Sample) -> str:

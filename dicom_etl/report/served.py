@@ -54,10 +54,10 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
     for caption, image, several in zip(captions, batch.images, masks, strict=False):
         outlines = tuple(mask_edges(mask, full_mask) for mask in several)
         layers = Layers(image, tuple(several), outlines, full_mask)
-        tiles.append(Tile(draw(layers, colours, whole_image(image.shape), TILE), *caption))
+        picture = draw(layers, colours, whole_image(image.shape), TILE)
+        tiles.append(Tile(picture, *caption, tuple(bool(rings) for rings in outlines)))
     title = f"{reader.path.name}: a batch of {len(batch)}, epoch {epoch}"
-    legend = list(zip(reader.structures, colours, strict=True))
-    save_png(montage(tiles, legend, title), output, overwrite=overwrite)
+    save_png(montage(tiles, reader.structures, colours, title), output, overwrite=overwrite)
     return Preview(output, tuple(batch.indices.tolist()), len(reader.rows))
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from phantom import study as phantom
 
 from dicom_etl import pipeline
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.report.contents import Contents
-from dicom_etl.report.curves import slice_distance_mm, study_curves
+from dicom_etl.report.curves import base_first, slice_distance_mm, study_curves, volumes_ml
 from tests.builders import TinySource, make_source
 
 
@@ -76,3 +78,66 @@ def test_the_slice_distance_passes_over_gaps(dataset: Path) -> None:
     samples = [replace(sample, location_index=i, slice_location_mm=mm) for i, mm in places.items()]
     assert slice_distance_mm(samples) == 8.0
     assert math.isnan(slice_distance_mm(samples[:1]))
+
+
+def phantom_areas(number: int) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the true areas of the phantom's cavity at ED and ES, by location."""
+    truth = phantom.Study(index=number, locations=9, phases=10, size=96, spacing_mm=2.1)
+    ed, es = (
+        {
+            place: polygon_area((truth.ring("icontour", place, phase),)) * 2.1**2
+            for place in truth.drawn_locations
+        }
+        for phase in (truth.ed, truth.es)
+    )
+    return ed, es
+
+
+def fraction(volumes: tuple[float, float]) -> float:
+    return 100 * (1 - volumes[1] / volumes[0])
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_ejection_fraction_survives_any_one_missing_contour(number: int) -> None:
+    """Within a point where the slice lies between others; withheld at the four ends of the two phases."""
+    phases = phantom_areas(number)
+    right = fraction(volumes_ml(*phases, 8.0)[0])
+    withheld = 0
+    for which, word in enumerate(("ED", "ES")):
+        for missing in sorted(phases[0]):
+            areas = [dict(each) for each in phases]
+            del areas[which][missing]
+            volumes, note = volumes_ml(areas[0], areas[1], 8.0)
+            if missing in (min(phases[0]), max(phases[0])):
+                withheld += 1
+                assert math.isnan(volumes[0])
+                assert note == f"no volumes: slice {missing} is not drawn at {word}, nor both beside it"
+            else:
+                assert fraction(volumes) == pytest.approx(right, abs=1.0)
+                assert note == f"slice {missing} at {word} interpolated"
+    assert withheld == 4
+
+
+def test_a_hole_of_two_slices_withholds_the_volumes() -> None:
+    ed, es = phantom_areas(0)
+    del es[3], es[4]
+    assert math.isnan(volumes_ml(ed, es, 8.0)[0][1])
+    del ed[3]
+    assert math.isnan(volumes_ml(ed, es, 8.0)[0][0])
+    assert "unknown" in volumes_ml(*phantom_areas(0), math.nan)[1]
+
+
+def test_a_slice_that_neither_phase_has_is_interpolated_in_both() -> None:
+    ed, es = phantom_areas(0)
+    del ed[3], es[3]
+    volumes, note = volumes_ml(ed, es, 8.0)
+    assert fraction(volumes) == pytest.approx(fraction(volumes_ml(*phantom_areas(0), 8.0)[0]), abs=1.0)
+    assert note == "slice 3 at ED, 3 at ES interpolated"
+
+
+def test_the_base_is_where_the_ventricle_is_wide() -> None:
+    ed, _ = phantom_areas(0)
+    assert base_first(ed) is True
+    assert base_first({-place: area for place, area in ed.items()}) is False
+    assert base_first(dict.fromkeys(range(9), 900.0)) is None
+    assert base_first({0: 900.0, 1: 1.0}) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dicom_etl.cli import cli
-from dicom_etl.report.montage import TILE
+from dicom_etl.report.montage import TILE, Tile, montage
 from dicom_etl.report.palette import INKS
 
 ROOT = Path(__file__).parents[2]
@@ -118,13 +119,27 @@ def test_a_file_that_is_no_dataset_is_refused(runner: CliRunner, tmp_path: Path)
     assert "not an HDF5 file" in result.stderr
 
 
-def test_alarm_and_caption_are_cut_to_their_room() -> None:
-    from dicom_etl.report.montage import Tile, montage
+def test_captions_and_legend_are_wrapped_and_never_cut() -> None:
+    tile = Tile(
+        Image.new("RGB", (100, 100)), "patient " * 20, "slice " * 20, "a-very-long-code" * 9, (True, True)
+    )
+    few = montage([replace(tile, text="slice", alarm="")], ("inner", "outer"), INKS[:2], "title")
+    page = montage([tile], ("structure" * 9, "outer"), INKS[:2], "title")
+    assert page.width == few.width == 128
+    assert page.height > few.height + 9 * 15
+    for ink in INKS[:2]:
+        assert has_colour(np.asarray(page).astype(int), ink.rgb)
 
-    tile = Tile(Image.new("RGB", (100, 100)), "patient " * 20, "slice " * 20, "a-very-long-code " * 9)
-    page = montage([tile], [("structure " * 9, INKS[0])], "title")
-    assert page.width < 140
-    assert page.height > 100
+
+def test_the_legend_lists_what_is_drawn_and_explains_dashes() -> None:
+    def legend(imputed: bool, *drawn: bool) -> np.ndarray:
+        tile = Tile(Image.new("RGB", (600, 100)), "p", "slice", "", drawn, imputed)
+        return np.asarray(montage([tile], ("inner", "outer"), INKS[:2], "title")).astype(int)[:44]
+
+    only = legend(False, True, False)
+    assert has_colour(only, INKS[0].rgb)
+    assert not has_colour(only, INKS[1].rgb)
+    assert (legend(True, True, False) != only).any()
 
 
 @pytest.mark.parametrize("package", ["PIL", "jinja2"])
