@@ -28,7 +28,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches import BatchReader, Schedule, codecs
+from dicom_etl.batches import BatchReader, Schedule
+from dicom_etl.dataset import codecs
 from tests.batches.datasets import Content, write_dataset
 
 SIDE, BATCH, SLICES_PER_PATIENT = 256, 8, 40
@@ -187,12 +188,12 @@ def compressed_cases(paths: dict[str, Path], samples: int, decoders: str) -> lis
 @contextmanager
 def without_extra() -> Iterator[None]:
     """Decode as if the extra "fast" were not installed."""
-    found = codecs.zlib_ng, codecs.lzf
-    codecs.zlib_ng = codecs.lzf = None
+    found = codecs.zlib_ng
+    codecs.zlib_ng = None
     try:
         yield
     finally:
-        codecs.zlib_ng, codecs.lzf = found
+        codecs.zlib_ng = found
 
 
 def take_turns(cases: list[Case], rounds: int, batches: int, what: str) -> None:
@@ -210,7 +211,7 @@ def take_turns(cases: list[Case], rounds: int, batches: int, what: str) -> None:
 
 def take_turns_compressed(packed: dict[str, Path], samples: int, rounds: int) -> list[Case]:
     cases = []
-    if codecs.zlib_ng is None or codecs.lzf is None:
+    if codecs.zlib_ng is None:
         print('the extra "fast" is not installed: its cases are left out', file=sys.stderr)
     else:
         cases += compressed_cases(packed, samples, " with extra")
@@ -309,8 +310,7 @@ def targets(warm: list[Case], compressed: list[Case], with_torch: bool) -> dict[
         faster = max(loaders, key=lambda case: statistics.median(case.speeds))
         found["full / torch DataLoader over h5py"] = (ratio(full, faster), 15.0)
     for case in compressed:
-        # LZF is decoded under a lock, with the extra or without: one thread is the default there, and two are a loss
-        if case.baseline and not (case.name.startswith("lzf") and case.name.endswith("threads=2")):
+        if case.baseline:
             wanted = 1.5 if case.name.endswith("threads=2") else 1.0
             found[f"{case.name} / h5py rows"] = (ratio(case, named[case.baseline]), wanted)
     return found
@@ -328,9 +328,7 @@ def measure(folder: Path, samples: int, rounds: int, batches: int) -> dict[str, 
     print("making the files ..", file=sys.stderr)
     path = write_dataset(folder / "plain.h5", phantom(samples))
     few = samples // COMPRESSED_SHARE // BATCH * BATCH  # whole batches, so that a turn is an epoch
-    packed = {
-        name: write_dataset(folder / f"{name}.h5", phantom(few), compression=name) for name in ("gzip", "lzf")
-    }
+    packed = {"gzip": write_dataset(folder / "gzip.h5", phantom(few), compression="gzip")}
     warm = warm_cases(path, samples, with_torch)
     take_turns(warm, rounds, batches, "warm")
     compressed = take_turns_compressed(packed, few, rounds)

@@ -16,7 +16,7 @@ from typing import Any
 from dicom_etl.errors import ConfigError
 
 RASTER_RULES = ("coverage", "centre", "pillow")
-COMPRESSIONS = ("none", "gzip", "lzf")
+COMPRESSIONS = ("none", "gzip")
 MASK_VALUES = ("binary", "coverage")
 IMPUTE_MODES = ("spatial", "temporal", "both", "nearest")
 IMPUTE_WAYS = ("image", "contours", "distance")
@@ -110,6 +110,11 @@ class IngestConfig:
         _one_of("--mask-values", self.mask_values, MASK_VALUES)
         if self.mask_values == "coverage" and self.raster_rule != "coverage":
             raise ConfigError(f"--mask-values coverage needs --raster-rule coverage, not {self.raster_rule}")
+        if self.compression == "lzf":
+            raise ConfigError(
+                "--compression lzf is no choice any more: h5py alone reads it, and h5wasm reads wrong numbers from it; "
+                "gzip is read everywhere"
+            )
         _one_of("--compression", self.compression, COMPRESSIONS)
         if self.contour_origin not in (None, 0, 1):
             raise ConfigError(f"--contour-origin must be 0 or 1, not {self.contour_origin}")
@@ -184,8 +189,6 @@ class RunOptions:
         Keep finished studies beside the output until it is made, and take those that an earlier run has kept.
     reuse : Path, optional
         An earlier dataset: studies whose inputs did not change since are taken from it.
-    cache : Path, optional
-        Folder that keeps what was learned of input files, for the next run.
 
     Raises
     ------
@@ -200,7 +203,6 @@ class RunOptions:
     shard: tuple[int, int] | None = None
     resume: bool = False
     reuse: Path | None = None
-    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:

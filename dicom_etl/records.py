@@ -253,22 +253,15 @@ class SampleRow(Record):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One slice as it is stored.
-
-    ``skipped_filters`` is HDF5's filter mask: bit n is set when the n-th filter of the dataset was left out,
-    as LZF is for a slice that it cannot make smaller. ``data`` is bytes, or the same as an array where another
-    process made it.
-    """
+    """One slice as it is stored; ``data`` is bytes, or the same as an array where another process made it."""
 
     data: bytes | NDArray[np.uint8]
-    skipped_filters: int = 0
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[type[Chunk], tuple[PickleBuffer | bytes, int]]:
+    def __reduce_ex__(self, protocol: Any) -> tuple[type[Chunk], tuple[PickleBuffer | bytes]]:
         """Let executors pass the bytes between processes without a copy (pickle protocol 5)."""
         if protocol < 5:
-            return type(self), (bytes(self.data), self.skipped_filters)
-        data = PickleBuffer(self.data)  # type: ignore[arg-type]  # arrays have been buffers long before PEP 688
-        return type(self), (data, self.skipped_filters)
+            return type(self), (bytes(self.data),)
+        return type(self), (PickleBuffer(self.data),)  # type: ignore[arg-type]  # arrays have been buffers long before PEP 688
 
 
 class ContourFacts(NamedTuple):

@@ -70,7 +70,7 @@ def prepare(path: Path, selection: Selection, serving: Serving) -> tuple[NDArray
             raise ConfigError(
                 f"the dataset has no {', '.join(missing)}; it has {', '.join(found) or 'no structures'}"
             )
-        store = Store(path, file, selection.structures, locking=serving.locking)
+        store = Store(path, file, selection.structures)
         table = SampleTable(file)
         assembler = Assembler(
             store=store,

@@ -78,7 +78,7 @@ class BatchReader(Epochs):
     threads : int, optional
         How many threads make batches, the one that asks for them among them. By default as many as there are cores to
         use, at most 4; but 1 with ``transforms``, which would have to be safe in threads, 1 in a process that
-        `multiprocessing` started, as the workers of a loader are, and 1 with ``copy=False`` or LZF, where more are
+        `multiprocessing` started, as the workers of a loader are, and 1 with ``copy=False``, where more are
         slower. With ``threads=1`` and a ``prefetch``, one other thread makes all batches.
     locking : bool or "best-effort", optional
         Whether HDF5 locks the file while it is open; False for a network file system that refuses.

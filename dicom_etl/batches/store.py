@@ -2,8 +2,7 @@
 
 Images and masks are stored one chunk a slice, and uncompressed ones lie in the file as they are. So the file
 is mapped once, the place of every chunk is known, and gathering a batch is one copy out of the page cache:
-neither HDF5 nor its lock is in the loop. Compressed chunks are decoded without HDF5 where that can be done;
-the others are read through HDF5, one slice at a time.
+neither HDF5 nor its lock is in the loop. Compressed chunks are decoded without HDF5 too.
 
 A dataset is never changed in place (ingest replaces the whole file), so the mapping stays good; a program
 that truncates the file while it is mapped ends the process with SIGBUS, as with any mapped file.
@@ -23,11 +22,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.chunks import SliceTable, Windows, read_slice_table
-from dicom_etl.batches.through_hdf5 import ThroughHDF5
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import Seal, read_seal
-from dicom_etl.dataset.open_validated import Locking, open_dataset
+from dicom_etl.dataset.slices import SliceTable, Windows, read_slice_table
 from dicom_etl.errors import DatasetError
 
 SliceReader: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], None]
@@ -52,8 +49,6 @@ class Store:
         The same, opened and checked by `open_dataset`; not kept.
     structures : sequence of str
         Whose masks are gathered, in this order.
-    locking : bool or "best-effort", optional
-        Whether HDF5 locks the file, where HDF5 is needed.
 
     Raises
     ------
@@ -66,11 +61,8 @@ class Store:
         path: Path,
         file: h5py.File,
         structures: Sequence[str],
-        *,
-        locking: Locking = None,
     ) -> None:
         self._path = path
-        self._locking = locking
         self._seal = read_seal(path)
         size = path.stat().st_size
         self._images = read_slice_table(file[schema.IMAGES], size)
@@ -98,11 +90,6 @@ class Store:
     def dtype(self) -> np.dtype[Any]:
         """The stored dtype of the images, in the machine's byte order."""
         return self._images.dtype.newbyteorder("=")
-
-    @property
-    def lets_threads_run(self) -> bool:
-        """Whether several threads gather faster than one; LZF and HDF5 decode under a lock."""
-        return all(table.codec in ("raw", "gzip") for table in (self._images, *self._masks))
 
     @property
     def sample_bytes(self) -> int:
@@ -182,11 +169,7 @@ class Store:
         """Return this process's handles; threads that meet here open twice, and one's are dropped."""
         opened = self._opened
         if opened is None or opened.process != os.getpid():
-            if opened is not None:
-                opened.leave_behind()
-            opened = self._opened = _Opened.of(
-                self._path, self._seal, self._images, self._masks, self._locking
-            )
+            opened = self._opened = _Opened.of(self._path, self._seal, self._images, self._masks)
         return opened
 
 
@@ -200,14 +183,11 @@ class _Opened:
     """For the images, then for each structure's masks."""
     windows: tuple[Windows, Windows] | None
     """For the images and for the masks, where all of them are stored as they are."""
-    file: h5py.File | None
     asked_for: NDArray[np.bool_] | None
     """Rows that the system was told of; None for a file that the page cache cannot keep whole."""
 
     @classmethod
-    def of(
-        cls, path: Path, seal: Seal, images: SliceTable, masks: Sequence[SliceTable], locking: Locking
-    ) -> Self:
+    def of(cls, path: Path, seal: Seal, images: SliceTable, masks: Sequence[SliceTable]) -> Self:
         """Open a dataset again, if it is still the one that it was."""
         if read_seal(path) != seal:
             raise DatasetError(f"{str(path)!r} was replaced while it was in use; make a new reader")
@@ -216,15 +196,12 @@ class _Opened:
         mapped = memoryview(mapping)
         _keep_freed_memory()
         tables = (images, *masks)
-        only_hdf5 = any(table.codec == "hdf5" for table in tables)
-        file = open_dataset(path, locking=locking) if only_hdf5 else None
         fits = len(mapping) < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         return cls(
             process=os.getpid(),
             mapping=mapping,
-            readers=tuple(_reader(table, mapped, file) for table in tables),
+            readers=tuple(_reader(table, mapped) for table in tables),
             windows=_windows(mapped, images, masks),
-            file=file,
             asked_for=np.zeros(len(images.offsets), dtype=np.bool_) if fits else None,
         )
 
@@ -246,19 +223,10 @@ class _Opened:
                 page = start // mmap.PAGESIZE * mmap.PAGESIZE
                 self.mapping.madvise(mmap.MADV_WILLNEED, page, stop - page)
 
-    def leave_behind(self) -> None:
-        """Close the parent's HDF5 handle in a forked child: HDF5 would go on with it when opening again."""
-        if self.file is not None:
-            self.file.close()
 
-
-def _reader(table: SliceTable, mapped: memoryview, file: h5py.File | None) -> SliceReader:
+def _reader(table: SliceTable, mapped: memoryview) -> SliceReader:
     """Return what reads the slices of one table."""
-    if table.codec == "raw":
-        return partial(table.copy, mapped)
-    if table.codec != "hdf5":
-        return partial(table.decode, mapped)
-    return ThroughHDF5.of(table, file)
+    return partial(table.copy if table.codec == "raw" else table.decode, mapped)
 
 
 def _windows(

@@ -88,12 +88,11 @@ class Stream:
         """Choose who makes batches; by default nobody but the one who asks, where others would do harm.
 
         Transforms of the user's need not bear several threads, and the processes of a loader share the cores already.
-        Threads that decode under one lock, or take the GIL for every row to copy it into a given array, are slower
-        together than one alone.
+        Threads that take the GIL for every row to copy it into a given array are slower together than one alone.
         """
         threads = self.threads
         if threads is None:
-            together = self.copy and self.assembler.store.lets_threads_run and not self.assembler.transforms
+            together = self.copy and not self.assembler.transforms
             in_worker = multiprocessing.parent_process() is not None
             threads = min(usable_cores(), _MOST_THREADS) if together and not in_worker else 1
         return Crew.of(threads, self.prefetch)

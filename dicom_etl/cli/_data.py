@@ -34,7 +34,7 @@ def data_options(command: Decorated) -> Decorated:
         click.option("--fletcher32", is_flag=True, help="Store a checksum with each image and mask."),
         click.option(
             "--compression",
-            type=click.Choice(COMPRESSIONS),
+            metavar=f"[{'|'.join(COMPRESSIONS)}]",
             default=default.compression,
             show_default=True,
             help="Filter for images and masks; none reads fastest.",

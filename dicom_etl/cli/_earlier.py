@@ -12,18 +12,6 @@ from dicom_etl.cli._options import PATH
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def cache_option(command: Decorated) -> Decorated:
-    """Add the option that names the folder of the cache."""
-    option = click.option(
-        "--cache",
-        metavar="DIR",
-        type=PATH,
-        help="Keep what headers say in this folder (yours alone: it holds UIDs and names of files), so that unchanged "
-        "files are not parsed again.",
-    )
-    return option(command)
-
-
 def earlier_options(command: Decorated) -> Decorated:
     """Add --resume and --reuse."""
     for option in (

@@ -9,7 +9,7 @@ import click
 
 from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._data import data_options, ingest_config
-from dicom_etl.cli._earlier import cache_option, earlier_options
+from dicom_etl.cli._earlier import earlier_options
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter, write_issues_csv
 from dicom_etl.cli._source import Source, source_options
@@ -29,7 +29,6 @@ from dicom_etl.cli._work import Work, work_options
 @click.option("--timestamp", is_flag=True, help="Record the time; two runs then make different bytes.")
 @click.option("--shard", type=SHARD, help="Make the I-th of N parts, counted from 1; merge joins them.")
 @earlier_options
-@cache_option
 @work_options
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
@@ -45,7 +44,6 @@ def command(
     shard: tuple[int, int] | None,
     resume: bool,
     reuse: Path | None,
-    cache: Path | None,
     work: Work,
     log: Path | None,
     issues_csv: Path | None,
@@ -72,7 +70,6 @@ def command(
         shard=shard,
         resume=resume,
         reuse=reuse,
-        cache=cache,
     )
     with (
         Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter,

@@ -9,7 +9,6 @@ import click
 
 from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._data import data_options, ingest_config
-from dicom_etl.cli._earlier import cache_option
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter, write_issues_csv
 from dicom_etl.cli._source import Source, source_options
@@ -19,7 +18,6 @@ from dicom_etl.cli._work import Work, work_options
 @click.command(name="plan", epilog="Example: dicom-etl plan study_data --list-unlabeled -v")
 @source_options
 @click.option("--list-unlabeled", is_flag=True, help="Report each image without a contour by name.")
-@cache_option
 @work_options
 @click.option("--log", type=PATH, help="Keep every line in this file.")
 @click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
@@ -28,7 +26,6 @@ from dicom_etl.cli._work import Work, work_options
 def command(
     source: Source,
     list_unlabeled: bool,
-    cache: Path | None,
     work: Work,
     log: Path | None,
     issues_csv: Path | None,
@@ -57,7 +54,6 @@ def command(
             executor=executor,
             progress=reporter.progress,
             pseudonyms=pseudonyms,
-            cache=cache,
         )
         plan.spec()
         if issues_csv is not None:

@@ -33,22 +33,10 @@ def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Ch
     """Return one (y, x) slice as it is stored."""
     if compression == "none" and not fletcher32:
         return Chunk(np.ascontiguousarray(slice_).reshape(-1).view(np.uint8))
-    if compression == "lzf":
-        # LZF looks up matches in a table on the stack that it does not clear, so what was compressed before can change
-        # its bytes. The stack of a new thread is clear.
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(_through_hdf5, slice_, compression, fletcher32).result()
-    return _through_hdf5(slice_, compression, fletcher32)
-
-
-def _through_hdf5(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Chunk:
     scratch = _scratch(slice_.shape, slice_.dtype.str, compression, fletcher32)
     scratch[0] = slice_
     scratch.id.flush()
-    skipped_filters, data = scratch.id.read_direct_chunk((0, 0, 0))
-    return Chunk(bytes(data), int(skipped_filters))
+    return Chunk(bytes(scratch.id.read_direct_chunk((0, 0, 0))[1]))
 
 
 @lru_cache(maxsize=4)

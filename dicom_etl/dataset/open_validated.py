@@ -21,7 +21,7 @@ from dicom_etl.dataset.digest import read_seal
 from dicom_etl.errors import DatasetError
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
 _GREATEST_RATIO = 1100
 """No filter of ours makes data smaller than this: deflate ends at 1032 to 1."""
 _DEEPEST = 3

@@ -200,5 +200,4 @@ class StoredRows:
 
 
 def _chunk(dataset: h5py.Dataset, row: int) -> Chunk:
-    skipped, data = dataset.id.read_direct_chunk((row, 0, 0))
-    return Chunk(np.frombuffer(data, dtype=np.uint8), int(skipped))
+    return Chunk(np.frombuffer(dataset.id.read_direct_chunk((row, 0, 0))[1], dtype=np.uint8))

@@ -87,7 +87,7 @@ class _Writing:
 
 
 class HDF5Writer:
-    """`SampleWriter` into one HDF5 file.
+    """Takes rows in plan order and makes one HDF5 file of them.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class HDF5Writer:
             for slices in (self._images, *self._masks):
                 slices.resize(self._room, axis=0)
         for slices, chunk in zip((self._images, *self._masks), (sample.image, *sample.masks), strict=True):
-            slices.id.write_direct_chunk((self._count, 0, 0), chunk.data, chunk.skipped_filters)
+            slices.id.write_direct_chunk((self._count, 0, 0), chunk.data)
         for index, rings in enumerate(sample.rings):
             vertices = join_rings(rings)
             self._vertices[index].append(vertices)
@@ -157,7 +157,13 @@ class HDF5Writer:
         issues: Sequence[Issue],
         attributes: Mapping[str, str | int | float],
     ) -> None:
-        """Store the rest and close the file."""
+        """Store what is known only at the end (split and fold of each row, issues, attributes) and close the file.
+
+        Raises
+        ------
+        OutputError
+            When the file cannot be written to its end.
+        """
         with self._writing:
             self._flush(len(self._rows))
             for slices in (self._images, *self._masks):

@@ -104,7 +104,6 @@ def ingest(
         progress=progress,
         shard=options.shard,
         pseudonyms=pseudonyms,
-        cache=options.cache,
     )
     spec = plan.spec()
     summary = plan.summary

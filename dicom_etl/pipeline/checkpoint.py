@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Self
 
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.base import SampleWriter
 from dicom_etl.dataset.digest import append_seal
 from dicom_etl.dataset.kept import KeptFolder, remove_kept
-from dicom_etl.dataset.writer import open_writer
+from dicom_etl.dataset.writer import HDF5Writer, open_writer
 from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import Watcher
@@ -65,10 +64,6 @@ def earlier_work(
         parts = folder.parts() if folder is not None else []
         reuse = None
         watchers: list[Watcher] = []
-        if plan.cache is not None:
-            from dicom_etl.pipeline.staleness import Learner
-
-            watchers.append(Learner(plan.cache, plan.roots, plan.config))
         if parts or options.reuse is not None:
             from dicom_etl.pipeline.reuse import open_reuse
 
@@ -108,7 +103,7 @@ class Keeper:
         self._folder, self._config, self._key_fingerprint = folder, config, key_fingerprint
         self._spec = replace(spec, part=False)
         self._open_file = ExitStack()
-        self._writer: SampleWriter | None = None
+        self._writer: HDF5Writer | None = None
         self._rows = 0
         self._issues: list[Issue] = []
         self._opened = 0.0
@@ -156,7 +151,7 @@ class Keeper:
         self._writer = self._open_file.enter_context(open_writer(self._folder.unfinished, self._spec))
         self._rows, self._issues, self._opened = 0, [], time.monotonic()
 
-    def _finish(self, writer: SampleWriter) -> None:
+    def _finish(self, writer: HDF5Writer) -> None:
         issues = in_order(self._issues)
         attributes = write.dataset_attributes(
             self._config, self._spec.structures, issues, self._key_fingerprint

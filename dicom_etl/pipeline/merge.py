@@ -26,9 +26,9 @@ from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.stages import write
 
 if TYPE_CHECKING:
-    from dicom_etl.dataset.base import SampleWriter
     from dicom_etl.dataset.parts import Part
     from dicom_etl.dataset.stored import StoredSample
+    from dicom_etl.dataset.writer import HDF5Writer
 
 NAME = "merge"
 
@@ -150,7 +150,7 @@ def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetS
 
 def _copy(
     parts: Sequence[Part],
-    writer: SampleWriter,
+    writer: HDF5Writer,
     config: IngestConfig,
     spec: schema.DatasetSpec,
     progress: Progress,

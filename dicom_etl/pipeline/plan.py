@@ -8,7 +8,6 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
-from dicom_etl.stages.cache import Cache, open_cache
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import PlannedStudy, find_structures, plan_study, unpack
 from dicom_etl.workers import Executor, InProcess
@@ -50,8 +48,6 @@ class Plan:
         Take only the studies of this part; see `RunOptions.shard`.
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it.
-    cache : Path, optional
-        Folder that keeps what headers say; see `dicom_etl.stages.cache`.
 
     Attributes
     ----------
@@ -61,13 +57,11 @@ class Plan:
         What was found.
     key_fingerprint : str
         `Pseudonyms.fingerprint`, "" without pseudonyms.
-    cache : Cache, optional
-        The open cache; None when there is none, or it cannot be used.
 
     Raises
     ------
     ConfigError
-        When the options ask for pseudonyms and there are none, or the other way round, or for a cache as well.
+        When the options ask for pseudonyms and there are none, or the other way round.
     SourceError
         When the SOURCE as a whole cannot be used.
 
@@ -86,7 +80,6 @@ class Plan:
         progress: Progress = silent,
         shard: tuple[int, int] | None = None,
         pseudonyms: Pseudonyms | None = None,
-        cache: Path | None = None,
     ) -> None:
         if config.pseudonymize != (pseudonyms is not None):
             raise ConfigError("--pseudonymize needs its key, and the key needs the option")
@@ -101,11 +94,7 @@ class Plan:
         self._dtypes: set[str] = set()
         self._widths: Counter[str] = Counter()
         self._structures: set[str] = set()
-        self.cache = self._open_cache(cache)
-        self._cache_troubles: Counter[str] = Counter()
         self._plan_studies(progress, pseudonyms)
-        for trouble, count in self._cache_troubles.items():
-            self.summary.notices.append(f"--cache: {trouble} ({count} of {self.summary.studies} studies)")
         self.summary.issues = in_order(self.summary.issues)
 
     def studies(self) -> Iterator[StudyPlan]:
@@ -162,7 +151,6 @@ class Plan:
             roots=self.roots,
             config=self.config,
             list_unlabeled=self._list_unlabeled,
-            cache=self.cache,
         )
         for number, (study, result) in enumerate(self.executor.map(plan, studies), start=1):
             if isinstance(result, ItemError):
@@ -172,14 +160,6 @@ class Plan:
             else:
                 self._add(result)
             progress(discover.NAME, number, len(studies))
-
-    def _open_cache(self, folder: Path | None) -> Cache | None:
-        if folder is None:
-            return None
-        cache, reason = open_cache(folder, self.config)
-        if cache is None:
-            self.summary.notices.append(f"--cache is not used: {reason}")
-        return cache
 
     def _is_ours(self, issue: Issue) -> bool:
         """Whether this run reports an issue that was found before any study was looked at: one part of several does."""
@@ -201,8 +181,6 @@ class Plan:
         return tuple(study for study in studies if shard_of(study.patient_id, shards) == number)
 
     def _add(self, study: PlannedStudy) -> None:
-        if study.cache_trouble:
-            self._cache_troubles[study.cache_trouble] += 1
         summary = self.summary
         summary.images += study.image_count
         summary.contours += study.contour_count

@@ -67,9 +67,7 @@ class Reuse:
 
     def compare(self, plan: Plan, *, progress: Progress) -> None:
         """Find the studies whose inputs are still what their earlier rows were made of."""
-        check = partial(
-            check_study, roots=plan.roots, config=self._config, structures=self._structures, cache=plan.cache
-        )
+        check = partial(check_study, roots=plan.roots, config=self._config, structures=self._structures)
         found = plan.executor.map(check, self._candidates(plan.studies()))
         for number, (candidate, result) in enumerate(found, start=1):
             if isinstance(result, Unchanged):

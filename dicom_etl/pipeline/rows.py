@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.base import SampleWriter
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline.plan import Plan
@@ -23,6 +22,7 @@ from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_
 from dicom_etl.workers import Executor
 
 if TYPE_CHECKING:
+    from dicom_etl.dataset.writer import HDF5Writer
     from dicom_etl.pipeline.reuse import Reuse
 
 Made = tuple[SamplePlan, EncodedSample | ItemError]
@@ -44,7 +44,7 @@ _NOTHING = Chunk(b"")
 def write_rows(
     plan: Plan,
     spec: schema.DatasetSpec,
-    writer: SampleWriter,
+    writer: HDF5Writer,
     *,
     progress: Progress,
     reuse: Reuse | None = None,
@@ -56,7 +56,7 @@ def write_rows(
     ----------
     plan, spec
         What to make, of what, and where.
-    writer : SampleWriter
+    writer : HDF5Writer
         Takes the rows.
     progress : Progress
         Is told how far it is.
@@ -151,7 +151,7 @@ def _counted(made: Iterable[Made], progress: Callable[[int], None]) -> Iterator[
 
 def _write_study(
     made: Iterable[Made],
-    writer: SampleWriter,
+    writer: HDF5Writer,
     summary: Summary,
     config: IngestConfig,
     watchers: Sequence[Watcher],
@@ -185,7 +185,7 @@ def _without_pixels(sample: EncodedSample) -> EncodedSample:
 
 
 def _end_study(
-    rows: list[SampleRow], writer: SampleWriter, summary: Summary, structures: tuple[str, ...]
+    rows: list[SampleRow], writer: HDF5Writer, summary: Summary, structures: tuple[str, ...]
 ) -> dict[int, str]:
     """Close the rows of one study and count them; return ED / ES by phase."""
     phases = write.study_phases(rows, structures)

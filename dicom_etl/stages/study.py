@@ -17,7 +17,6 @@ from dicom_etl.errors import ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, rasterize
-from dicom_etl.stages.cache import HEADERS, LISTED, Cache, StudyMemory, packed_images, unpacked_images
 from dicom_etl.stages.sample import item_issue
 
 
@@ -48,8 +47,6 @@ class PlannedStudy:
         Bytes of the longest text of each text column.
     issues : tuple of Issue
         What was left out.
-    cache_trouble : str
-        Why the cache's entry of this study could not be used; "" when it could, or there is no cache.
     """
 
     packed: bytes
@@ -65,7 +62,6 @@ class PlannedStudy:
     dtypes: tuple[str, ...]
     widths: dict[str, int]
     issues: tuple[Issue, ...]
-    cache_trouble: str = ""
 
 
 def plan_study(
@@ -74,15 +70,11 @@ def plan_study(
     roots: SourceRoots,
     config: IngestConfig,
     list_unlabeled: bool,
-    cache: Cache | None = None,
 ) -> PlannedStudy:
     """List the files of one study, read the headers of its images, and link its contours to them."""
     files = discover.find_files(LAYOUTS[0], roots, folders)
     issues = list(files.issues)
-    memory = cache.study(roots, folders.patient_id) if cache is not None else None
-    images = _read_headers(files, roots, config, issues, memory)
-    if memory is not None:
-        _remember_files(files, roots, memory)
+    images = _read_headers(files, roots, config, issues)
     study = link.link_study(
         files,
         images,
@@ -111,7 +103,6 @@ def plan_study(
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
         issues=tuple(issues),
-        cache_trouble=memory.trouble if memory is not None else "",
     )
 
 
@@ -133,35 +124,16 @@ def _pack(study: StudyPlan) -> bytes:
 
 
 def _read_headers(
-    files: StudyFiles,
-    roots: SourceRoots,
-    config: IngestConfig,
-    issues: list[Issue],
-    memory: StudyMemory | None,
+    files: StudyFiles, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
 ) -> list[FoundImage]:
     images: list[FoundImage] = []
     limits = parse.limits_of(config)
     for path in files.images:
-        known = memory.recall(HEADERS, path, roots.place(path)) if memory is not None else None
-        if known is not None:
-            images += unpacked_images(path, known)
-            continue
         try:
-            found = discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
-            images += found
-            if memory is not None:
-                memory.note(HEADERS, path, packed_images(found))
+            images += discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
         except ItemError as error:
             issues.append(item_issue(error, discover.NAME, path, files.patient_id))
     return images
-
-
-def _remember_files(files: StudyFiles, roots: SourceRoots, memory: StudyMemory) -> None:
-    contours = [contour.path for contour in files.contours]
-    for path in contours:
-        if memory.recall(LISTED, path, roots.place(path)) is None:
-            memory.note(LISTED, path, True)
-    memory.save({*files.images, *contours})
 
 
 def _of_expected_size(

@@ -18,7 +18,7 @@ def check_row_digests(rows: Rows, image_keys: array[int]) -> Iterator[Issue]:
     """digest-mismatch: the SHA-256 of each row is that of its image and masks.
 
     Keys of the images are appended to ``image_keys`` on the way, so that no pixel is hashed twice. Hashing lets other
-    threads run, so all processors take part, except where only HDF5 can decode.
+    threads run, so all processors take part.
     """
     recorded = rows.column("sha256")
 
@@ -26,7 +26,7 @@ def check_row_digests(rows: Rows, image_keys: array[int]) -> Iterator[Issue]:
         stop = min(start + _BATCH, len(rows))
         return [row_digests(rows.images[row], rows.masks(row)) for row in range(start, stop)]
 
-    threads = len(os.sched_getaffinity(0)) if rows.free_of_hdf5 else 1
+    threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads) as pool:
         found = pool.map(digests, range(0, len(rows), _BATCH))
         for row, (key, digest) in enumerate(pair for batch in found for pair in batch):

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.chunks import SliceTable, read_slice_table
 from dicom_etl.checks.duplicates import RowNames
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.open_validated import structures_of
+from dicom_etl.dataset.slices import SliceTable, read_slice_table
 from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.records import FloatArray, Rings
 
@@ -35,25 +35,17 @@ class Slices:
     """
 
     def __init__(self, dataset: h5py.Dataset, mapped: memoryview) -> None:
-        self._dataset = dataset
         self._mapped = mapped
         self._table: SliceTable = read_slice_table(dataset, len(mapped))
-
-    @property
-    def free_of_hdf5(self) -> bool:
-        """Whether slices are read without HDF5, so that threads may read at once."""
-        return self._table.codec != "hdf5"
 
     def __getitem__(self, row: int) -> NDArray[Any]:
         """Return one slice, (y, x)."""
         table = self._table
         if table.codec == "raw":
             return np.ndarray(table.shape, table.dtype, self._mapped, int(table.offsets[row]))
-        if self.free_of_hdf5:
-            found = np.empty((1, *table.shape), table.dtype)
-            table.decode(self._mapped, np.array([row]), found)
-            return np.asarray(found[0])
-        return np.asarray(self._dataset[row])
+        found = np.empty((1, *table.shape), table.dtype)
+        table.decode(self._mapped, np.array([row]), found)
+        return np.asarray(found[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +101,6 @@ class Rows:
         self._masks = {name: Slices(file[schema.MASKS][name], view) for name in self.structures}
         self.shape: tuple[int, int] = file[schema.IMAGES].shape[1:]
         self.dtype: np.dtype[Any] = file[schema.IMAGES].dtype
-        self.free_of_hdf5 = all(s.free_of_hdf5 for s in (self.images, *self._masks.values()))
 
     def __len__(self) -> int:
         return int(self._file[schema.IMAGES].shape[0])

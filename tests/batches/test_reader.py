@@ -271,16 +271,6 @@ class TestServing:
         next(batches)
         assert helpers() == 0
 
-    @pytest.mark.parametrize(("compression", "more"), [("gzip", True), ("lzf", False)])
-    def test_codecs_that_hold_a_lock_are_left_to_one_thread(
-        self, tmp_path: Path, compression: str, more: bool, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("dicom_etl.batches.stream.usable_cores", lambda: 4)
-        path = write_dataset(tmp_path / "d.h5", content(), compression=compression)
-        batches = iter(BatchReader(path, batch_size=1))
-        next(batches)
-        assert (helpers() > 0) == more
-
 
 class TestSelection:
     @pytest.fixture

@@ -177,3 +177,10 @@ def test_the_module_runs_as_a_program(kept_source: TinySource, tmp_path: Path) -
     ]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     assert subprocess.run(command, env=environment, check=False).returncode == 0
+
+
+def test_lzf_is_refused_with_the_reason(runner: CliRunner, kept_source: TinySource, tmp_path: Path) -> None:
+    words = ("ingest", kept_source.root, "-o", tmp_path / "a.h5", "--compression", "lzf")
+    found = runner.invoke(cli, [str(word) for word in words])
+    assert found.exit_code == 2
+    assert "h5py alone reads it" in found.stderr

@@ -85,7 +85,7 @@ def named(five: TinySource, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     [
         {},
         {"unlabeled": True, "compression": "gzip"},
-        {"compression": "lzf", "structures": ("icontour",)},
+        {"compression": "gzip", "structures": ("icontour",)},
         {"fletcher32": True, "split": (0.5, 0.5), "folds": 2},
         {"impute": "both"},
         {"mask_values": "coverage"},

@@ -102,7 +102,7 @@ SCHEMA: dict[str, tuple[Change, str]] = {
     "group for a column": (group_for_column, "/samples/fold should be a dataset"),
     "another length of an axis": (other_axes, "/samples/pixel_spacing_mm: shape (12, 3)"),
     "another filter": (
-        lambda f: replace_dataset(f, "samples/fold", compression="lzf", compression_opts=None),
+        lambda f: replace_dataset(f, "samples/fold", compression_opts=9),
         "/samples/fold: filters",
     ),
 }

@@ -41,7 +41,7 @@ def ingest(source: TinySource, output: Path, **config: Any) -> Path:
     "config",
     [
         {"compression": "gzip"},
-        {"compression": "lzf", "unlabeled": True},
+        {"compression": "gzip", "unlabeled": True},
         {"fletcher32": True, "raster_rule": "centre"},
         {"mask_values": "coverage"},
         {"structures": ("ocontour",)},

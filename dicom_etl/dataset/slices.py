@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches import codecs
+from dicom_etl.dataset import codecs
 from dicom_etl.errors import DatasetError
 
-Codec = Literal["raw", "gzip", "lzf", "hdf5"]
+Codec = Literal["raw", "gzip"]
 
-_GZIP, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
+_GZIP, _SHUFFLE, _FLETCHER32 = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,9 +30,8 @@ class SliceTable:
         Rows and columns of a slice.
     dtype : numpy.dtype
         As stored.
-    codec : "raw", "gzip", "lzf" or "hdf5"
-        How a chunk becomes a slice: its bytes are the pixels; zlib; LZF, where it can be decoded here; or only
-        HDF5 knows.
+    codec : "raw" or "gzip"
+        How a chunk becomes a slice: its bytes are the pixels, or zlib makes them.
     shuffled : bool
         Whether the bytes of a compressed chunk are ordered by significance (HDF5's shuffle filter).
     offsets, sizes : ndarray of int64, (slice,)
@@ -60,18 +59,17 @@ class SliceTable:
             out[place] = np.ndarray(shape, dtype, mapped, offset)
 
     def decode(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Decode slices that are stored with gzip or LZF into ``out`` (place, y, x).
+        """Decode slices that are stored with gzip into ``out`` (place, y, x).
 
         Raises
         ------
         DatasetError
             A chunk does not hold its slice; nothing larger than a slice is made of it.
         """
-        decode = codecs.inflate if self.codec == "gzip" else codecs.decode_lzf
         starts, sizes = self.offsets[rows].tolist(), self.sizes[rows].tolist()
         for place, (row, start, size) in enumerate(zip(rows.tolist(), starts, sizes, strict=True)):
             try:
-                data = decode(mapped[start : start + size], self.slice_bytes)
+                data = codecs.inflate(mapped[start : start + size], self.slice_bytes)
             except ValueError as error:
                 raise DatasetError(f"{self.name}, row {row}: {error}") from None
             codecs.put_together(data, self.dtype, self.shuffled, out[place])
@@ -142,7 +140,9 @@ def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
         skipped_filters |= chunk.filter_mask
 
     dataset.id.chunk_iter(note)
-    codec, shuffled, unread_bytes = _pipeline(dataset, skipped_filters)
+    if skipped_filters:
+        raise DatasetError(f"{name}: a slice was stored without one of its filters, as none of a dataset is")
+    codec, shuffled, unread_bytes = _pipeline(dataset)
     sizes -= unread_bytes
     table = SliceTable(name, (height, width), dataset.dtype, codec, shuffled, offsets, sizes)
     lost = (offsets < 0) | (sizes <= 0) | (offsets + sizes + unread_bytes > file_bytes)
@@ -153,18 +153,14 @@ def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
     return table
 
 
-def _pipeline(dataset: h5py.Dataset, skipped_filters: int) -> tuple[Codec, bool, int]:
+def _pipeline(dataset: h5py.Dataset) -> tuple[Codec, bool, int]:
     """Return the codec for the dataset's filters, whether it shuffles bytes, and how many at the end are not read."""
     creation = dataset.id.get_create_plist()
     filters = [creation.get_filter(index)[0] for index in range(creation.get_nfilters())]
-    if skipped_filters:
-        return "hdf5", False, 0  # some chunk was stored without one of the filters: rare, so left to HDF5
     checksum_bytes = codecs.CHECKSUM_BYTES if _FLETCHER32 in filters[-1:] else 0
     kept = filters[:-1] if checksum_bytes else filters
     if not kept or (kept == [_SHUFFLE] and dataset.dtype.itemsize == 1):
         return "raw", False, checksum_bytes
     if kept in ([_GZIP], [_SHUFFLE, _GZIP]):
         return "gzip", kept[0] == _SHUFFLE, checksum_bytes
-    if kept in ([_LZF], [_SHUFFLE, _LZF]) and checksum_bytes and codecs.has_lzf():
-        return "lzf", kept[0] == _SHUFFLE, 0
-    return "hdf5", False, 0
+    raise DatasetError(f"{dataset.name} is stored with filters {filters}: a dataset has none such")
