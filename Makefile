@@ -8,7 +8,7 @@ COVERING := $(addprefix tests/,stages outputs verify batches dicom layouts conto
 	test_pipeline.py test_privacy.py test_neighbours.py test_faults.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench coverage faults fuzz data-check clean flip-all
+.PHONY: help demo test quick check format bench coverage faults fuzz data-check clean flip-all docs release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ $(VENV)/test.stamp: $(VENV)/pip.stamp pyproject.toml
 
 $(VENV)/bench.stamp: $(VENV)/demo.stamp
 	$(BIN)/python -m pip install --quiet --editable ".[bench,torch]"
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/demo.stamp
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	@touch $@
 
 demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in demo/
@@ -56,6 +60,7 @@ quick: $(VENV)/test.stamp ## The tests without the slow ones
 
 check: $(VENV)/test.stamp ## Linter, formatter and type checker
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m codespell_lib .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
@@ -87,6 +92,22 @@ data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make 
 
 flip-all: $(VENV)/test.stamp ## Flip every byte of a dataset in two ways, cut it, add to it: all must be found
 	DICOM_ETL_FLIPS=all $(BIN)/python -m pytest -q tests/verification/test_flips.py
+
+docs: $(VENV)/docs.stamp ## Build the manual into build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Look at: $(CURDIR)/build/site/index.html"
+
+release: $(VENV)/docs.stamp ## Build sdist and wheel into dist/, check them, and run the demo from the wheel in an empty environment
+	rm -rf dist build/release
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/release
+	build/release/bin/python -m pip install --quiet "$$(ls dist/*.whl)[report]"
+	cd build && release/bin/dicom-etl ingest ../sample_data -o release/dataset.h5 || test $$? -eq 3
+	cd build && release/bin/dicom-etl verify release/dataset.h5 --source ../sample_data
+	cd build && release/bin/dicom-etl batches release/dataset.h5 --epochs 1 --check
+	cd build && release/bin/dicom-etl report release/dataset.h5 -o release/report.html
+	@ls -l dist
 
 clean: ## Remove the environment and what the targets made
 	rm -rf $(VENV) $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

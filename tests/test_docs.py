@@ -1,0 +1,133 @@
+"""What the README and the manual say a reader can do, done: commands run, make targets exist, Python runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from phantom.source import write_source
+from phantom.study import Study
+
+from tests.forking import COMMAND, forks
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOT_RUN = ("pip install", "git ", "pre-commit ", "make ", "cd ", "python -m benchmarks", "mkdocs ")
+"""What a reader's own environment or clone is for; `.ci/run` and `make bench` run it."""
+RUN_BY_CI = {"make demo", "make test", "make check", "make docs"}
+OPTIONAL = {
+    "accelerate", "jax", "keras", "lightning", "monai", "nibabel", "tensorflow", "torch", "torchdata", "highdicom",
+    "albumentations", "distributed", "xarray", "pandas",
+}  # fmt: skip
+_BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Return (language, code) of each block, in order."""
+    return _BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+def shell_commands(code: str) -> list[str]:
+    lines = [line.partition(" #")[0].strip() for line in code.replace("\\\n", " ").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def all_shell_commands() -> list[str]:
+    return [
+        command
+        for page in PAGES
+        for language, code in blocks(page)
+        if language == "bash"
+        for command in shell_commands(code)
+    ]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the clone, with the dataset that the first page makes.
+
+    Its sample data is that of the clone with fewer phases and without the faults; `make demo` runs on all of it.
+    """
+    folder = tmp_path_factory.mktemp("docs")
+    studies = [
+        Study(index, 0, locations, 5, size=96, spacing_mm=2.1) for index, locations in enumerate((11, 9, 8))
+    ]
+    write_source(folder / "sample_data", studies)
+    with forks(NO_COLOR="1") as started:
+        done = started.run(COMMAND, "ingest", "sample_data", "-o", "dataset.h5", folder=folder)
+    # 3: one contour of this phantom is in doubt.
+    assert done.returncode in (0, 3), done.stderr.decode()
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+def test_every_block_runs(page: Path, workplace: Path, tmp_path: Path) -> None:
+    shutil.copytree(workplace / "sample_data", tmp_path / "sample_data")
+    if page.name != "README.md":
+        shutil.copy(workplace / "dataset.h5", tmp_path)
+    with forks(NO_COLOR="1") as started:
+        for language, code in blocks(page):
+            if language == "python":
+                run_python(code, tmp_path)
+            elif language == "bash":
+                for command in shell_commands(code):
+                    words = shlex.split(command, comments=True)
+                    if words[0] == "dicom-etl":
+                        done = started.run(COMMAND, *words[1:], folder=tmp_path)
+                        assert done.returncode in (0, 3), f"{command}: {done.stderr.decode()}"
+                    else:
+                        assert command.startswith(NOT_RUN), f"nothing runs {command!r}"
+
+
+def run_python(code: str, folder: Path) -> None:
+    imported = set(re.findall(r"^\s*(?:import|from) (\w+)", code, flags=re.MULTILINE))
+    if any(find_spec(name) is None for name in imported & OPTIONAL):
+        return
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    strict = [] if imported & OPTIONAL else ["-W", "error"]
+    command = [sys.executable, *strict, "-c", code]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, f"{code}\n{done.stderr}"
+
+
+def test_ci_runs_the_targets_that_pages_name() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for target in RUN_BY_CI:
+        assert target in ci, f".ci/run does not run {target}"
+
+
+def test_every_make_target_that_pages_name_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {match for page in PAGES for match in re.findall(r"`make ([a-z-]+)", page.read_text("utf-8"))}
+    named |= {command.split()[1] for command in all_shell_commands() if command.startswith("make ")}
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"the Makefile has no target {target}"
+
+
+def test_relative_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{name_of(page)}: {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        assert page.relative_to(ROOT / "docs").as_posix() in navigation, name_of(page)
