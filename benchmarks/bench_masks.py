@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.config import LabelOptions
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.geometry.polygons import centroid, polygon_area
 from dicom_etl.geometry.raster import rasterize
-from dicom_etl.records import FloatArray
+from dicom_etl.records import FloatArray, ImageHeader, Rings
 
 SHAPE = (256, 256)
 Draw = Callable[[FloatArray], NDArray[Any]]
@@ -130,12 +131,18 @@ def times(ways: dict[str, Draw], rings: list[FloatArray], rounds: int) -> dict[s
     return {name: np.array(values) for name, values in taken.items()}
 
 
+def _rings(file: str) -> Rings:
+    reader, options = SunnybrookText(), LabelOptions(contour_origin=1)
+    found = reader.find(file, options)
+    if found is None:
+        return ()
+    return reader.read(file, found.refs, ImageHeader(*SHAPE), options).rings[found.refs[0]]
+
+
 def measure(source: Path, rounds: int) -> dict[str, Any]:
     """Draw all contours of a SOURCE in all ways."""
-    reader = SunnybrookText()
-    limits = {"max_bytes": 10_000_000, "max_points": 100_000}
     files = sorted((source / "contourfiles").rglob("*.txt"))
-    rings = [reader.read(file, origin=1, **limits)[0] for file in files]
+    rings = [ring for file in files for ring in _rings(str(file))]
     ways, missing = available()
     taken = times(ways, rings, rounds)
     result = {}

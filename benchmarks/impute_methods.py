@@ -83,10 +83,10 @@ def read(source: Path, structure: str) -> list[Stack]:
         places = places_of(study.samples)
         drawn: dict[str, dict[Key, Drawn]] = {}
         for place, sample in zip(places, study.samples, strict=True):
-            if sample.contours:
+            if sample.labels:
                 with contextlib.suppress(ItemError):
-                    image, rings, _ = read_slice(sample, roots, config)
-                    for name, outline in rings.items():
+                    image, read = read_slice(sample, roots, config)
+                    for name, outline in read.rings.items():
                         one = Drawn(Slice(image.pixels, image.header.pixel_spacing_mm), outline)
                         drawn.setdefault(name, {})[place.location, place.phase] = one
         parents = {

@@ -23,7 +23,7 @@ STEPS: dict[str, list[tuple[Any, str]]] = {
     "read the image file": [(dicom, "read_whole")],
     "SHA-256 of the image file": [(hashlib, "sha256")],
     "header and pixels": [(dicom, "frame_from_bytes")],
-    "read and check the contour": [(parse, "parse_contour")],
+    "read and check the contour": [(parse, "parse_labels")],
     "draw the mask": [(rasterize, "draw_mask")],
     "statistics of the image": [(write, "image_statistics")],
     "SHA-256 of the row": [(write, "row_digests")],

@@ -25,6 +25,15 @@ MAX_SIDE = 65_535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """What of `IngestConfig` the readers of label files go by; see there."""
+
+    contour_origin: float | None = None
+    max_bytes: int = 10_000_000
+    max_points: int = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestConfig:
     """Every option of ``ingest`` that shapes the data.
 
@@ -36,7 +45,7 @@ class IngestConfig:
         Keep images without a contour as samples.
     expect_size : (int, int), optional
         Rows and columns that an image must have; others become findings.
-    contour_origin : {0, 1}, optional
+    contour_origin : {0, 0.5, 1}, optional
         What contour files call the first pixel's centre; None takes what each format states.
     raster_rule : str
         One of `RASTER_RULES`.
@@ -82,7 +91,7 @@ class IngestConfig:
     structures: tuple[str, ...] | None = None
     unlabeled: bool = False
     expect_size: tuple[int, int] | None = None
-    contour_origin: int | None = None
+    contour_origin: float | None = None
     raster_rule: str = "coverage"
     mask_values: str = "binary"
     size: tuple[int, int] | None = None
@@ -116,8 +125,12 @@ class IngestConfig:
                 "gzip is read everywhere"
             )
         _one_of("--compression", self.compression, COMPRESSIONS)
-        if self.contour_origin not in (None, 0, 1):
-            raise ConfigError(f"--contour-origin must be 0 or 1, not {self.contour_origin}")
+        if self.contour_origin not in (None, 0, 0.5, 1):
+            raise ConfigError(f"--contour-origin must be 0, 0.5 or 1, not {self.contour_origin}")
+        if self.contour_origin is not None and self.contour_origin != 0.5:
+            object.__setattr__(
+                self, "contour_origin", int(self.contour_origin)
+            )  # recorded alike, given as 1 or 1.0
         for option, size in (("--size", self.size), ("--expect-size", self.expect_size)):
             if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
                 raise ConfigError(
@@ -145,6 +158,14 @@ class IngestConfig:
             object.__setattr__(self, "structures", tuple(sorted(set(self.structures))))
         for name in (option.name for option in fields(self) if option.name.startswith("max_")):
             _check_limit(name, getattr(self, name))
+
+    def labels(self) -> LabelOptions:
+        """Return what readers of label files go by."""
+        return LabelOptions(
+            contour_origin=self.contour_origin,
+            max_bytes=self.max_contour_bytes,
+            max_points=self.max_contour_points,
+        )
 
     def to_json(self) -> str:
         """Return the canonical text that the dataset records."""

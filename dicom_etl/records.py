@@ -7,6 +7,7 @@ the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from math import nan
 from operator import attrgetter
@@ -122,12 +123,83 @@ class Image(Record):
     sha256: str
 
 
-class ContourFile(NamedTuple):
-    """A contour file that was found, and what its name says."""
+class SliceNumber(NamedTuple):
+    """An image by numbers: of the series and of the slice, as in ``IM-0001-0048-icontour-manual.txt``."""
+
+    series: int
+    number: int
+
+
+class Instance(NamedTuple):
+    """An image by its SOPInstanceUID; ``frame`` counts from 0, None means the only one."""
+
+    uid: str
+    frame: int | None = None
+
+
+class Plane(NamedTuple):
+    """The plane of an image in the patient, in mm: a point of it, its unit normal, and a time where one is known.
+
+    An empty frame of reference is unknown, so the plane may lie in any.
+    """
+
+    frame_of_reference: str
+    position_mm: tuple[float, float, float]
+    normal: tuple[float, float, float]
+    time_ms: float | None = None
+
+
+class FileName(NamedTuple):
+    """An image by the name of its file, its ending left out; or by its path in the SOURCE."""
+
+    stem: str
+
+
+Target: TypeAlias = SliceNumber | Instance | Plane | FileName
+
+
+class ContourRef(NamedTuple):
+    """A label that a file says it holds, before anything of it is read.
+
+    ``item`` is unique in its file, and neither a UID nor free text; "" where a file holds one label. ``name`` is what
+    the file calls it, which no output repeats.
+    """
 
     path: str
+    item: str
+    reader: str
+    name: str
+    target: Target
+
+    @property
+    def source(self) -> str:
+        """What the dataset calls it: the path, or ``path#item``."""
+        return f"{self.path}#{self.item}" if self.item else self.path
+
+
+class Label(NamedTuple):
+    """A label whose name is that of a known structure."""
+
     structure: str
-    slice_number: int
+    ref: ContourRef
+
+
+class Found(NamedTuple):
+    """The labels of one file, and what was left out of them and why."""
+
+    refs: tuple[ContourRef, ...]
+    issues: tuple[Issue, ...] = ()
+
+
+class Outlines(NamedTuple):
+    """What was read of one file for one image: rings in the pixel frame, and what was taken off (NaN for mm).
+
+    An issue about one label has its ``source`` as the path.
+    """
+
+    rings: Mapping[ContourRef, Rings]
+    origins: Mapping[ContourRef, float]
+    issues: tuple[Issue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +239,7 @@ class StudyFiles(Record):
     patient_id: str
     original_id: str
     images: tuple[str, ...]
-    contours: tuple[ContourFile, ...]
+    labels: tuple[Label, ...]
     issues: tuple[Issue, ...]
 
 
@@ -183,7 +255,7 @@ class FoundImage(NamedTuple):
 
 
 class SamplePlan(NamedTuple):
-    """One image and the contours drawn on it, as linked; nothing but names and header values.
+    """One image and the labels drawn on it, as linked; nothing but names and header values.
 
     ``proof`` is that of the image, as in `FoundImage`.
     """
@@ -192,7 +264,7 @@ class SamplePlan(NamedTuple):
     original_id: str
     image: str
     header: ImageHeader
-    contours: tuple[ContourFile, ...]
+    labels: tuple[Label, ...]
     location_index: int
     slice_location_mm: float
     phase_index: int
@@ -216,9 +288,9 @@ class StudyPlan(Record):
 class SampleRow(Record):
     """The columns of one row of ``/samples``; `dicom_etl.dataset.schema` says what each means.
 
-    ``sources``, ``has``, ``imputed_from``, ``imputed_share`` and ``areas_px`` go by structure, in the dataset's
-    order; those about imputation are empty for a row that is not imputed. The areas are those of the polygons, in
-    square pixels, and stay out of the file.
+    ``sources``, ``readers``, ``pixel_origins``, ``has``, ``imputed_from``, ``imputed_share`` and ``areas_px`` go by
+    structure, in the dataset's order; those about imputation are empty for a row that is not imputed. The areas are
+    those of the polygons, in square pixels, and stay out of the file.
     """
 
     patient_id: str
@@ -249,6 +321,8 @@ class SampleRow(Record):
     imputed_from: tuple[tuple[int, int], ...] = ()
     imputed_share: tuple[float, ...] = ()
     areas_px: tuple[float, ...] = ()
+    readers: tuple[str, ...] = ()
+    pixel_origins: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def data_options(command: Decorated) -> Decorated:
         ),
         click.option(
             "--contour-origin",
-            type=click.IntRange(0, 1),
+            type=click.Choice(("0", "0.5", "1")),
             help="What contour files call the first pixel's centre; by default what their format says.",
         ),
         click.option(
@@ -129,6 +129,8 @@ def ingest_config(values: dict[str, Any], *, pseudonymize: bool = False) -> Inge
     """
     values["spacing_mm"] = values.pop("spacing", None)
     chosen = {name: values.pop(name) for name in IngestConfig.__dataclass_fields__ if name in values}
+    if chosen.get("contour_origin") is not None:
+        chosen["contour_origin"] = float(chosen["contour_origin"])
     if chosen.get("structures") is not None:
         chosen["structures"] = tuple(part.strip() for part in chosen["structures"].split(",") if part.strip())
     return IngestConfig(**chosen, pseudonymize=pseudonymize)

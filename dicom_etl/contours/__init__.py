@@ -1,4 +1,4 @@
-"""Contour formats, in order of priority: the first reader that knows a file name reads the file."""
+"""Contour formats: what label files hold, and their outlines in the pixel frame of an image."""
 
 from __future__ import annotations
 
@@ -8,22 +8,11 @@ from dicom_etl.contours.sunnybrook import SunnybrookText
 READERS: tuple[ContourReader, ...] = (SunnybrookText(),)
 
 
-def find_reader(path: str) -> tuple[ContourReader, str, int] | None:
-    """Return the reader for a file of this name, and the structure and slice number in it; None for other names."""
-    name = path.rpartition("/")[2]
-    for reader in READERS:
-        match = reader.match(name)
-        if match is not None:
-            return reader, *match
-    return None
+def readers_for(kind: str) -> tuple[ContourReader, ...]:
+    """Return who reads files of a SOP Class UID, or of an ending such as ``.txt``."""
+    return tuple(reader for reader in READERS if kind in reader.accepts)
 
 
-def reader_for(path: str) -> ContourReader | None:
-    """Return the reader for a file of this name, or None when no format knows it."""
-    found = find_reader(path)
-    return found[0] if found is not None else None
-
-
-def origins() -> dict[str, int]:
-    """Return what each format calls the first pixel's centre, by the format's name."""
-    return {reader.name: reader.origin for reader in READERS}
+def reader_named(name: str) -> ContourReader:
+    """Return the reader that a `ContourRef` names."""
+    return next(reader for reader in READERS if reader.name == name)

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from dicom_etl.records import Rings
+from dicom_etl.config import LabelOptions
+from dicom_etl.records import ContourRef, Found, ImageHeader, Outlines
 
 
 class ContourReader(Protocol):
-    """Reads one kind of contour file.
+    """Reads one kind of label file.
 
     Attributes
     ----------
     name : str
         The word for the format in messages and in the dataset.
-    origin : int
-        What the first pixel's centre is called in such files: 0 or 1. It is taken off where the file is read.
+    accepts : frozenset of str
+        SOP Class UIDs, or endings of names in lower case (``.txt``): only such files are shown to it.
     """
 
     name: str
-    origin: int
+    accepts: frozenset[str]
 
-    def match(self, filename: str) -> tuple[str, int] | None:
-        """Return (structure, slice number) when a file of this name is one of ours, else None. Opens nothing."""
-
-    def read(self, path: str, *, origin: int, max_bytes: int, max_points: int) -> Rings:
-        """Return the rings in the pixel frame: finite, at least three distinct points, closed implicitly.
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """Return the labels that a file holds, named by ``path`` as given; None when it is not one of ours.
 
         Raises
         ------
         ContourError
-            When the file cannot be understood to the last byte.
+            When it is one of ours, but cannot be understood.
+        """
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Read labels of ONE file that were drawn on ONE image.
+
+        Rings are finite, in the pixel frame, of at least three distinct points, and closed implicitly. What is wrong
+        with one label is an issue; the others arrive.
+
+        Raises
+        ------
+        ContourError
+            When the file as a whole cannot be understood.
         """

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.config import LabelOptions
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.outlines import measure
 from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Outlines, SliceNumber
 
 _NAME = re.compile(
-    r"im-[0-9]+-([0-9]{1,6})-(?:([a-z]contour|p[0-9]{1,2}contour)|(p[0-9]{1,2}))-(?:manual|auto)\.txt"
+    r"im-([0-9]{1,9})-([0-9]{1,6})-(?:([a-z]contour|p[0-9]{1,2}contour)|(p[0-9]{1,2}))-(?:manual|auto)\.txt"
 )
 # Possessive quantifiers: no sign is looked at twice, so a hostile file cannot make the match slow.
 _NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
@@ -36,27 +37,36 @@ _FARTHEST = 1e6
 """No image is a million pixels wide; a number beyond it is a damaged file."""
 
 
+ORIGIN = 1
+"""What these files call the centre of the first pixel."""
+
+
 class SunnybrookText:
     """`ContourReader` for the text files of the 2009 left ventricle challenge."""
 
     name = "sunnybrook"
-    origin = 1
+    accepts = frozenset({".txt"})
 
-    def match(self, filename: str) -> tuple[str, int] | None:
-        """Read structure and slice number off the name, in upper or lower case; ``p1`` is ``p1contour``."""
-        found = _NAME.fullmatch(filename.casefold())
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """Read structure and numbers off the name, in upper or lower case; ``p1`` is ``p1contour``. Opens nothing."""
+        found = _NAME.fullmatch(path.rpartition("/")[2].casefold())
         if not found:
             return None
-        number, structure, short = found.groups()
-        return structure or f"{short}contour", int(number)
+        series, number, structure, short = found.groups()
+        target = SliceNumber(int(series), int(number))
+        return Found((ContourRef(path, "", self.name, structure or f"{short}contour", target),))
 
-    def read(self, path: str | Path, *, origin: int, max_bytes: int, max_points: int) -> Rings:
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
         """Read the one ring of the file."""
-        data = _content(path, max_bytes).removeprefix(_BOM).rstrip()
-        return (_normalised(_points(data, max_points) - origin),)
+        origin = ORIGIN if options.contour_origin is None else options.contour_origin
+        data = _content(path, options.max_bytes).removeprefix(_BOM).rstrip()
+        rings = (_normalised(_points(data, options.max_points) - origin),)
+        return Outlines({refs[0]: rings}, {refs[0]: float(origin)})
 
 
-def _content(path: str | Path, max_bytes: int) -> bytes:
+def _content(path: str, max_bytes: int) -> bytes:
     # Without a file object, which costs more than reading so short a file.
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -95,15 +95,15 @@ def score_study(
     drawn: dict[str, dict[int, Drawn]] = {}
     issues: list[Issue] = []
     for index, sample in enumerate(study.samples):
-        if not sample.contours:
+        if not sample.labels:
             continue
         try:
-            image, rings, problems = read_slice(sample, roots, config)
+            image, drawn_here = read_slice(sample, roots, config)
         except ItemError as error:
             issues.append(item_issue(error, parse.NAME, sample.image, sample.patient_id))
             continue
-        issues += problems
-        for structure, outline in rings.items():
+        issues += drawn_here.issues
+        for structure, outline in drawn_here.rings.items():
             placed = as_slice(image.pixels, image.header)
             drawn.setdefault(structure, {})[index] = Drawn(placed, outline)
     ed_es = _turns(places, drawn.get(INNER, {}))

@@ -104,14 +104,15 @@ class _Comparison:
         """Whether a row was made of exactly these files."""
         if self._sha256(sample.image) != row.sha256_image_file:
             return False
-        rings, issues = read_outlines(sample, self._roots, self._config)
-        self._issues += issues
+        read = read_outlines(sample, self._roots, self._config)
+        rings = read.rings
+        self._issues += read.issues
         if not rings and row.origin == schema.IMPUTED:
             return True  # its outlines follow from other rows
-        names = {contour.structure: contour.path for contour in sample.contours if contour.structure in rings}
+        refs = {label.structure: label.ref for label in sample.labels if label.structure in rings}
         return (
             row.has == tuple(structure in rings for structure in self._structures)
-            and row.sources == tuple(names.get(structure, "") for structure in self._structures)
+            and row.sources == tuple(refs[name].source if name in refs else "" for name in self._structures)
             and all(
                 _digest(rings.get(structure, ())) == _digest(outline)
                 for structure, outline in zip(self._structures, outlines, strict=True)
@@ -120,15 +121,15 @@ class _Comparison:
 
     def _leaves_no_row(self, sample: SamplePlan) -> bool:
         """Whether no row comes of an image now, as it was before; whether it is imputed is seen later."""
-        if self._config.impute is not None and not sample.contours and not self._config.unlabeled:
+        if self._config.impute is not None and not sample.labels and not self._config.unlabeled:
             return True
         try:
-            _, rings, issues = read_slice(sample, self._roots, self._config)
+            _, read = read_slice(sample, self._roots, self._config)
         except ItemError as error:
             self._issues.append(item_issue(error, parse.NAME, sample.image, sample.patient_id))
             return True
-        self._issues += issues
-        return not rings and not self._config.unlabeled
+        self._issues += read.issues
+        return not read.rings and not self._config.unlabeled
 
     def _imputed_alike(self) -> bool:
         """Whether each imputed slice would be made of the same rows in the same way."""

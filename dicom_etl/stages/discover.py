@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 
 from dicom_etl.dicom import Limits, read_proven_headers
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
 from dicom_etl.layouts.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
-from dicom_etl.records import ContourFile, FoundImage, Issue, Link, SourceFolders, StudyFiles, StudyFolders
+from dicom_etl.records import FoundImage, Issue, Label, Link, SourceFolders, StudyFiles, StudyFolders
 
 NAME = "discover"
 
@@ -59,7 +58,9 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
         study.patient_id,
         study.original_id,
         tuple(sorted(map(shown, found.images))),
-        tuple(sorted((_shown_contour(file, shown) for file in found.contours), key=attrgetter("path"))),
+        tuple(
+            sorted((_shown_label(label, shown) for label in found.labels), key=lambda label: label.ref[:2])
+        ),
         tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
     )
 
@@ -100,9 +101,9 @@ def _shown(folders: Mapping[str, str], name_key: bytes, path: str) -> str:
     return shown_path(part, folders[part], inside, name_key) if inside else f"{part}/{folders[part]}"
 
 
-def _shown_contour(file: ContourFile, shown: Callable[[str], str]) -> ContourFile:
-    path = shown(file.path)
-    return file if path is file.path else file._replace(path=path)
+def _shown_label(label: Label, shown: Callable[[str], str]) -> Label:
+    path = shown(label.ref.path)
+    return label if path is label.ref.path else label._replace(ref=label.ref._replace(path=path))
 
 
 def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:

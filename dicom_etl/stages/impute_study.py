@@ -37,7 +37,7 @@ class Fillable:
 
 def places_of(samples: Sequence[SamplePlan]) -> list[Place]:
     """Return where each image lies; unknown for images that are not turned like the first drawn one of the study."""
-    drawn = [sample.header.orientation for sample in samples if sample.contours]
+    drawn = [sample.header.orientation for sample in samples if sample.labels]
     if not drawn:
         return [UNKNOWN] * len(samples)
     return [_place(sample, np.array(drawn[0])) for sample in samples]
@@ -56,12 +56,12 @@ def _place(sample: SamplePlan, orientation: FloatArray) -> Place:
 
 def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> Fillable:
     """Tell which samples of a study lie between drawn ones, from names and headers alone."""
-    structures = {contour.structure for sample in samples for contour in sample.contours}
+    structures = {label.structure for sample in samples for label in sample.labels}
     drawn = {
         structure: {
             index
             for index, sample in enumerate(samples)
-            if any(contour.structure == structure for contour in sample.contours)
+            if any(label.structure == structure for label in sample.labels)
         }
         for structure in structures
     }
@@ -190,7 +190,7 @@ class _StudyMaker:
 
     def make_drawn(self, make: Callable[[SamplePlan], Made]) -> None:
         """Make what is drawn on."""
-        self._make([index for index, sample in enumerate(self._samples) if sample.contours], make)
+        self._make([index for index, sample in enumerate(self._samples) if sample.labels], make)
 
     def make_rest(self, make: Callable[[SamplePlan], Made]) -> None:
         """Make what has not been made."""

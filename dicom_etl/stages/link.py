@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import TypeVar
 
 from dicom_etl.dicom import NOTES
 from dicom_etl.geometry.locations import place_images
 from dicom_etl.layouts.pseudonyms import id_key, real_of
 from dicom_etl.records import (
-    ContourFile,
     FoundImage,
     Issue,
+    Label,
     Link,
     SamplePlan,
+    SliceNumber,
     SourceFolders,
     StudyFiles,
     StudyFolders,
@@ -29,7 +29,6 @@ from dicom_etl.records import (
 NAME = "link"
 _NUMBER_AT_END = re.compile(r"(?:.*[^0-9.])?0*([0-9]{1,9})")
 _ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$", re.IGNORECASE)
-T = TypeVar("T", ContourFile, FoundImage)
 
 
 def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tuple[Issue, ...]]:
@@ -96,7 +95,7 @@ def link_study(
         Samples in row order: location, phase, instance number, path.
     """
     issues: list[Issue] = []
-    wanted = [c for c in study.contours if structures is None or c.structure in structures]
+    wanted = [label for label in study.labels if structures is None or label.structure in structures]
     usable = _consistent(study, images, issues)
     drawn = _pair(study, wanted, usable, issues)
     places = place_images([image.header for image in usable])
@@ -105,8 +104,8 @@ def link_study(
     samples: list[SamplePlan] = []
     without = 0
     for index, image in enumerate(usable):
-        contours = tuple(sorted(drawn.get((image.path, image.header.frame), ()), key=lambda c: c.structure))
-        if not contours:
+        labels = tuple(sorted(drawn.get((image.path, image.header.frame), ()), key=lambda c: c.structure))
+        if not labels:
             without += 1
             if list_unlabeled:
                 message = "no contour is drawn on this image"
@@ -119,7 +118,7 @@ def link_study(
                 study.original_id,
                 image.path,
                 image.header,
-                contours,
+                labels,
                 int(places.location_index[index]),
                 float(places.slice_location_mm[index]),
                 int(places.phase_index[index]),
@@ -214,30 +213,32 @@ def _numbered(images: Sequence[FoundImage]) -> dict[int, list[FoundImage]]:
 
 
 def _pair(
-    study: StudyFiles, contours: Sequence[ContourFile], images: Sequence[FoundImage], issues: list[Issue]
-) -> dict[tuple[str, int], list[ContourFile]]:
-    """Return the contours of each image, by (path, frame); report every contour that finds none."""
+    study: StudyFiles, labels: Sequence[Label], images: Sequence[FoundImage], issues: list[Issue]
+) -> dict[tuple[str, int], list[Label]]:
+    """Return the labels of each image, by (path, frame); report every label that finds none."""
     numbered = _numbered(images)
-    pairs: dict[tuple[str, int], list[ContourFile]] = defaultdict(list)
-    repeated = Counter((contour.structure, contour.slice_number) for contour in contours)
-    for contour in contours:
-        found = numbered.get(contour.slice_number, [])
-        code, problem = _pair_problem(contour, found, repeated[contour.structure, contour.slice_number])
+    pairs: dict[tuple[str, int], list[Label]] = defaultdict(list)
+    numbers = {
+        label: label.ref.target.number for label in labels if isinstance(label.ref.target, SliceNumber)
+    }
+    repeated = Counter((label.structure, number) for label, number in numbers.items())
+    for label, number in numbers.items():
+        found = numbered.get(number, [])
+        code, problem = _pair_problem(label, number, found, repeated[label.structure, number])
         if problem:
             issues.append(
-                Issue("error", code, problem, NAME, contour.path, study.patient_id, contour.structure)
+                Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
             )
         else:
-            pairs[found[0].path, found[0].header.frame].append(contour)
+            pairs[found[0].path, found[0].header.frame].append(label)
     return pairs
 
 
-def _pair_problem(contour: ContourFile, found: list[FoundImage], drawn: int) -> tuple[str, str]:
-    number = contour.slice_number
+def _pair_problem(label: Label, number: int, found: list[FoundImage], drawn: int) -> tuple[str, str]:
     if drawn > 1:
         return (
             "duplicate-contour",
-            f"{drawn} files hold an {contour.structure} for slice {number}; all are left out",
+            f"{drawn} files hold an {label.structure} for slice {number}; all are left out",
         )
     if not found:
         return "orphan-contour", f"slice {number} has no usable image; the contour is left out"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
-from dicom_etl.contours import reader_for
+from dicom_etl.contours import reader_named
 from dicom_etl.dicom import Limits, read_planned
-from dicom_etl.errors import ContourError
+from dicom_etl.errors import ContourError, ItemError
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
     first_self_intersection,
     fraction_outside_image,
 )
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.layouts.pseudonyms import real_of
-from dicom_etl.records import ContourFile, Image, Rings, SamplePlan
+from dicom_etl.records import Image, ImageHeader, Issue, Label, Outlines, Rings, SamplePlan
 
 NAME = "parse"
 MOST_OUTSIDE_PX = 1.0
@@ -41,30 +43,82 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     return read_planned(roots.place(plan.image), plan.header, plan.proof, limits_of(config))
 
 
-def parse_contour(
-    file: ContourFile, roots: SourceRoots, config: IngestConfig, shape: tuple[int, int]
-) -> Rings:
-    """Read one contour file that was drawn on an image of ``shape`` (rows, columns).
+class Parsed(NamedTuple):
+    """The outlines of one image by structure, what was taken off their vertices, and what is wrong with others."""
+
+    rings: dict[str, Rings]
+    origins: dict[str, float]
+    issues: list[Issue]
+
+
+def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Parsed:
+    """Read the labels of a sample, whose image is as ``image`` says.
+
+    A label that cannot be used becomes an issue: its file cannot be read, its outline crosses itself and that is not
+    allowed, or it leaves the image by more than `MOST_OUTSIDE_PX` or `MOST_OUTSIDE_SHARE` of its area.
+    """
+    parsed = Parsed({}, {}, [])
+    for _, of_file in groupby(plan.labels, key=lambda label: (label.ref.path, label.ref.reader)):
+        labels = tuple(of_file)
+        try:
+            found = _read(labels, roots, config, image)
+        except ItemError as error:
+            parsed.issues.extend(label_issue(error, label, plan.patient_id) for label in labels)
+            continue
+        for label in labels:
+            _take(label, found, parsed, plan.patient_id, config, (image.rows, image.columns))
+    return parsed
+
+
+def _read(labels: Sequence[Label], roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Outlines:
+    ref = labels[0].ref
+    try:
+        return reader_named(ref.reader).read(
+            roots.place(ref.path), [label.ref for label in labels], image, config.labels()
+        )
+    except OSError as error:
+        raise ContourError(f"cannot be read: {error.strerror}") from None
+
+
+def _take(
+    label: Label,
+    found: Outlines,
+    parsed: Parsed,
+    patient_id: str,
+    config: IngestConfig,
+    shape: tuple[int, int],
+) -> None:
+    parsed.issues.extend(
+        replace(issue, stage=NAME, patient_id=patient_id, structure=label.structure)
+        for issue in found.issues
+        if issue.path == label.ref.source
+    )
+    rings = found.rings.get(label.ref)
+    if rings is None:
+        return
+    try:
+        check_outline(rings, shape, config)
+    except ItemError as error:
+        parsed.issues.append(label_issue(error, label, patient_id))
+        return
+    parsed.rings[label.structure] = rings
+    parsed.origins[label.structure] = found.origins[label.ref]
+
+
+def label_issue(error: ItemError, label: Label, patient_id: str) -> Issue:
+    """Turn the error of one label into an issue."""
+    message = f"{error}; left out"
+    return Issue("error", error.code, message, NAME, label.ref.source, patient_id, label.structure)
+
+
+def check_outline(rings: Rings, shape: tuple[int, int], config: IngestConfig) -> None:
+    """Make sure that an outline encloses one area, within an image of ``shape`` (rows, columns).
 
     Raises
     ------
     ContourError
-        When the file cannot be used, its outline crosses itself and that is not allowed, or it leaves the image
-        by more than `MOST_OUTSIDE_PX` or `MOST_OUTSIDE_SHARE` of its area.
+        When it crosses itself and that is not allowed, or leaves the image.
     """
-    reader = reader_for(real_of(file.path))
-    if reader is None:
-        raise ContourError("no contour format knows a file of this name")
-    origin = reader.origin if config.contour_origin is None else config.contour_origin
-    try:
-        rings = reader.read(
-            roots.place(file.path),
-            origin=origin,
-            max_bytes=config.max_contour_bytes,
-            max_points=config.max_contour_points,
-        )
-    except OSError as error:
-        raise ContourError(f"cannot be read: {error.strerror}") from None
     crossing = None if config.allow_self_intersection else first_self_intersection(rings)
     if crossing is not None:
         raise ContourError(
@@ -73,7 +127,6 @@ def parse_contour(
             code="self-intersection",
         )
     _check_inside(rings, shape)
-    return rings
 
 
 def _check_inside(rings: Rings, shape: tuple[int, int]) -> None:

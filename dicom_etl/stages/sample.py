@@ -15,7 +15,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.records import EncodedSample, Image, ImageHeader, Issue, Rings, SamplePlan
+from dicom_etl.records import EncodedSample, Image, Issue, SamplePlan
 from dicom_etl.stages import parse, rasterize, write
 from dicom_etl.workers.memory import keep_freed_memory
 
@@ -47,8 +47,8 @@ def make_sample(
     ItemError
         When the image cannot be used.
     """
-    image, rings, issues = read_slice(plan, roots, config)
-    return _encode(plan, image, rings, config, spec, issues)
+    image, read = read_slice(plan, roots, config)
+    return _encode(plan, image, read, config, spec)
 
 
 def make_parent(
@@ -57,9 +57,9 @@ def make_parent(
     """Make a sample from which others will be imputed; see `make_sample`."""
     from dicom_etl.stages import impute
 
-    image, rings, issues = read_slice(plan, roots, config)
-    sample = _encode(plan, image, rings, config, spec, issues)
-    return Made(sample, impute.prepare(_stored(image, spec), rings, spec.structures))
+    image, read = read_slice(plan, roots, config)
+    sample = _encode(plan, image, read, config, spec)
+    return Made(sample, impute.prepare(_stored(image, spec), read.rings, spec.structures))
 
 
 def make_imputed(
@@ -77,14 +77,12 @@ def make_imputed(
     image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
     target = _stored(image, spec)
     rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
-    sample = _encode(plan.sample, image, rings, config, spec, [], imputed)
+    sample = _encode(plan.sample, image, parse.Parsed(rings, {}, []), config, spec, imputed)
     parents = impute.prepare(target, rings, spec.structures) if plan.is_parent else ()
     return Made(sample, parents)
 
 
-def read_slice(
-    plan: SamplePlan, roots: SourceRoots, config: IngestConfig
-) -> tuple[Image, dict[str, Rings], list[Issue]]:
+def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tuple[Image, parse.Parsed]:
     """Read the image of a sample and its contours by structure, and bring them to the dataset's grid.
 
     What is wrong with a contour becomes an issue.
@@ -95,13 +93,12 @@ def read_slice(
         When the image cannot be used.
     """
     image = parse.parse_image(plan, roots, config)
-    rings, issues = _read_contours(plan, image.header, roots, config)
-    return *rasterize.to_grid(image, rings, config), issues
+    parsed = parse.parse_labels(plan, roots, config, image.header)
+    image, rings = rasterize.to_grid(image, parsed.rings, config)
+    return image, parsed._replace(rings=rings)
 
 
-def read_outlines(
-    plan: SamplePlan, roots: SourceRoots, config: IngestConfig
-) -> tuple[dict[str, Rings], list[Issue]]:
+def read_outlines(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> parse.Parsed:
     """Read the contours of a sample as `read_slice` does, without its image.
 
     Raises
@@ -109,39 +106,23 @@ def read_outlines(
     ItemError
         When the image, as planned, cannot be brought to the dataset's grid.
     """
-    rings, issues = _read_contours(plan, plan.header, roots, config)
-    return rasterize.move_rings(plan.header, rings, config), issues
-
-
-def _read_contours(
-    plan: SamplePlan, header: ImageHeader, roots: SourceRoots, config: IngestConfig
-) -> tuple[dict[str, Rings], list[Issue]]:
-    rings: dict[str, Rings] = {}
-    issues: list[Issue] = []
-    for contour in plan.contours:
-        try:
-            rings[contour.structure] = parse.parse_contour(
-                contour, roots, config, (header.rows, header.columns)
-            )
-        except ItemError as error:
-            issues.append(item_issue(error, parse.NAME, contour.path, plan.patient_id, contour.structure))
-    return rings, issues
+    parsed = parse.parse_labels(plan, roots, config, plan.header)
+    return parsed._replace(rings=rasterize.move_rings(plan.header, parsed.rings, config))
 
 
 def _encode(
     plan: SamplePlan,
     image: Image,
-    rings: dict[str, Rings],
+    read: parse.Parsed,
     config: IngestConfig,
     spec: schema.DatasetSpec,
-    issues: list[Issue],
     imputed: Imputed | None = None,
 ) -> EncodedSample:
     masks = {
         structure: rasterize.draw_mask(outline, image.pixels.shape, config)
-        for structure, outline in rings.items()
+        for structure, outline in read.rings.items()
     }
-    sample = write.encode_sample(plan, image, rings, masks, spec, issues, imputed)
+    sample = write.encode_sample(plan, image, read.rings, masks, spec, read.issues, imputed, read.origins)
     known_simple = not config.allow_self_intersection
     return review_sample(sample, image.pixels, spec.structures, image.header, known_simple=known_simple)
 

@@ -97,8 +97,8 @@ def plan_study(
         unlabeled_count=study.unlabeled_count,
         imputed=imputed,
         not_imputed=not_imputed,
-        structures=tuple(sorted({contour.structure for contour in files.contours})),
-        drawn=dict(Counter(contour.structure for sample in rows for contour in sample.contours)),
+        structures=tuple(sorted({label.structure for label in files.labels})),
+        drawn=dict(Counter(label.structure for sample in rows for label in sample.labels)),
         sizes=dict(Counter(rasterize.grid_shape(sample.header, config) for sample in rows)),
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
@@ -109,7 +109,7 @@ def plan_study(
 def find_structures(folders: StudyFolders, *, roots: SourceRoots) -> tuple[str, ...]:
     """Return what the contour files of a study are named after; opens nothing."""
     files = discover.find_files(LAYOUTS[0], roots, folders)
-    return tuple(sorted({contour.structure for contour in files.contours}))
+    return tuple(sorted({label.structure for label in files.labels}))
 
 
 def unpack(packed: bytes) -> StudyPlan:
@@ -173,7 +173,7 @@ def _rows_to_be(
     rows = [
         sample
         for index, sample in enumerate(samples)
-        if sample.contours or config.unlabeled or index in found.samples
+        if sample.labels or config.unlabeled or index in found.samples
     ]
     return rows, len(found.samples), found.reasons
 
@@ -186,6 +186,6 @@ def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
         "manufacturer": {sample.header.manufacturer for sample in samples},
     }
     for sample in samples:
-        for contour in sample.contours:
-            texts.setdefault(f"source_{contour.structure}", set()).add(contour.path)
+        for label in sample.labels:
+            texts.setdefault(f"source_{label.structure}", set()).add(label.ref.source)
     return {column: max(len(text.encode()) for text in values) for column, values in texts.items() if values}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from dicom_etl._version import __version__
 from dicom_etl.config import IngestConfig
-from dicom_etl.contours import origins
+from dicom_etl.contours import sunnybrook
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import row_digests
 from dicom_etl.dataset.encoding import encode_chunk
@@ -80,6 +81,7 @@ def encode_sample(
     spec: schema.DatasetSpec,
     issues: Sequence[Issue],
     imputed: Imputed | None = None,
+    origins: Mapping[str, float] = MappingProxyType({}),
 ) -> EncodedSample:
     """Make the row of one sample: columns, statistics, digests, and chunks as they are stored.
 
@@ -97,6 +99,8 @@ def encode_sample(
         What went wrong with parts of this sample.
     imputed : Imputed, optional
         What to state about `rings` when nobody drew them.
+    origins : mapping
+        By structure, what was taken off its vertices; NaN where it is not given.
 
     Raises
     ------
@@ -107,14 +111,20 @@ def encode_sample(
         rows, columns = image.pixels.shape
         raise ImageError(f"{rows}x{columns} pixels, but the dataset has {spec.shape[0]}x{spec.shape[1]}")
     pixels = np.ascontiguousarray(image.pixels, dtype=spec.dtype)
-    all_rings, all_masks, sources = _by_structure(plan, rings, masks, spec)
+    all_rings, all_masks = _by_structure(rings, masks, spec)
+    refs = [
+        next((label.ref for label in plan.labels if label.structure == name and name in rings), None)
+        for name in spec.structures
+    ]
     image_key, sha256 = row_digests(pixels, all_masks)
     header = image.header
     row = SampleRow(
         patient_id=plan.patient_id,
         original_id=plan.original_id,
         source_image=plan.image,
-        sources=sources,
+        sources=tuple(["" if ref is None else ref.source for ref in refs]),
+        readers=tuple(["" if ref is None else ref.reader for ref in refs]),
+        pixel_origins=tuple([origins.get(name, math.nan) for name in spec.structures]),
         sha256_image_file=image.sha256,
         has=tuple([structure in rings for structure in spec.structures]),
         instance_number=header.instance_number,
@@ -143,20 +153,17 @@ def encode_sample(
 
 
 def _by_structure(
-    plan: SamplePlan,
     rings: Mapping[str, Rings],
     masks: Mapping[str, NDArray[np.uint8]],
     spec: schema.DatasetSpec,
-) -> tuple[tuple[Rings, ...], list[NDArray[np.uint8]], tuple[str, ...]]:
-    """Return rings, masks and contour files for all structures of the dataset, in its order."""
-    paths = {contour.structure: contour.path for contour in plan.contours if contour.structure in rings}
+) -> tuple[tuple[Rings, ...], list[NDArray[np.uint8]]]:
+    """Return rings and masks for all structures of the dataset, in its order."""
     return (
         tuple([rings.get(structure, ()) for structure in spec.structures]),
         [
             masks[structure] if structure in masks else np.zeros(spec.shape, dtype=np.uint8)
             for structure in spec.structures
         ],
-        tuple([paths.get(structure, "") for structure in spec.structures]),
     )
 
 
@@ -197,7 +204,7 @@ def dataset_attributes(
     origin = config.contour_origin
     if origin is None:
         # One number for the file: formats of different origin are shifted alike where they are read.
-        origin = next(iter(origins().values()))
+        origin = sunnybrook.ORIGIN
     of_pseudonyms = {schema.KEY_FINGERPRINT: key_fingerprint} if config.pseudonymize else {}
     return {
         "format": schema.FORMAT,

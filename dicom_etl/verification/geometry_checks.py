@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from dicom_etl.contours import reader_for
+from dicom_etl.config import LabelOptions
+from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.geometry.locations import LOCATION_TOLERANCE_MM, PARALLEL_COSINE, slice_normal
 from dicom_etl.layouts.pseudonyms import id_key
-from dicom_etl.records import Issue
+from dicom_etl.records import Issue, SliceNumber
 from dicom_etl.stages.link import slice_number_in_name
 from dicom_etl.verification.derivation import Derived
 
@@ -143,5 +144,11 @@ def check_files(study: Derived) -> Iterator[Issue]:
 
 def _number_and_structure(path: str) -> tuple[str, int] | None:
     """Return the structure and the slice number that the name of a contour file states."""
-    reader = reader_for(path) if path else None
-    return reader.match(path.rpartition("/")[2]) if reader else None
+    found = SunnybrookText().find(path, LabelOptions())
+    return (
+        next(
+            ((ref.name, ref.target.number) for ref in found.refs if isinstance(ref.target, SliceNumber)), None
+        )
+        if found
+        else None
+    )

@@ -139,12 +139,12 @@ def check_inputs_have_rows(block: Block | None, inputs: StudyInputs, source: Sou
     used = set() if block is None else {id(plan) for plan in _by_row(block, inputs.samples)}
     for plan in inputs.samples:
         size = (plan.header.rows, plan.header.columns)
-        wanted = plan.contours or source.config.unlabeled
+        wanted = plan.labels or source.config.unlabeled
         if id(plan) in used or not wanted or source.config.expect_size not in (None, size):
             continue
-        paths = [plan.image, *(contour.path for contour in plan.contours)]
+        paths = [plan.image, *(label.ref.source for label in plan.labels)]
         if source.recorded.isdisjoint(paths) or _usable(plan, source):
-            drawn = ", ".join(contour.structure for contour in plan.contours) or "no contour"
+            drawn = ", ".join(label.structure for label in plan.labels) or "no contour"
             message = f"an image with {drawn} that has no row"
             yield Issue("warning", "source-changed", message, STAGE, plan.image, inputs.patient_id)
 
@@ -178,7 +178,7 @@ def _compare_contours(
     problems: Mapping[str, str],
 ) -> Iterator[Issue]:
     """Compare the outlines of one row with the files that lie there now."""
-    paths = {contour.structure: contour.path for contour in plan.contours}
+    paths = {label.structure: label.ref.source for label in plan.labels}
     for structure in rows.structures:
         stored = str(block[f"source_{structure}"][index])
         path = paths.get(structure, "")
@@ -204,15 +204,9 @@ def _compare_contours(
 def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Rings], dict[str, str]]:
     """Return image, outlines, and why the other outlines cannot be used."""
     image = parse.parse_image(plan, source.roots, source.config)
-    shape = (image.header.rows, image.header.columns)
-    rings: dict[str, Rings] = {}
-    problems: dict[str, str] = {}
-    for contour in plan.contours:
-        try:
-            rings[contour.structure] = parse.parse_contour(contour, source.roots, source.config, shape)
-        except ItemError as error:
-            problems[contour.structure] = str(error)
-    return *to_grid(image, rings, source.config), problems
+    parsed = parse.parse_labels(plan, source.roots, source.config, image.header)
+    problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
+    return *to_grid(image, parsed.rings, source.config), problems
 
 
 def _row(

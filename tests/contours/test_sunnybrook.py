@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.contours import reader_for, sunnybrook
+from dicom_etl.config import LabelOptions
+from dicom_etl.contours import sunnybrook
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
-from dicom_etl.records import FloatArray
+from dicom_etl.records import FloatArray, ImageHeader, SliceNumber
 from tests.builders import write_anew
 
 SQUARE = b"10 10\n20 10\n20 20\n10 20\n"
@@ -21,8 +22,11 @@ SQUARE = b"10 10\n20 10\n20 20\n10 20\n"
 def read(path: Path, data: bytes, **options: int) -> FloatArray:
     path = path / "IM-0001-0001-icontour-manual.txt"
     write_anew(path, data)
-    settings = {"origin": 1, "max_bytes": 10_000_000, "max_points": 100_000} | options
-    (ring,) = SunnybrookText().read(path, **settings)
+    settings = LabelOptions(**options)
+    found = SunnybrookText().find(str(path), settings)
+    assert found is not None
+    outlines = SunnybrookText().read(str(path), found.refs, ImageHeader(64, 64), settings)
+    (ring,) = outlines.rings[found.refs[0]]
     return ring
 
 
@@ -42,13 +46,17 @@ def read(path: Path, data: bytes, **options: int) -> FloatArray:
     ],
 )
 def test_the_name_tells_structure_and_slice(name: str, expected: tuple[str, int] | None) -> None:
-    assert SunnybrookText().match(name) == expected
-    assert (reader_for(f"contourfiles/A/{name}") is None) == (expected is None)
+    found = SunnybrookText().find(f"contourfiles/A/{name}", LabelOptions())
+    assert (found is None) == (expected is None)
+    if found is not None and expected is not None:
+        (ref,) = found.refs
+        assert (ref.name, ref.target) == (expected[0], SliceNumber(1, expected[1]))
+        assert ref.source == ref.path == f"contourfiles/A/{name}"
 
 
 def test_the_origin_is_taken_off(tmp_path: Path) -> None:
-    assert read(tmp_path, SQUARE, origin=1).tolist() == [[9, 9], [19, 9], [19, 19], [9, 19]]
-    assert read(tmp_path, SQUARE, origin=0).tolist() == [[10, 10], [20, 10], [20, 20], [10, 20]]
+    assert read(tmp_path, SQUARE, contour_origin=1).tolist() == [[9, 9], [19, 9], [19, 19], [9, 19]]
+    assert read(tmp_path, SQUARE, contour_origin=0).tolist() == [[10, 10], [20, 10], [20, 20], [10, 20]]
 
 
 @pytest.mark.parametrize(

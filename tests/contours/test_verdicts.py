@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.config import IngestConfig
-from dicom_etl.contours import reader_for
+from dicom_etl.config import IngestConfig, LabelOptions
+from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.polygons import farthest_outside_image, first_self_intersection, polygon_area
-from dicom_etl.layouts import SourceRoots
-from dicom_etl.records import ContourFile, Rings
-from dicom_etl.stages.parse import parse_contour
+from dicom_etl.records import Rings
 from tests.builders import write_anew
+from tests.contours.reading import read_label
 from tests.costs import little_spent
 
 SHAPE = (64, 48)
@@ -30,9 +29,7 @@ NAME = "IM-0001-0007-icontour-manual.txt"
 
 def verdict(folder: Path, data: bytes, **config: Any) -> Rings:
     write_anew(folder / NAME, data)
-    roots = SourceRoots(folder, folder, folder / "link.csv")
-    file = ContourFile(f"contourfiles/{NAME}", "icontour", 7)
-    return parse_contour(file, roots, IngestConfig(**config), SHAPE)
+    return read_label(folder, NAME, SHAPE, IngestConfig(**config))
 
 
 def square(x0: float, y0: float, x1: float, y1: float) -> bytes:
@@ -223,7 +220,7 @@ def test_the_origin_decides_what_is_outside(tmp_path: Path) -> None:
     ],
 )
 def test_a_name_passes_on_a_structure_and_a_slice_and_nothing_of_a_person(name: str, known: bool) -> None:
-    assert (reader_for(f"contourfiles/A/{name}") is not None) == known
+    assert (SunnybrookText().find(f"contourfiles/A/{name}", LabelOptions()) is not None) == known
 
 
 WHOLE_COUNT = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))

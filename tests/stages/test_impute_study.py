@@ -198,7 +198,7 @@ def test_a_slice_that_is_turned_otherwise_has_no_place_in_the_stack(source: Tiny
     places = imputing.places_of((*plan.samples[:3], odd, *plan.samples[4:]))
     assert [place.location for place in places].count(-1) == 1
     assert imputing.places_of(()) == []
-    undrawn = [sample._replace(contours=()) for sample in plan.samples]
+    undrawn = [sample._replace(labels=()) for sample in plan.samples]
     assert {place.location for place in imputing.places_of(undrawn)} == {-1}
 
 

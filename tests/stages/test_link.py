@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dicom_etl.records import (
-    ContourFile,
+    ContourRef,
     FoundImage,
     ImageHeader,
     Issue,
+    Label,
     Link,
+    SliceNumber,
     SourceFolders,
     StudyFiles,
     StudyPlan,
@@ -22,11 +24,12 @@ def image(name: str, number: int, **changes: object) -> FoundImage:
     return FoundImage(f"dicoms/P/{name}", header._replace(**changes))  # type: ignore[arg-type]
 
 
-def contour(number: int, structure: str = "icontour", name: str = "") -> ContourFile:
-    return ContourFile(f"contourfiles/S/{name or f'{structure}-{number}'}", structure, number)
+def contour(number: int, structure: str = "icontour", name: str = "") -> Label:
+    path = f"contourfiles/S/{name or f'{structure}-{number}'}"
+    return Label(structure, ContourRef(path, "", "sunnybrook", structure, SliceNumber(1, number)))
 
 
-def linked(images: list[FoundImage], contours: list[ContourFile], **options: object) -> StudyPlan:
+def linked(images: list[FoundImage], contours: list[Label], **options: object) -> StudyPlan:
     files = StudyFiles("P", "S", tuple(i.path for i in images), tuple(contours), ())
     settings = {"structures": None, "unlabeled": False, "list_unlabeled": False} | options
     return link_study(files, images, **settings)  # type: ignore[arg-type]
@@ -51,7 +54,7 @@ def test_a_contour_finds_the_image_of_its_number() -> None:
     plan = linked([image("7.dcm", 7), image("8.dcm", 8)], [contour(8), contour(8, "ocontour")])
     (sample,) = plan.samples
     assert sample.image == "dicoms/P/8.dcm"
-    assert [c.structure for c in sample.contours] == ["icontour", "ocontour"]
+    assert [c.structure for c in sample.labels] == ["icontour", "ocontour"]
     assert (plan.image_count, plan.contour_count, plan.unlabeled_count, plan.issues) == (2, 2, 1, ())
 
 
@@ -80,12 +83,12 @@ def test_a_header_without_instance_number_leaves_it_to_the_name() -> None:
     ],
 )
 def test_what_cannot_be_decided_is_left_out(
-    images: list[FoundImage], contours: list[ContourFile], code: str
+    images: list[FoundImage], contours: list[Label], code: str
 ) -> None:
     plan = linked(images, contours)
     assert plan.samples == ()
     assert codes(plan.issues) == [("error", code)] * len(contours)
-    assert {issue.path for issue in plan.issues} == {c.path for c in contours}
+    assert {issue.path for issue in plan.issues} == {c.ref.source for c in contours}
 
 
 def test_frames_of_one_file_are_counted_from_one() -> None:
@@ -120,7 +123,7 @@ def test_oddities_of_headers_are_noted_once_a_kind() -> None:
 
 def test_structures_restrict_what_is_taken() -> None:
     plan = linked([image("7.dcm", 7)], [contour(7), contour(7, "ocontour")], structures=("icontour",))
-    assert [c.structure for c in plan.samples[0].contours] == ["icontour"]
+    assert [c.structure for c in plan.samples[0].labels] == ["icontour"]
     assert plan.contour_count == 1
 
 

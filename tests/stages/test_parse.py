@@ -11,24 +11,15 @@ from dicom_etl.dicom import native_reader
 from dicom_etl.errors import ContourError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline import Plan, locate
-from dicom_etl.records import ContourFile, Rings, SamplePlan
-from dicom_etl.stages.parse import parse_contour, parse_image
+from dicom_etl.records import SamplePlan
+from dicom_etl.stages.parse import parse_image
 from tests.builders import TinySource
-
-
-def parse(folder: Path, name: str) -> Rings:
-    file = ContourFile(f"contourfiles/S/{name}", "icontour", 7)
-    return parse_contour(file, SourceRoots(folder, folder, folder / "link.csv"), IngestConfig(), (9, 9))
-
-
-def test_a_name_that_no_format_knows(tmp_path: Path) -> None:
-    with pytest.raises(ContourError, match="no contour format knows"):
-        parse(tmp_path, "Jane.roi")
+from tests.contours.reading import read_label
 
 
 def test_a_file_that_went_away_is_said_without_its_path(tmp_path: Path) -> None:
     with pytest.raises(ContourError, match="cannot be read: No such file") as caught:
-        parse(tmp_path, "IM-0001-0007-icontour-manual.txt")
+        read_label(tmp_path, "IM-0001-0007-icontour-manual.txt", (9, 9), IngestConfig())
     assert "IM-" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
 
