@@ -53,6 +53,10 @@ class Issue(Record):
     sample: int | None = None
     other_path: str = ""
     """The second of two inputs that do not go together (two of the same, two exchanged)."""
+    frame: int = -1
+    """The frame of ``path`` that it is about, 0 first; -1 the file as a whole, or no image."""
+    study: int = 0
+    """Which study of the patient, as in `StudyFolders`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape that ``--json`` prints."""
@@ -60,6 +64,7 @@ class Issue(Record):
             "severity": self.severity,
             "code": self.code,
             "sample": self.sample,
+            "frame": None if self.frame < 0 else self.frame,
             "patient_id": self.patient_id,
             "structure": self.structure,
             "path": self.path,
@@ -223,13 +228,17 @@ class SourceFolders(Record):
 
 @dataclass(frozen=True, slots=True)
 class StudyFolders(Record):
-    """A row of the link table with the folders that belong to it; ``contours`` is "" for a study without any."""
+    """A row of the link table with the folders that belong to it; ``contours`` is "" for a study without any.
+
+    ``study`` counts the studies of one patient, 0 first: (patient_id, study) is the identity of a study.
+    """
 
     patient_id: str
     original_id: str
     images: str
     contours: str
     name_key: bytes = field(default=b"", repr=False)
+    study: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +250,7 @@ class StudyFiles(Record):
     images: tuple[str, ...]
     labels: tuple[Label, ...]
     issues: tuple[Issue, ...]
+    study: int = 0
 
 
 class FoundImage(NamedTuple):
@@ -257,7 +267,7 @@ class FoundImage(NamedTuple):
 class SamplePlan(NamedTuple):
     """One image and the labels drawn on it, as linked; nothing but names and header values.
 
-    ``proof`` is that of the image, as in `FoundImage`.
+    ``proof`` is that of the image, as in `FoundImage`; ``stack_index`` counts the stacks of a study, -1 unknown.
     """
 
     patient_id: str
@@ -269,6 +279,8 @@ class SamplePlan(NamedTuple):
     slice_location_mm: float
     phase_index: int
     proof: bytes = b""
+    stack_index: int = -1
+    study: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +294,7 @@ class StudyPlan(Record):
     image_count: int
     contour_count: int
     unlabeled_count: int
+    study: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +336,8 @@ class SampleRow(Record):
     areas_px: tuple[float, ...] = ()
     readers: tuple[str, ...] = ()
     pixel_origins: tuple[float, ...] = ()
+    frame: int = 0
+    stack_index: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +381,8 @@ class SampleFacts(NamedTuple):
     ``contours`` goes by structure and holds only what a person drew. ``image_key`` is a number of 64 bits that
     images of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where
     it is unknown: the dataset does not keep UIDs). ``window`` is the part of the image around the contours,
-    (y, x), ``corner`` the x,y of its first pixel, and ``columns`` how many the whole image has.
+    (y, x), ``corner`` the x,y of its first pixel, and ``columns`` how many the whole image has. ``frame`` is
+    that of the file ``image``, ``study`` which of the patient.
     """
 
     patient_id: str
@@ -381,6 +397,8 @@ class SampleFacts(NamedTuple):
     window: NDArray[Any]
     corner: tuple[int, int]
     columns: int
+    frame: int = 0
+    study: int = 0
 
     def contour(self, structure: str) -> ContourFacts | None:
         """Return the contour of a structure, or None where it is not drawn."""
@@ -392,7 +410,7 @@ class SampleFacts(NamedTuple):
     def kept(self) -> SampleFacts:
         """Return the same with memory of its own: views would hold on to what an executor wants to use again."""
         contours = tuple(ContourFacts(*contour[:-1], contour.ring.copy()) for contour in self.contours)
-        return SampleFacts(*self[:6], contours, *self[7:9], self.window.copy(), *self[10:])
+        return self._replace(contours=contours, window=self.window.copy())
 
 
 @dataclass(frozen=True, slots=True)

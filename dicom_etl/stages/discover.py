@@ -62,6 +62,7 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
             sorted((_shown_label(label, shown) for label in found.labels), key=lambda label: label.ref[:2])
         ),
         tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
+        study.study,
     )
 
 

@@ -92,7 +92,7 @@ def link_study(
     Returns
     -------
     StudyPlan
-        Samples in row order: location, phase, instance number, path.
+        Samples in row order: stack, location, phase, instance number, path, frame.
     """
     issues: list[Issue] = []
     wanted = [label for label in study.labels if structures is None or label.structure in structures]
@@ -123,10 +123,18 @@ def link_study(
                 float(places.slice_location_mm[index]),
                 int(places.phase_index[index]),
                 image.proof,
+                study=study.study,
             )
         )
     samples.sort(
-        key=lambda s: (s.location_index, s.phase_index, s.header.instance_number, s.image, s.header.frame)
+        key=lambda s: (
+            s.stack_index,
+            s.location_index,
+            s.phase_index,
+            s.header.instance_number,
+            s.image,
+            s.header.frame,
+        )
     )
     return StudyPlan(
         study.patient_id,
@@ -136,6 +144,7 @@ def link_study(
         image_count=len(images),
         contour_count=len(wanted),
         unlabeled_count=without,
+        study=study.study,
     )
 
 

@@ -87,7 +87,14 @@ def plan_study(
     rows, imputed, not_imputed = _rows_to_be(samples, config)
     # To impute, the times and places of all images are needed, not only of those that become rows.
     kept = StudyPlan(
-        study.patient_id, study.original_id, samples, (), study.image_count, study.contour_count, 0
+        study.patient_id,
+        study.original_id,
+        samples,
+        (),
+        study.image_count,
+        study.contour_count,
+        unlabeled_count=0,
+        study=study.study,
     )
     return PlannedStudy(
         packed=_pack(kept) if rows else b"",

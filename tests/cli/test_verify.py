@@ -89,7 +89,16 @@ def test_json_has_the_promised_shape(runner: CliRunner, doubtful: Path) -> None:
     assert answer["ok"] is False
     assert answer["options"]["limits"]["area_ratio"] == 2.5
     for finding in answer["findings"]:
-        assert set(finding) == {"severity", "code", "sample", "patient_id", "structure", "path", "message"}
+        assert set(finding) == {
+            "severity",
+            "code",
+            "sample",
+            "frame",
+            "patient_id",
+            "structure",
+            "path",
+            "message",
+        }
     for check in answer["checks"]:
         assert set(check) == {"name", "code", "rule", "findings"}
         assert check["rule"]
