@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +47,7 @@ for line in sys.stdin:
     pid = os.fork()
     if not pid:
         break
+    print(pid, flush=True)
     _, status, used = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     print(json.dumps({"code": code, "seconds": used.ru_utime + used.ru_stime}), flush=True)
@@ -87,8 +88,18 @@ class Forks:
         self._answers: IO[str] = server.stdout
         self._answers.readline()  # it has imported everything
 
-    def run(self, program: str, *words: object, folder: Path = ROOT, timeout: float = 60.0) -> Done:
-        """Run a program with arguments in a folder; one that takes longer than `timeout` seconds is killed."""
+    def run(
+        self,
+        program: str,
+        *words: object,
+        folder: Path = ROOT,
+        timeout: float = 60.0,
+        meanwhile: Callable[[int], None] | None = None,
+    ) -> Done:
+        """Run a program with arguments in a folder; one that takes longer than `timeout` seconds is killed.
+
+        ``meanwhile`` is called with its pid while it runs.
+        """
         with tempfile.NamedTemporaryFile() as stdout, tempfile.NamedTemporaryFile() as stderr:
             request = {
                 "program": program,
@@ -101,6 +112,9 @@ class Forks:
             self._requests.flush()
             timer = threading.Timer(timeout, self._end)
             timer.start()
+            pid = int(self._answers.readline())
+            if meanwhile is not None:
+                meanwhile(pid)
             answer = self._answers.readline()
             timer.cancel()
             assert answer, f"{words} took longer than {timeout:g} s, or ended what started it"

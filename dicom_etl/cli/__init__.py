@@ -12,7 +12,7 @@ import click
 from dicom_etl._version import __version__
 from dicom_etl.cli._boundary import exit_code
 from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
-from dicom_etl.workers.interrupts import Signalled, raise_on_signals
+from dicom_etl.workers.interrupts import Signalled, end_if_asked, hear_signals, stop_if_asked
 from dicom_etl.workers.threads import ONE_THREAD
 
 COMMANDS = {
@@ -52,7 +52,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                stop_if_asked()
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except BrokenPipeError:
@@ -78,7 +81,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line as a program."""
     open_missing_streams()
-    raise_on_signals()
+    hear_signals()
     os.environ.update(ONE_THREAD | os.environ)  # before a command loads numpy; what the user has set stays
     try:
         cli(prog_name="dicom-etl")
@@ -86,3 +89,4 @@ def main() -> None:
         sys.exit(exit_code(error))
     finally:
         let_go()
+        end_if_asked()

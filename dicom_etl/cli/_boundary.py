@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from dicom_etl.errors import ConfigError, DicomEtlError
-from dicom_etl.workers.interrupts import Signalled
+from dicom_etl.workers.interrupts import Signalled, last_words
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
 TRACEBACK = "DICOM_ETL_TRACEBACK"
@@ -30,9 +30,7 @@ def finish(complete: bool) -> NoReturn:
 def exit_code(error: BaseException) -> int:
     """Say in one line on stderr what stopped the run, and return its exit code."""
     if isinstance(error, Signalled):
-        click.echo(
-            f"dicom-etl: stopped by {signal.Signals(error.number).name}; nothing was written", err=True
-        )
+        click.echo(last_words(error.number), err=True)
         return 128 + error.number
     if isinstance(error, KeyboardInterrupt):
         return exit_code(Signalled(signal.SIGINT))

@@ -18,6 +18,7 @@ from dicom_etl.cli._boundary import one_line, printable, said
 from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, shortened
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue, Severity
+from dicom_etl.workers.interrupts import stop_if_asked
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -81,6 +82,7 @@ class Reporter:
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Show how far and how fast a stage is: a bar on a terminal, a line now and then elsewhere."""
+        stop_if_asked()
         now = time.monotonic()
         due = done == total or now - self._last.get(stage, self.started) >= _SECONDS_BETWEEN_LINES
         if not due and done > 1 and (self.quiet or not self._terminal):

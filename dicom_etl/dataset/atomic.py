@@ -7,16 +7,15 @@ target's name. A run that dies leaves at most that temporary file, and the next 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from dicom_etl.dataset.locks import is_at, make_temporary
 from dicom_etl.errors import OutputError
-from dicom_etl.workers.interrupts import held
+from dicom_etl.workers.interrupts import cleaned_up, finished, stop_if_asked
 
 _NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """What file systems say of calls that they do not have."""
@@ -40,19 +39,20 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     check_target(target, overwrite=overwrite)
-    remove_stale(target)
-    temporary, lock = None, -1
+    temporary, handle = make_temporary(target, _open_new)
+
+    def clean_up() -> None:
+        if is_at(target, handle):
+            finished(target)
+        temporary.unlink(missing_ok=True)
+
     try:
-        with held():
-            temporary, lock = _create(target)
-        yield temporary
-        with held():
+        with cleaned_up(clean_up):
+            yield temporary
+            stop_if_asked()
             _publish(temporary, target, overwrite=overwrite)
     finally:
-        with held():
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
-                os.close(lock)
+        os.close(handle)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -98,40 +98,8 @@ def check_space(target: Path, needed: int) -> None:
         )
 
 
-def remove_stale(target: Path) -> None:
-    """Remove temporary files of runs that died: those whose lock nobody holds."""
-    for path in target.parent.glob(f".{_escaped(target.name)}.tmp-*"):
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink(missing_ok=True)
-        except OSError:
-            continue  # its run is alive, or the folder does not let us
-        finally:
-            os.close(handle)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
-
-
-def _create(target: Path) -> tuple[Path, int]:
-    """Make the temporary file and hold its lock, so that no other run takes it for a dead one's."""
-    while True:
-        path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
-        with suppress(OSError):  # where there are no locks, nobody can find out that the run has died either
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(handle).st_ino:
-                return path, handle
-        os.close(handle)  # another run removed it between creation and lock
+def _open_new(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
 
 
 def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:

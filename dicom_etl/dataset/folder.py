@@ -7,16 +7,20 @@ next run to the same target removes it.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dicom_etl.dataset.atomic import sync_folder_of
+from dicom_etl.dataset.locks import is_at, lock, make_temporary
 from dicom_etl.errors import OutputError
+from dicom_etl.workers.interrupts import cleaned_up, finished, stop_if_asked
+
+_TAKEN = "another run is writing into it, or has done so meanwhile"
+_OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 @contextmanager
@@ -37,20 +41,25 @@ def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     _check(target, overwrite=overwrite)
-    _remove_stale(target)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.tmp-", dir=target.parent))
-        lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
-    try:
-        with suppress(OSError):  # where there are no locks, nobody can find out that the run has died either
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield temporary
-        _publish(temporary, target)
-    finally:
+    temporary, handle = make_temporary(target, _make_folder)
+
+    def clean_up() -> None:
+        if is_at(target, handle):
+            finished(target)
         shutil.rmtree(temporary, ignore_errors=True)
-        os.close(lock)
+
+    try:
+        with cleaned_up(clean_up):
+            yield temporary
+            stop_if_asked()
+            _publish(temporary, target, overwrite=overwrite)
+    finally:
+        os.close(handle)
+
+
+def _make_folder(path: Path) -> int:
+    path.mkdir(mode=0o700)
+    return os.open(path, _OPEN_FOLDER)
 
 
 def _check(target: Path, *, overwrite: bool) -> None:
@@ -65,25 +74,7 @@ def _check(target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"cannot write into {str(place)!r}: Permission denied")
 
 
-def _remove_stale(target: Path) -> None:
-    """Remove temporary folders of runs that died: those whose lock nobody holds."""
-    for path in target.parent.iterdir():
-        if not path.name.startswith(f".{target.name}.tmp-"):
-            continue
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue  # its run is alive
-        finally:
-            os.close(handle)
-
-
-def _publish(temporary: Path, target: Path) -> None:
+def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
     umask = os.umask(0)
     os.umask(umask)
     try:
@@ -93,10 +84,26 @@ def _publish(temporary: Path, target: Path) -> None:
                 os.fsync(stream.fileno())
         temporary.chmod(0o777 & ~umask)
         if target.exists():
-            for path in temporary.iterdir():
-                path.replace(target / path.name)
+            _move_into(temporary, target, overwrite=overwrite)
         else:
             temporary.rename(target)
     except OSError as error:
-        raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from None
+        said = _TAKEN if error.errno == errno.ENOTEMPTY else error.strerror
+        raise OutputError(f"cannot write {str(target)!r}: {said}") from None
     sync_folder_of(target)
+
+
+def _move_into(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Move files into a folder that holds others, so that it never holds those of two runs mixed."""
+    handle = os.open(target, _OPEN_FOLDER)
+    try:
+        alone = True
+        with suppress(OSError):
+            alone = lock(handle)
+        if not alone or (not overwrite and any(target.iterdir())):
+            raise OutputError(f"cannot write {str(target)!r}: {_TAKEN}")
+        finished(target)
+        for path in temporary.iterdir():
+            path.replace(target / path.name)
+    finally:
+        os.close(handle)

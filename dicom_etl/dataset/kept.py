@@ -6,13 +6,13 @@ target removes it in the end.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
 from contextlib import suppress
 from pathlib import Path
 
+from dicom_etl.dataset.locks import lock
 from dicom_etl.errors import OutputError
 
 _PART = re.compile(r"part-([0-9]{6})\.h5")
@@ -82,14 +82,13 @@ class KeptFolder:
             raise OutputError(
                 f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out --resume"
             )
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        alone = True
+        with suppress(OSError):  # the file system may have no locks
+            alone = lock(self._lock)
+        if not alone:
             raise OutputError(
                 f"another run with --resume is making {self.path.name[1:-5]!r}; wait for its end"
-            ) from None
-        except OSError:
-            pass  # the file system has no locks
+            )
         self.unfinished.unlink(missing_ok=True)
 
 
@@ -97,16 +96,16 @@ def remove_kept(target: Path) -> None:
     """Remove what dead runs left beside a target; what a living run uses stays."""
     path = _beside(target)
     try:
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(path)
+        if lock(handle):  # else its run is alive
+            _remove(path)
     except OSError:
-        pass  # its run is alive, or nobody can tell
+        pass  # nobody can tell
     finally:
-        os.close(lock)
+        os.close(handle)
 
 
 def _remove(folder: Path) -> None:

@@ -23,7 +23,6 @@ from dicom_etl.dataset.sink import Sink
 from dicom_etl.errors import OutputError
 from dicom_etl.geometry.polygons import join_rings
 from dicom_etl.records import EncodedSample, Issue, SampleRow
-from dicom_etl.workers.interrupts import held
 
 _TABLE_FILTERS: dict[str, Any] = {
     "compression": "gzip",
@@ -61,8 +60,7 @@ def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
     """
     writer: HDF5Writer | None = None
     try:
-        with held():
-            writer = HDF5Writer(path, spec)
+        writer = HDF5Writer(path, spec)
         yield writer
     finally:
         if writer is not None:
@@ -70,18 +68,17 @@ def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
 
 
 class _Writing:
-    """Lets no signal into HDF5 while a block runs, and names the failed write rather than what HDF5 makes of it."""
+    """Names the failed write rather than what HDF5 makes of it."""
 
     def __init__(self, sink: Sink) -> None:
-        self._sink, self._held = sink, held()
+        self._sink = sink
 
     def __enter__(self) -> None:
-        self._held.__enter__()
+        pass
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.__exit__(kind, error, trace)
         if kind is None or issubclass(kind, Exception):
             self._sink.check()
 
@@ -182,10 +179,9 @@ class HDF5Writer:
 
     def abort(self) -> None:
         """Close the file as it is."""
-        with held():
-            if self._file:
-                self._file.close()
-            self._sink.close()
+        if self._file:
+            self._file.close()
+        self._sink.close()
 
     def _create(self) -> None:
         rows, columns = self._spec.shape

@@ -19,7 +19,6 @@ from dicom_etl.pipeline.rows import write_rows
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.stages import rasterize, write
 from dicom_etl.workers import Executor, InProcess
-from dicom_etl.workers.interrupts import held
 
 __all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
 
@@ -84,12 +83,10 @@ def ingest(
     MissingExtraError
         When an option needs an optional package that is not there.
     """
-    # Worker processes import this package for its item functions, and have no use for the HDF5 library. A signal
-    # waits: a library that was interrupted while it was loaded can crash at exit.
-    with held():
-        from dicom_etl.dataset.atomic import check_space, check_target, whole_file
-        from dicom_etl.dataset.writer import open_writer
-        from dicom_etl.pipeline.checkpoint import earlier_work
+    # Worker processes import this package for its item functions, and have no use for the HDF5 library.
+    from dicom_etl.dataset.atomic import check_space, check_target, whole_file
+    from dicom_etl.dataset.writer import open_writer
+    from dicom_etl.pipeline.checkpoint import earlier_work
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()

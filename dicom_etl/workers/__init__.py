@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from dicom_etl.errors import ConfigError, ItemError
+from dicom_etl.workers.interrupts import stop_if_asked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,6 +52,7 @@ class InProcess:
     ) -> Iterator[tuple[Item, Result | ItemError]]:
         """Run ``function`` on each item when it is asked for."""
         for item in items:
+            stop_if_asked()
             try:
                 yield item, function(item)
             except ItemError as error:

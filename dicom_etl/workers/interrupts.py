@@ -1,15 +1,28 @@
-"""Signals that end a run: raised as exceptions, but never in the middle of a write.
+"""Signals that end a run.
 
-An exception thrown through a half-finished call of the HDF5 library leaves the library in a state that can crash
-the process, so `held` puts signals off until the call has returned.
+A handler that raises is not heard everywhere: in a weakref callback, of which h5py makes thousands, Python prints
+"Exception ignored" and goes on (9 of 96 signals were lost so), and thrown through a call of HDF5 the exception can
+crash the process. So the handler only notes the signal; `stop_if_asked` raises it where work can stop. What takes
+longer than `GRACE_SECONDS` to come to such a place, and a second signal, ends the process where it is, with what
+`cleaned_up` blocks promise. Should even that wait for a call that is not Python's, a thread of C ends the process.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import signal
-from types import FrameType, TracebackType
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import ClassVar, NoReturn
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+GRACE_SECONDS = 0.4
+_STUCK_SECONDS = 0.9
+_SHOW_CURSOR = "\x1b[?25h"
+"""For terminals: a progress bar hides it."""
 
 
 class Signalled(BaseException):
@@ -21,43 +34,80 @@ class Signalled(BaseException):
 
 
 class _State:
-    depth = 0
-    pending = 0
+    number = 0
+    clean_up: ClassVar[list[Callable[[], None]]] = []
+    finished: ClassVar[list[str]] = []
 
 
-def raise_on_signals() -> None:
-    """From now on turn SIGINT, SIGTERM and SIGHUP into `Signalled`."""
+def hear_signals() -> None:
+    """From now on note SIGINT, SIGTERM and SIGHUP, and end soon after the first of them."""
     for number in STOPPING:
         # A command started with nohup, or in the background of a plain shell, is meant to ignore them.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _stop)
+            signal.signal(number, _note)
 
 
-class _Held:
-    """What `held` returns; it surrounds the writing of every row, where a generator would cost five times as much."""
+def stop_if_asked() -> None:
+    """Do nothing, unless a signal was noted.
 
-    def __enter__(self) -> None:
-        _State.depth += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _State.depth -= 1
-        if _State.pending and not _State.depth:
-            number, _State.pending = _State.pending, 0
-            raise Signalled(number)
+    Raises
+    ------
+    Signalled
+        Naming it.
+    """
+    if _State.number:
+        raise Signalled(_State.number)
 
 
-def held() -> _Held:
-    """Put signals off while a block runs (``with held():``); they are raised at its end."""
-    return _Held()
+def end_if_asked() -> None:
+    """End the process if a signal was noted, without what Python does at exit; any later signal ends it at once."""
+    if _State.number:
+        os._exit(128 + _State.number)
+    for number in STOPPING:
+        if signal.getsignal(number) is _note:
+            signal.signal(number, signal.SIG_DFL)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    # A second signal must not break the clean-up that the first one started.
-    for each in STOPPING:
-        signal.signal(each, signal.SIG_IGN)
-    if _State.depth:
-        _State.pending = number
-    else:
-        raise Signalled(number)
+@contextmanager
+def cleaned_up(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Call ``clean_up`` when the block ends, or when the process ends in the middle of it; then perhaps twice."""
+    _State.clean_up.append(clean_up)
+    try:
+        yield
+    finally:
+        clean_up()
+        _State.clean_up.remove(clean_up)
+
+
+def finished(path: object) -> None:
+    """Remember that an output is there, for the last words."""
+    if str(path) not in _State.finished:
+        _State.finished.append(str(path))
+
+
+def last_words(number: int) -> str:
+    """Say which signal ended the run, and what is true of its outputs."""
+    outputs = " and ".join(map(repr, _State.finished))
+    told = f"after {outputs} had been written" if outputs else "nothing was written"
+    return f"dicom-etl: stopped by {signal.Signals(number).name}{' ' if outputs else '; '}{told}"
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    if _State.number:
+        _end(number, frame)
+    _State.number = number
+    faulthandler.dump_traceback_later(_STUCK_SECONDS, exit=True, file=os.open(os.devnull, os.O_WRONLY))
+    if sys.platform != "win32":
+        signal.signal(signal.SIGALRM, _end)
+        signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End the process here; whatever it was doing may hold locks of streams, so none is used."""
+    for clean_up in reversed(_State.clean_up):
+        with suppress(Exception):
+            clean_up()
+    shown = _SHOW_CURSOR if os.isatty(2) else ""
+    with suppress(OSError):
+        os.write(2, f"{shown}{last_words(_State.number)}\n".encode())
+    os._exit(128 + _State.number)

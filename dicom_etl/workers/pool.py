@@ -19,6 +19,7 @@ from typing import Any, Self
 from dicom_etl.errors import DicomEtlError, ItemError
 from dicom_etl.workers import InProcess, Item, Result
 from dicom_etl.workers.chunks import Run
+from dicom_etl.workers.interrupts import stop_if_asked
 from dicom_etl.workers.process import AHEAD, GoneError, Worker
 
 PATIENCE_SECONDS = 0.2
@@ -75,6 +76,7 @@ class ProcessPool:
         run: Run[Item, Result] = Run(function, rest)
         try:
             while True:
+                stop_if_asked()
                 self._hand_out(run)
                 if run.ready:
                     yield from run.finished()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,8 +76,8 @@ def test_what_a_dead_run_left_is_removed_and_a_live_one_is_not(tmp_path: Path) -
     dead = tmp_path / ".out.tmp-dead"
     dead.mkdir()
     (dead / "half.txt").write_text("")
-    (tmp_path / ".out.tmp-file").write_text("not a folder")
-    with whole_folder(tmp_path / "out", overwrite=False) as live:
+    (tmp_path / ".out.tmp-file").write_text("of a dead run, too")
+    with whole_folder(tmp_path / "out", overwrite=True) as live:
         assert not dead.exists()
         fill(tmp_path / "out")
         assert live.is_dir()
@@ -98,7 +97,7 @@ def test_a_folder_without_permission_is_said_before_any_work(
 
 
 def test_a_disk_that_takes_no_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "mkdtemp", failing(errno.EROFS))
+    monkeypatch.setattr(Path, "mkdir", failing(errno.EROFS))
     with pytest.raises(OutputError, match=os.strerror(errno.EROFS)):
         fill(tmp_path / "out")
 
@@ -119,3 +118,44 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
     (tmp_path / ".out.tmp-other").mkdir()
     fill(tmp_path / "out")
     assert names(tmp_path) == {"out", ".out.tmp-other"}
+
+
+def test_a_folder_that_another_run_made_meanwhile_is_not_written_into(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="another run"), whole_folder(tmp_path / "out", overwrite=False):
+        fill(tmp_path / "out", text="theirs")
+    assert {path.read_text() for path in (tmp_path / "out").iterdir()} == {"theirs"}
+    assert names(tmp_path) == {"out"}
+
+
+def test_files_of_two_runs_are_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "out", text="old")
+    replace = Path.replace
+
+    def slow(self: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        with pytest.raises(OutputError, match="another run is writing into it"):
+            fill(tmp_path / "out", text="second", overwrite=True)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", slow)
+    fill(tmp_path / "out", text="first", overwrite=True)
+    assert {path.read_text() for path in (tmp_path / "out").iterdir()} == {"first"}
+    assert names(tmp_path) == {"out"}
+
+
+def test_a_folder_that_another_run_took_for_stale_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    taken: list[Path] = []
+
+    def slow_lock(handle: int, operation: int) -> None:
+        if not taken:
+            (path,) = tmp_path.iterdir()
+            taken.append(path)
+            path.rmdir()
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", slow_lock)
+    fill(tmp_path / "out")
+    assert names(tmp_path) == {"out"}

@@ -1,0 +1,100 @@
+"""Locks that tell the temporary files of runs at work from those of dead ones."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dicom_etl.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nobody can find out there that a run has died, so what it left stays
+    fcntl = None  # type: ignore[assignment]
+
+
+def lock(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; return whether nobody else has it.
+
+    Raises
+    ------
+    OSError
+        When the file system has no locks.
+    """
+    if fcntl is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Make a hidden temporary file or folder beside a target; return it, open and locked.
+
+    ``make`` makes and opens it. Those that dead runs to this target left are removed first.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be made.
+    """
+    _remove_stale(target)
+    while True:
+        path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
+        try:
+            handle = make(path)
+        except FileNotFoundError:
+            if target.parent.is_dir():
+                continue  # another run removed it before it was opened
+            raise OutputError(f"there is no folder {str(target.parent)!r} to write into") from None
+        except OSError as error:
+            raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
+        with suppress(OSError):
+            lock(handle)
+        if is_at(path, handle):
+            return path, handle
+        os.close(handle)  # another run removed it between creation and lock
+
+
+def is_at(path: Path, handle: int) -> bool:
+    """Whether an open file or folder is the one that has a path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove temporary files and folders of runs that died: those whose lock nobody holds."""
+    with suppress(OSError):  # a folder that cannot be listed can still be written into
+        for path in target.parent.iterdir():
+            if path.name.startswith(f".{target.name}.tmp-"):
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    try:
+        access = (
+            os.O_RDONLY if path.is_dir() else os.O_RDWR
+        )  # some network shares lock only what can be written
+        handle = os.open(path, access | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return
+    try:
+        if not lock(handle):
+            return  # its run is alive
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        pass  # no locks here, or the folder does not let us
+    finally:
+        os.close(handle)
