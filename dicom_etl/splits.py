@@ -24,24 +24,6 @@ _STEPS = 200_000
 """Random orders tried, and groups placed in all: few groups need many tries, thousands balance themselves."""
 
 
-def parse_fractions(text: str) -> tuple[float, ...]:
-    """Read ``0.7/0.15/0.15``: the shares of train, validation and test.
-
-    Raises
-    ------
-    ConfigError
-        Not one to three numbers, or numbers that `check_fractions` refuses.
-    """
-    try:
-        fractions = tuple(float(part) for part in text.split("/"))
-    except ValueError:
-        raise ConfigError(
-            f"{text!r} is not a split; write shares of train/val/test, as in 0.7/0.15/0.15"
-        ) from None
-    check_fractions(fractions)
-    return fractions
-
-
 def check_fractions(fractions: Sequence[float]) -> None:
     """Refuse shares that are negative, not finite, too many, or do not add up to 1.
 

@@ -70,7 +70,7 @@ def test_every_row_is_what_the_source_says(kept_source: TinySource, dataset: Pat
 
 def test_the_summary_counts_what_is_there(kept_source: TinySource, tmp_path: Path) -> None:
     summary = ingest(kept_source, tmp_path / "out.h5")
-    assert summary.complete
+    assert summary.ok
     assert (summary.studies, summary.images, summary.contours) == (2, 24, 18)
     assert summary.structures == {"icontour": 12, "ocontour": 6}
     assert summary.cardiac_phases == {"ED": 6, "ES": 6}
@@ -193,7 +193,7 @@ def test_images_of_another_size(source: TinySource, tmp_path: Path) -> None:
     path = source.image(1, 0, source.ed)
     pixels = np.ones((32, 40), np.int16)
     write_dicom(path, pixels, InstanceNumber=source.number(0, source.ed))
-    with pytest.raises(SourceError, match=r"11 of 32x32, 1 of 32x40.*--size"):
+    with pytest.raises(SourceError, match=r"11 of 32x32, 1 of 32x40.*`size`"):
         ingest(source, tmp_path / "out.h5")
     assert not (tmp_path / "out.h5").exists()
     summary = ingest(source, tmp_path / "out.h5", expect_size=(32, 32))
@@ -215,14 +215,14 @@ def test_structures_restrict_what_is_stored(source: TinySource, tmp_path: Path) 
 
 def test_strict_writes_nothing_on_a_warning(source: TinySource, tmp_path: Path) -> None:
     (source.root / "dicoms" / "NOBODY").mkdir()
-    with pytest.raises(SourceError, match="--strict"):
+    with pytest.raises(SourceError, match="`strict`"):
         pipeline.ingest(pipeline.locate(source.root), tmp_path / "out.h5", options=RunOptions(strict=True))
     assert list(tmp_path.glob("*.h5")) == []
 
 
 def test_an_existing_output_is_refused_before_any_work(source: TinySource, tmp_path: Path) -> None:
     (tmp_path / "out.h5").write_bytes(b"old")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite`"):
         ingest(source, tmp_path / "out.h5")
 
 
@@ -246,7 +246,7 @@ def test_headers_without_geometry_give_no_made_up_numbers(source: TinySource, tm
 def real(real_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h5py.File]:
     path = tmp_path_factory.mktemp("real") / "real.h5"
     summary = pipeline.ingest(pipeline.locate(real_source), path)
-    assert summary.complete
+    assert summary.ok
     assert (summary.studies, summary.images, summary.contours, summary.samples) == (3, 700, 84, 56)
     with h5py.File(path) as file:
         yield file

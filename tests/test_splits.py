@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dicom_etl.config.kinds import SHARES
 from dicom_etl.errors import ConfigError
 from dicom_etl.splits import (
     NO_FOLD,
@@ -16,7 +17,6 @@ from dicom_etl.splits import (
     assign_splits,
     check_fractions,
     group_patients,
-    parse_fractions,
 )
 
 WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
@@ -161,8 +161,8 @@ def test_ten_thousand_patients_take_a_moment() -> None:
 
 
 def test_shares_are_read_from_text() -> None:
-    assert parse_fractions("0.7/0.15/0.15") == (0.7, 0.15, 0.15)
-    assert parse_fractions("1") == (1.0,)
+    assert SHARES.read("split", "0.7/0.15/0.15") == (0.7, 0.15, 0.15)
+    assert SHARES.read("split", "1") == (1.0,)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_shares_are_read_from_text() -> None:
 )
 def test_shares_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="split"):
-        parse_fractions(text)
+        SHARES.read("split", text)
 
 
 @pytest.mark.parametrize("fractions", [(), (0.5, 0.4), (float("nan"), 1.0)])

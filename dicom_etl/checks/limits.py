@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from dicom_etl.checks.codes import CODES, NEVER_WAIVED
+from dicom_etl.config.kinds import (
+    FLAG,
+    TEXT,
+    Kind,
+    Options,
+    choice,
+    documented,
+    number,
+    option,
+    refused,
+)
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue
 
 
-def _limit(default: float, text: str) -> float:
-    value: float = field(default=default, metadata={"help": text})
-    return value
+def _limit(default: float, text: str) -> Any:
+    return option(default, number(0), "limits", text)
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelLimits:
-    """From where on a label is worth a look. All numbers are finite and not negative.
+class LabelLimits(Options):
+    """From where on a label is worth a look.
 
     Raises
     ------
@@ -70,11 +81,10 @@ class LabelLimits:
     )
     constant_share: float = _limit(0.01, "Spread of an image's values, relative to the largest.")
 
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ConfigError(f"--{option.name.replace('_', '-')} must be 0 or more, not {value}")
+    def changed(self) -> dict[str, float]:
+        """Return the limits that are not the usual ones, by name."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, usual) in values.items() if value != usual}
 
     def to_json(self) -> dict[str, float]:
         """Return the limits by name, as the output records them."""
@@ -99,9 +109,9 @@ class Waiver:
         """
         code, _, patient = text.partition(":")
         if code not in CODES:
-            raise ConfigError(f"--waive {text!r}: there is no finding {code!r}; one of {', '.join(CODES)}")
+            raise ConfigError(f"`waive` {text!r}: there is no finding {code!r}; one of {', '.join(CODES)}")
         if code in NEVER_WAIVED:
-            raise ConfigError(f"--waive {text!r}: {code} means that the bytes are wrong and cannot be waived")
+            raise ConfigError(f"`waive` {text!r}: {code} means that the bytes are wrong and cannot be waived")
         return cls(code, patient)
 
     def covers(self, issue: Issue) -> bool:
@@ -112,43 +122,62 @@ class Waiver:
         return f"{self.code}:{self.patient_id}" if self.patient_id else self.code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
-    """Options of one verification.
+def _read_limits(keyword: str, value: Any) -> LabelLimits:
+    if isinstance(value, LabelLimits):
+        return value
+    if not isinstance(value, Mapping):
+        raise refused(keyword, "limits by name, as in {'area_ratio': 4}", value)
+    limits = {str(name).replace("-", "_"): limit for name, limit in value.items()}
+    unknown = sorted(set(limits) - {each.name for each in fields(LabelLimits)})
+    if unknown:
+        raise ConfigError(f"`{keyword}`: there is no limit {unknown[0]!r}; verify --show-limits lists them")
+    return LabelLimits(**limits)
 
-    Attributes
-    ----------
-    fast : bool
-        Stop after the seal and the structure.
-    look_inside : bool
-        When the seal is broken, look for what still holds, in a child process with limits.
-    expect : str
-        SHA-256 that the whole file must have; "" for any.
-    fail_on : {"error", "warning"}
-        The least severity that makes a dataset fail.
-    waivers : tuple of Waiver
-        Findings that do not count.
-    limits : LabelLimits
-        From where on a label is worth a look.
+
+def _read_digest(keyword: str, value: Any) -> str:
+    digest = TEXT.read(keyword, value).strip().casefold()
+    if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
+        raise ConfigError(f"`{keyword}`: {value!r} is no SHA-256; it has 64 hexadecimal digits")
+    return str(digest)
+
+
+def _read_waivers(keyword: str, value: Any) -> tuple[Waiver, ...]:
+    given = (value,) if isinstance(value, str | Waiver) else tuple(value)
+    return tuple(
+        each if isinstance(each, Waiver) else Waiver.parse(TEXT.read(keyword, each)) for each in given
+    )
+
+
+_DIGEST = Kind(_read_digest, "str", "SHA256")
+_WAIVERS = Kind(_read_waivers, "str or sequence of str", "CODE[:PATIENT]", repeated=True)
+_LIMITS = Kind(_read_limits, "mapping of float", "FILE.toml", write=lambda limits: None)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions(Options):
+    """Options of one verification.
 
     Raises
     ------
     ConfigError
-        When ``expect`` is no SHA-256.
+        When a value cannot be used.
     """
 
-    fast: bool = False
-    look_inside: bool = False
-    expect: str = ""
-    fail_on: Literal["error", "warning"] = "error"
-    waivers: tuple[Waiver, ...] = ()
-    limits: LabelLimits = LabelLimits()
-
-    def __post_init__(self) -> None:
-        digest = self.expect.strip().casefold()
-        if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
-            raise ConfigError(f"--expect: {self.expect!r} is no SHA-256; it has 64 hexadecimal digits")
-        object.__setattr__(self, "expect", digest)
+    fast: bool = option(False, FLAG, "", "Stop after the seal and the structure.")
+    look_inside: bool = option(
+        False, FLAG, "", "When the seal is broken, say what still holds (in a bounded process)."
+    )
+    expect: str = option("", _DIGEST, "", "What the file must hash to, seal included.")
+    fail_on: Literal["error", "warning"] = option(
+        "error", choice("error", "warning"), "", "Least severity of a finding for exit code 3."
+    )
+    waive: tuple[Waiver, ...] = option(
+        (), _WAIVERS, "", "Findings that do not count; they stay in the output."
+    )
+    limits: LabelLimits = option(
+        LabelLimits(), _LIMITS, "", "Limits of the label checks; --show-limits lists them."
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as the output records them."""
@@ -157,6 +186,6 @@ class VerifyOptions:
             "look_inside": self.look_inside,
             "expect": self.expect,
             "fail_on": self.fail_on,
-            "waive": [str(waiver) for waiver in self.waivers],
+            "waive": [str(waiver) for waiver in self.waive],
             "limits": self.limits.to_json(),
         }

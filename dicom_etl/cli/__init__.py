@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dicom_etl._version import __version__
-from dicom_etl.cli._boundary import exit_code
+from dicom_etl.cli._boundary import exit_code, print_failure
 from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
 from dicom_etl.workers.interrupts import Signalled, end_if_asked, hear_signals, stop_if_asked
 from dicom_etl.workers.threads import ONE_THREAD
@@ -49,6 +49,11 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Note whether JSON is wanted, for an error that comes before a command has read its options."""
+        ctx.meta["json"] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
         try:
@@ -56,12 +61,16 @@ class Commands(click.Group):
                 return super().invoke(ctx)
             finally:
                 stop_if_asked()
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except click.ClickException as error:
+            if ctx.meta["json"]:
+                print_failure(error.format_message(), error.exit_code)
+            raise
+        except (click.Abort, click.exceptions.Exit):
             raise
         except BrokenPipeError:
             ctx.exit(nobody_listens())
         except (Exception, Signalled, KeyboardInterrupt) as error:  # noqa: BLE001  - no traceback: it can hold names
-            ctx.exit(exit_code(error))
+            ctx.exit(exit_code(error, as_json=ctx.meta["json"]))
 
 
 @click.group(

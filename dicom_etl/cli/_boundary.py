@@ -6,7 +6,9 @@ input. Of any other only the kind and the place are told: its text, or a traceba
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import traceback
 from pathlib import Path
@@ -22,28 +24,50 @@ TRACEBACK = "DICOM_ETL_TRACEBACK"
 """Environment variable that asks for the traceback of what stopped a run."""
 
 
+_KEYWORD = re.compile(r"`([a-z][a-z0-9_]*)`")
+_OTHERWISE = {"spacing_mm": "--spacing", "source": "SOURCE", "dataset": "DATASET", "parts": "PARTS"}
+
+
+def option_of(keyword: str) -> str:
+    """Return what the command line calls a keyword of the library."""
+    return _OTHERWISE.get(keyword) or f"--{keyword.replace('_', '-')}"
+
+
+def with_options(text: str) -> str:
+    """Return a message of the library, which names keywords as in `size`, with options in their place."""
+    return _KEYWORD.sub(lambda found: option_of(found[1]), text)
+
+
 def finish(complete: bool) -> NoReturn:
     """End a command that did its work: exit code 0, or 3 when something was left out or found."""
     raise click.exceptions.Exit(DONE if complete else FINDINGS)
 
 
-def exit_code(error: BaseException) -> int:
-    """Say in one line on stderr what stopped the run, and return its exit code."""
-    if isinstance(error, Signalled):
-        click.echo(last_words(error.number), err=True)
-        return 128 + error.number
+def exit_code(error: BaseException, *, as_json: bool = False) -> int:
+    """Say in one line on stderr, and with --json as an object on stdout, what stopped the run; return its exit code."""
     if isinstance(error, KeyboardInterrupt):
-        return exit_code(Signalled(signal.SIGINT))
-    if os.environ.get(TRACEBACK):
-        traceback.print_exception(error)
-    click.echo(f"dicom-etl: {said(error)}", err=True)
-    return USAGE if isinstance(error, ConfigError) else FAILED
+        error = Signalled(signal.SIGINT)
+    if isinstance(error, Signalled):
+        code, text = 128 + error.number, last_words(error.number).removeprefix("dicom-etl: ")
+    else:
+        code, text = (USAGE if isinstance(error, ConfigError) else FAILED), said(error)
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
+    click.echo(f"dicom-etl: {text}", err=True)
+    if as_json:
+        print_failure(text, code)
+    return code
+
+
+def print_failure(text: str, code: int) -> None:
+    """Print the JSON object of a run that failed."""
+    click.echo(json.dumps({"ok": False, "error": text, "exit_code": code}, indent=2, ensure_ascii=False))
 
 
 def said(error: BaseException) -> str:
     """Return in one line what a person may read of an error."""
     if isinstance(error, DicomEtlError):
-        return one_line(str(error)) or type(error).__name__
+        return one_line(with_options(str(error))) or type(error).__name__
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, OSError):  # its text would repeat a path

@@ -1,37 +1,105 @@
-"""Options that several commands share, each spelled once."""
+"""Options of the command line: made from the fields of dataclasses, and shown in sections."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import Field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from dicom_etl.cli._boundary import option_of
+from dicom_etl.cli._config_file import read_config
+from dicom_etl.config import kinds
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
-def _read_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
-    """Take the options of a TOML file as defaults, so that the command line wins."""
-    if value is None:
-        return
-    try:
-        settings = tomllib.loads(value.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise click.BadParameter(f"{value}: {error}", ctx, param) from None
-    known = {p.name: p for p in ctx.command.params if isinstance(p, click.Option) and p.name != "config"}
-    defaults: dict[str, Any] = {}
-    for key, setting in settings.items():
-        name = key.replace("-", "_")
-        if name not in known:
-            allowed = ", ".join(sorted(str(name).replace("_", "-") for name in known))
-            raise click.BadParameter(f"{value}: unknown key {key!r}; known are {allowed}", ctx, param)
-        defaults[name] = (
-            ",".join(map(str, setting)) if name == "structures" and isinstance(setting, list) else setting
-        )
-    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+class Option(click.Option):
+    """An option that stands in a section of the help; ``kind`` says how its dataclass reads it."""
+
+    def __init__(
+        self, *words: Any, section: str = "", kind: kinds.Kind | None = None, **settings: Any
+    ) -> None:
+        super().__init__(*words, **settings)
+        self.section, self.kind = section, kind
+
+
+class Command(click.Command):
+    """A command whose help lists its options by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections, those without options left out."""
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in (*kinds.SECTIONS, "")}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                sections[getattr(parameter, "section", "")].append(record)
+        for name, records in sections.items():
+            if records:
+                with formatter.section(name.capitalize() or "Options"):
+                    formatter.write_dl(records)
+
+
+def options_of(*classes: type[kinds.Options], only: Collection[str] = ()) -> Callable[[Decorated], Decorated]:
+    """Add the options that some dataclasses declare, or ``only`` some of them; the command gets them by keyword."""
+
+    def add(command: Decorated) -> Decorated:
+        for each in reversed([each for options in classes for each in kinds.options_in(options)]):
+            if each.name in only or not only:
+                command = _option(each)(command)
+        return command
+
+    return add
+
+
+def _option(declared: Field[Any]) -> Callable[[Decorated], Decorated]:
+    """Return the decorator for one field. Text goes to the dataclass as it is, which alone knows how to read it."""
+    kind: kinds.Kind = declared.metadata["kind"]
+    settings: dict[str, Any] = {"type": kind.number or click.UNPROCESSED, "metavar": kind.metavar}
+    if kind is kinds.FLAG:
+        settings = {"is_flag": True}
+    default = None if declared.default is None else kind.write(declared.default)
+    if default is not None and kind is not kinds.FLAG:
+        settings |= {"default": default, "show_default": bool(default) or kind.number is not None}
+    return click.option(
+        option_of(declared.name),
+        declared.name,
+        cls=Option,
+        section=declared.metadata["section"],
+        kind=kind,
+        multiple=kind.repeated,
+        help=declared.metadata["help"],
+        **settings,
+    )
+
+
+def output_options(command: Decorated) -> Decorated:
+    """Add --log and --issues."""
+    for words, text in (
+        (("--log",), "Keep every line in this file."),
+        (("--issues", "issues_csv"), "Write every issue to this CSV file."),
+    ):
+        command = click.option(*words, cls=Option, section="output", type=PATH, help=text)(command)
+    return command
+
+
+def output_option(text: str = "The dataset to make.") -> Callable[[Decorated], Decorated]:
+    """Return the decorator for -o."""
+    return click.option("-o", "--output", cls=Option, section="output", type=PATH, required=True, help=text)
+
+
+def source_argument(command: Decorated) -> Decorated:
+    """Add SOURCE, which may be left out where its parts are named."""
+    return click.argument("source", type=PATH, required=False)(command)
+
+
+def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Remember for the boundary that an error is to be JSON too."""
+    ctx.meta["json"] = value
+    return value
 
 
 def common_options(command: Decorated) -> Decorated:
@@ -42,14 +110,18 @@ def common_options(command: Decorated) -> Decorated:
         ),
         click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
         click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
+            "--json",
+            "as_json",
+            is_flag=True,
+            callback=_note_json,
+            help="Print one JSON object on stdout and nothing else there.",
         ),
         click.option(
             "--config",
             type=click.Path(path_type=Path, dir_okay=False),
             is_eager=True,
             expose_value=False,
-            callback=_read_config,
+            callback=read_config,
             help="TOML file with any of these options; the command line wins.",
         ),
     ):

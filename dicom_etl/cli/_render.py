@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dicom_etl.cli._boundary import one_line, printable, said
+from dicom_etl.cli._boundary import one_line, printable, said, with_options
 from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, shortened
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue, Severity
@@ -118,7 +118,7 @@ class Reporter:
 
     def line(self, text: str = "") -> None:
         """Print one line of a result."""
-        text = printable(text)
+        text = printable(with_options(text))
         self._stop_bar()
         if self._log:
             self._log.write(text + "\n")
@@ -127,6 +127,7 @@ class Reporter:
 
     def warning(self, text: str) -> None:
         """Print on stderr what a person should mend, though it harms no result."""
+        text = with_options(text)
         self._stop_bar()
         if self._log:
             self._log.write(f"warning: {text}\n")
@@ -221,10 +222,10 @@ def _by_kind(issues: Sequence[Issue]) -> dict[tuple[Severity, str], list[Issue]]
 
 def _issue_line(issue: Issue) -> str:
     where = issue.path or issue.patient_id
-    return one_line(f"{issue.severity}: {issue.code}: {where}: {issue.message}")
+    return one_line(f"{issue.severity}: {issue.code}: {where}: {with_options(issue.message)}")
 
 
 def _about(issue: Issue) -> str:
     # The message first: a path is long, and -v prints it whole.
     where = issue.path or issue.patient_id
-    return one_line(f"{issue.message} ({where})" if where else issue.message)
+    return one_line(with_options(f"{issue.message} ({where})" if where else issue.message))

@@ -36,7 +36,7 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
             ("time", f"{reporter.seconds:.1f} s"),
         ]
     reporter.facts(rows)
-    reporter.line("  nothing was left out" if summary.complete else "left out, or to look at:")
+    reporter.line("  nothing was left out" if summary.ok else "left out, or to look at:")
     reporter.issues(summary.issues)
 
 
@@ -62,7 +62,7 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
 def summary_json(summary: Summary) -> dict[str, Any]:
     """Return the JSON object of plan and ingest."""
     result: dict[str, Any] = {
-        "ok": summary.complete,
+        "ok": summary.ok,
         "studies": summary.studies,
         "images": summary.images,
         "contours": summary.contours,

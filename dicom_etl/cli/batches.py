@@ -12,6 +12,7 @@ import click
 from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter
+from dicom_etl.config.kinds import SHARES
 from dicom_etl.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -119,7 +120,6 @@ def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options:
 
 def _reader(dataset: Path, options: dict[str, Any], quiet: bool) -> BatchReader:
     from dicom_etl.batches import BatchReader
-    from dicom_etl.splits import parse_fractions
 
     shuffle = options["shuffle"]
     fractions = options["fractions"]
@@ -131,7 +131,7 @@ def _reader(dataset: Path, options: dict[str, Any], quiet: bool) -> BatchReader:
             dataset,
             structures=tuple(name.strip() for name in options["structures"].split(",") if name.strip()),
             shuffle=False if shuffle == "none" else shuffle,
-            fractions=None if fractions is None else parse_fractions(fractions),
+            fractions=None if fractions is None else SHARES.read("fractions", fractions),
             patients=options["patients"] or None,
             **{name: options[name] for name in (*same, *also)},
         )

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicom_etl.cli._boundary import finish
-from dicom_etl.cli._data import data_options, ingest_config
-from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of, source_argument
 from dicom_etl.cli._render import Reporter, write_csv
-from dicom_etl.cli._source import Source, source_options
+from dicom_etl.config import IngestConfig, SourceOptions
 
 if TYPE_CHECKING:
     from dicom_etl.impute.score import Mean
@@ -21,21 +20,30 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    name="impute-score", epilog="Example: dicom-etl impute-score study_data --impute-max-gap 25/1000"
+    name="impute-score",
+    cls=Command,
+    epilog="Example: dicom-etl impute-score study_data --impute-max-gap 25/1000",
 )
-@source_options
-@click.option("--scores", "scores_csv", type=PATH, help="Write every slice and way to this CSV file.")
-@click.option("--log", type=PATH, help="Keep every line in this file.")
-@data_options
+@source_argument
+@options_of(SourceOptions, IngestConfig)
+@click.option(
+    "--scores",
+    "scores_csv",
+    cls=Option,
+    section="output",
+    type=PATH,
+    help="Write every slice and way to this CSV file.",
+)
+@click.option("--log", cls=Option, section="output", type=PATH, help="Keep every line in this file.")
 @common_options
 def command(
-    source: Source,
+    source: Path | None,
     scores_csv: Path | None,
     log: Path | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
-    **values: Any,
+    **options: Any,
 ) -> None:
     """Show how good imputed contours would be on a SOURCE; write nothing.
 
@@ -43,16 +51,18 @@ def command(
     imputed from its neighbours by every way, and compared with what was drawn: Dice overlap of the masks, and
     mean distance of the contours in mm.
     """
-    config = ingest_config(values, pseudonymize=source.pseudonymized)
+    from dicom_etl import api
     from dicom_etl.impute.score import means
-    from dicom_etl.pipeline.score import score_source
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        roots, pseudonyms = source.open(reporter.warning)
-        studies, summary = score_source(roots, config, progress=reporter.progress, pseudonyms=pseudonyms)
+        studies, summary = api.impute_score(source, progress=reporter.progress, **options)
+        for notice in summary.notices:
+            reporter.warning(notice)
         scores = [score for study in studies for score in study.scores]
         overall, located = means(scores), means(scores, by_location=True)
-        reporter.line(f"imputed slices of {source} beside what was drawn there")
+        reporter.line(
+            f"imputed slices of {api.source_name(source, options['pseudonymize'])} beside what was drawn there"
+        )
         _print(reporter, overall, located)
         if summary.issues:
             reporter.line("left out, or to look at:")
@@ -61,13 +71,13 @@ def command(
             write_csv(scores_csv, *_rows(studies))
         reporter.json(
             {
-                "ok": summary.complete,
+                "ok": summary.ok,
                 "scores": [_plain(mean) for mean in overall],
                 "by_location": [_plain(mean) for mean in located],
                 "issues": [issue.to_json() for issue in summary.issues],
             }
         )
-    finish(summary.complete)
+    finish(summary.ok)
 
 
 def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from dicom_etl.cli._boundary import finish
-from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._options import PATH, Command, common_options, options_of, output_option, output_options
 from dicom_etl.cli._render import Reporter, write_issues_csv
+from dicom_etl.config import RunOptions
 
 
-@click.command(name="merge", epilog="Example: dicom-etl merge part-1.h5 part-2.h5 -o dataset.h5")
+@click.command(name="merge", cls=Command, epilog="Example: dicom-etl merge part-1.h5 part-2.h5 -o dataset.h5")
 @click.argument("parts", type=PATH, nargs=-1, required=True)
-@click.option("-o", "--output", type=PATH, required=True, help="The dataset to make.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
-@click.option("--log", type=PATH, help="Keep every line in this file.")
-@click.option("--issues", "issues_csv", type=PATH, help="Write every issue to this CSV file.")
+@output_option()
+@options_of(RunOptions, only=("overwrite",))
+@output_options
 @common_options
 def command(
     parts: tuple[Path, ...],
@@ -32,13 +32,13 @@ def command(
 
     Seals are checked and stored images copied as they are; duplicates across parts, splits and folds are decided again.
     """
+    from dicom_etl import api
     from dicom_etl.cli._summary import print_summary, summary_json
-    from dicom_etl.pipeline.merge import merge
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        summary = merge(parts, output, overwrite=overwrite, progress=reporter.progress)
+        summary = api.merge(parts, output, overwrite=overwrite, progress=reporter.progress)
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)
         print_summary(reporter, summary, f"merged {len(parts)} parts")
         reporter.json(summary_json(summary))
-    finish(summary.complete)
+    finish(summary.ok)

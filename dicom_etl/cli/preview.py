@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "transforms",
     multiple=True,
     metavar="NAME(..)",
-    help='With --batch: a transform, such as "RandomAffine(rotation_deg=20)"; may be repeated.',
+    help='With --batch: apply this, as in "RandomAffine(rotation_deg=20)"; repeatable.',
 )
 @click.option("--structures", metavar="A,B", help="With --batch: whose masks.  [default: icontour]")
 @click.option("--epoch", type=click.IntRange(0), default=0, show_default=True, help="With --batch: which.")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.checks.limits import LabelLimits, VerifyOptions
+from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._config_file import read_toml
+from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of
 from dicom_etl.cli._render import Reporter
-from dicom_etl.cli._source import Source, pseudonymize_option
+from dicom_etl.config import SourceOptions
 
 if TYPE_CHECKING:
     from dicom_etl.records import Issue
@@ -23,89 +25,61 @@ _PICTURES = 8
 """Samples that the command at the end names."""
 
 
-def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each limit of the label checks."""
-    from dicom_etl.checks.limits import LabelLimits
-
-    for limit in reversed(fields(LabelLimits)):
-        name = f"--{limit.name.replace('_', '-')}"
-        text = limit.metadata["help"]
-        command = click.option(name, type=float, default=limit.default, show_default=True, help=text)(command)
-    return command
-
-
 @click.command(
     name="verify",
+    cls=Command,
     epilog="Example: dicom-etl verify dataset.h5 --source study_data --waive area-jump:SYN00001",
 )
-@click.argument("dataset", type=PATH)
-@click.option("--source", type=PATH, help="Compare with this SOURCE, file by file.")
-@click.option("--fast", is_flag=True, help="Stop after the seal and the structure.")
-@click.option("--expect", metavar="SHA256", default="", help="What the file must hash to, seal included.")
+@click.argument("dataset", type=PATH, required=False)
 @click.option(
-    "--fail-on",
-    type=click.Choice(("error", "warning")),
-    default="error",
-    show_default=True,
-    help="Least severity of a finding for exit code 3.",
+    "--source", cls=Option, section="input", type=PATH, help="Compare with this SOURCE, file by file."
 )
-@click.option(
-    "--waive",
-    metavar="CODE[:PATIENT]",
-    multiple=True,
-    help="Findings that do not count; may be repeated. They stay in the output.",
-)
-@click.option(
-    "--look-inside",
-    is_flag=True,
-    help="When the seal is broken, have a child process with limits on time and memory say what still holds.",
-)
-@pseudonymize_option
-@_limit_options
+@options_of(SourceOptions, VerifyOptions)
+@click.option("--show-limits", is_flag=True, help="Print the limits of the label checks; do nothing else.")
 @common_options
 def command(
-    dataset: Path,
+    dataset: Path | None,
     source: Path | None,
-    fast: bool,
-    expect: str,
-    fail_on: Literal["error", "warning"],
-    waive: tuple[str, ...],
-    look_inside: bool,
-    pseudonymize: Path | None,
+    show_limits: bool,
     quiet: bool,
     verbose: bool,
     as_json: bool,
-    **limits: float,
+    limits: str | dict[str, Any] | None,
+    **options: Any,
 ) -> None:
     """Prove a dataset: its bytes, its structure, every row; then look for wrong labels, and for changes of SOURCE.
 
     Exit code 0: nothing that counts. 1: the bytes are not those that were sealed, and nothing was read from
     them. 3: findings.
     """
-    from dicom_etl.checks.limits import LabelLimits, VerifyOptions, Waiver
-    from dicom_etl.verification.dataset import verify_dataset
-
-    options = VerifyOptions(
-        fast=fast,
-        look_inside=look_inside,
-        expect=expect,
-        fail_on=fail_on,
-        waivers=tuple(map(Waiver.parse, waive)),
-        limits=LabelLimits(**limits),
-    )
+    if isinstance(limits, str):
+        limits = read_toml(Path(limits))
+    options["limits"] = {} if limits is None else limits
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        compared = None if source is None else Source(source, None, None, None, pseudonymize)
-        roots, pseudonyms = (None, None) if compared is None else compared.open(reporter.warning)
-        outcome = verify_dataset(
-            dataset, options, source=roots, pseudonyms=pseudonyms, progress=reporter.progress
-        )
-        outcome.source = "" if compared is None else str(compared)
+        if show_limits:
+            _show_limits(reporter, VerifyOptions(limits=options["limits"]).limits)
+            finish(complete=True)
+        if dataset is None:
+            raise click.UsageError("Missing argument 'DATASET'.")
+        from dicom_etl import api
+
+        outcome = api.verify(dataset, source=source, progress=reporter.progress, **options)
         _print(reporter, outcome, verbose)
         reporter.json(outcome.to_json())
     raise click.exceptions.Exit(outcome.exit_code)
 
 
+def _show_limits(reporter: Reporter, limits: LabelLimits) -> None:
+    """Print each limit, its value, and its meaning, as a file for --limits."""
+    meanings = {each.name: each.metadata["help"] for each in fields(LabelLimits)}
+    for name, meaning in meanings.items():
+        reporter.line(f"{name.replace('_', '-'):<21} = {getattr(limits, name):<5g} # {meaning}")
+    reporter.json({"limits": limits.to_json(), "meaning": meanings})
+
+
 def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
+    for notice in outcome.notices:
+        reporter.warning(notice)
     reporter.line(_headline(outcome))
     reporter.facts(
         [
@@ -114,6 +88,7 @@ def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
             ("samples", outcome.samples),
             ("checks", outcome.checks),
             ("source", outcome.source or "not compared"),
+            ("limits", _changed_limits(outcome)),
             ("waived", f"{len(outcome.waived)} findings" if outcome.waived else "nothing"),
             ("time", f"{reporter.seconds:.1f} s"),
         ]
@@ -131,6 +106,11 @@ def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
         chosen = " ".join(f"--sample {sample}" for sample in samples[:_PICTURES])
         reporter.line()
         reporter.line(f"to look at them: dicom-etl preview {outcome.file} {chosen} -o look.png")
+
+
+def _changed_limits(outcome: Outcome) -> str:
+    changed = outcome.options.limits.changed()
+    return ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in changed.items()) or "as usual"
 
 
 def _headline(outcome: Outcome) -> str:

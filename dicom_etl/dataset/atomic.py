@@ -68,7 +68,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     if target.exists() and not target.is_file():
         raise OutputError(f"{str(target)!r} is not a regular file; name another")
     if target.exists() and not overwrite:
-        raise OutputError(f"{str(target)!r} exists; --overwrite replaces it")
+        raise OutputError(f"{str(target)!r} exists; `overwrite` replaces it")
     if not target.parent.is_dir():
         raise OutputError(f"there is no folder {str(target.parent)!r} to write into")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -94,7 +94,7 @@ def check_space(target: Path, needed: int) -> None:
     if free < needed:
         raise OutputError(
             f"{str(target.parent)!r} has {free / 1e6:.0f} MB free, but the dataset needs {needed / 1e6:.0f} MB; "
-            "--compression gzip makes it smaller"
+            "`compression` gzip makes it smaller"
         )
 
 
@@ -115,7 +115,7 @@ def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
             _take_free_name(temporary, target)
     except FileExistsError:
         raise OutputError(
-            f"{str(target)!r} was made by another run meanwhile; --overwrite replaces it"
+            f"{str(target)!r} was made by another run meanwhile; `overwrite` replaces it"
         ) from None
     except OSError as error:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from None

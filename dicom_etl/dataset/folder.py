@@ -68,7 +68,7 @@ def _check(target: Path, *, overwrite: bool) -> None:
     if target.exists() and not target.is_dir():
         raise OutputError(f"{str(target)!r} is a file; name a folder")
     if target.exists() and not overwrite and any(target.iterdir()):
-        raise OutputError(f"{str(target)!r} is not empty; --overwrite replaces files of the same name in it")
+        raise OutputError(f"{str(target)!r} is not empty; `overwrite` replaces files of the same name in it")
     place = target if target.exists() else target.parent
     if not os.access(place, os.W_OK | os.X_OK):
         raise OutputError(f"cannot write into {str(place)!r}: Permission denied")

@@ -80,14 +80,14 @@ class KeptFolder:
         status = os.fstat(self._lock)
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
             raise OutputError(
-                f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out --resume"
+                f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out `resume`"
             )
         alone = True
         with suppress(OSError):  # the file system may have no locks
             alone = lock(self._lock)
         if not alone:
             raise OutputError(
-                f"another run with --resume is making {self.path.name[1:-5]!r}; wait for its end"
+                f"another run with `resume` is making {self.path.name[1:-5]!r}; wait for its end"
             )
         self.unfinished.unlink(missing_ok=True)
 

@@ -180,7 +180,7 @@ def resample(pixels: NDArray[Any], placement: Placement) -> NDArray[Any]:
     try:
         from PIL import Image as PillowImage
     except ImportError:
-        raise MissingExtraError("--spacing", "resample") from None
+        raise MissingExtraError("`spacing_mm`", "resample") from None
     x, y = placement.x, placement.y
     least, largest = pixels.min(), pixels.max()
     # Pillow computes in float32: taking off the least value keeps the digits of large integers.

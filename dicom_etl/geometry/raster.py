@@ -109,7 +109,7 @@ def rasterize(
         raise ConfigError(f'--mask-values must be binary or coverage, not "{values}"')
     if values == "coverage":
         if rule != "coverage":
-            raise ConfigError(f"--mask-values coverage needs --raster-rule coverage, not {rule}")
+            raise ConfigError(f"`mask_values` coverage needs `raster_rule` coverage, not {rule}")
         return _soft(rings, shape)
     if rule not in _DRAW:
         raise ConfigError(f'--raster-rule must be coverage, centre or pillow, not "{rule}"')
@@ -211,14 +211,14 @@ def _by_pillow(rings: Rings, shape: tuple[int, int]) -> Mask:
     try:
         from PIL import Image, ImageDraw
     except ImportError:
-        raise MissingExtraError("--raster-rule pillow", "pillow") from None
+        raise MissingExtraError("`raster_rule` pillow", "pillow") from None
     mask = np.zeros(shape, dtype=np.uint8)
     for ring in rings:
         farthest = float(np.abs(ring).max(initial=0))
         if not farthest <= _PILLOW_REACH:
             raise ContourError(
-                f"a vertex at {farthest:g} pixels is farther away than --raster-rule pillow can draw "
-                f"({_PILLOW_REACH}); use --raster-rule coverage"
+                f"a vertex at {farthest:g} pixels is farther away than `raster_rule` pillow can draw "
+                f"({_PILLOW_REACH}); use `raster_rule` coverage"
             )
         image = Image.new("L", (shape[1], shape[0]), 0)
         ImageDraw.Draw(image).polygon([(x, y) for x, y in ring.tolist()], outline=0, fill=1)

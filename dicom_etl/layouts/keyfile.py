@@ -35,15 +35,15 @@ def read_key(path: Path, apart_from: SourceRoots | None = None) -> tuple[Pseudon
         When the file cannot be read, holds no usable key, or lies among the data.
     """
     if apart_from is not None and _is_among(path, apart_from):
-        raise ConfigError("--pseudonymize: the key file lies in SOURCE; keep it where the data is not")
+        raise ConfigError("`pseudonymize`: the key file lies in SOURCE; keep it where the data is not")
     try:
         with path.open("rb") as stream:
             mode = path.stat().st_mode
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"--pseudonymize: the key file cannot be read: {error.strerror}") from None
+        raise ConfigError(f"`pseudonymize`: the key file cannot be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(f"--pseudonymize: the key file is larger than {MAX_BYTES} bytes, which no key is")
+        raise ConfigError(f"`pseudonymize`: the key file is larger than {MAX_BYTES} bytes, which no key is")
     warning = ""
     if stat.S_ISREG(mode) and mode & 0o077:
         warning = (

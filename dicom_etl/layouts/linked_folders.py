@@ -35,7 +35,7 @@ class LinkedFolders:
         """Find the three parts."""
         if source is not None and not source.is_dir():
             raise SourceError(f"SOURCE is not a folder: it {_state(source)}")
-        parts = {"--dicoms": (dicoms, DICOMS), "--contours": (contours, CONTOURS), "--links": (links, LINKS)}
+        parts = {"`dicoms`": (dicoms, DICOMS), "`contours`": (contours, CONTOURS), "`links`": (links, LINKS)}
         found: list[Path] = []
         for option, (given, name) in parts.items():
             if given is None and source is None:

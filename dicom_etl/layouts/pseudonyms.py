@@ -131,11 +131,11 @@ class Pseudonyms:
     def __init__(self, key: bytes) -> None:
         if len(key) < LEAST_KEY_BYTES:
             raise ConfigError(
-                f"--pseudonymize: the key has {len(key)} bytes; {LEAST_KEY_BYTES} are needed. "
+                f"`pseudonymize`: the key has {len(key)} bytes; {LEAST_KEY_BYTES} are needed. "
                 "Make one with: python3 -c 'import secrets; print(secrets.token_hex(32))' > KEYFILE"
             )
         if len(set(key)) < _LEAST_DISTINCT_BYTES:
-            raise ConfigError("--pseudonymize: the key repeats a few characters; it must be random")
+            raise ConfigError("`pseudonymize`: the key repeats a few characters; it must be random")
         self._key = key
 
     def patient(self, real: str) -> SourceName:

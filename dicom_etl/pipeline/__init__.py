@@ -131,10 +131,10 @@ def ingest(
 def _check_written(summary: Summary, options: RunOptions, spec: schema.DatasetSpec) -> None:
     if not summary.samples and not spec.part:
         raise SourceError("every image or contour failed to be read, so there is nothing to write")
-    if options.strict and not summary.complete:
+    if options.strict and not summary.ok:
         first = next(issue for issue in summary.issues if issue.severity != "note")
         raise SourceError(
-            f"--strict: {summary.count('error')} errors and {summary.count('warning')} warnings; "
+            f"`strict`: {summary.count('error')} errors and {summary.count('warning')} warnings; "
             f"the first: {first.code}: {first.path}: {first.message}"
         )
 

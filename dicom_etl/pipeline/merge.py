@@ -131,7 +131,7 @@ def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetS
         if part.shape != first.shape:
             raise SourceError(
                 f"{first.path.name!r} has images of {first.shape[0]}x{first.shape[1]}, but {part.path.name!r} of "
-                f"{part.shape[0]}x{part.shape[1]}; --size ROWSxCOLUMNS brings all to one size when parts are ingested"
+                f"{part.shape[0]}x{part.shape[1]}; `size` ROWSxCOLUMNS brings all to one size when parts are ingested"
             )
     widths: dict[str, int] = {}
     for part in parts:

@@ -82,7 +82,7 @@ class Plan:
         pseudonyms: Pseudonyms | None = None,
     ) -> None:
         if config.pseudonymize != (pseudonyms is not None):
-            raise ConfigError("--pseudonymize needs its key, and the key needs the option")
+            raise ConfigError("`pseudonymize` needs its key, and the key needs the option")
         self.summary = Summary()
         self.roots, self.config, self._list_unlabeled = roots, config, list_unlabeled
         self._shard = shard
@@ -121,8 +121,8 @@ class Plan:
                 f"{count} of {rows}x{cols}" for (rows, cols), count in self._sizes.most_common()
             )
             raise SourceError(
-                f"images of different sizes: {sizes}. --size ROWSxCOLUMNS brings all to one size; "
-                "--expect-size ROWSxCOLUMNS leaves the others out"
+                f"images of different sizes: {sizes}. `size` ROWSxCOLUMNS brings all to one size; "
+                "`expect_size` ROWSxCOLUMNS leaves the others out"
             )
         config = self.config
         return schema.DatasetSpec(
@@ -208,7 +208,7 @@ class Plan:
         )
         kinds = Counter(issue.code for issue in summary.issues if issue.severity == "error")
         reasons = "; ".join(f"{count} {code}" for code, count in kinds.most_common())
-        return f"{found}; {reasons}" if reasons else f"{found}; --unlabeled keeps images without contours"
+        return f"{found}; {reasons}" if reasons else f"{found}; `unlabeled` keeps images without contours"
 
 
 def common_dtype(dtypes: Iterable[str]) -> str:

@@ -186,12 +186,12 @@ def open_reuse(
             if not reason:
                 earlier.append(file)
             elif path is named:
-                notices.append(f"--reuse takes nothing, all is made anew: {reason}")
+                notices.append(f"`reuse` takes nothing, all is made anew: {reason}")
             else:
                 path.unlink(missing_ok=True)
                 refused[reason] += 1
         for reason, count in refused.items():
-            notices.append(f"--resume: {count} of the kept parts cannot be used and were removed: {reason}")
+            notices.append(f"`resume`: {count} of the kept parts cannot be used and were removed: {reason}")
         yield Reuse(earlier, spec, config)
 
 

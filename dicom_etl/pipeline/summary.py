@@ -22,14 +22,33 @@ def silent(stage: str, done: int, total: int) -> None:
     """Take no note."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Summary:
-    """What a run found and made; counts by structure and by ED / ES.
+    """What a run found and made.
 
-    ``samples`` are all rows, ``drawn`` those with a contour, ``imputed`` those that got one; ``structures`` counts
-    what was drawn, ``imputed_structures`` what was not. ``not_imputed`` counts, by reason, images that stay without a
-    label. ``reused_studies`` and ``reused_samples`` were taken from earlier datasets; ``notices`` say, a line each,
-    what of earlier runs could not be used, which changes nothing of the result.
+    Attributes
+    ----------
+    ok : bool
+        Whether nothing was left out and nothing needs a look.
+    samples : int
+        Rows of the dataset; ``drawn`` of them have a contour, and ``imputed`` of them got one.
+    studies, images, contours : int
+        What was found; ``unlabeled`` of the images have no contour.
+    structures, imputed_structures : dict of int
+        Contours by structure: those drawn, and those imputed.
+    not_imputed : dict of int
+        Images that stay without a label, by reason.
+    cardiac_phases : dict of int
+        Samples at ED and at ES.
+    issues : list of Issue
+        What was left out, and labels to look at.
+    output : Path, optional
+        The dataset; None when none was made. ``output_bytes`` is its size, ``sha256`` its digest, ``shape`` and
+        ``dtype`` are those of an image, and ``contour_origin`` is what was taken off its contours.
+    reused_studies, reused_samples : int
+        What was taken from earlier datasets.
+    notices : list of str
+        What a person should mend, though it harms no result: earlier work that could not be used, a key open to others.
     """
 
     studies: int = 0
@@ -58,8 +77,14 @@ class Summary:
         """Return how many issues are of a severity."""
         return sum(issue.severity == severity for issue in self.issues)
 
+    def __repr__(self) -> str:
+        made = "planned" if self.output is None else str(self.output)
+        found = f"{self.count('error')} errors, {self.count('warning')} warnings"
+        digest = f", sha256 {self.sha256[:12]}.." if self.sha256 else ""
+        return f"<{made}: {self.samples} samples of {self.studies} studies, {found}{digest}>"
+
     @property
-    def complete(self) -> bool:
+    def ok(self) -> bool:
         """Whether nothing was left out and nothing needs a look."""
         return not (self.count("error") or self.count("warning"))
 

@@ -26,9 +26,9 @@ def require_extras(config: IngestConfig) -> None:
     """
     if find_spec("PIL") is None:
         if config.raster_rule == "pillow":
-            raise MissingExtraError("--raster-rule pillow", "pillow")
+            raise MissingExtraError("`raster_rule` pillow", "pillow")
         if config.spacing_mm is not None:
-            raise MissingExtraError("--spacing", "resample")
+            raise MissingExtraError("`spacing_mm`", "resample")
 
 
 def grid_shape(header: ImageHeader, config: IngestConfig) -> tuple[int, int]:

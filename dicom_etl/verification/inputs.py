@@ -67,13 +67,13 @@ def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | N
     """
     if config.pseudonymize and pseudonyms is None:
         raise ConfigError(
-            "the dataset holds pseudonyms; --pseudonymize KEYFILE gives the key to compare it with SOURCE"
+            "the dataset holds pseudonyms; `pseudonymize` KEYFILE gives the key to compare it with SOURCE"
         )
     if pseudonyms is not None and not config.pseudonymize:
-        raise ConfigError("the dataset holds names as they are; leave --pseudonymize out")
+        raise ConfigError("the dataset holds names as they are; leave `pseudonymize` out")
     if pseudonyms is not None and pseudonyms.fingerprint() != fingerprint:
         raise ConfigError(
-            "--pseudonymize: the dataset was made with another key, so no name would be found again"
+            "`pseudonymize`: the dataset was made with another key, so no name would be found again"
         )
 
 

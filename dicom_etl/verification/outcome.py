@@ -15,12 +15,14 @@ DONE, DAMAGED, FINDINGS = 0, 1, 3
 _RANK = {"error": 0, "warning": 1, "note": 2}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Outcome:
     """What a verification found; checks are noted as they run.
 
     Attributes
     ----------
+    ok : bool
+        Nothing was found that counts.
     file : str
         The dataset, as it was named.
     options : VerifyOptions
@@ -35,6 +37,8 @@ class Outcome:
         The bytes are not those that were sealed, or not those expected.
     findings, waived : list of Issue
         What counts, and what does not because a waiver covers it.
+    notices : list of str
+        What a person should mend, though it harms no result.
     """
 
     file: str
@@ -45,6 +49,7 @@ class Outcome:
     damaged: bool = False
     findings: list[Issue] = field(default_factory=list)
     waived: list[Issue] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     _checks: dict[str, list[Any]] = field(default_factory=dict)
 
     def note(self, check: Callable[..., Any], issues: Iterable[Issue]) -> bool:
@@ -54,7 +59,7 @@ class Outcome:
         entry = self._checks.setdefault(name, [*_rule(check), 0])
         entry[2] += len(found)
         for issue in found:
-            covered = any(waiver.covers(issue) for waiver in self.options.waivers)
+            covered = any(waiver.covers(issue) for waiver in self.options.waive)
             (self.waived if covered else self.findings).append(issue)
         return not found
 
@@ -74,6 +79,16 @@ class Outcome:
         """Return how many findings are of a severity."""
         return sum(issue.severity == severity for issue in self.findings)
 
+    def __repr__(self) -> str:
+        words = [f"{self.count(severity)} {severity}s" for severity in _RANK if self.count(severity)]
+        state = "damaged" if self.damaged else "ok" if self.ok else "not ok"
+        return f"<{self.file}: {state}, {', '.join(words) or 'no findings'} in {self.samples} samples>"
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found that counts."""
+        return self.exit_code == DONE
+
     @property
     def exit_code(self) -> int:
         """Return 0, 1 for a damaged file, or 3 when a finding is as severe as ``fail_on``."""
@@ -85,7 +100,7 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
         return {
-            "ok": self.exit_code == DONE,
+            "ok": self.ok,
             "file": self.file,
             "sha256": self.sha256,
             "samples": self.samples,

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from dicom_etl.config import DASK, PROCESSES
 from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.workers.interrupts import stop_if_asked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-PROCESSES, DASK = "processes", "dask"
-KINDS = (PROCESSES, DASK)
 
 
 class Executor(Protocol):
@@ -81,7 +80,7 @@ def open_executor(
     jobs : int, optional
         How many items at a time; as many as this process may use cores when None. 1 runs everything in this process.
     kind : str
-        One of `KINDS`.
+        One of `dicom_etl.config.EXECUTORS`.
     scheduler : str, optional
         Address of a Dask scheduler; without it, ``"dask"`` starts a cluster on this machine.
 
@@ -95,7 +94,7 @@ def open_executor(
     from dicom_etl.workers.cores import usable_cores
 
     if scheduler is not None and kind != DASK:
-        raise ConfigError("--scheduler is for --executor dask")
+        raise ConfigError("`scheduler` is for `executor` dask")
     count = usable_cores() if jobs is None else jobs
     if kind == DASK:
         from dicom_etl.workers.cluster import DaskCluster

@@ -45,7 +45,7 @@ class DaskCluster:
         try:
             from distributed import Client, LocalCluster
         except ImportError:
-            raise MissingExtraError("--executor dask", "dask") from None
+            raise MissingExtraError("`executor` dask", "dask") from None
         self._cluster = None
         if scheduler is None:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)

@@ -172,7 +172,7 @@ class ProcessPool:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _FAILED_STARTS:
-                raise DicomEtlError(f"worker processes cannot be started ({reason}); --jobs 1 needs none")
+                raise DicomEtlError(f"worker processes cannot be started ({reason}); `jobs` 1 needs none")
         for chunk in worker.chunks:
             chunk.run.take_back(chunk, position if chunk.number == number else None, reason)
         self._fill_up(run.function)

@@ -97,7 +97,7 @@ def test_config_file_gives_defaults_and_the_command_line_wins(
 
 
 @pytest.mark.parametrize(
-    "text", ["no-such-key = 1\n", "compression = 'zip'\n", "= 3\n", "[ingest]\nunlabeled = true\n"]
+    "text", ["no-such-key = 1\n", "compression = 'zip'\n", "= 3\n", "[ingst]\nunlabeled = true\n"]
 )
 def test_a_config_that_cannot_be_used_is_a_usage_error(
     runner: CliRunner, kept_source: TinySource, tmp_path: Path, text: str

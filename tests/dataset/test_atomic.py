@@ -60,7 +60,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_an_existing_file_needs_overwrite(tmp_path: Path) -> None:
     target = tmp_path / "out.h5"
     target.write_bytes(b"old")
-    with pytest.raises(OutputError, match="--overwrite"), whole_file(target, overwrite=False):
+    with pytest.raises(OutputError, match="`overwrite`"), whole_file(target, overwrite=False):
         pytest.fail("the block must not run")
     with whole_file(target, overwrite=True) as temporary:
         temporary.write_bytes(b"new")
@@ -230,5 +230,5 @@ def test_a_disk_that_takes_no_file_is_said(tmp_path: Path, monkeypatch: pytest.M
 def test_too_little_space_is_said_with_both_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7))
     check_space(tmp_path / "out.h5", 10**7)
-    with pytest.raises(OutputError, match=r"10 MB free, but the dataset needs 20 MB; --compression"):
+    with pytest.raises(OutputError, match=r"10 MB free, but the dataset needs 20 MB; `compression`"):
         check_space(tmp_path / "out.h5", 2 * 10**7)

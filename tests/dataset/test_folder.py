@@ -56,7 +56,7 @@ def test_a_folder_in_use_needs_overwrite_and_keeps_other_files(tmp_path: Path) -
     target.mkdir()
     (target / "a.txt").write_text("old")
     (target / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="not empty; --overwrite"):
+    with pytest.raises(OutputError, match="not empty; `overwrite`"):
         fill(target)
     assert (target / "a.txt").read_text() == "old"
     fill(target, overwrite=True)

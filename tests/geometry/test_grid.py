@@ -195,5 +195,5 @@ def test_a_grid_of_gigabytes_or_of_nothing_is_refused() -> None:
 
 def test_the_extra_for_resampling_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtraError, match=r'--spacing .*"dicom-etl\[resample\]"'):
+    with pytest.raises(MissingExtraError, match=r'`spacing_mm` .*"dicom-etl\[resample\]"'):
         resample(np.zeros((8, 8)), place(header(8, 8), None, 1.0))

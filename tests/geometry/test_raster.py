@@ -307,7 +307,7 @@ def test_the_pillow_rule_refuses_what_would_take_for_ever() -> None:
 
 def test_the_pillow_rule_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtraError, match=r'--raster-rule pillow .*"dicom-etl\[pillow\]"'):
+    with pytest.raises(MissingExtraError, match=r'`raster_rule` pillow .*"dicom-etl\[pillow\]"'):
         rasterize((square(0, 0, 4),), (8, 8), rule="pillow")
 
 
@@ -316,7 +316,7 @@ def test_options_that_do_not_exist_are_named() -> None:
         rasterize((), (8, 8), rule="fuzzy")
     with pytest.raises(ConfigError, match='not "float"'):
         rasterize((), (8, 8), values="float")
-    with pytest.raises(ConfigError, match="needs --raster-rule coverage, not centre"):
+    with pytest.raises(ConfigError, match="needs `raster_rule` coverage, not centre"):
         rasterize((), (8, 8), rule="centre", values="coverage")
 
 

@@ -153,7 +153,7 @@ def test_a_part_of_the_wrong_kind_is_named_with_its_option(source: TinySource) -
         parts = {"dicoms": None, "contours": None, "links": None} | given
         with pytest.raises(SourceError, match=said):
             LAYOUTS[0].locate(root, **parts)
-    with pytest.raises(SourceError, match="no SOURCE, so --dicoms must say"):
+    with pytest.raises(SourceError, match="no SOURCE, so `dicoms` must say"):
         LAYOUTS[0].locate(None, dicoms=None, contours=None, links=None)
 
 

@@ -299,7 +299,7 @@ def test_a_picture_gives_way_to_a_long_outline(dataset: Path, monkeypatch: pytes
 def test_an_existing_page_is_kept(faulty: Path, tmp_path: Path) -> None:
     output = tmp_path / "r.html"
     output.write_text("mine")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite`"):
         write_report(faulty, output)
     assert output.read_text() == "mine"
     write_report(faulty, output, overwrite=True)

@@ -573,12 +573,12 @@ class TestOptions:
 
     @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
     def test_a_limit_is_a_number(self, value: float) -> None:
-        with pytest.raises(ConfigError, match="--area-ratio"):
+        with pytest.raises(ConfigError, match="`area_ratio`"):
             LabelLimits(area_ratio=value)
 
     @pytest.mark.parametrize("text", ["", "no-such-code", "seal-broken", "digest-mismatch:SYN00001"])
     def test_a_waiver_names_a_finding_that_can_be_waived(self, text: str) -> None:
-        with pytest.raises(ConfigError, match="--waive"):
+        with pytest.raises(ConfigError, match="`waive`"):
             Waiver.parse(text)
 
     def test_a_waiver_covers_a_code_or_a_patient(self) -> None:
@@ -590,5 +590,5 @@ class TestOptions:
 
     @pytest.mark.parametrize("text", ["12", "g" * 64])
     def test_expect_is_a_digest(self, text: str) -> None:
-        with pytest.raises(ConfigError, match="--expect"):
+        with pytest.raises(ConfigError, match="`expect`"):
             VerifyOptions(expect=text)

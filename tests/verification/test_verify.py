@@ -111,9 +111,9 @@ def test_pseudonyms_need_their_key(kept_source: TinySource, dataset: Path, tmp_p
     pipeline.ingest(roots, path, IngestConfig(pseudonymize=True), pseudonyms=key)
     assert verify_dataset(path, STRICT).findings == []
     assert verify_dataset(path, STRICT, source=roots, pseudonyms=key).findings == []
-    with pytest.raises(ConfigError, match="--pseudonymize KEYFILE"):
+    with pytest.raises(ConfigError, match="`pseudonymize` KEYFILE"):
         verify_dataset(path, source=roots)
-    with pytest.raises(ConfigError, match="leave --pseudonymize out"):
+    with pytest.raises(ConfigError, match="leave `pseudonymize` out"):
         verify_dataset(dataset, source=roots, pseudonyms=key)
     with pytest.raises(ConfigError, match="another key"):
         verify_dataset(path, source=roots, pseudonyms=Pseudonyms(bytes(range(1, 33))))
@@ -169,12 +169,12 @@ def test_a_waiver_covers_its_findings_and_no_others(dataset: Path, tmp_path: Pat
         file["samples/image_mean"][[0, 11]] += 1.0
 
     path = tamper(dataset, tmp_path / "changed.h5", shift)
-    waived = VerifyOptions(waivers=(Waiver("derived-differs", "SYN00001"),))
+    waived = VerifyOptions(waive=(Waiver("derived-differs", "SYN00001"),))
     outcome = verify_dataset(path, waived)
     assert [issue.sample for issue in outcome.waived] == [0]
     assert [issue.sample for issue in outcome.findings] == [11]
     assert outcome.exit_code == 3
-    assert verify_dataset(path, VerifyOptions(waivers=(Waiver("derived-differs"),))).exit_code == 0
+    assert verify_dataset(path, VerifyOptions(waive=(Waiver("derived-differs"),))).exit_code == 0
 
 
 def test_it_never_stops_at_the_first_finding(dataset: Path, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_items_are_taken_as_needed(executor: Executor) -> None:
 
 
 def test_a_scheduler_is_for_dask() -> None:
-    with pytest.raises(ConfigError, match="--executor dask"):
+    with pytest.raises(ConfigError, match="`executor` dask"):
         open_executor(2, scheduler="tcp://127.0.0.1:1")
 
 

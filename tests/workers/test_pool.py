@@ -79,7 +79,7 @@ def test_a_function_that_workers_cannot_import_is_named(pool: ProcessPool) -> No
 
 def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_PROGRAM", "raise SystemExit(3)")
-    with pytest.raises(DicomEtlError, match=r"code 3.*--jobs 1"), ProcessPool(2, patience_seconds=0) as pool:
+    with pytest.raises(DicomEtlError, match=r"code 3.*`jobs` 1"), ProcessPool(2, patience_seconds=0) as pool:
         list(pool.map(work.square, range(9)))
 
 

@@ -1,0 +1,231 @@
+"""Options of a run: frozen, checked on construction, and split by whether they shape the data.
+
+`IngestConfig` is what the dataset's ``config`` attribute records; nothing in it may depend on the machine, the
+number of workers or where things lie on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from dicom_etl.config.kinds import (
+    FLAG,
+    GAP,
+    MAX_SIDE,
+    NAMES,
+    PATH,
+    SHARD,
+    SHARES,
+    SIZE,
+    TEXT,
+    Options,
+    choice,
+    documented,
+    number,
+    one_of,
+    option,
+    recorded,
+    whole,
+)
+from dicom_etl.errors import ConfigError
+
+__all__ = ["MAX_SIDE", "IngestConfig", "LabelOptions", "RunOptions", "SourceOptions", "WorkOptions"]
+
+RASTER_RULES = ("coverage", "centre", "pillow")
+COMPRESSIONS = ("none", "gzip")
+_GONE = {"lzf": "h5py alone reads it, and h5wasm reads wrong numbers from it; gzip is read everywhere"}
+CONTOUR_ORIGINS = (0, 0.5, 1)
+MASK_VALUES = ("binary", "coverage")
+IMPUTE_MODES = ("spatial", "temporal", "both", "nearest")
+IMPUTE_WAYS = ("image", "contours", "distance")
+PROCESSES, DASK = "processes", "dask"
+EXECUTORS = (PROCESSES, DASK)
+_BYTES = whole(1, (1 << 63) - 1, "BYTES")
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions(Options):
+    """Where the parts of a SOURCE lie, and how its patients are named."""
+
+    dicoms: Path | None = option(None, PATH, "input", "Images, when not SOURCE/dicoms.")
+    contours: Path | None = option(None, PATH, "input", "Contours, when not SOURCE/contourfiles.")
+    links: Path | None = option(None, PATH, "input", "Link table, when not SOURCE/link.csv.")
+    pseudonymize: Path | None = option(
+        None, PATH, "input", "Key file (32 random bytes or more): ids and paths become pseudonyms."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelOptions:
+    """What of `IngestConfig` the readers of label files go by; see there."""
+
+    contour_origin: float | None = None
+    max_bytes: int = 10_000_000
+    max_points: int = 100_000
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig(Options):
+    """Every option of ``ingest`` that shapes the data.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot be used.
+    """
+
+    structures: tuple[str, ...] | None = option(
+        None, NAMES, "labels", "Take only these structures, such as icontour,ocontour."
+    )
+    contour_origin: float | None = option(
+        None,
+        one_of(*CONTOUR_ORIGINS),
+        "labels",
+        "What contour files call the first pixel; by default as their format.",
+    )
+    allow_self_intersection: bool = option(
+        False, FLAG, "labels", "Fill outlines that cross themselves (even-odd), do not refuse them."
+    )
+    raster_rule: str = option(
+        "coverage",
+        choice(*RASTER_RULES),
+        "labels",
+        "When a pixel is in: half covered, centre inside, or as Pillow.",
+    )
+    mask_values: str = option(
+        "binary", choice(*MASK_VALUES), "labels", "Masks of 0 and 1, or of 0 to 255: the covered share."
+    )
+    impute: str | None = option(
+        None, choice(*IMPUTE_MODES), "labels", "Fill slices that nobody drew, between drawn ones."
+    )
+    impute_max_gap: tuple[float, float] = option(
+        (25.0, 1000.0), GAP, "labels", "Widest gap between the two drawn slices, in mm and in ms."
+    )
+    impute_way: str = option(
+        "image", choice(*IMPUTE_WAYS), "labels", "How a slice is imputed from the two drawn ones."
+    )
+    unlabeled: bool = option(False, FLAG, "content", "Keep images without a contour, with empty masks.")
+    expect_size: tuple[int, int] | None = option(
+        None, SIZE, "content", "Leave out images of any other size, and report them."
+    )
+    size: tuple[int, int] | None = option(
+        None, SIZE, "content", "Crop or pad images to this size, about their centre."
+    )
+    spacing_mm: float | None = option(
+        None,
+        number(0.01, 100, "MM"),
+        "content",
+        "Resample images, and move contours, to pixels of this size.",
+    )
+    split: tuple[float, ...] | None = option(
+        None, SHARES, "content", "Shares, as in 0.7/0.15/0.15; patients that share data stay together."
+    )
+    folds: int | None = option(
+        None, whole(2, metavar="K"), "content", "Give each sample one of K cross-validation folds."
+    )
+    split_seed: int = option(0, whole(0), "content", "Seed of the split and of the folds.")
+    compression: str = option(
+        "none",
+        choice(*COMPRESSIONS, gone=_GONE),
+        "output",
+        "Filter for images and masks; none reads fastest.",
+    )
+    fletcher32: bool = option(False, FLAG, "output", "Store a checksum with each image and mask.")
+    pseudonymize: bool = recorded(False, FLAG, "Ids and paths are pseudonyms; the key is recorded nowhere.")
+    max_image_bytes: int = option(256 << 20, _BYTES, "limits", "Largest decoded image.")
+    max_file_bytes: int = option(384 << 20, _BYTES, "limits", "Largest DICOM file.")
+    max_header_bytes: int = option(
+        16 << 20, _BYTES, "limits", "Most bytes before the pixels of a DICOM file."
+    )
+    max_item_memory: int = option(400 << 20, _BYTES, "limits", "Most memory for decoding one DICOM file.")
+    max_item_seconds: float = option(
+        4.0, number(0.1, 1e9, "S"), "limits", "Longest time for decoding one DICOM file."
+    )
+    max_contour_bytes: int = option(10_000_000, _BYTES, "limits", "Largest contour file.")
+    max_contour_points: int = option(
+        100_000, whole(1, (1 << 63) - 1), "limits", "Most points of a contour file."
+    )
+
+    def _check(self) -> None:
+        if self.mask_values == "coverage" and self.raster_rule != "coverage":
+            raise ConfigError(f"`mask_values` coverage needs `raster_rule` coverage, not {self.raster_rule}")
+
+    def labels(self) -> LabelOptions:
+        """Return what readers of label files go by."""
+        return LabelOptions(
+            contour_origin=self.contour_origin,
+            max_bytes=self.max_contour_bytes,
+            max_points=self.max_contour_points,
+        )
+
+    def to_json(self) -> str:
+        """Return the canonical text that the dataset records."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> IngestConfig:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ConfigError
+            When the text holds another set of options or a value that cannot be used.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError:
+            raise ConfigError("the recorded config is not JSON") from None
+        names = {each.name for each in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ConfigError("the recorded config does not hold the options of this version")
+        return cls(**values)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(Options):
+    """Options of one run that leave no trace in the rows of the dataset.
+
+    Raises
+    ------
+    ConfigError
+        When a value cannot be used.
+    """
+
+    overwrite: bool = option(False, FLAG, "output", "Replace an existing file.")
+    list_unlabeled: bool = option(False, FLAG, "content", "Report each image without a contour by name.")
+    strict: bool = option(False, FLAG, "output", "Fail, and write nothing, on any error or warning.")
+    timestamp: bool = option(False, FLAG, "output", "Record the time; two runs then make different bytes.")
+    shard: tuple[int, int] | None = option(
+        None, SHARD, "output", "Make the I-th of N parts, counted from 1; merge joins them."
+    )
+    resume: bool = option(
+        False, FLAG, "output", "Keep finished studies beside the output, and take those kept before."
+    )
+    reuse: Path | None = option(
+        None, PATH, "output", "Take from this earlier dataset the studies that did not change."
+    )
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOptions(Options):
+    """Where the work of a run is done; the output never depends on it."""
+
+    jobs: int | None = option(
+        None, whole(1), "work", "Processes to work in, this one included; by default one a core."
+    )
+    executor: str = option(
+        PROCESSES, choice(*EXECUTORS), "work", "Processes of this machine, or a Dask cluster."
+    )
+    scheduler: str | None = option(
+        None, TEXT, "work", "Address of a Dask cluster, tcp://host:8786; else one is started."
+    )
+
+    def _check(self) -> None:
+        if self.scheduler is not None and self.executor != DASK:
+            raise ConfigError(f"`scheduler` is for `executor` {DASK}")

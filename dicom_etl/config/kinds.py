@@ -1,0 +1,290 @@
+"""How the value of an option is written and read, by whoever gives it: Python, the command line or a TOML file.
+
+An option is one field of a dataclass, made by `option`. Its keyword, its command-line option and its key in a TOML file
+follow from the field; so do the check of its type and its line in ``--help``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from numbers import Real
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from dicom_etl.errors import ConfigError
+
+MAX_SIDE = 65_535
+"""DICOM Rows and Columns are 16-bit."""
+SECTIONS = ("input", "labels", "content", "output", "work", "limits")
+"""The sections of ``dicom-etl ingest --help``, in order."""
+_STRUCTURE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_LONGEST_SHOWN = 60
+Class = TypeVar("Class", bound=type[Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of value.
+
+    Attributes
+    ----------
+    read : callable
+        Takes a keyword and a value, and returns what the options hold; raises `ConfigError` that names the keyword.
+    says : str
+        The type, for a docstring.
+    metavar : str
+        How the command line shows the value; "" for a switch.
+    number : type, optional
+        `int` or `float`, where the command line has to read a number from its text.
+    repeated : bool
+        Whether the command line takes the option several times.
+    write : callable
+        Returns a value as the command line would have it, for the default in its help.
+    """
+
+    read: Callable[[str, Any], Any]
+    says: str
+    metavar: str = ""
+    number: type[int] | type[float] | None = None
+    repeated: bool = False
+    write: Callable[[Any], Any] = lambda value: value
+
+
+def option(default: Any, kind: Kind, section: str, help: str) -> Any:  # noqa: A002  - the word that click has for it
+    """Declare an option as a field of a dataclass.
+
+    Parameters
+    ----------
+    default : object
+        Where it is None, None means that the option is not given.
+    kind : Kind
+        What values it takes.
+    section : str
+        One of `SECTIONS`.
+    help : str
+        What it does, in less than 80 characters.
+    """
+    return field(default=default, metadata={"kind": kind, "section": section, "help": help})
+
+
+def recorded(default: Any, kind: Kind, help: str) -> Any:  # noqa: A002
+    """Declare a field that follows from options and is none itself."""
+    return field(default=default, metadata={"kind": kind, "help": help})
+
+
+def options_in(options: type[Options]) -> tuple[Field[Any], ...]:
+    """Return the fields that are options."""
+    return tuple(each for each in fields(options) if "section" in each.metadata)  # type: ignore[arg-type]
+
+
+class Options:
+    """Base of the dataclasses of options: reads each value as its kind says, on construction."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        for each in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, each.name)
+            if value is not None or each.default is not None:
+                object.__setattr__(self, each.name, each.metadata["kind"].read(each.name, value))
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse options that do not go together."""
+
+
+def documented(options: Class) -> Class:
+    """Add the attributes of a class of options to its docstring, as their fields describe them."""
+    lines = ["", "", "    Attributes", "    ----------"]
+    for each in fields(options):
+        kind, text = each.metadata["kind"], each.metadata["help"]
+        default = "optional" if each.default is None else f"default {each.default!r}"
+        lines += [f"    {each.name} : {kind.says}, {default}", f"        {text}"]
+    options.__doc__ = (options.__doc__ or "").rstrip() + "\n".join(lines) + "\n"
+    return options
+
+
+def refused(keyword: str, wanted: str, value: object) -> ConfigError:
+    """Return the error for a value that cannot be used."""
+    text = repr(value)
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}.."
+    return ConfigError(f"`{keyword}` must be {wanted}, not {shown}")
+
+
+def _read_flag(keyword: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise refused(keyword, "true or false", value)
+    return value
+
+
+def _read_whole(keyword: str, value: Any, wanted: str, least: int, most: float) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise refused(keyword, wanted, value) from None
+    if isinstance(value, bool) or not least <= number <= most:
+        raise refused(keyword, wanted, value)
+    return number
+
+
+def _read_number(keyword: str, value: Any, wanted: str, least: float, most: float) -> float:
+    # Written so that NaN would fail it too.
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
+        raise refused(keyword, wanted, value)
+    return float(value)
+
+
+def _read_text(keyword: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise refused(keyword, "text", value)
+    return value
+
+
+def _read_path(keyword: str, value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise refused(keyword, "a path", value)
+    return Path(value)
+
+
+def _read_names(keyword: str, value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise refused(keyword, "names of structures, as in icontour,ocontour", value)
+    found = {name.strip() if isinstance(name, str) else name for name in names} - {""}
+    if not found:
+        raise ConfigError(f"`{keyword}` names no structure; leave it out to take all")
+    for name in found:
+        if not isinstance(name, str) or not _STRUCTURE.fullmatch(name):
+            raise ConfigError(f"`{keyword}`: {name!r} is not a structure; icontour is one")
+    return tuple(sorted(found))
+
+
+def _pair(value: Any, pattern: str) -> tuple[Any, Any] | None:
+    """Return the two parts of a value that is written as one text or given as two; None for anything else."""
+    if isinstance(value, str):
+        found = re.fullmatch(pattern, value.strip(), re.ASCII)
+        return None if found is None else (found[1], found[2])
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        return None
+    return first, second
+
+
+def _two_whole(keyword: str, value: Any, pattern: str, wanted: str, most: int) -> tuple[int, int]:
+    pair = _pair(value, pattern)
+    if pair is None:
+        raise refused(keyword, wanted, value)
+    if isinstance(value, str):
+        pair = int(pair[0]), int(pair[1])
+    try:
+        one, other = (_read_whole(keyword, part, wanted, 1, most) for part in pair)
+    except ConfigError:
+        raise refused(keyword, wanted, value) from None
+    return one, other
+
+
+def _read_size(keyword: str, value: Any) -> tuple[int, int]:
+    wanted = f"ROWSxCOLUMNS of 1 to {MAX_SIDE}, as in 256x256"
+    return _two_whole(keyword, value, r"([0-9]{1,5})[xX\u00d7]([0-9]{1,5})", wanted, MAX_SIDE)
+
+
+def _read_shard(keyword: str, value: Any) -> tuple[int, int]:
+    wanted = "I/N, parts counted from 1, as in 1/3, 2/3, 3/3"
+    number, parts = _two_whole(keyword, value, r"([0-9]{1,6})/([0-9]{1,6})", wanted, 999_999)
+    if number > parts:
+        raise refused(keyword, wanted, value)
+    return number, parts
+
+
+def _read_gap(keyword: str, value: Any) -> tuple[float, float]:
+    wanted = "two positive numbers MM/MS, as in 25/1000"
+    pair = _pair(value, r"([0-9]+(?:\.[0-9]+)?)/([0-9]+(?:\.[0-9]+)?)")
+    if pair is None:
+        raise refused(keyword, wanted, value)
+    if isinstance(value, str):
+        pair = float(pair[0]), float(pair[1])
+    for part in pair:
+        if isinstance(part, bool) or not isinstance(part, Real) or not 0 < float(part) < math.inf:
+            raise refused(keyword, wanted, value)
+    return float(pair[0]), float(pair[1])
+
+
+def _read_shares(keyword: str, value: Any) -> tuple[float, ...]:
+    from dicom_etl.splits import check_fractions  # needs numpy, which help texts do without
+
+    wanted = "shares of train/val/test, as in 0.7/0.15/0.15"
+    try:
+        shares = tuple(map(float, value.split("/") if isinstance(value, str) else value))
+    except (TypeError, ValueError):
+        raise refused(keyword, wanted, value) from None
+    try:
+        check_fractions(shares)
+    except ConfigError as error:
+        raise ConfigError(f"`{keyword}`: {error}") from None
+    return shares
+
+
+FLAG = Kind(_read_flag, "bool")
+TEXT = Kind(_read_text, "str", "TEXT")
+PATH = Kind(_read_path, "path", "PATH")
+NAMES = Kind(_read_names, "str or sequence of str", "A,B")
+SIZE = Kind(_read_size, "(int, int) or str", "ROWSxCOLUMNS")
+SHARD = Kind(_read_shard, "(int, int) or str", "I/N")
+GAP = Kind(_read_gap, "(float, float) or str", "MM/MS", write=lambda gap: "{:g}/{:g}".format(*gap))
+SHARES = Kind(_read_shares, "sequence of float or str", "TRAIN/VAL/TEST")
+
+
+def whole(least: int, most: float = math.inf, metavar: str = "N") -> Kind:
+    """Return the kind of whole numbers from ``least`` to ``most``."""
+    wanted = (
+        f"a whole number of {least} or more" if most == math.inf else f"a whole number of {least} to {most}"
+    )
+    return Kind(
+        lambda keyword, value: _read_whole(keyword, value, wanted, least, most), "int", metavar, number=int
+    )
+
+
+def number(least: float, most: float = math.inf, metavar: str = "X") -> Kind:
+    """Return the kind of numbers from ``least`` to ``most``."""
+    wanted = f"a number of {least:g} or more" if most == math.inf else f"a number of {least:g} to {most:g}"
+    finite = min(most, 1e308)
+    return Kind(
+        lambda keyword, value: _read_number(keyword, value, wanted, least, finite),
+        "float",
+        metavar,
+        number=float,
+    )
+
+
+def one_of(*numbers: float) -> Kind:
+    """Return the kind of one of some numbers, each held as it stands here."""
+    wanted = f"one of {', '.join(map(str, numbers))}"
+
+    known: dict[Any, float] = {each: each for each in numbers} | {str(each): each for each in numbers}
+
+    def read(keyword: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, str | Real) or value not in known:
+            raise refused(keyword, wanted, value)
+        return known[value]
+
+    return Kind(read, "{" + ", ".join(map(str, numbers)) + "}", "|".join(map(str, numbers)))
+
+
+def choice(*words: str, gone: Mapping[str, str] = MappingProxyType({})) -> Kind:
+    """Return the kind of one of some words; ``gone`` says why others are none any more."""
+
+    def read(keyword: str, value: Any) -> str:
+        if isinstance(value, str) and value in gone:
+            raise ConfigError(f"`{keyword}` {value} is no choice any more: {gone[value]}")
+        if not isinstance(value, str) or value not in words:
+            raise refused(keyword, f"one of {', '.join(words)}", value)
+        return value
+
+    return Kind(read, "{" + ", ".join(f'"{word}"' for word in words) + "}", "|".join(words))
