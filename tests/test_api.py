@@ -199,7 +199,8 @@ def test_names_are_listed_before_they_are_imported() -> None:
     program = (
         "import sys, dicom_etl; before = set(sys.modules); names = dir(dicom_etl);"
         "assert set(dicom_etl.__all__) <= set(names), names;"
-        "ours = {name for name in before if name.startswith('dicom_etl.')}; assert ours == {'dicom_etl._version'}, ours;"
+        "ours = {name for name in before if name.startswith('dicom_etl.')};"
+        "assert ours == {'dicom_etl._version'}, ours;"
         "assert not before & {'numpy', 'h5py', 'pydicom', 'dataclasses', 'pathlib'} - set(sys.argv[1:])"
     )
     plain = subprocess.run(
