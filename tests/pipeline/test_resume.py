@@ -260,7 +260,7 @@ def test_a_damaged_part_is_not_used(six: TinySource, whole: Summary, stopped: Pa
     resumed = ingest(six, stopped)
     assert resumed.sha256 == whole.sha256
     assert resumed.reused_studies == 2
-    assert resumed.notices == ["--resume: 1 of the kept parts cannot be used and were removed: damaged"]
+    assert resumed.notices == ["`resume`: 1 of the kept parts cannot be used and were removed: damaged"]
 
 
 def test_parts_of_other_options_are_not_used(six: TinySource, stopped: Path, tmp_path: Path) -> None:
