@@ -27,8 +27,8 @@ LEAST_FILLED = 0.45
 """Share of the locations x phases that drawn numbers touch; those of another stack scatter over its phases."""
 _ASK = "--series [PATIENT:]NUMBER decides, and `dicom-etl plan` lists the numbers"
 
-Number = tuple[int | None, int]
-"""The series number (None where a label has none) and the slice number that a label states."""
+Number = tuple[int, int]
+"""The series number (-1 where a label has none) and the slice number that a label states."""
 
 
 @dataclass
@@ -98,18 +98,22 @@ def link_numbers(
         An image or a refusal for each label.
     """
     linked = Linked()
+    if not labels:
+        return linked
     readings = (number_from,) if number_from else READINGS
     studies = {each.study_uid for stack in stacks for each in stack.series if each.study_uid}
     if chosen:
         stacks = tuple(stack for stack in stacks if any(_number(each) in chosen for each in stack.series))
     if not stacks:
         reason = "the study has no series of the chosen number" if chosen else "there is no usable image"
-        return _refuse(linked, labels, AMBIGUOUS if chosen else ORPHAN, f"{reason}; {_ASK}" if chosen else reason)
+        return _refuse(
+            linked, labels, AMBIGUOUS if chosen else ORPHAN, f"{reason}; {_ASK}" if chosen else reason
+        )
     if len(studies) > 1 and not chosen:
         return _refuse(
             linked, labels, AMBIGUOUS, f"the images are of {len(studies)} studies (StudyInstanceUID); {_ASK}"
         )
-    by_series: dict[int | None, set[int]] = defaultdict(set)
+    by_series: dict[int, set[int]] = defaultdict(set)
     for series, number in labels:
         by_series[series].add(number)
     decide = _one_series if len(by_series) == 1 else _several_series
@@ -123,12 +127,12 @@ def _number(series: Series) -> int:
 
 
 def _refuse(linked: Linked, labels: Set[Number], code: str, reason: str) -> Linked:
-    linked.refused |= {label: (code, f"{reason}; the label is left out") for label in labels}
+    linked.refused |= dict.fromkeys(labels, (code, f"{reason}; the label is left out"))
     return linked
 
 
 # What labels of each series number go to: at most one unit a reading.
-_Units = Mapping[int | None, Sequence[_Unit]]
+_Units = Mapping[int, Sequence[_Unit]]
 
 
 def _units(stacks: Sequence[Stack], readings: Sequence[str]) -> Iterator[_Unit]:
@@ -137,7 +141,7 @@ def _units(stacks: Sequence[Stack], readings: Sequence[str]) -> Iterator[_Unit]:
         for reading in readings:
             parts = [each.numbers[reading] for each in stack.series]
             joined = {number: images for part in parts for number, images in part.items()}
-            if len(joined) == sum(map(len, parts)):
+            if len(joined) == sum(map(len, parts)):  # as in a stack of one series
                 yield _Unit(stack, reading, stack.series, joined)
             else:
                 for each in stack.series:
@@ -146,7 +150,7 @@ def _units(stacks: Sequence[Stack], readings: Sequence[str]) -> Iterator[_Unit]:
 
 def _one_series(
     linked: Linked,
-    by_series: Mapping[int | None, set[int]],
+    by_series: Mapping[int, set[int]],
     stacks: Sequence[Stack],
     readings: Sequence[str],
     spare: int,
@@ -165,14 +169,16 @@ def _one_series(
     most = max(held)
     best = [unit for unit, count in zip(units, held, strict=True) if count == most]
     if len(_places(best)) > 1:
-        carrying = [unit for unit in best if series is not None and any(e.named == series for e in unit.series)]
+        carrying = [unit for unit in best if any(each.named == series for each in unit.series)]
         if len(_places(carrying)) != 1:
             names = " and ".join(dict.fromkeys(unit.example for unit in best[:6]))
             reason = f"{most} of the {len(numbers)} numbers of these labels could be those of {names} alike; {_ASK}"
             _refuse(linked, labels, AMBIGUOUS, reason)
             return None
         if series == 1:
-            linked.doubts.append("another stack holds as many of their numbers, and series number 1 is a common one")
+            linked.doubts.append(
+                "another stack holds as many of their numbers, and series number 1 is a common one"
+            )
         best = carrying
     place = _place(best[0])
     if not chosen and (reason := _too_few(units, place, most, len(numbers))):
@@ -195,7 +201,10 @@ def _places(units: Sequence[_Unit]) -> set[tuple[str, ...]]:
 
 def _refuse_each(linked: Linked, labels: Set[Number]) -> None:
     for series, number in labels:
-        linked.refused[series, number] = (ORPHAN, f"slice {number} has no usable image; the label is left out")
+        linked.refused[series, number] = (
+            ORPHAN,
+            f"slice {number} has no usable image; the label is left out",
+        )
 
 
 def _too_few(units: Sequence[_Unit], place: tuple[str, ...], most: int, total: int) -> str:
@@ -207,13 +216,11 @@ def _too_few(units: Sequence[_Unit], place: tuple[str, ...], most: int, total: i
     return "" if enough else f"only {most} of the {total} numbers of these labels are those of {place[0]}"
 
 
-def _doubts(
-    winners: Sequence[_Unit], series: int | None, numbers: Set[int], stacks: Sequence[Stack]
-) -> list[str]:
+def _doubts(winners: Sequence[_Unit], series: int, numbers: Set[int], stacks: Sequence[Stack]) -> list[str]:
     doubts = []
     named = any(each.named is not None for unit in winners for each in unit.series)
     carried = any(each.named == series for stack in stacks for each in stack.series)
-    if named and not carried and series not in (None, 1):
+    if named and not carried and series not in (-1, 1):
         doubts.append(f"no image name carries their series number {series}")
     held = max(unit.could_have(numbers) for unit in winners)
     if held < len(numbers):
@@ -223,7 +230,7 @@ def _doubts(
 
 def _several_series(
     linked: Linked,
-    by_series: Mapping[int | None, set[int]],
+    by_series: Mapping[int, set[int]],
     stacks: Sequence[Stack],
     readings: Sequence[str],
     spare: int,
@@ -231,20 +238,20 @@ def _several_series(
 ) -> _Units | None:
     """Labels of several series numbers never share a series: each goes to the one that carries its own number."""
     labels = {(series, number) for series, numbers in by_series.items() for number in numbers}
-    named = defaultdict(list)
+    named: dict[int, list[tuple[Stack, Series]]] = defaultdict(list)
     for stack in stacks:
         for each in stack.series:
-            named[each.named].append((stack, each))
-    named.pop(None, None)
-    if None not in by_series and not named.keys().isdisjoint(by_series):
+            if each.named is not None:
+                named[each.named].append((stack, each))
+    if -1 not in by_series and not named.keys().isdisjoint(by_series):
         found = _by_names(linked, by_series, named, readings, spare)
-    elif None not in by_series:
+    elif -1 not in by_series:
         found = _by_series_number(by_series, stacks, readings, spare)
     else:
         found = None
     if found is None:
         linked.refused.clear()
-        numbers = ", ".join(map(str, sorted(filter(None, by_series)))[:6])
+        numbers = ", ".join(str(series) for series in sorted(by_series)[:6])
         candidates = " and ".join(dict.fromkeys(stack.example for stack in stacks[:6]))
         reason = f"no series is proven to be that of each of the labels' series numbers ({numbers}, ..)"
         _refuse(linked, labels, AMBIGUOUS, f"{reason}; there are {candidates}; {_ASK}")
@@ -253,14 +260,14 @@ def _several_series(
 
 def _by_names(
     linked: Linked,
-    by_series: Mapping[int | None, set[int]],
-    named: Mapping[int | None, Sequence[tuple[Stack, Series]]],
+    by_series: Mapping[int, set[int]],
+    named: Mapping[int, Sequence[tuple[Stack, Series]]],
     readings: Sequence[str],
     spare: int,
 ) -> _Units | None:
     """Give each series number to the series whose names carry it and that holds half of its numbers at least."""
     carrying = [stack for series in by_series for stack, _ in named.get(series, ())]
-    found: dict[int | None, Sequence[_Unit]] = {}
+    found: dict[int, Sequence[_Unit]] = {}
     for series, numbers in by_series.items():
         units = [
             [_Unit(stack, reading, (each,), each.numbers[reading]) for reading in readings]
@@ -280,24 +287,26 @@ def _holds_half(units: Sequence[_Unit], numbers: Set[int], spare: int) -> bool:
     return any(2 * unit.could_have(numbers, spare) >= len(numbers) for unit in units)
 
 
-def _in_gap(series: int | None, stack: Stack) -> bool:
+def _in_gap(series: int, stack: Stack) -> bool:
     named = [each.named for each in stack.series if each.named is not None]
-    return series is not None and min(named) < series < max(named)
+    return min(named) < series < max(named)
 
 
 def _by_series_number(
-    by_series: Mapping[int | None, set[int]], stacks: Sequence[Stack], readings: Sequence[str], spare: int
+    by_series: Mapping[int, set[int]], stacks: Sequence[Stack], readings: Sequence[str], spare: int
 ) -> _Units | None:
     """Give each series number to that SeriesNumber of one stack, where no other shift of them fits it too."""
     fits: list[_Units] = []
     for stack in stacks:
         there = {each.number: each for each in stack.series}
-        least = min(filter(None, by_series), default=0)
+        least = min(by_series)
         for shift in sorted({number - least for number in there}):
-            found: dict[int | None, Sequence[_Unit]] = {}
+            found: dict[int, Sequence[_Unit]] = {}
             for series, numbers in by_series.items():
-                each = there.get((series or 0) + shift)
-                units = [_Unit(stack, r, (each,), each.numbers[r]) for r in readings] if each is not None else []
+                each = there.get(series + shift)
+                units = (
+                    [_Unit(stack, r, (each,), each.numbers[r]) for r in readings] if each is not None else []
+                )
                 if _holds_half(units, numbers, spare):
                     found[series] = units
             if len(found) == len(by_series):
@@ -321,19 +330,45 @@ def _paired(linked: Linked, labels: Set[Number], units: _Units, paths: Sequence[
             )
             linked.doubts.clear()
             return _refuse(linked, labels, MISMATCH, reason)
-    found = header if len(header) >= len(name) else name
+    found, other = (header, name) if len(header) >= len(name) else (name, header)
+    # Where both readings know the series, neither may contradict the other on any pair.
+    said = _numbers(units, NAME if found is header else HEADER) if other else {}
     for label in labels - linked.refused.keys():
-        images = found.get(label, ())
-        if len(images) == 1:
-            linked.images[label] = images[0]
-        elif images:
-            both = " and ".join(paths[index] for index in images[:3])
-            reason = f"{both} both stand for slice {label[1]}; the label is left out"
-            linked.refused[label] = (DUPLICATE, reason)
-        else:
-            _refuse_each(linked, {label})
+        _look_up(linked, label, found.get(label, ()), paths, said)
     linked.doubts += _scattered(linked, units)
     return linked
+
+
+def _numbers(units: _Units, reading: str) -> dict[int, int]:
+    """Return the number of each image by one reading."""
+    return {
+        index: number
+        for found in units.values()
+        for unit in found
+        if unit.reading == reading
+        for number, images in unit.images.items()
+        for index in images
+    }
+
+
+def _look_up(
+    linked: Linked, label: Number, images: Sequence[int], paths: Sequence[str], said: Mapping[int, int]
+) -> None:
+    number = label[1]
+    if not images:
+        return _refuse_each(linked, {label})
+    if len(images) > 1:
+        both = " and ".join(paths[index] for index in images[:3])
+        linked.refused[label] = (DUPLICATE, f"{both} both stand for slice {number}; the label is left out")
+    elif said.get(images[0], number) != number:
+        reason = f"{paths[images[0]]} is slice {number} and slice {said[images[0]]}, by InstanceNumber and by its name"
+        linked.refused[label] = (
+            MISMATCH,
+            f"{reason}; --number-from header or name decides; the label is left out",
+        )
+    else:
+        linked.images[label] = images[0]
+    return None
 
 
 def _scattered(linked: Linked, units: _Units) -> Iterator[str]:
@@ -342,5 +377,10 @@ def _scattered(linked: Linked, units: _Units) -> Iterator[str]:
         cells = {stack.cells[index] for index in linked.images.values() if index in stack.cells}
         locations, phases = {location for location, _ in cells}, {phase for _, phase in cells}
         complete = not stack.places.incomplete and stack.places.phases > 1 and -1 not in phases
-        if complete and len(cells) >= 4 and len(locations) > 1 and len(cells) < LEAST_FILLED * len(locations) * len(phases):
+        if (
+            complete
+            and len(cells) >= 4
+            and len(locations) > 1
+            and len(cells) < LEAST_FILLED * len(locations) * len(phases)
+        ):
             yield f"they lie on {len(phases)} phases of {len(locations)} locations without an order"

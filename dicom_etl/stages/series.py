@@ -15,7 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from math import inf, isnan
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +58,11 @@ class Name:
             self.series, self.number = int(built[1]), int(built[2])
         elif multi_frame and len(self.fields) == 1:
             self.series = int(self.fields[0])
+
+
+def numbers_in_name(path: str) -> set[int]:
+    """Return every number in the name of a file; none in one that holds a UID."""
+    return {int(field) for field in Name(path, multi_frame=False).fields}
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,11 @@ class Stack:
         """Location and phase of each image."""
         places = self.places
         return dict(
-            zip(self.members, zip(places.location_index.tolist(), places.phase_index.tolist(), strict=True), strict=True)
+            zip(
+                self.members,
+                zip(places.location_index.tolist(), places.phase_index.tolist(), strict=True),
+                strict=True,
+            )
         )
 
 
@@ -153,7 +164,9 @@ def _with_gone(
     gone: dict[int, set[int]] = defaultdict(set)
     spare = 0
     for path in unreadable:
-        fitting = [(place, number) for place, each in enumerate(series) if (number := _fit(path, each)) is not None]
+        fitting = [
+            (place, number) for place, each in enumerate(series) if (number := _fit(path, each)) is not None
+        ]
         if len(fitting) > 1:
             folder = path.rpartition("/")[0]
             fitting = [item for item in fitting if series[item[0]].example.rpartition("/")[0] == folder]
@@ -181,7 +194,7 @@ def _series(paths: Sequence[str], headers: Sequence[ImageHeader]) -> Iterator[Se
         path: Name(path, multi_frame=header.frames > 1) for path, header in zip(paths, headers, strict=True)
     }
     directions = _Directions()
-    groups: dict[tuple[object, ...], dict[int | None, list[int]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[Any, ...], dict[int | None, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, (path, header) in enumerate(zip(paths, headers, strict=True)):
         key = (
             header.study_uid,
@@ -194,7 +207,9 @@ def _series(paths: Sequence[str], headers: Sequence[ImageHeader]) -> Iterator[Se
         groups[key][names[path].series].append(index)
     runs_on = _running_on([members for named in groups.values() for members in named.values()], paths, names)
     for key, by_name in groups.items():
-        if None in by_name and len(by_name) == 2:  # a file whose name says no series is of the only one there is
+        if (
+            None in by_name and len(by_name) == 2
+        ):  # a file whose name says no series is of the only one there is
             unnamed = by_name.pop(None)
             by_name[next(iter(by_name))] += unnamed
         for named, members in by_name.items():
@@ -300,14 +315,14 @@ def _running_on(groups: Sequence[Sequence[int]], paths: Sequence[str], names: Ma
             ranges[first.skeleton].append((min(last), max(last)))
     for spans in ranges.values():
         spans.sort()
-        if len(spans) > 1 and all(one[1] < other[0] for one, other in zip(spans, spans[1:], strict=False)):
+        if len(spans) > 1 and all(one[1] < other[0] for one, other in pairwise(spans)):
             return True
     return False
 
 
 def _stacked(series: Sequence[Series], headers: Sequence[ImageHeader]) -> Iterator[list[Series]]:
     """Yield the series of each stack."""
-    parallel: dict[tuple[object, ...], list[tuple[Series, float]]] = defaultdict(list)
+    parallel: dict[tuple[Any, ...], list[tuple[Series, float]]] = defaultdict(list)
     directions = _Directions()
     for each in series:
         position = _only_position(each, headers)
@@ -316,8 +331,8 @@ def _stacked(series: Sequence[Series], headers: Sequence[ImageHeader]) -> Iterat
             continue
         header = headers[each.members[0]]
         spacing = tuple(round(mm, 4) for mm in header.pixel_spacing_mm)
-        key = (each.study_uid, header.rows, header.columns, spacing, directions.find(header.orientation))
-        parallel[key].append((each, position))
+        direction = directions.find(header.orientation)
+        parallel[each.study_uid, header.rows, header.columns, spacing, direction].append((each, position))
     for group in parallel.values():
         group.sort(key=lambda item: -len(item[0].members))
         while group:
@@ -339,7 +354,9 @@ def _at_distinct_positions(series: Sequence[tuple[Series, float]]) -> Iterator[l
     """Yield those that make up one stack, and each slice acquired again later by itself."""
     taken = [-inf, inf]
     stack: list[Series] = []
-    for each, position in sorted(series, key=lambda item: (item[0].acquired, item[0].number, item[0].example)):
+    for each, position in sorted(
+        series, key=lambda item: (item[0].acquired, item[0].number, item[0].example)
+    ):
         place = bisect(taken, position)
         if min(position - taken[place - 1], taken[place] - position) <= LOCATION_TOLERANCE_MM:
             yield [each]
