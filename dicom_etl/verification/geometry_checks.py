@@ -105,7 +105,7 @@ def check_names(study: Derived) -> Iterator[Issue]:
 def check_numbers(study: Derived) -> Iterator[Issue]:
     """derived-differs: the number in the name of a contour file is that of its image, and names its structure.
 
-    By the InstanceNumber or by the name of the image, whichever most labels of the study go by. Pseudonyms say nothing,
+    By the InstanceNumber and by the name of the image, where most labels of the study go by it. Pseudonyms say nothing,
     nor do frames of one file.
     """
     block = study.block
@@ -119,9 +119,9 @@ def check_numbers(study: Derived) -> Iterator[Issue]:
     }
     by_header = {key: int(block["instance_number"][key[0]]) in (-1, named[key][1]) for key in named}
     by_name = {key: named[key][1] in numbers_in_name(images[key[0]]) for key in named}
-    right = by_header if sum(by_header.values()) >= sum(by_name.values()) else by_name
+    rules = [found for found in (by_header, by_name) if 2 * sum(found.values()) > len(named)] or [by_header]
     for (index, structure), (says, number) in named.items():
-        if says != structure or not right[index, structure]:
+        if says != structure or not all(found[index, structure] for found in rules):
             message = (
                 f"its name says {says} {number}, but it is the {structure} of {images[index]}, "
                 f"instance {int(block['instance_number'][index])}"
