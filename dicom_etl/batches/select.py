@@ -112,7 +112,7 @@ def _conditions(
     if wanted.where is not None:
         yield "where the condition holds", _where(table, wanted.where)
     if wanted.exclude_flagged:
-        yield "not flagged", ~np.array(flagged_samples(read_issues(file), _source_paths(file, table)))
+        yield "not flagged", ~_flagged(file, table, wanted.structures)
 
 
 def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bool_]:
@@ -170,6 +170,8 @@ def _where(table: SampleTable, condition: Condition) -> NDArray[np.bool_]:
     return fits
 
 
-def _source_paths(file: h5py.File, table: SampleTable) -> list[tuple[str, ...]]:
-    names = ("source_image", *(f"source_{structure}" for structure in structures_of(file)))
-    return list(zip(*(table[name].tolist() for name in names), strict=True))
+def _flagged(file: h5py.File, table: SampleTable, structures: Sequence[str]) -> NDArray[np.bool_]:
+    """Return the rows on which a label that is served is in doubt."""
+    names = ("source_image", *(f"source_{structure}" for structure in structures))
+    paths = list(zip(*(table[name].tolist() for name in names), strict=True))
+    return np.array(flagged_samples(read_issues(file), paths), dtype=np.bool_)

@@ -18,6 +18,7 @@ CODES = {
     "tiny-contour": "a contour encloses next to nothing",
     "constant-image": "an image shows next to nothing",
     "area-jump": "an area is out of step with its neighbours along the stack",
+    "study-exchanged": "the contours of a study are not of its images",
     "misaligned": "a contour does not lie on the wall that the image shows",
     "phase-order": "the ventricle is larger at end-systole than at end-diastole, or they lie at the wrong times",
     "patient-in-two-splits": "a patient, or patients that share data, are on two sides of a split",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicom_etl.checks.sample_checks import STAGE
+from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.records import Issue, SampleFacts, Severity
 
 
@@ -82,21 +82,32 @@ class Duplicates:
         same_uid = {row: first for row, first in self._instances.repeats() if row not in pixels}
         names = names_of({*pixels, *pixels.values(), *same_uid, *same_uid.values()})
         return [
-            *(_image_issue(names, row, first, "pixels") for row, first in pixels.items()),
-            *(_image_issue(names, row, first, "SOPInstanceUID") for row, first in same_uid.items()),
+            *(_image_issue(names, *pair, "pixels") for pair in _both(pixels)),
+            *(_image_issue(names, *pair, "SOPInstanceUID") for pair in _both(same_uid)),
         ]
 
     def check_contours_differ(self, names_of: NamesOf) -> list[Issue]:
-        """duplicate-contour: no two contours of a structure have the same points, in whatever order or direction.
+        """duplicate-contour: no contours of two patients have the same points, in whatever order or direction.
 
-        An error between two patients, a warning within one.
+        An error. Each contour has a finding; `dicom_etl.checks.study` looks for copies within a patient.
         """
         issues = []
         for structure, keys in sorted(self._contours.items()):
             repeats = keys.repeats()
             names = names_of({row for pair in repeats for row in pair})
-            issues += [_contour_issue(names, row, first, structure) for row, first in repeats]
+            foreign = [
+                (row, first) for row, first in repeats if names[row].patient_id != names[first].patient_id
+            ]
+            issues += [_contour_issue(names, *pair, structure) for pair in _both(dict(foreign))]
         return issues
+
+
+def _both(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Return each pair of a row and the first like it, then each such first row with one that repeats it."""
+    repeats: dict[int, int] = {}
+    for row, first in pairs.items():
+        repeats.setdefault(first, row)
+    return [*pairs.items(), *repeats.items()]
 
 
 def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str) -> Issue:
@@ -104,7 +115,7 @@ def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str)
     message = f"the same {what} as {other.image} of {_patient(mine, other)} (sample {first})"
     severity = _severity(mine, other)
     return Issue(
-        severity, "duplicate-image", message, STAGE, mine.image, mine.patient_id, "", row, other.image
+        severity, "duplicate-image", message, DATASET_STAGE, mine.image, mine.patient_id, "", row, other.image
     )
 
 
@@ -115,9 +126,16 @@ def _contour_issue(names: Mapping[int, RowNames], row: int, first: int, structur
         f"the same points as {other_path} of {_patient(mine, other)} (sample {first}); one of them is on the "
         "wrong image"
     )
-    severity = _severity(mine, other)
     return Issue(
-        severity, "duplicate-contour", message, STAGE, path, mine.patient_id, structure, row, other_path
+        "error",
+        "duplicate-contour",
+        message,
+        DATASET_STAGE,
+        path,
+        mine.patient_id,
+        structure,
+        row,
+        other_path,
     )
 
 

@@ -1,9 +1,16 @@
-"""Which samples carry a doubt about their labels: one rule for all who leave out or mark such samples."""
+"""Which labels are in doubt: one rule for all who leave out, mark or count them.
+
+A finding flags the label that it doubts: one structure of one row. A finding about two labels that do not go together
+stands twice, once for each; where other evidence tells which of them is wrong, the other's becomes a note.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl.records import Issue
 
@@ -18,43 +25,111 @@ LABEL_FINDINGS = frozenset(
         "misaligned",
         "phase-order",
         "self-intersection",
+        "study-exchanged",
         "tiny-contour",
     }
 )
 """The codes that speak of a label that is in the dataset; other codes speak of inputs that were left out."""
 
+_BOTH_WRONG = "misaligned"
+"""Of two contours that were exchanged neither is where it belongs."""
 
-def flagged_paths(issues: Iterable[Issue]) -> frozenset[str]:
-    """Return the files, and the folders of whole studies, named by errors and warnings among `LABEL_FINDINGS`.
 
-    A finding about two files that do not go together names both: which of them is wrong is not known.
+def doubts(issue: Issue) -> bool:
+    """Tell whether a finding doubts a label that is in the dataset."""
+    return issue.code in LABEL_FINDINGS and issue.severity != "note"
+
+
+def label_flags(
+    issues: Iterable[Issue], patients: Sequence[str], drawn: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, list[str]]:
+    """Return the codes that doubt each label, by structure and row, in order and parted by spaces; "" for none.
+
+    Parameters
+    ----------
+    issues : iterable of Issue
+        ``sample`` is the row that one is about, None for all rows of its patient; ``structure`` "" for all that is
+        drawn there.
+    patients : sequence of str
+        Of each row.
+    drawn : mapping of str to (row,) bool
+        Where each structure is drawn.
     """
-    return frozenset(
-        path
+    codes: dict[str, list[set[str]]] = {name: [set() for _ in patients] for name in drawn}
+    rows_of: dict[str, list[int]] = {}
+    for row, patient in enumerate(patients):
+        rows_of.setdefault(patient, []).append(row)
+    for issue in filter(doubts, issues):
+        rows = rows_of.get(issue.patient_id, []) if issue.sample is None else [issue.sample]
+        for name in [issue.structure] if issue.structure in codes else codes if not issue.structure else ():
+            for row in rows:
+                if drawn[name][row]:
+                    codes[name][row].add(issue.code)
+    return {name: [" ".join(sorted(found)) for found in rows] for name, rows in codes.items()}
+
+
+def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list[Issue]:
+    """Make notes of findings about labels that other evidence clears.
+
+    Of two labels that do not go together one is wrong. That is the one that another finding doubts as well: one about
+    it alone, else one of another kind about it and a third label (a copied outer contour that its inner one leaves).
+    Where that tells nothing, both stay in doubt.
+
+    Parameters
+    ----------
+    issues : sequence of Issue
+        All about one study, or across studies; one about two labels has ``path`` and ``other_path``, and stands for
+        each of them once.
+    known : iterable of Issue
+        Others that count as evidence.
+
+    Returns
+    -------
+    list of Issue
+        In the same order.
+    """
+    pairs = [issue for issue in issues if doubts(issue) and issue.other_path and issue.code != _BOTH_WRONG]
+    wrong = {
+        issue.path
+        for issue in (*known, *issues)
+        if doubts(issue) and (not issue.other_path or issue.code == _BOTH_WRONG)
+    }
+    edges = {(issue.code, frozenset((issue.path, issue.other_path))) for issue in pairs}
+    open_edges = [(code, pair) for code, pair in edges if pair.isdisjoint(wrong)]
+    kinds: dict[str, set[str]] = {}
+    for code, pair in open_edges:
+        for path in pair:
+            kinds.setdefault(path, set()).add(code)
+    wrong |= {path for path, codes in kinds.items() if len(codes) > 1}
+    explained = {(code, pair): not pair.isdisjoint(wrong) for code, pair in edges}
+
+    def cleared(issue: Issue) -> bool:
+        mine = [each for (code, pair), each in explained.items() if code == issue.code and issue.path in pair]
+        return issue.path not in wrong and bool(mine) and all(mine)
+
+    in_pairs = {id(issue) for issue in pairs}
+    return [
+        replace(
+            issue, severity="note", message=f"{issue.message}; the other one is in doubt for more reasons"
+        )
+        if id(issue) in in_pairs and cleared(issue)
+        else issue
         for issue in issues
-        if issue.code in LABEL_FINDINGS and issue.severity in ("error", "warning")
-        for path in (issue.path, issue.other_path)
-        if path
-    )
+    ]
 
 
 def flagged_samples(issues: Iterable[Issue], paths: Sequence[Iterable[str]]) -> list[bool]:
-    """Say of each sample whether its label is in doubt.
+    """Say of each sample whether one of its files, or its study's folder, is named by a finding that doubts it.
 
     Parameters
     ----------
     issues : iterable of Issue
         As the dataset records them, or as `verify` finds them.
     paths : sequence of iterables of str
-        For each sample its image file and the contour files of all its structures; "" where there is none.
-
-    Returns
-    -------
-    list of bool
-        True where one of the sample's files, or its study's folder, is among `flagged_paths`.
+        For each sample its image file and the contour files of the structures asked for; "" where there is none.
     """
-    doubtful = flagged_paths(issues)
-    return [not doubtful.isdisjoint(chain.from_iterable(map(_with_study, sample))) for sample in paths]
+    doubtful = {issue.path for issue in issues if issue.path and doubts(issue)}
+    return [any(not doubtful.isdisjoint(_with_study(path)) for path in sample) for sample in paths]
 
 
 def _with_study(path: str) -> tuple[str, str]:

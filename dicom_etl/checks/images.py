@@ -27,6 +27,13 @@ ones as they are."""
 _NO_LOSS = 0.05
 """Contrast that an image may lose without it saying anything."""
 
+_FITTING = 0.7
+"""Typical contrast of contours that are of their images; 0.93 or more on real and made studies, and 0.55 at most where
+they are of another one."""
+
+_FEWEST_FOREIGN = 5
+"""Contours from which on a whole study can be told to be another's."""
+
 _NEARER_PX = 0.5
 """What a shift towards another place must bring."""
 
@@ -35,10 +42,10 @@ def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue
     """misaligned: across an inner contour the image falls from blood to muscle, by at least `least_contrast`.
 
     A warning (see `dicom_etl.checks.edge_contrast` for the measure). When the typical contour of a study has less,
-    the study is named instead of each contour: other images, mirrored ones, or images in which blood is not bright.
+    the study is named instead of each contour: mirrored images, or images in which blood is not bright.
     """
     inner, walls = stack.inner, stack.walls
-    if inner is None or walls is None:
+    if inner is None or walls is None or _foreign(stack, limits):
         return
     if _unfit(stack, limits):
         message = (
@@ -50,6 +57,22 @@ def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue
     for index in np.flatnonzero(walls.contrast < limits.least_contrast):
         message = f"the contrast across it is {walls.contrast[index]:.2f}, where 1 is an even wall"
         yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+
+
+def check_contours_of_this_study(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """study-exchanged: the contours of a study are of its images.
+
+    An error when `foreign_share` of five or more inner contours lie in a wrong place, each by its own image, and
+    neither mirrored nor bright muscle explains it: the link table names another study's contours. Exchanged with one
+    another, 62% or more of the contours of real and made studies do, and none where they belong.
+    """
+    if stack.walls is not None and _foreign(stack, limits):
+        count = int(_astray(stack, limits).sum())
+        message = (
+            f"{count} of {len(stack.walls.contrast)} {INNER}s lie on no wall of their images: they look like the "
+            "contours of another study; does the link table name the right one?"
+        )
+        yield of_study(stack.images, "study-exchanged", message, "error")
 
 
 def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -94,7 +117,7 @@ def check_contours_not_mirrored(stack: Stack, limits: LabelLimits) -> Iterator[I
 def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
 
-    A warning, naming both, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
+    A warning for each, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
     looked at where centres and radii together differ by less than `exchange_px`, or `exchange_share` of the radius:
     nobody could tell. When one of them alone is found to be in the wrong place, the other's image must not lose by
     the exchange.
@@ -119,12 +142,13 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
         one, other = pairs[pair].tolist()
         if named.isdisjoint((one, other)):
             named |= {one, other}
-            message = (
-                f"this contour and the one of {where(inner.facts[other])} ({inner.drawn[other].path}) fit better when "
-                f"exchanged: the contrasts across them rise by {gains[pair]:.2f}"
-            )
-            facts, contour = inner.facts[one], inner.drawn[one]
-            yield finding(facts, "warning", "misaligned", message, contour, inner.drawn[other].path)
+            for mine, its in ((one, other), (other, one)):
+                path = inner.drawn[its].path
+                message = (
+                    f"this contour and the one of {where(inner.facts[its])} ({path}) fit better when exchanged: the "
+                    f"contrasts across them rise by {gains[pair]:.2f}"
+                )
+                yield finding(inner.facts[mine], "warning", "misaligned", message, inner.drawn[mine], path)
 
 
 def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -162,6 +186,7 @@ def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 
 
 IMAGE_CHECKS: tuple[StackCheck, ...] = (
+    check_contours_of_this_study,
     check_contours_on_walls,
     check_contours_in_place,
     check_contours_not_mirrored,
@@ -235,8 +260,35 @@ def _unfit(stack: Stack, limits: LabelLimits) -> bool:
     """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
     if stack.walls is None:
         return False
-    known = stack.walls.contrast[np.isfinite(stack.walls.contrast)]
-    return len(known) > 0 and float(np.median(known)) < limits.least_contrast
+    typical = _typical(stack.walls.contrast)
+    return typical < limits.least_contrast or _foreign(stack, limits)
+
+
+def _typical(contrast: FloatArray) -> float:
+    known = contrast[np.isfinite(contrast)]
+    return float(np.median(known)) if len(known) else 1.0
+
+
+def _astray(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+    """Tell which inner contours (contour,) lie on no wall, or would lie on a much better one elsewhere."""
+    assert stack.walls is not None
+    gain, shift = stack.walls.better
+    found: NDArray[np.bool_] = stack.walls.contrast < limits.least_contrast
+    found |= (gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)
+    return found
+
+
+def _foreign(stack: Stack, limits: LabelLimits) -> bool:
+    """Tell whether the inner contours of a study are those of another one: `check_contours_of_this_study`."""
+    walls = stack.walls
+    if walls is None or len(walls.contrast) < _FEWEST_FOREIGN:
+        return False
+    typical = _typical(walls.contrast)
+    if not -_FITTING < typical < _FITTING:
+        return False
+    if _typical(walls.contrast + stack.mirror_gains) >= _FITTING:
+        return False
+    return float(_astray(stack, limits).mean()) >= limits.foreign_share
 
 
 def _peak_px(around: FloatArray) -> float:

@@ -56,6 +56,7 @@ class LabelLimits(Options):
     stray_shift_px: float = _limit(2.5, "Shift towards a better place that counts then, in pixels.")
     stray_gain: float = _limit(0.1, "Contrast that the shift must add then.")
     stray_far_px: float = _limit(5.0, "Such a distance for which any more contrast is enough, in pixels.")
+    foreign_share: float = _limit(0.5, "Share of the inner contours in wrong places: another study's.")
     mirror_gain: float = _limit(0.05, "Contrast that mirroring a contour left to right must add.")
     exchange_gain: float = _limit(0.05, "Contrast that exchanging two contours must add.")
     exchange_px: float = _limit(

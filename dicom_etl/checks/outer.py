@@ -83,7 +83,7 @@ def check_outer_on_border(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two outer contours at adjacent locations do not fit their inner contours better when exchanged.
 
-    A warning, naming both, when the walls of the two images are more alike then, by `wall_exchange_mm` or more, and
+    A warning for each, when the walls of the two images are more alike then, by `wall_exchange_mm` or more, and
     each is nearer to what else `check_outer_in_place` compares it with; on images whose inner contours are in place.
     """
     muscle = stack.myocardium
@@ -105,14 +105,13 @@ def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Is
         if judged.issuperset(muscle.stack[pair].tolist()) and named.isdisjoint(muscle.stack[pair].tolist()):
             named.update(muscle.stack[pair].tolist())
             first, second = muscle.which[muscle.stack[pair]]
-            path = muscle.outer.drawn[second].path
-            message = (
-                f"this contour and the one of {where(muscle.outer.facts[second])} ({path}) fit the {INNER}s better "
-                f"when exchanged: the walls of the two images differ by {gains[pair]:.1f} mm less"
-            )
-            yield finding(
-                muscle.outer.facts[first], "warning", "misaligned", message, muscle.outer.drawn[first], path
-            )
+            for mine, its in ((first, second), (second, first)):
+                path, facts = muscle.outer.drawn[its].path, muscle.outer.facts[mine]
+                message = (
+                    f"this contour and the one of {where(muscle.outer.facts[its])} ({path}) fit the {INNER}s better "
+                    f"when exchanged: the walls of the two images differ by {gains[pair]:.1f} mm less"
+                )
+                yield finding(facts, "warning", "misaligned", message, muscle.outer.drawn[mine], path)
 
 
 OUTER_CHECKS: tuple[StackCheck, ...] = (

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicom_etl.checks.duplicates import Duplicates, RowNames
+from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import gather
 from dicom_etl.checks.sample_checks import sample_issues
@@ -97,7 +98,7 @@ class LabelReview:
     def study(self, samples: Sequence[EncodedSample], found: Sequence[Issue] | None = None) -> list[Issue]:
         """Take the rows of the next study, all that are written, in their order; return what is odd about them.
 
-        ``found`` is what an earlier run found across these rows; without it they are compared here.
+        ``found`` is what an earlier run found on these rows; without it they are looked at here.
         """
         study: list[SampleFacts] = []
         issues: list[Issue] = []
@@ -108,19 +109,20 @@ class LabelReview:
         for row, facts in enumerate(study, start=self._rows):
             self._duplicates.add(facts, row)
         if found is None:
-            found = study_issues([facts for facts in study if facts.contours], _LIMITS)
-        issues += found
-        numbered = number_samples(issues, study, self._rows)
+            drawn = [facts for facts in study if facts.contours]
+            found = clear_partners([*issues, *study_issues(drawn, _LIMITS)])
+        numbered = number_samples(found, study, self._rows)
         self._remember_names(samples)
         self._rows += len(samples)
         return numbered
 
-    def finish(self) -> list[Issue]:
-        """Return what appears twice among all rows."""
-        return [
+    def finish(self, known: Sequence[Issue]) -> list[Issue]:
+        """Return what appears twice among all rows; ``known`` is what was found on them so far."""
+        found = [
             *self._duplicates.check_images_differ(self._names_of),
             *self._duplicates.check_contours_differ(self._names_of),
         ]
+        return clear_partners(found, known)
 
     def _remember_names(self, samples: Sequence[EncodedSample]) -> None:
         # Names of one study are much alike, so packed they take a few bytes a row.

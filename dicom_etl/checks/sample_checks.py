@@ -15,6 +15,8 @@ from dicom_etl.geometry.polygons import (
 from dicom_etl.records import ContourFacts, Issue, SampleFacts, Severity
 
 STAGE = "labels"
+DATASET_STAGE = "dataset"
+"""Of what is found across all studies: it depends on which they are, all else on one study alone."""
 NEXT_TO_NOTHING = 1e-6
 """A share of an area that is rounding error."""
 
@@ -63,22 +65,24 @@ def check_inner_inside_outer(drawn: Drawn, limits: LabelLimits) -> Iterator[Issu
     """inner-outside-outer: what lies inside the ventricle lies inside its outer contour.
 
     The inner contour and the papillary muscles. An error when more than `outside_outer_error` of the area lies
-    outside, a warning when more than `outside_outer_warning` does.
+    outside, a warning when more than `outside_outer_warning` does. Each of the two contours has a finding.
     """
-    outer = drawn.rings.get(OUTER, ())
-    if not outer:
+    outer = drawn.facts.contour(OUTER)
+    if outer is None:
         return
     for contour in drawn.facts.contours:
         if contour.structure != INNER and not contour.structure.startswith("p"):
             continue
-        share = fraction_outside(drawn.rings[contour.structure], outer)
+        share = fraction_outside(drawn.rings[contour.structure], drawn.rings[OUTER])
         if share > limits.outside_outer_warning:
             severity: Severity = "error" if share > limits.outside_outer_error else "warning"
             message = (
                 f"{share:.1%} of its area ({share * contour.area_px:.1f} px²) lies outside the {OUTER} of the "
                 "same image"
             )
-            yield finding(drawn.facts, severity, "inner-outside-outer", message, contour)
+            yield finding(drawn.facts, severity, "inner-outside-outer", message, contour, outer.path)
+            message = f"{share:.1%} of the area of the {contour.structure} of the same image lies outside it"
+            yield finding(drawn.facts, severity, "inner-outside-outer", message, outer, contour.path)
 
 
 def check_outer_has_inner(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
@@ -98,8 +102,9 @@ def check_structures_differ(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue
     for contour in drawn.facts.contours:
         other = first.setdefault(contour.key, contour)
         if other is not contour:
-            message = f"the same points as the {other.structure} of the same image ({other.path})"
-            yield finding(drawn.facts, "warning", "duplicate-contour", message, contour, other.path)
+            for one, same in ((contour, other), (other, contour)):
+                message = f"the same points as the {same.structure} of the same image ({same.path})"
+                yield finding(drawn.facts, "warning", "duplicate-contour", message, one, same.path)
 
 
 def check_image_shows_something(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
@@ -182,8 +187,8 @@ def where(facts: SampleFacts) -> str:
     return f"location {location}, phase {phase}"
 
 
-def of_study(images: Sequence[SampleFacts], code: str, message: str) -> Issue:
+def of_study(images: Sequence[SampleFacts], code: str, message: str, severity: Severity = "warning") -> Issue:
     """Return a finding about a whole study; its path is the folder of the study's contours."""
     first = images[0]
     folder = "/".join(first.contours[0].path.split("/")[:2])
-    return Issue("warning", code, message, STAGE, folder, first.patient_id)
+    return Issue(severity, code, message, STAGE, folder, first.patient_id)

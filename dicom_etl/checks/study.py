@@ -14,7 +14,7 @@ from dicom_etl.checks.outer import OUTER_CHECKS
 from dicom_etl.checks.sample_checks import finding, of_study, where
 from dicom_etl.checks.stack import Stack
 from dicom_etl.geometry.locations import ED, ES
-from dicom_etl.records import Issue, SampleFacts
+from dicom_etl.records import Issue, SampleFacts, Severity
 
 ED_EARLIEST, ED_LATEST = 0.25, 1.0
 ES_EARLIEST = 0.15
@@ -82,8 +82,9 @@ def check_centres_close(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
 def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     """phase-order: at no location is the inner contour much larger at end-systole than at end-diastole.
 
-    A warning from `phase_ratio` times on; a little larger is normal near the base, which moves through the slice. Named
-    is the one whose area is out of line with those beside it along the stack; both where that does not tell.
+    A warning from `phase_ratio` times on; a little larger is normal near the base, which moves through the slice. It is
+    about the one whose area is out of line with those beside it along the stack, and the other has a note; about both
+    where that does not tell.
     """
     inner, phases = stack.inner, stack.phases
     if inner is None or not phases:
@@ -104,6 +105,9 @@ def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
         )
         path = "" if sure else inner.drawn[other].path
         yield finding(inner.facts[odd], "warning", "phase-order", message, inner.drawn[odd], path)
+        severity: Severity = "note" if sure else "warning"
+        path = inner.drawn[odd].path
+        yield finding(inner.facts[other], severity, "phase-order", message, inner.drawn[other], path)
 
 
 def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -125,6 +129,24 @@ def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     yield of_study(stack.images, "phase-order", message)
 
 
+def check_contours_differ(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+    """duplicate-contour: no two contours of a structure have the same points, in whatever order or direction.
+
+    A warning for each of them.
+    """
+    for contours in stack.structures.values():
+        alike: dict[int, list[int]] = {}
+        for index, contour in enumerate(contours.drawn):
+            alike.setdefault(contour.key, []).append(index)
+        for group in alike.values():
+            for index in group if len(group) > 1 else ():
+                other = group[0] if index != group[0] else group[1]
+                path, drawn = contours.drawn[other].path, contours.drawn[index]
+                place = where(contours.facts[other])
+                message = f"the same points as {path} of {place}; one of them is on the wrong image"
+                yield finding(contours.facts[index], "warning", "duplicate-contour", message, drawn, path)
+
+
 STUDY_CHECKS: tuple[StackCheck, ...] = (
     check_area_steps,
     *IMAGE_CHECKS,
@@ -132,6 +154,7 @@ STUDY_CHECKS: tuple[StackCheck, ...] = (
     check_centres_close,
     check_phase_areas,
     check_phase_times,
+    check_contours_differ,
 )
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import Drawn
-from dicom_etl.checks.sample_checks import STAGE, check_structures_differ
+from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import contour_key, row_digests
 from dicom_etl.records import ContourFacts, Issue, SampleFacts
@@ -15,13 +13,10 @@ from dicom_etl.records import ContourFacts, Issue, SampleFacts
 if TYPE_CHECKING:
     from dicom_etl.dataset.stored import StoredSample
 
-_OF_ALL = frozenset({"duplicate-image", "duplicate-contour"})
-"""What label checks find among all rows; a file with some of them only knows its own."""
-
 
 def of_one_study(issue: Issue) -> bool:
     """Whether an issue of a stored dataset holds whatever other studies there are."""
-    return issue.stage != STAGE or issue.code not in _OF_ALL
+    return issue.stage != DATASET_STAGE
 
 
 def facts_of(stored: StoredSample, structures: Sequence[str], instance_key: int) -> SampleFacts:
@@ -60,9 +55,3 @@ def facts_of(stored: StoredSample, structures: Sequence[str], instance_key: int)
         (0, 0),
         stored.pixels.shape[1],
     )
-
-
-def copies_within(facts: SampleFacts) -> tuple[Issue, ...]:
-    """Return what the label checks say of structures of one image that have the same points."""
-    drawn = Drawn(facts, facts.window, {})
-    return tuple(check_structures_differ(drawn, LabelLimits()))

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.checks.duplicates import Duplicates, RowNames
+from dicom_etl.checks.flags import clear_partners
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal, row_digests
 from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.errors import DatasetError, OutputError, SourceError
-from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
+from dicom_etl.pipeline.labels import facts_of, of_one_study
 from dicom_etl.pipeline.plan import common_dtype
 from dicom_etl.pipeline.split_assignment import Sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
@@ -171,7 +172,6 @@ def _copy(
                 stored = _as_type(stored, part.masks(number), spec)
             writer.append(stored.sample)
             facts = facts_of(stored, structures, stored.instance_key)
-            found += copies_within(facts)
             duplicates.add(facts, summary.samples)
             sides.add(patient, facts.image_key, [contour.key for contour in facts.contours])
             _count(summary, stored, structures)
@@ -180,8 +180,8 @@ def _copy(
             progress(NAME, summary.samples, total)
         writer.end_study(phases)
     names = _Names(copied, structures)
-    found += duplicates.check_images_differ(names) + duplicates.check_contours_differ(names)
-    summary.issues = in_order(found)
+    copies = [*duplicates.check_images_differ(names), *duplicates.check_contours_differ(names)]
+    summary.issues = in_order([*found, *clear_partners(copies, found)])
     return summary, sides.assign()
 
 

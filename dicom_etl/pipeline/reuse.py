@@ -24,7 +24,7 @@ from dicom_etl.dataset.digest import text_key
 from dicom_etl.dataset.stored import StoredRows, StoredSample
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.pipeline.labels import copies_within, facts_of, of_one_study
+from dicom_etl.pipeline.labels import facts_of
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.staleness import Candidate, Unchanged, check_study
 from dicom_etl.pipeline.summary import Progress
@@ -126,7 +126,6 @@ class Reuse:
             stored.sample,
             row=replace(stored.sample.row, areas_px=areas),
             image_key=facts.image_key,
-            label_issues=copies_within(facts),
             facts=facts,
         )
 
@@ -138,7 +137,7 @@ class _Earlier:
         self.file = file
         self.findings: dict[str, list[Issue]] = {}
         for issue in file.issues():
-            if issue.stage == STAGE and of_one_study(issue):
+            if issue.stage == STAGE:
                 self.findings.setdefault(issue.path, []).append(issue)
 
 

@@ -97,7 +97,7 @@ def write_rows(
         for sample in written:
             contours = sample.facts.contours if sample.facts is not None else ()
             sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
-    summary.issues += review.finish()
+    summary.issues += review.finish(summary.issues)
     # A part cannot know what its patients share with others; `merge` decides.
     return [("", NO_FOLD)] * summary.samples if spec.part else sides.assign()
 

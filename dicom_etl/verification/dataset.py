@@ -11,21 +11,23 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from dicom_etl.checks import sample_checks, study
 from dicom_etl.checks.duplicates import Duplicates, RowNames
+from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
+from dicom_etl.checks.sample_checks import SAMPLE_CHECKS
 from dicom_etl.checks.stack import Stack
+from dicom_etl.checks.study import STUDY_CHECKS, number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.open_validated import attribute_text, open_dataset
 from dicom_etl.errors import DatasetError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import SampleFacts
+from dicom_etl.records import Issue, SampleFacts
 from dicom_etl.verification import derivation, geometry_checks, imputed, inputs, seal, structure, whole
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.digests import check_row_digests
@@ -173,8 +175,11 @@ class _Walk:
                 note(check, check(derived))
             self._check_labels(derived)
             self._progress("verify", stop, len(rows))
-        note(Duplicates.check_images_differ, self._duplicates.check_images_differ(self._names_of))
-        note(Duplicates.check_contours_differ, self._duplicates.check_contours_differ(self._names_of))
+        images = self._duplicates.check_images_differ(self._names_of)
+        contours = self._duplicates.check_contours_differ(self._names_of)
+        copies = clear_partners([*images, *contours], self._outcome.findings)
+        note(Duplicates.check_images_differ, copies[: len(images)])
+        note(Duplicates.check_contours_differ, copies[len(images) :])
         note(whole.check_split_words, whole.check_split_words(rows))
         sides = whole.check_split_sides(rows, self._image_keys, self._contour_keys)
         note(whole.check_split_sides, sides)
@@ -184,22 +189,27 @@ class _Walk:
     def _check_labels(self, derived: Derived) -> None:
         block = derived.block
         facts: list[SampleFacts] = []
+        found: list[tuple[Callable[..., Any], Issue]] = []
         for index in range(len(block)):
             row = block.start + index
             drawn = draw(self._rows, block, index, self._image_keys[row])
             facts.append(drawn.facts)
             self._duplicates.add(drawn.facts, row)
             self._contour_keys[row] += [contour.key for contour in drawn.facts.contours]
-            for check in sample_checks.SAMPLE_CHECKS:
-                found = list(check(drawn, self._limits))
-                self._outcome.note(check, study.number_samples(found, [drawn.facts], row))
+            found += [(check, issue) for check in SAMPLE_CHECKS for issue in check(drawn, self._limits)]
         drawn_on = [one for one in facts if one.contours]
-        if not drawn_on:
-            return
-        drawn_stack = Stack(drawn_on)
-        for of_study in study.STUDY_CHECKS:
-            found = list(of_study(drawn_stack, self._limits))
-            self._outcome.note(of_study, study.number_samples(found, facts, block.start))
+        if drawn_on:
+            stack = Stack(drawn_on)
+            found += [(check, issue) for check in STUDY_CHECKS for issue in check(stack, self._limits)]
+        issues = clear_partners([issue for _, issue in found])
+        self._note_all([check for check, _ in found], number_samples(issues, facts, block.start))
+        ran: tuple[Callable[..., Any], ...] = (*SAMPLE_CHECKS, *(STUDY_CHECKS if drawn_on else ()))
+        for each in ran:
+            self._outcome.note(each, ())
+
+    def _note_all(self, checks: Sequence[Callable[..., Any]], issues: Sequence[Issue]) -> None:
+        for check, issue in zip(checks, issues, strict=True):
+            self._outcome.note(check, [issue])
 
     def _check_inputs(self, source: inputs.Source) -> None:
         rows, note = self._rows, self._outcome.note

@@ -79,7 +79,7 @@ def test_the_headline_says_what_came_of_it(
 def test_findings_are_shown_by_severity_with_how_to_look(runner: CliRunner, doubtful: Path) -> None:
     result = run(runner, doubtful)
     assert result.exit_code == 3
-    errors, warnings = result.stdout.index("errors"), result.stdout.index("1 warning")
+    errors, warnings = result.stdout.index("errors"), result.stdout.index("2 warnings")
     assert errors < result.stdout.index("derived-differs") < warnings
     assert result.stdout.index("duplicate-image") > warnings
     assert f"dicom-etl preview {doubtful} --sample 3 --sample 11 -o look.png" in result.stdout

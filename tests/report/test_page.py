@@ -204,8 +204,11 @@ def test_what_verify_finds_is_on_the_page(tmp_path: Path) -> None:
     write_contour(source.contour(1, "ocontour", 1, source.ed), circle(x + 6, y, 5.0))
     pipeline.ingest(pipeline.locate(source.root), tmp_path / "d.h5")
     made = write_report(tmp_path / "d.h5", tmp_path / "r.html")
-    codes = [issue.code for issue in made.issues]
-    assert codes.count("inner-outside-outer") == 1
+    outside = {
+        issue.structure: issue.severity for issue in made.issues if issue.code == "inner-outside-outer"
+    }
+    assert outside == {"icontour": "note", "ocontour": "error"}, "the inner contour is cleared"
+    assert len(made.issues) == len({(issue.code, issue.path, issue.message) for issue in made.issues})
     assert made.rows[0] == 9
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from phantom import trace as tracing
 
 from dicom_etl.checks.duplicates import Duplicates, RowNames
+from dicom_etl.checks.flags import clear_partners, doubts
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import Drawn, gather
 from dicom_etl.checks.sample_checks import sample_issues
@@ -104,12 +105,20 @@ def findings(*studies: Study, limits: LabelLimits | None = None) -> list[Issue]:
             names[row + len(facts) - 1] = RowNames(
                 one.patient_id, one.image, {name: one.path(name) for name in one.rings}
             )
-        issues += number_samples([*found, *study_issues(facts, limits)], facts, row)
+        issues += number_samples(clear_partners([*found, *study_issues(facts, limits)]), facts, row)
         row += len(facts)
-    for check in (duplicates.check_images_differ, duplicates.check_contours_differ):
-        issues += check(lambda rows: {row: names[row] for row in rows})
-    return issues
+    copies = [
+        issue
+        for check in (duplicates.check_images_differ, duplicates.check_contours_differ)
+        for issue in check(lambda rows: {row: names[row] for row in rows})
+    ]
+    return [*issues, *clear_partners(copies, issues)]
 
 
 def codes(issues: list[Issue]) -> list[str]:
     return sorted(issue.code for issue in issues)
+
+
+def doubted(issues: list[Issue]) -> set[str]:
+    """Return the files of the labels that findings doubt."""
+    return {issue.path for issue in issues if doubts(issue)}
