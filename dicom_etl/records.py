@@ -264,6 +264,13 @@ class FoundImage(NamedTuple):
     proof: bytes = b""
 
 
+class LostImage(NamedTuple):
+    """A file that should be an image and cannot be read, with what its header still says; it keeps its place."""
+
+    path: str
+    header: ImageHeader | None = None
+
+
 class SamplePlan(NamedTuple):
     """One image and the labels drawn on it, as linked; nothing but names and header values.
 

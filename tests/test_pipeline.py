@@ -192,13 +192,14 @@ def test_an_outline_that_crosses_itself_is_refused_unless_allowed(source: TinySo
 def test_images_of_another_size(source: TinySource, tmp_path: Path) -> None:
     path = source.image(1, 0, source.ed)
     pixels = np.ones((32, 40), np.int16)
-    write_dicom(path, pixels, InstanceNumber=source.number(0, source.ed))
-    with pytest.raises(SourceError, match=r"11 of 32x32, 1 of 32x40.*`size`"):
-        ingest(source, tmp_path / "out.h5")
+    write_dicom(path, pixels, InstanceNumber=source.number(0, source.ed), PatientID=source.patient_id(1))
+    with pytest.raises(SourceError, match=r"23 of 32x32, 1 of 32x40.*`size`"):
+        ingest(source, tmp_path / "out.h5", unlabeled=True)
     assert not (tmp_path / "out.h5").exists()
-    summary = ingest(source, tmp_path / "out.h5", expect_size=(32, 32))
-    assert summary.samples == 11
-    assert "wrong-size" in codes(summary)
+    summary = ingest(source, tmp_path / "out.h5", expect_size=(32, 32), unlabeled=True)
+    assert summary.samples == 23
+    # It is a series of its own, so the labels of its number are orphans and not put on it.
+    assert {"wrong-size", "orphan-contour"} <= set(codes(summary))
 
 
 def test_unlabeled_images_are_kept_on_request(source: TinySource, tmp_path: Path) -> None:
@@ -295,6 +296,7 @@ def test_doubtful_labels_stay_in_the_file_and_are_named_with_their_row(
     write_dicom(
         unlabeled,
         np.full((32, 32), 500, np.int16),
+        PatientID=source.patient_id(0),
         InstanceNumber=source.number(0, 1),
         TriggerTime="220",
         ImagePositionPatient=position_mm(0),

@@ -44,6 +44,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name}: {value.dtype} {value.shape}" for name, value in self.arrays().items())
+        return f"Batch({shapes})"
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all that the batch holds as arrays by name; ``epoch`` and ``step`` once for each sample."""
+        found: dict[str, NDArray[Any]] = {"images": self.images, "masks": self.masks}
+        found |= {"indices": self.indices, "padding": self.padding}
+        if self.weights is not None:
+            found["weights"] = self.weights
+        places = {"epoch": self.epoch, "step": self.step}
+        return found | {name: np.full(len(self), place, np.int64) for name, place in places.items()}
+
 
 def laid_out(
     images: NDArray[Any], masks: NDArray[np.uint8], layout: Layout

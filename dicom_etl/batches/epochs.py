@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy as shallow
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from multiprocessing import context as processes
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.batches.batch import Batch
-from dicom_etl.batches.sampler import Schedule
+from dicom_etl.batches.sampler import EPOCH_LIMIT, Schedule
 from dicom_etl.batches.state import Progress, order_digest, read_state
 from dicom_etl.batches.stream import Stream
+from dicom_etl.batches.turns import Start, Turns
+from dicom_etl.errors import ConfigError
 
 
 class Epochs:
@@ -27,6 +30,8 @@ class Epochs:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._progress = Progress()
+        self._upcoming = Start(0)
+        self._turns: Turns | None = None
 
     def __len__(self) -> int:
         """How many batches this rank serves in an epoch."""
@@ -34,7 +39,15 @@ class Epochs:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the next epoch: 0 first, or the rest of the one that a loaded state is in."""
-        return self._run(*self._progress.next_start())
+        asked_by_number = self._turns is None or self._progress.by_number
+        return self._run(*(self._progress.next_start() if asked_by_number else self._next_start()[:2]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only processes that are started with the reader take turns with it; any other copy counts for itself."""
+        state = self.__dict__.copy()
+        if self._turns is not None and processes.get_spawning_popen() is None:
+            state |= {"_turns": None, "_upcoming": self._next_start()}
+        return state
 
     @property
     def schedule(self) -> Schedule:
@@ -49,14 +62,19 @@ class Epochs:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Iterate over one epoch.
 
-        It starts at its first batch; only the epoch that a loaded state is in goes on from there, once.
+        It starts at its first batch; only the epoch that a loaded state is in goes on from there, once. Loaders count
+        on from where they were, and plain iteration from here.
 
         Raises
         ------
         ConfigError
             There is no such epoch.
         """
-        return self._run(number, self._progress.start_of(number))
+        return self._run(number, self._progress.start_of(number), by_number=True)
+
+    def set_epoch(self, number: int) -> None:
+        """Make the next iteration serve this epoch from its first batch; one that has begun stays as it is."""
+        self._go_to(Start(number))
 
     def stream(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
         """Iterate over the share of one loader worker, without a trace in the reader's state.
@@ -72,14 +90,28 @@ class Epochs:
     def with_rank(self, rank: int, world_size: int) -> Self:
         """Return a reader of the same samples for one of several ranks, at its start."""
         other = shallow.copy(self)
-        other._stream = replace(
-            self._stream, schedule=replace(self.schedule, rank=rank, world_size=world_size)
-        )
-        other._progress = Progress()
+        other._stream = self.stream_of(rank, world_size)
+        other._progress, other._upcoming, other._turns = Progress(), Start(0), None
         return other
 
+    def stream_of(self, rank: int, world_size: int) -> Stream:
+        """Return what makes the batches of one of several ranks."""
+        return replace(self._stream, schedule=replace(self.schedule, rank=rank, world_size=world_size))
+
     def state_dict(self) -> dict[str, Any]:
-        """Return where the last batch taken left off: a few numbers, fit for JSON."""
+        """Return where the last batch taken left off: a few numbers, fit for JSON.
+
+        Raises
+        ------
+        ConfigError
+            Workers of a loader that is not the reader's own took batches: only the training loop knows how many of
+            them have arrived.
+        """
+        if self._turns is not None and self._turns.taken() and self._turns.mark != self._progress.followed:
+            raise ConfigError(
+                "loader workers fetch ahead, so the reader cannot know which batch has arrived: use the state_dict of "
+                "reader.loader(..), or state_after(batch) of reader.torch()"
+            )
         return self.state_at(self._progress.epoch, self._progress.step)
 
     def state_at(self, epoch: int, step: int) -> dict[str, Any]:
@@ -104,17 +136,89 @@ class Epochs:
         order = order_digest(self.rows, self.schedule)
         seed, epoch, step = read_state(state, order, self.schedule.batches)
         self._stream = replace(self._stream, schedule=replace(self.schedule, seed=seed))
+        self._go_to(Start(epoch, step))
+
+    def take_turns(self) -> Turns:
+        """Return the turns that processes started from here take; made when they are first needed."""
+        if self._turns is None:
+            self._turns = Turns(self._next_start())
+        return self._turns
+
+    def served_by(self, stream: Stream) -> Iterator[Batch]:
+        """Iterate over the next epoch of another rank's stream; it is begun when its first batch is asked for."""
+        epoch, step, _ = self._next_start()
+        batches = stream.batches(epoch, step)
+        return self._noted(epoch, batches, stream.schedule.batches, lambda: self._begin(epoch, step))
+
+    def follow(self, schedule: Schedule, open_loader: Callable[[], Iterator[Any]]) -> Iterator[Any]:
+        """Iterate over the next epoch through workers of a loader, and note how far the batches that arrive are.
+
+        Parameters
+        ----------
+        schedule : Schedule
+            That of the rank.
+        open_loader : callable
+            Starts the workers, or tells those there are to begin the next iteration.
+        """
+        turns = self.take_turns()
+        start = self._next_start()
+        turns.announce(start)
+        self._progress.begin(start.epoch, start.step)
+        mark = self._progress.followed = turns.mark
+        batches = open_loader()
+
+        def reach(step: int) -> None:
+            if (
+                self._progress.followed == mark
+            ):  # else another iteration has begun, or another place was chosen
+                self._progress.reach(start.epoch, step, schedule.batches)
+
+        def arriving() -> Iterator[Any]:
+            for number, batch in zip(schedule.numbers(start.step), batches, strict=True):
+                reach(schedule.step_after(number, start.step))
+                yield batch
+            reach(schedule.batches)
+
+        return arriving()
+
+    def _next_start(self) -> Start:
+        return self._upcoming if self._turns is None else self._turns.next_start()
+
+    def _announce(self, start: Start) -> None:
+        self._upcoming = start
+        if self._turns is not None:
+            self._turns.announce(start)
+
+    def _go_to(self, start: Start) -> None:
+        if not 0 <= start.epoch < EPOCH_LIMIT:
+            raise ConfigError(f"epoch is {start.epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
         self._progress = Progress()
-        self._progress.reach(epoch, step, self.schedule.batches)
+        self._progress.reach(start.epoch, start.step, self.schedule.batches)
+        self._announce(Start(self._progress.epoch, self._progress.step))
 
-    def _run(self, epoch: int, step: int) -> Iterator[Batch]:
+    def _run(self, epoch: int, step: int, *, by_number: bool = False) -> Iterator[Batch]:
         batches = self._stream.batches(epoch, step)
-        self._progress.begin(epoch, step)
-        return self._noted(epoch, batches)
+        if by_number:
+            self._progress.begin(epoch, step, by_number=True)
+        else:
+            self._begin(epoch, step)
+        return self._noted(epoch, batches, self.schedule.batches)
 
-    def _noted(self, epoch: int, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Pass batches on and note how far the epoch is."""
+    def _begin(self, epoch: int, step: int) -> None:
+        self._progress.begin(epoch, step)
+        self._announce(Start(epoch + 1))
+
+    def _noted(
+        self,
+        epoch: int,
+        batches: Iterator[Batch],
+        count: int,
+        begin: Callable[[], None] | None = None,
+    ) -> Iterator[Batch]:
+        """Pass batches on and note how far the epoch, of ``count`` batches over all ranks, is."""
+        if begin is not None:
+            begin()
         for batch in batches:
-            self._progress.reach(epoch, batch.step, self.schedule.batches)
+            self._progress.reach(epoch, batch.step, count)
             yield batch
-        self._progress.reach(epoch, self.schedule.batches, self.schedule.batches)
+        self._progress.reach(epoch, count, count)

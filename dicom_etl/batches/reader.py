@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy as shallow
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from dicom_etl.dataset.open_validated import Locking
 
 if TYPE_CHECKING:
     from dicom_etl.batches.adapters.tensorflow import TensorFlowDataset
-    from dicom_etl.batches.adapters.torch import TorchBatches, TorchSamples
+    from dicom_etl.batches.adapters.torch import Form, ReaderLoader, TorchBatches, TorchSamples
 
 
 class BatchReader(Epochs):
@@ -111,8 +112,8 @@ class BatchReader(Epochs):
         block_window: int = 16,
         seed: int = 0,
         remainder: Remainder = "keep",
-        rank: int = 0,
-        world_size: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
         even_ranks: bool = False,
         layout: Layout = "NHW",
         dtype: DTypeLike | None = None,
@@ -158,10 +159,11 @@ class BatchReader(Epochs):
             block_window=block_window,
             seed=seed,
             remainder=remainder,
-            rank=rank,
-            world_size=world_size,
+            rank=rank or 0,
+            world_size=1 if world_size is None else world_size,
             even_ranks=even_ranks,
         )
+        self.is_ranked = rank is not None or world_size is not None
         super().__init__(Stream(assembler, rows, schedule, copy, prefetch, threads))
         if schedule.missing:
             warnings.warn(
@@ -181,6 +183,12 @@ class BatchReader(Epochs):
     ) -> None:
         self.close()
 
+    def shared_with(self, rank: int, world_size: int) -> Self:
+        """Return this reader, its place and turns included, as one of several ranks."""
+        other = shallow.copy(self)
+        other.__dict__.update(self.__dict__, _stream=self.stream_of(rank, world_size), is_ranked=True)
+        return other
+
     @property
     def layout(self) -> Layout:
         """The order of the axes, as in `Batch`."""
@@ -196,8 +204,16 @@ class BatchReader(Epochs):
         """The dtype of the images served."""
         return self._stream.assembler.dtype
 
-    def torch(self) -> TorchBatches:
+    def torch(self, *, form: Form = "dict") -> TorchBatches:
         """Return a PyTorch IterableDataset of batches, for ``DataLoader(dataset, batch_size=None)``.
+
+        It goes on at the reader's place, and `loader` makes the DataLoader as well.
+
+        Parameters
+        ----------
+        form : "dict" or "pairs", default "dict"
+            What a batch is: a dict of tensors that are attributes too, or ``(images, masks)``, with ``weights`` as a
+            third where the reader serves them.
 
         Raises
         ------
@@ -206,7 +222,28 @@ class BatchReader(Epochs):
         """
         from dicom_etl.batches.adapters.torch import TorchBatches
 
-        return TorchBatches(self)
+        return TorchBatches(self, form)
+
+    def loader(self, workers: int = 0, *, form: Form = "dict", **options: Any) -> ReaderLoader:
+        """Return a PyTorch DataLoader of the reader's batches that goes on where a state was taken.
+
+        Parameters
+        ----------
+        workers : int, default 0
+            Loader processes. 0 is fastest unless transforms take longer than training.
+        form : "dict" or "pairs", default "dict"
+            As in `torch`.
+        **options
+            Other arguments of DataLoader: ``pin_memory``, ``persistent_workers``, ``multiprocessing_context``, ..
+
+        Raises
+        ------
+        MissingExtraError
+            PyTorch is not installed.
+        """
+        from dicom_etl.batches.adapters.torch import ReaderLoader
+
+        return ReaderLoader(self.torch(form=form), num_workers=workers, **options)
 
     def torch_samples(self) -> TorchSamples:
         """Return a map-style PyTorch Dataset of single samples, for samplers of your own.

@@ -25,11 +25,17 @@ class Progress:
     begun : int, optional
         The epoch begun last; None when the next iteration goes on at (epoch, step): at the start, or after a
         state was loaded.
+    by_number : bool
+        It was begun by its number, and says nothing of where loaders go on.
+    followed : str
+        The announcement (see `Turns`) under which the batches of a loader are counted as they arrive.
     """
 
     epoch: int = 0
     step: int = 0
     begun: int | None = None
+    by_number: bool = False
+    followed: str = ""
 
     def next_start(self) -> tuple[int, int]:
         """Return the epoch and step at which plain iteration goes on."""
@@ -39,9 +45,9 @@ class Progress:
         """Return the step at which an epoch that is asked for by number starts."""
         return self.step if self.begun is None and epoch == self.epoch else 0
 
-    def begin(self, epoch: int, step: int) -> None:
+    def begin(self, epoch: int, step: int, *, by_number: bool = False) -> None:
         """Note that an iteration starts."""
-        self.epoch, self.step, self.begun = epoch, step, epoch
+        self.epoch, self.step, self.begun, self.by_number = epoch, step, epoch, by_number
 
     def reach(self, epoch: int, step: int, batches: int) -> None:
         """Note that a batch was taken; after the last of ``batches`` the next epoch is due."""

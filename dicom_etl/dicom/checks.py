@@ -27,6 +27,13 @@ BAD_MANUFACTURER = "bad-manufacturer"
 VR_MISMATCH = "vr-mismatch"
 UNORDERED = "unordered-elements"
 OTHER_WARNING = "pydicom-warning"
+FRAME_ORDER = "frame-order"
+PADDED = "padded-pixels"
+TRAILING_ZEROS = "trailing-zeros"
+NO_PREAMBLE = "no-preamble"
+TEXT_NUMBER = "text-number"
+TEXT_UID = "text-uid"
+NO_HIGH_BIT = "highbit-absent"
 
 NOTES = {
     INVALID_UID: "a UID breaks the rules for UIDs, for instance by leading zeros",
@@ -36,6 +43,13 @@ NOTES = {
     VR_MISMATCH: "the data elements are not encoded as the transfer syntax says",
     UNORDERED: "the data elements are not in the order of their tags",
     OTHER_WARNING: "pydicom warned of something else",
+    FRAME_ORDER: "the frames are stored in another order than their index says, or nothing says one",
+    PADDED: "the pixel data is longer than rows x columns say; the rest is padding and was left out",
+    TRAILING_ZEROS: "zeros follow the data set",
+    NO_PREAMBLE: "the file is a bare data set without preamble and file meta information",
+    TEXT_NUMBER: "InstanceNumber is a whole number written with a decimal point",
+    TEXT_UID: "SeriesInstanceUID is text and no UID; it groups images as it stands",
+    NO_HIGH_BIT: "HighBit is absent and was taken as BitsStored - 1",
 }
 """What each kind of oddity in ``ImageHeader.notes`` means."""
 

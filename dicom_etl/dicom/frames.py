@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dicom_etl.dicom import checks
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
+from dicom_etl.dicom.frame_order import in_order
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -31,15 +32,17 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
 
     Values of the per-frame groups go before those of the shared groups, and those before ``header``'s.
 
+    Several frames without any groups have no place in the patient.
+
     Raises
     ------
     ImageError
-        If there are several frames and the groups do not give each a position, orientation and spacing.
+        If there are groups, and they do not give each frame a position, orientation and spacing.
     """
     per_frame = _items(dataset, el.FRAME_GROUPS)
     shared = _items(dataset, el.SHARED_GROUPS)
-    if header.frames == 1 and not any(map(len, per_frame + shared)):
-        return (header,)
+    if not any(map(len, per_frame + shared)):
+        return (header,) if header.frames == 1 else _without_place(header)
     if len(per_frame) != header.frames:
         raise ImageError(
             f"NumberOfFrames is {header.frames}, but functional groups are there for {len(per_frame)}; "
@@ -47,10 +50,17 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
         )
     common = _values(shared[0]) if shared else {}
     common_time = _trigger_time(shared[0]) if shared else nan
-    return tuple(
+    headers = tuple(
         _frame(header, index, common | _values(group), _first_number(_trigger_time(group), common_time))
         for index, group in enumerate(per_frame)
     )
+    return headers if header.frames == 1 else in_order(headers, per_frame)
+
+
+def _without_place(header: ImageHeader) -> tuple[ImageHeader, ...]:
+    found = header._replace(position_mm=(nan, nan, nan), trigger_time_ms=nan, temporal_position=-1)
+    noted = found._replace(notes=(*header.notes, checks.FRAME_ORDER))
+    return tuple(noted._replace(frame=index, place=index + 1) for index in range(header.frames))
 
 
 def raw_value(dataset: Dataset, tag: int, vr: str) -> bytes:

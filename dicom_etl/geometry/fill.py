@@ -20,7 +20,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.geometry.outlines import measure, outline
+from dicom_etl.geometry.outlines import box_of, measure, outline
+from dicom_etl.geometry.planar import Edges
 from dicom_etl.records import FloatArray, Rings
 
 DIGITS = 40
@@ -30,9 +31,11 @@ UNIT = 1 << DIGITS
 MARGIN = 64
 """Rings are followed this many pixels beyond the image; what lies farther away cannot change the image."""
 
-_HALF, _ONE = np.array(0.5), np.array(1)
-_TURNED = {1: np.array(-float(UNIT)), -1: np.array(float(UNIT))}
+_HALF, _ONE, _UNITS, _NEXT = np.array(0.5), np.array(1.0), np.array(float(UNIT)), np.array(1)
 """Arrays, for an operation takes a third less time with one than with a Python number."""
+
+_LAST = np.array(1 - 1e-10)
+"""Below 1 also when added to the number of an edge."""
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right, bottom: whole pixels, the last two beyond the last one."""
@@ -78,55 +81,76 @@ def fill(rings: Rings, shape: tuple[int, int]) -> Window | None:
     ContourError
         When rings that are not simple are too intricate to resolve (see `dicom_etl.geometry.planar.outline`).
     """
-    # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
-    if len(rings) == 1:
-        _, line, (left, top, right, bottom), turn, _ = measure(rings[0])
-        if turn:
-            line = line + _HALF
-            box = floor(left + 0.5), floor(top + 0.5), ceil(right + 0.5), ceil(bottom + 0.5)
-            flat = line.reshape(-1)  # x,y,x,y,..: both axes in one operation
-            cell, low, high = _in_pixels(flat[:-2], flat[2:])
-            if high.item(high.argmax()) <= 1 and _near(box, shape):
-                heights = line[:, 1] * _TURNED[turn]
-                np.rint(heights, out=heights)
-                low += high
-                return _add_up(box, cell[0::2], cell[1::2], low[0::2], heights[1:] - heights[:-1])
-            start, end = (line[:-1].T, line[1:].T)[::turn]
-            return _fill(start, end, shape)
-    start, end = outline(rings)
-    return _fill(start.T + 0.5, end.T + 0.5, shape) if len(start) else None
-
-
-def _fill(start: FloatArray, end: FloatArray, shape: tuple[int, int]) -> Window | None:
-    """Fill what closed edges (2, edge) enclose once, the integral of x dy along them being positive."""
-    if not _near(_boxed(start, end), shape):
-        start, end = _clipped(start, end, shape)
-        if not start.size:
+    if len(rings) == 1 and (known := measure(rings[0])).turn:
+        (start, end), box = known.edges(), known.box
+    else:
+        start, end = outline(rings)
+        if not len(start):
             return None
-    for axis in (1, 0):
-        start, end = _cut(start, end, axis)
-    (column, row), low, high = _in_pixels(start, end)
-    rise = np.rint(start[1] * UNIT) - np.rint(end[1] * UNIT)
-    return _add_up(_boxed(start, end), column, row, low[0] + high[0], rise)
-
-
-def _in_pixels(start: FloatArray, end: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return of each edge, along each axis, the pixel of its lower end and how far it reaches from there.
-
-    Seen from that pixel's corner the edge reaches from the second to the third array returned; it lies in that pixel
-    alone when neither is above 1.
-    """
+        box = box_of(rings)
+    # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
+    start, end = start + _HALF, end + _HALF
+    left, top, right, bottom = box
+    pixels = floor(left + 0.5), floor(top + 0.5), ceil(right + 0.5), ceil(bottom + 0.5)
+    if not _near(pixels, shape):
+        start, end = _clipped(start, end, shape)
+        if not len(start):
+            return None
+        pixels = _boxed(start, end)
     low, high = np.minimum(start, end), np.maximum(start, end)
     cell = np.floor(low)
     low -= cell
     high -= cell
-    return cell, low, high
+    if high.item(high.argmax()) > 1:
+        start, end = _cut(start, end, cell.reshape(-1), low.reshape(-1), high.reshape(-1))
+        # By its middle, for rounding may have put an end on the wrong side of a line.
+        cell = np.floor((start + end) * _HALF)
+        low, high = start - cell, end - cell
+    rise, to = start[:, 1] * _UNITS, end[:, 1] * _UNITS
+    np.rint(rise, out=rise)
+    rise -= np.rint(to, out=to)
+    low += high
+    return _add_up(pixels, cell[:, 0], cell[:, 1], low[:, 0], rise)
+
+
+def _cut(start: FloatArray, end: FloatArray, cell: FloatArray, low: FloatArray, high: FloatArray) -> Edges:
+    """Cut edges (edge, 2) where they cross from pixel to pixel.
+
+    Given are, x,y,x,y,.., the pixel of each edge's lower ends, and from where to where it reaches seen from there:
+    beyond 1 it crosses. Where an edge meets a line between pixels is computed from its lower end along that axis, so
+    that drawing it backwards gives the same pieces. Lines of both axes are met in one pass, and edges that meet none
+    are left alone: drawing a contour off the half-pixel grid takes 0.3 of the time of cutting all edges along one
+    axis, then the other.
+    """
+    which, nth = (high > _ONE).nonzero()[0], _ONE
+    if high.item(high.argmax()) > 2:  # some meet several lines of one axis
+        which = which.repeat(np.ceil(high[which]).astype(np.intp) - 1)
+        nth = np.arange(1.0, len(which) + 1) - which.searchsorted(which)
+    line = cell[which] + nth
+    low = low[which]
+    part = (nth - low) / (high[which] - low)
+    begin, stop, across = start.reshape(-1), end.reshape(-1), which ^ 1
+    backward, begin, stop = (begin > stop)[which], begin[across], stop[across]
+    met = np.where(backward, stop, begin)
+    met += (np.where(backward, begin, stop) - met) * part
+    edge, along = which >> 1, (which & 1) == 0
+    points = np.empty((len(which), 2))
+    points[:, 0], points[:, 1] = np.where(along, line, met), np.where(along, met, line)
+    # Each begins a piece, after its edge's start and in the order along the edge; short of the next edge's start.
+    place = edge + np.minimum(np.abs(backward - part), _LAST)
+    begins = np.concatenate((np.arange(len(start)), place)).argsort(kind="stable")
+    # A piece ends where the next one begins, or where its edge does: before the start of the next edge.
+    ends = np.concatenate((begins[1:], begins[:1]))
+    return (
+        np.concatenate((start, points)).take(begins, 0),
+        np.concatenate((end[-1:], end[:-1], points)).take(ends, 0),
+    )
 
 
 def _boxed(start: FloatArray, end: FloatArray) -> Box:
-    """Return the box of pixels around edges (2, edge)."""
-    left, top = np.minimum(start, end).min(axis=1).tolist()
-    right, bottom = np.maximum(start, end).max(axis=1).tolist()
+    """Return the box of pixels around edges (edge, 2)."""
+    left, top = np.minimum(start, end).min(axis=0).tolist()
+    right, bottom = np.maximum(start, end).max(axis=0).tolist()
     return floor(left), floor(top), ceil(right), ceil(bottom)
 
 
@@ -163,34 +187,16 @@ def _add_up(
     np.subtract(rise, units[1], out=units[0])
     pixel = row * width
     pixel += column
-    pixel -= top * width + left
+    # An edge along a side of the box falls one pixel or one row beyond it, and one more.
+    pixel -= (top - 1) * width + left - 1
     bins[0] = pixel
-    np.add(bins[0], _ONE, out=bins[1])
-    # Edges along the right or lower side of the box fall one pixel or one row beyond it, and one more.
-    added = np.bincount(bins.reshape(-1), units.reshape(-1), size + width + 2)
-    covered = added[:size].astype(np.int64)  # whole numbers add up five times as fast as floats
+    np.add(bins[0], _NEXT, out=bins[1])
+    added = np.bincount(bins.reshape(-1), units.reshape(-1), size + 2 * width + 3)
+    covered = added[width + 1 : width + 1 + size].astype(
+        np.int64
+    )  # whole numbers add up five times as fast as floats
     np.add.accumulate(covered, out=covered)
     return Window(covered, height, width, top, left)
-
-
-def _cut(start: FloatArray, end: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
-    """Cut edges (2, edge) at the whole numbers of one axis.
-
-    Where an edge meets a line is computed from its lower end, whatever its direction, so that drawing it backwards
-    gives the same pieces.
-    """
-    low, high = _ascending(start, end, axis)
-    first = np.floor(low[axis]) + 1
-    pieces = np.maximum(np.ceil(high[axis]) - first, 0).astype(np.intp) + 1
-    owner = np.repeat(np.arange(len(pieces)), pieces)
-    nth = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    line = first[owner] + nth
-    met = _met(low[:, owner], high[:, owner], axis, line)
-    is_first, is_last = nth == 0, nth == pieces[owner] - 1
-    from_low = np.where(is_first, low[:, owner], np.roll(met, 1, axis=1))
-    to_high = np.where(is_last, high[:, owner], met)
-    back = (start[axis] > end[axis])[owner]
-    return np.where(back, to_high, from_low), np.where(back, from_low, to_high)
 
 
 def _ascending(start: FloatArray, end: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
@@ -212,6 +218,7 @@ def _clipped(start: FloatArray, end: FloatArray, shape: tuple[int, int]) -> tupl
 
     The rim is outside the image, heights within the rim are kept, so rows still close and the image does not change.
     """
+    start, end = start.T, end.T
     for axis in (1, 0):
         for rim in (-MARGIN, shape[1 - axis] + MARGIN):
             low, high = _ascending(start, end, axis)
@@ -224,4 +231,4 @@ def _clipped(start: FloatArray, end: FloatArray, shape: tuple[int, int]) -> tupl
         for points in (start, end):
             np.clip(points[axis], lower, upper, out=points[axis])
     kept = start[1] != end[1]
-    return start[:, kept], end[:, kept]
+    return start[:, kept].T, end[:, kept].T

@@ -14,7 +14,16 @@ from dicom_etl.dicom import Limits, read_proven_headers
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
 from dicom_etl.layouts.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
-from dicom_etl.records import FoundImage, Issue, Label, Link, SourceFolders, StudyFiles, StudyFolders
+from dicom_etl.records import (
+    FoundImage,
+    Issue,
+    Label,
+    Link,
+    LostImage,
+    SourceFolders,
+    StudyFiles,
+    StudyFolders,
+)
 
 NAME = "discover"
 
@@ -91,6 +100,11 @@ def read_image_headers(
     if vendors_only:
         headers = tuple(header._replace(manufacturer=vendor(header.manufacturer)) for header in headers)
     return tuple(FoundImage(path, header, proof) for header in headers)
+
+
+def glimpse_lost(path: str, roots: SourceRoots, limits: Limits) -> LostImage:
+    """Return what an image that cannot be read still says of its place."""
+    return LostImage(path)
 
 
 def _shown(folders: Mapping[str, str], name_key: bytes, path: str) -> str:

@@ -6,18 +6,18 @@ missing one only costs a sample.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 
 from dicom_etl.dicom import NOTES
-from dicom_etl.geometry.locations import place_images
 from dicom_etl.layouts.pseudonyms import id_key, real_of
 from dicom_etl.records import (
     FoundImage,
     Issue,
     Label,
     Link,
+    LostImage,
     SamplePlan,
     SliceNumber,
     SourceFolders,
@@ -25,10 +25,12 @@ from dicom_etl.records import (
     StudyFolders,
     StudyPlan,
 )
+from dicom_etl.stages.link_numbers import Number, link_numbers
+from dicom_etl.stages.series import Stack, find_stacks
 
 NAME = "link"
-_NUMBER_AT_END = re.compile(r"(?:.*[^0-9.])?0*([0-9]{1,9})")
-_ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$", re.IGNORECASE)
+_MOST_NAMED = 200
+"""Ids in one message; it is stored in the dataset."""
 
 
 def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tuple[Issue, ...]]:
@@ -47,11 +49,14 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
     images, contours = _by_key(folders.images), _by_key(folders.contours)
     studies: list[StudyFolders] = []
     issues: list[Issue] = []
+    absent: list[str] = []
     for link in sorted(folders.links, key=lambda link: link.patient_id):
         image_names = images.pop(id_key(real_of(link.patient_id)), [])
         contour_names = contours.pop(id_key(real_of(link.original_id)), [])
         problem = _folder_problem(link, image_names, contour_names)
-        if problem:
+        if not image_names and not contour_names:
+            absent.append(link.patient_id)
+        elif problem:
             issues.append(Issue("error", "link-missing", problem, NAME, "link.csv", link.patient_id))
         else:
             studies.append(
@@ -59,6 +64,10 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
                     link.patient_id, link.original_id, image_names[0], contour_names[0], link.name_key
                 )
             )
+    if absent:
+        said = ", ".join(absent[:_MOST_NAMED]) + (", .." if len(absent) > _MOST_NAMED else "")
+        message = f"{len(absent)} rows name studies of which neither folder is there: {said}"
+        issues.append(Issue("warning", "link-missing", message, NAME, "link.csv"))
     for part, left in (("dicoms", images), ("contourfiles", contours)):
         for name in sorted(name for names in left.values() for name in names):
             message = "no row of the link table names this folder; left out"
@@ -66,15 +75,28 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
     return tuple(studies), tuple(issues)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """What of the options of a run decides how a study is linked.
+
+    ``structures`` leaves labels of others alone, ``unlabeled`` keeps images without a label, ``list_unlabeled`` reports
+    each of them by name. ``number_from`` and ``series`` are as in `dicom_etl.stages.link_numbers.link_numbers`.
+    """
+
+    structures: tuple[str, ...] | None = None
+    unlabeled: bool = False
+    list_unlabeled: bool = False
+    number_from: str = ""
+    series: frozenset[int] = frozenset()
+
+
 def link_study(
     study: StudyFiles,
     images: Sequence[FoundImage],
-    *,
-    structures: tuple[str, ...] | None,
-    unlabeled: bool,
-    list_unlabeled: bool,
+    lost: Sequence[LostImage] = (),
+    options: LinkOptions = LinkOptions(),
 ) -> StudyPlan:
-    """Pair the contours of one study with its images.
+    """Pair the labels of one study with its images.
 
     Parameters
     ----------
@@ -82,60 +104,57 @@ def link_study(
         What was found in the study's two folders.
     images : sequence of FoundImage
         The images whose headers could be read.
-    structures : tuple of str, optional
-        Leave contours of other structures alone; None takes all.
-    unlabeled : bool
-        Keep images without a contour as samples.
-    list_unlabeled : bool
-        Report each image without a contour by name, not only as a count.
+    lost : sequence of LostImage
+        Those that cannot be read; each keeps its place, so that no other image takes its labels.
+    options : LinkOptions
+        What to take, and how to decide.
 
     Returns
     -------
     StudyPlan
         Samples in row order: stack, location, phase, instance number, path, frame.
     """
-    issues: list[Issue] = []
-    wanted = [label for label in study.labels if structures is None or label.structure in structures]
-    usable = _consistent(study, images, issues)
-    drawn = _pair(study, wanted, usable, issues)
-    places = place_images([image.header for image in usable])
-    _report_incomplete(study, places.phases, places.incomplete, issues)
-    _report_notes(study, images, issues)
+    wanted = [
+        label for label in study.labels if options.structures is None or label.structure in options.structures
+    ]
+    mixed = _mixed_patients(study, images, lost)
+    if mixed is not None:
+        return StudyPlan(study.patient_id, study.original_id, (), (mixed,), len(images), len(wanted), 0)
+    found = _Images(images, lost)
+    issues = list(_other_sign(study, found))
+    drawn = _pair(study, wanted, found, options, issues)
     samples: list[SamplePlan] = []
     without = 0
-    for index, image in enumerate(usable):
-        labels = tuple(sorted(drawn.get((image.path, image.header.frame), ()), key=lambda c: c.structure))
-        if not labels:
-            without += 1
-            if list_unlabeled:
-                message = "no contour is drawn on this image"
-                issues.append(Issue("note", "unlabeled", message, NAME, image.path, study.patient_id))
-            if not unlabeled:
-                continue
-        samples.append(
-            SamplePlan(
-                study.patient_id,
-                study.original_id,
-                image.path,
-                image.header,
-                labels,
-                int(places.location_index[index]),
-                float(places.slice_location_mm[index]),
-                int(places.phase_index[index]),
-                image.proof,
-                study=study.study,
+    for number, stack in enumerate(found.stacks):
+        if any(index in drawn for index in stack.members) or len(found.stacks) == 1:
+            issues += _report_places(study, stack, alone=len(found.stacks) == 1)
+        places = stack.places
+        for at, index in enumerate(stack.members):
+            image, labels = images[index], tuple(sorted(drawn.get(index, ())))
+            if not labels:
+                without += 1
+                if options.list_unlabeled:
+                    message = "no contour is drawn on this image"
+                    issues.append(Issue("note", "unlabeled", message, NAME, image.path, study.patient_id))
+                if not options.unlabeled:
+                    continue
+            samples.append(
+                SamplePlan(
+                    study.patient_id,
+                    study.original_id,
+                    image.path,
+                    image.header,
+                    labels,
+                    int(places.location_index[at]),
+                    float(places.slice_location_mm[at]),
+                    int(places.phase_index[at]),
+                    image.proof,
+                    number,
+                    study.study,
+                )
             )
-        )
-    samples.sort(
-        key=lambda s: (
-            s.stack_index,
-            s.location_index,
-            s.phase_index,
-            s.header.instance_number,
-            s.image,
-            s.header.frame,
-        )
-    )
+    _report_notes(study, images, issues)
+    samples.sort(key=_row_order)
     return StudyPlan(
         study.patient_id,
         study.original_id,
@@ -148,14 +167,36 @@ def link_study(
     )
 
 
-def slice_number_in_name(path: str) -> int | None:
-    """Return the number that an image's file name ends in (``IM-0001-0048.dcm`` -> 48), or None.
+def _row_order(sample: SamplePlan) -> tuple[int, int, int, int, str, int]:
+    header = sample.header
+    return (
+        sample.stack_index,
+        sample.location_index,
+        sample.phase_index,
+        header.instance_number,
+        sample.image,
+        header.frame,
+    )
 
-    A name that is a UID (digits and dots) states no slice number.
-    """
-    stem = _ENDINGS.sub("", real_of(path).rpartition("/")[2])
-    found = _NUMBER_AT_END.fullmatch(stem)
-    return int(found[1]) if found else None
+
+class _Images:
+    """The images of a study in their stacks; after those that can be read come those that have a header at least."""
+
+    def __init__(self, images: Sequence[FoundImage], lost: Sequence[LostImage]) -> None:
+        headed = [(image.path, image.header) for image in lost if image.header is not None]
+        self.paths = [image.path for image in images] + [path for path, _ in headed]
+        self.headers = [image.header for image in images] + [header for _, header in headed]
+        self.lost = frozenset(range(len(images), len(self.paths)))
+        self._unreadable = [image.path for image in lost if image.header is None]
+        self._group()
+
+    def lose(self, indices: Set[int]) -> None:
+        """Take images out of their stacks; they keep their numbers."""
+        self.lost |= indices
+        self._group()
+
+    def _group(self) -> None:
+        self.stacks, self.spare = find_stacks(self.paths, self.headers, self.lost, self._unreadable)
 
 
 def _by_key(names: Sequence[str]) -> dict[str, list[str]]:
@@ -177,99 +218,105 @@ def _folder_problem(link: Link, images: list[str], contours: list[str]) -> str:
     return ""
 
 
-def _consistent(study: StudyFiles, images: Sequence[FoundImage], issues: list[Issue]) -> list[FoundImage]:
-    """Leave out images whose stored bits differ from the rest of their series: grey values mean something else."""
-    formats: dict[str, Counter[tuple[int, int]]] = defaultdict(Counter)
-    for image in images:
-        formats[image.header.series_uid][image.header.bits_stored, image.header.pixel_representation] += 1
-    ranked_by_series = {series: counts.most_common(2) for series, counts in formats.items()}
-    usable = []
-    for image in images:
-        ranked = ranked_by_series[image.header.series_uid]
-        (bits, sign), count = ranked[0]
-        mine = image.header.bits_stored, image.header.pixel_representation
-        undecided = len(ranked) == 2 and ranked[1][1] == count
-        if mine == (bits, sign) and not undecided:
-            usable.append(image)
+def _mixed_patients(
+    study: StudyFiles, images: Sequence[FoundImage], lost: Sequence[LostImage]
+) -> Issue | None:
+    """Refuse a study whose headers name two patients, with the files of each; an empty PatientID is unknown."""
+    files: dict[str, set[str]] = defaultdict(set)
+    for path, header in [image[:2] for image in images] + [image[:2] for image in lost]:
+        if header is not None and header.patient_id:
+            files[header.patient_id].add(path)
+    if len(files) < 2:
+        return None
+    counts = sorted(
+        ((len(paths), min(paths)) for paths in files.values()), key=lambda item: (-item[0], item[1])
+    )
+    said = ", ".join(f"{count} like {path}" for count, path in counts[:5]) + (
+        ", .." if len(counts) > 5 else ""
+    )
+    message = f"the images are of {len(files)} patients (PatientID): {said}; the whole study is left out"
+    return Issue("error", "mixed-patients", message, NAME, _folder(study), study.patient_id)
+
+
+def _other_sign(study: StudyFiles, found: _Images) -> Iterator[Issue]:
+    """Leave out images whose PixelRepresentation differs from the rest of their stack: it changes what they mean."""
+    odd: dict[int, str] = {}
+    for stack in found.stacks:
+        signs = Counter(found.headers[index].pixel_representation for index in stack.members)
+        if len(signs) < 2:
             continue
-        message = (
-            f"BitsStored {mine[0]} and PixelRepresentation {mine[1]}, which differ within the series "
-            f"({count} of its images have {bits} and {sign}); left out"
-        )
-        issues.append(Issue("error", "unreadable-image", message, NAME, image.path, study.patient_id))
-    return usable
-
-
-def _numbered(images: Sequence[FoundImage]) -> dict[int, list[FoundImage]]:
-    """Group images by the slice number that contours refer to.
-
-    That is the number in the file name where every file has one; else, where names say nothing,
-    InstanceNumber. Frames of one multi-frame file are counted from 1.
-    """
-    groups: dict[int, list[FoundImage]] = defaultdict(list)
-    one_file = len({image.path for image in images}) == 1 and len(images) > 1
-    names = {image.path: slice_number_in_name(image.path) for image in images}
-    by_name = None not in names.values()
-    for image in images:
-        if one_file:
-            number = image.header.frame + 1
-        else:
-            in_name = names[image.path]
-            number = in_name if by_name and in_name is not None else image.header.instance_number
-        groups[number].append(image)
-    groups.pop(-1, None)
-    return groups
+        (usual, count), (_, other) = signs.most_common(2)
+        for index in stack.members:
+            mine = found.headers[index].pixel_representation
+            if mine != usual or count == other:
+                odd[index] = (
+                    f"PixelRepresentation {mine}, which differs within the stack ({count} of its images have {usual}); "
+                    "left out"
+                )
+    if odd:
+        found.lose(odd.keys())
+    for index, message in odd.items():
+        yield Issue("error", "unreadable-image", message, NAME, found.paths[index], study.patient_id)
 
 
 def _pair(
-    study: StudyFiles, labels: Sequence[Label], images: Sequence[FoundImage], issues: list[Issue]
-) -> dict[tuple[str, int], list[Label]]:
-    """Return the labels of each image, by (path, frame); report every label that finds none."""
-    numbered = _numbered(images)
-    pairs: dict[tuple[str, int], list[Label]] = defaultdict(list)
-    numbers = {
-        label: label.ref.target.number for label in labels if isinstance(label.ref.target, SliceNumber)
+    study: StudyFiles, labels: Sequence[Label], found: _Images, options: LinkOptions, issues: list[Issue]
+) -> dict[int, list[Label]]:
+    """Return the labels of each image; report every label that finds none."""
+    pairs: dict[int, list[Label]] = defaultdict(list)
+    numbers: dict[Label, Number] = {
+        label: label.ref.target for label in labels if isinstance(label.ref.target, SliceNumber)
     }
-    repeated = Counter((label.structure, number) for label, number in numbers.items())
+    linked = link_numbers(
+        set(numbers.values()),
+        found.stacks,
+        found.paths,
+        spare=found.spare,
+        number_from=options.number_from,
+        chosen=options.series,
+    )
+    repeated = Counter(
+        (label.structure, linked.images.get(number, number)) for label, number in numbers.items()
+    )
     for label, number in numbers.items():
-        found = numbered.get(number, [])
-        code, problem = _pair_problem(label, number, found, repeated[label.structure, number])
-        if problem:
-            issues.append(
-                Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
+        image = linked.images.get(number, -1)
+        drawn = repeated[label.structure, linked.images.get(number, number)]
+        if drawn > 1:
+            code = "duplicate-contour"
+            problem = f"{drawn} files hold an {label.structure} for slice {number[1]}; all are left out"
+        elif image in found.lost:
+            code = "orphan-contour"
+            problem = (
+                f"slice {number[1]} is {found.paths[image]}, which cannot be read; the label is left out"
             )
+        elif image < 0:
+            code, problem = linked.refused[number]
         else:
-            pairs[found[0].path, found[0].header.frame].append(label)
+            pairs[image].append(label)
+            continue
+        issues.append(
+            Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
+        )
+    if linked.images and linked.doubts:
+        message = "are these labels drawn on this series? " + "; ".join(linked.doubts)
+        path = found.paths[min(linked.images.values())]
+        issues.append(Issue("warning", "doubtful-series", message, NAME, path, study.patient_id))
     return pairs
 
 
-def _pair_problem(label: Label, number: int, found: list[FoundImage], drawn: int) -> tuple[str, str]:
-    if drawn > 1:
-        return (
-            "duplicate-contour",
-            f"{drawn} files hold an {label.structure} for slice {number}; all are left out",
+def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[Issue]:
+    """Say what is missing in a stack, and where its phases are unknown."""
+    path, places = _folder(study) if alone else stack.example, stack.places
+    if places.incomplete:
+        shown = ", ".join(map(str, places.incomplete[:10])) + (", .." if len(places.incomplete) > 10 else "")
+        message = f"locations {shown} do not have the {places.phases} phases that the others have"
+        yield Issue("warning", "incomplete-series", message, NAME, path, study.patient_id)
+    if places.phases > 1 and not (places.phase_index >= 0).any():
+        message = (
+            f"no header tells the phases of its {len(stack.members)} images (TriggerTime, "
+            "TemporalPositionIdentifier), so none is end-diastole or end-systole"
         )
-    if not found:
-        return "orphan-contour", f"slice {number} has no usable image; the contour is left out"
-    if len(found) > 1:
-        names = " and ".join(image.path for image in found[:3])
-        return "duplicate-image", f"{names} both stand for slice {number}; the contour is left out"
-    header = found[0].header
-    if header.frames == 1 and header.instance_number not in (-1, number):
-        return "instance-mismatch", (
-            f"{found[0].path} has InstanceNumber {header.instance_number}, but the contour is for slice {number}; "
-            "the pair is refused"
-        )
-    return "", ""
-
-
-def _report_incomplete(
-    study: StudyFiles, phases: int, incomplete: tuple[int, ...], issues: list[Issue]
-) -> None:
-    if incomplete:
-        places = ", ".join(str(index) for index in incomplete[:10]) + (", .." if len(incomplete) > 10 else "")
-        message = f"locations {places} do not have the {phases} phases that the others have"
-        issues.append(Issue("warning", "incomplete-series", message, NAME, _folder(study), study.patient_id))
+        yield Issue("note", "phases-unknown", message, NAME, path, study.patient_id)
 
 
 def _report_notes(study: StudyFiles, images: Sequence[FoundImage], issues: list[Issue]) -> None:

@@ -15,7 +15,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.records import FoundImage, Issue, SamplePlan, StudyFiles, StudyFolders, StudyPlan
+from dicom_etl.records import FoundImage, Issue, LostImage, SamplePlan, StudyFiles, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, rasterize
 from dicom_etl.stages.sample import item_issue
 
@@ -74,14 +74,13 @@ def plan_study(
     """List the files of one study, read the headers of its images, and link its contours to them."""
     files = discover.find_files(LAYOUTS[0], roots, folders)
     issues = list(files.issues)
-    images = _read_headers(files, roots, config, issues)
-    study = link.link_study(
-        files,
-        images,
+    images, lost = _read_headers(files, roots, config, issues)
+    options = link.LinkOptions(
         structures=config.structures,
         unlabeled=config.unlabeled or config.impute is not None,
         list_unlabeled=list_unlabeled,
     )
+    study = link.link_study(files, images, lost, options)
     issues += study.issues
     samples = tuple(_on_grid(_of_expected_size(study.samples, config, issues), config, issues))
     rows, imputed, not_imputed = _rows_to_be(samples, config)
@@ -132,15 +131,17 @@ def _pack(study: StudyPlan) -> bytes:
 
 def _read_headers(
     files: StudyFiles, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
-) -> list[FoundImage]:
+) -> tuple[list[FoundImage], list[LostImage]]:
     images: list[FoundImage] = []
+    lost: list[LostImage] = []
     limits = parse.limits_of(config)
     for path in files.images:
         try:
             images += discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
         except ItemError as error:
             issues.append(item_issue(error, discover.NAME, path, files.patient_id))
-    return images
+            lost.append(discover.glimpse_lost(path, roots, limits))
+    return images, lost
 
 
 def _of_expected_size(

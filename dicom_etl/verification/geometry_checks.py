@@ -12,7 +12,7 @@ from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.geometry.locations import LOCATION_TOLERANCE_MM, PARALLEL_COSINE, slice_normal
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Issue, SliceNumber
-from dicom_etl.stages.link import slice_number_in_name
+from dicom_etl.stages.series import numbers_in_name
 from dicom_etl.verification.derivation import Derived
 
 _SAME_MM = 0.05
@@ -105,8 +105,8 @@ def check_names(study: Derived) -> Iterator[Issue]:
 def check_numbers(study: Derived) -> Iterator[Issue]:
     """derived-differs: the number in the name of a contour file is that of its image, and names its structure.
 
-    The image's InstanceNumber; and the number in its file name, where names of the study's images hold one as a rule.
-    Pseudonyms say nothing, nor do frames of one file.
+    By the InstanceNumber and by the name of the image, where most labels of the study go by it. Pseudonyms say nothing,
+    nor do frames of one file.
     """
     block = study.block
     images = block["source_image"].tolist()
@@ -117,15 +117,14 @@ def check_numbers(study: Derived) -> Iterator[Issue]:
         for structure in study.rows.structures
         if (match := _number_and_structure(str(block[f"source_{structure}"][index])))
     }
-    in_image = {index: slice_number_in_name(images[index]) for index in single}
-    agree = sum(number == in_image[index] for (index, _), (_, number) in named.items())
+    by_header = {key: int(block["instance_number"][key[0]]) in (-1, named[key][1]) for key in named}
+    by_name = {key: named[key][1] in numbers_in_name(images[key[0]]) for key in named}
+    rules = [found for found in (by_header, by_name) if 2 * sum(found.values()) > len(named)] or [by_header]
     for (index, structure), (says, number) in named.items():
-        wrong_name = 2 * agree > len(named) and number != in_image[index]
-        instance = int(block["instance_number"][index])
-        if says != structure or instance not in (-1, number) or wrong_name:
+        if says != structure or not all(found[index, structure] for found in rules):
             message = (
                 f"its name says {says} {number}, but it is the {structure} of {images[index]}, "
-                f"instance {instance}"
+                f"instance {int(block['instance_number'][index])}"
             )
             path = str(block[f"source_{structure}"][index])
             yield study.issue(index, "derived-differs", message, structure, path)

@@ -14,7 +14,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import FoundImage, Image, Issue, Rings, SamplePlan, SampleRow, Severity
+from dicom_etl.records import FoundImage, Image, Issue, LostImage, Rings, SamplePlan, SampleRow, Severity
 from dicom_etl.stages import discover, link, parse, write
 from dicom_etl.stages.rasterize import draw_mask, to_grid
 from dicom_etl.verification.rows import Block, Rows
@@ -95,15 +95,16 @@ def find_inputs(source: Source) -> Iterator[StudyInputs]:
     for names in studies:
         files = discover.find_files(layout, source.roots, names)
         images: list[FoundImage] = []
+        lost: list[LostImage] = []
         unusable: list[Issue] = []
         for path in files.images:
             try:
                 images += read(path)
             except ItemError as error:
                 unusable.append(Issue("error", error.code, str(error), STAGE, path, names.patient_id))
-        plan = link.link_study(
-            files, images, structures=config.structures, unlabeled=True, list_unlabeled=False
-        )
+                lost.append(discover.glimpse_lost(path, source.roots, limits))
+        options = link.LinkOptions(structures=config.structures, unlabeled=True)
+        plan = link.link_study(files, images, lost, options)
         yield StudyInputs(names.patient_id, plan.samples, (*files.issues, *unusable, *plan.issues))
     yield StudyInputs("", (), (*folders.issues, *issues))
 

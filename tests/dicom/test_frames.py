@@ -192,7 +192,6 @@ def test_empty_groups_of_a_single_frame_say_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("elements", "words"),
     [
-        ({}, "NumberOfFrames is 3, but functional groups are there for 0; frames without geometry"),
         (groups(frames=2), "NumberOfFrames is 3, but functional groups are there for 2"),
         (groups(PlanePositionSequence=lambda _: {}), "give frame 1 no position"),
         (
@@ -237,3 +236,46 @@ def test_pixel_data_with_fewer_or_more_frames(tmp_path: Path) -> None:
             path.write_bytes(data[:head] + b"IS\2\0%d " % frames + data[head + 6 :])
             with pytest.raises(ImageError, match=words):
                 read_headers(path)
+
+
+def test_frames_without_groups_are_read_and_have_no_place(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "1.dcm", stack(), ImagePositionPatient=[1, 2, 3], TriggerTime="5")
+    headers = read_headers(path)
+    assert [header.place for header in headers] == [1, 2, 3]
+    assert all(np.isnan(header.position_mm).all() and np.isnan(header.trigger_time_ms) for header in headers)
+    assert all("frame-order" in header.notes for header in headers)
+    np.testing.assert_array_equal(read_image(path, 2).pixels, stack()[2])
+
+
+def content(frame: int, **values: Any) -> dict[str, Any]:
+    return {name: value[frame] for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("contents", "places", "noted"),
+    [
+        ({"InStackPositionNumber": [1, 1, 2], "TemporalPositionIndex": [2, 1, 1]}, [2, 1, 3], True),
+        ({"DimensionIndexValues": [[1, 2], [1, 3], [1, 1]]}, [2, 3, 1], True),
+        # Location first, though the index puts time first.
+        (
+            {
+                "InStackPositionNumber": [1, 2, 1],
+                "TemporalPositionIndex": [1, 1, 2],
+                "DimensionIndexValues": [[1, 1], [1, 2], [2, 1]],
+            },
+            [1, 3, 2],
+            True,
+        ),
+        ({"InStackPositionNumber": [1, 2, 3], "TemporalPositionIndex": [1, 1, 1]}, [1, 2, 3], False),
+        ({"DimensionIndexValues": [[1, 1], [1, 1], [1, 1]]}, [1, 2, 3], False),  # says nothing: by position
+    ],
+)
+def test_frames_are_counted_in_the_order_of_their_index(
+    contents: dict[str, Any], places: list[int], noted: bool, tmp_path: Path
+) -> None:
+    elements = groups(FrameContentSequence=lambda frame: content(frame, **contents))
+    for syntax in ("explicit", "big"):
+        path = write_dicom(tmp_path / "1.dcm", stack(), transfer_syntax=syntax, elements=elements, **ABSENT)
+        headers = read_headers(path)
+        assert [header.place for header in headers] == places
+        assert all(("frame-order" in header.notes) == noted for header in headers)

@@ -12,7 +12,7 @@ from dicom_etl.layouts import LAYOUTS
 from dicom_etl.layouts.pseudonyms import Pseudonyms, real_of
 from dicom_etl.pipeline import locate
 from dicom_etl.records import StudyFolders
-from dicom_etl.stages import discover, link
+from dicom_etl.stages import discover, link, series
 from tests.builders import TinySource, write_link
 
 KEY = bytes(range(32))
@@ -97,4 +97,4 @@ def test_names_that_cannot_be_printed_are_escaped_and_still_open(source: TinySou
     odd = next(path for path in files.images if "\\" in path)
     assert odd == r"dicoms/SYN00001/a\xff\x0a1.dcm"
     assert Path(locate(source.root).place(odd)).is_file()
-    assert link.slice_number_in_name(odd) == 1
+    assert series.numbers_in_name(odd) == {1}

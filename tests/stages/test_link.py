@@ -16,7 +16,7 @@ from dicom_etl.records import (
     StudyFiles,
     StudyPlan,
 )
-from dicom_etl.stages.link import link_folders, link_study, slice_number_in_name
+from dicom_etl.stages.link import LinkOptions, link_folders, link_study
 
 
 def image(name: str, number: int, **changes: object) -> FoundImage:
@@ -31,23 +31,11 @@ def contour(number: int, structure: str = "icontour", name: str = "") -> Label:
 
 def linked(images: list[FoundImage], contours: list[Label], **options: object) -> StudyPlan:
     files = StudyFiles("P", "S", tuple(i.path for i in images), tuple(contours), ())
-    settings = {"structures": None, "unlabeled": False, "list_unlabeled": False} | options
-    return link_study(files, images, **settings)  # type: ignore[arg-type]
+    return link_study(files, images, (), LinkOptions(**options))  # type: ignore[arg-type]
 
 
 def codes(issues: tuple[Issue, ...]) -> list[tuple[str, str]]:
     return [(issue.severity, issue.code) for issue in issues]
-
-
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("48.dcm", 48), ("IM-0001-0048.dcm", 48), ("IM-0001-0048", 48), ("slice048.IMA", 48), ("0.dcm", 0),
-        ("1.2.840.113.48.dcm", None), ("1.2.840.113.48", None), ("scan.dcm", None), ("a/b/7.dcm", 7),
-    ],
-)  # fmt: skip
-def test_numbers_in_names(name: str, number: int | None) -> None:
-    assert slice_number_in_name(name) == number
 
 
 def test_a_contour_finds_the_image_of_its_number() -> None:
@@ -58,11 +46,22 @@ def test_a_contour_finds_the_image_of_its_number() -> None:
     assert (plan.image_count, plan.contour_count, plan.unlabeled_count, plan.issues) == (2, 2, 1, ())
 
 
-def test_name_and_header_that_disagree_are_refused() -> None:
+def test_name_and_header_that_disagree_on_a_slice_are_refused() -> None:
     plan = linked([image("7.dcm", 9), image("8.dcm", 8)], [contour(7), contour(8)])
     assert [s.image for s in plan.samples] == ["dicoms/P/8.dcm"]
     assert codes(plan.issues) == [("error", "instance-mismatch")]
-    assert "InstanceNumber 9" in plan.issues[0].message
+    assert "slice 7 and slice 9" in plan.issues[0].message
+
+
+def test_two_readings_that_mean_two_images_refuse_the_study() -> None:
+    images = [image(f"{n - 1}.dcm", n) for n in range(1, 6)]
+    plan = linked(images, [contour(n) for n in (1, 2, 3)])
+    assert plan.samples == ()
+    assert codes(plan.issues) == [("error", "instance-mismatch")] * 3
+    assert "dicoms/P/0.dcm by InstanceNumber and dicoms/P/1.dcm by the names" in plan.issues[0].message
+    by_header = linked(images, [contour(1)], number_from="header")
+    by_name = linked(images, [contour(1)], number_from="name")
+    assert [s.image for s in by_header.samples + by_name.samples] == ["dicoms/P/0.dcm", "dicoms/P/1.dcm"]
 
 
 def test_names_without_numbers_leave_it_to_the_header() -> None:
@@ -91,21 +90,29 @@ def test_what_cannot_be_decided_is_left_out(
     assert {issue.path for issue in plan.issues} == {c.ref.source for c in contours}
 
 
-def test_frames_of_one_file_are_counted_from_one() -> None:
-    frames = [image("series.dcm", 1, frame=n, frames=3) for n in range(3)]
-    (sample,) = linked(frames, [contour(2)]).samples
-    assert sample.header.frame == 1
+def test_frames_of_one_file_are_counted_by_their_place() -> None:
+    frames = [image("series.dcm", 1, frame=n, frames=3, place=3 - n) for n in range(3)]
+    (sample,) = linked(frames, [contour(3)]).samples
+    assert sample.header.frame == 0
 
 
-def test_stored_bits_that_differ_within_a_series_are_refused() -> None:
-    odd = image("3.dcm", 3, bits_stored=12)
+def test_stored_bits_may_differ_from_slice_to_slice() -> None:
+    images = [image(f"{n}.dcm", n, bits_stored=8 + n) for n in (1, 2, 3)]
+    plan = linked(images, [contour(1), contour(3)])
+    assert [s.image for s in plan.samples] == ["dicoms/P/1.dcm", "dicoms/P/3.dcm"]
+    assert plan.issues == ()
+
+
+def test_another_sign_within_a_stack_is_refused_and_keeps_its_place() -> None:
+    odd = image("3.dcm", 3, pixel_representation=1)
     plan = linked([image("1.dcm", 1), image("2.dcm", 2), odd], [contour(1), contour(3)])
     assert [s.image for s in plan.samples] == ["dicoms/P/1.dcm"]
     assert codes(plan.issues) == [("error", "unreadable-image"), ("error", "orphan-contour")]
+    assert "which cannot be read" in plan.issues[1].message
 
 
-def test_bits_without_a_majority_are_not_guessed() -> None:
-    plan = linked([image("1.dcm", 1), image("2.dcm", 2, bits_stored=12)], [])
+def test_a_sign_without_a_majority_is_not_guessed() -> None:
+    plan = linked([image("1.dcm", 1), image("2.dcm", 2, pixel_representation=1)], [])
     assert codes(plan.issues) == [("error", "unreadable-image")] * 2
 
 

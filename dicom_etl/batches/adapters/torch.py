@@ -1,94 +1,185 @@
-"""Batches as PyTorch tensors, right under DataLoader workers and distributed ranks."""
+"""Batches as PyTorch tensors, right under any DataLoader, its workers, and distributed ranks."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from dicom_etl.batches.state import order_digest, read_state
+from dicom_etl.batches.turns import Start, WorkerKey
 from dicom_etl.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from dicom_etl.batches.batch import Batch
     from dicom_etl.batches.reader import BatchReader
+    from dicom_etl.batches.stream import Stream
 
 try:
     import torch
-    from torch.utils.data import Dataset, IterableDataset, get_worker_info
+    from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+    from torch.utils.data._utils.collate import default_collate_fn_map
 except ImportError:
     raise MissingExtraError("reader.torch()", "torch") from None
 
-_MOST_WORKERS = 1024
+Form = Literal["dict", "pairs"]
 
 
-class TorchBatch(NamedTuple):
-    """One batch; axes as in `dicom_etl.batches.Batch`.
+class TorchBatch(dict[str, Any]):
+    """One batch: a dict of tensors, which are attributes too; axes as in `dicom_etl.batches.Batch`.
 
-    ``epoch`` and ``step`` say how far the epoch is after it; see `TorchBatches.state_after`.
+    ``images``, ``masks``, ``valid``, ``indices`` and ``padding`` are always there, ``weights`` and ``columns`` (a dict,
+    text as lists of str) where the reader serves them. ``epoch`` and ``step`` are int64 (sample,), the same for all
+    samples, so that all tensors can be cut and joined along the samples; as attributes they are int, and say how far
+    the epoch is after the batch.
     """
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the batch has no {name!r}; it has {', '.join(self)}") from None
+
+    @property
+    def epoch(self) -> int:
+        """Which epoch the batch belongs to."""
+        return int(self["epoch"][0])
+
+    @property
+    def step(self) -> int:
+        """How many batches of the epoch are done after this one, over all ranks."""
+        return int(self["step"][0])
+
+    def to(self, device: Any, *, non_blocking: bool = False) -> TorchBatch:
+        """Return the batch with its tensors on a device."""
+        return TorchBatch(_moved(self, lambda tensor: tensor.to(device, non_blocking=non_blocking)))
+
+    def pin_memory(self) -> TorchBatch:
+        """Return the batch with its tensors in page-locked memory, from which a GPU copies faster."""
+        return TorchBatch(_moved(self, lambda tensor: tensor.pin_memory()))
+
+    def __repr__(self) -> str:
+        return f"TorchBatch({', '.join(f'{name}: {_in_short(value)}' for name, value in self.items())})"
+
+
+class Pair(NamedTuple):
+    """What ``model.fit`` and the like take: inputs and targets."""
 
     images: torch.Tensor
     masks: torch.Tensor
-    indices: torch.Tensor
-    padding: torch.Tensor
-    weights: torch.Tensor | None
-    epoch: int
-    step: int
 
 
-class TorchBatches(IterableDataset[TorchBatch]):
-    """The batches of a reader, for ``DataLoader(dataset, batch_size=None)``.
+class WeightedPair(NamedTuple):
+    """The same of a reader that serves weights."""
 
-    Loader workers share the batches of an epoch, and their number changes neither the batches nor their order. Where
-    `torch.distributed` is initialised and the reader was given no rank, rank and world size are taken from it.
+    images: torch.Tensor
+    masks: torch.Tensor
+    weights: torch.Tensor
 
-    Every iteration is the next epoch, 0 first, also when workers are started anew or kept for each; `set_epoch`
-    chooses.
+
+def _as_it_is(batches: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
+    """Let a DataLoader with its default ``batch_size=1`` pass on what the reader made."""
+    if len(batches) > 1:
+        raise ConfigError(
+            f"the reader makes the batches, so a DataLoader cannot join {len(batches)} of them: give it "
+            "batch_size=None, or use reader.loader(..)"
+        )
+    return batches[0]
+
+
+for _kind in (TorchBatch, Pair, WeightedPair):
+    default_collate_fn_map[_kind] = _as_it_is
+
+
+class TorchBatches(IterableDataset[Any]):
+    """The batches of a reader, for a DataLoader.
+
+    Loader workers share the batches of an epoch, and their number changes neither the batches nor their order. An
+    iteration starts at the reader's place, and is then the next epoch, whichever workers are started, kept or lost;
+    `set_epoch` chooses. Rank and world size are read at the start of each iteration: those given to the reader, else
+    those of `torch.distributed` where it is initialised, else ``RANK`` and ``WORLD_SIZE`` as torchrun sets them.
 
     Parameters
     ----------
     reader : BatchReader
+    form : "dict" or "pairs", default "dict"
+        What a batch is: `TorchBatch`, or ``(images, masks)`` and ``(images, masks, weights)``.
+
+    Raises
+    ------
+    ConfigError
+        There is no such form.
     """
 
-    def __init__(self, reader: BatchReader) -> None:
-        self._reader = _of_this_rank(reader)
-        # Which epoch and step the next iteration starts at, and how often each worker has started one since. In shared
-        # memory: an iteration is started in the worker, and a worker may be a new process each time.
-        self._start = torch.zeros(2, dtype=torch.int64).share_memory_()
-        self._begun = torch.zeros(_MOST_WORKERS, dtype=torch.int64).share_memory_()
+    def __init__(self, reader: BatchReader, form: Form = "dict") -> None:
+        if form not in get_args(Form):
+            raise ConfigError(f'form is {form!r}: it must be "dict" or "pairs"')
+        self._reader = reader
+        self._form = form
+        self._said: set[str] = set()
+        self._begun = 0
+        self._resumed: _Share | None = None
+        self._share: _Share | None = None
+        reader.take_turns()
+        if reader.schedule.world_size > 1:
+            self.stream()
+
+    def __repr__(self) -> str:
+        return f"TorchBatches({self._reader!r}, form={self._form!r})"
 
     def __len__(self) -> int:
         """How many batches this rank serves in an epoch; DataLoader asks for it."""
-        return len(self._reader)
+        return len(self.stream().schedule.numbers())
 
-    def __iter__(self) -> Iterator[TorchBatch]:
-        """Iterate over this worker's share of the next epoch."""
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over this process's share of the next epoch."""
         info = get_worker_info()
-        worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        if workers > _MOST_WORKERS:
-            raise ConfigError(f"{workers} loader workers are more than {_MOST_WORKERS}")
-        begun = int(self._begun[worker])
-        self._begun[worker] += 1
-        epoch, step = self._start.tolist()
-        batches = self._reader.stream(epoch + begun, 0 if begun else step, worker, workers)
-        return map(_to_torch, batches)
+        if info is None:
+            return map(self._formed, self._reader.served_by(self.stream()))
+        return self._of_worker(info.id, info.num_workers, info.seed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Send the rank along: a worker that is spawned knows nothing of `torch.distributed`."""
+        state = self.__dict__ | {"_said": self._said | {"rank"}}
+        if self._reader.is_ranked:
+            return state
+        schedule = self.stream().schedule
+        reader = self._reader
+        if schedule.world_size > 1:
+            reader = reader.shared_with(schedule.rank, schedule.world_size)
+        return state | {"_reader": reader}
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next iteration serve this epoch from its first batch."""
-        self._start_at(epoch, 0)
+        """Make the next iteration serve this epoch from its first batch; one that has begun stays as it is."""
+        self._reader.set_epoch(epoch)
 
     def state_after(self, batch: TorchBatch) -> dict[str, Any]:
         """Return the state once this batch is done, as `BatchReader.state_dict` would; fit for JSON.
 
         A loader fetches ahead, so the dataset cannot know which batch the training loop has reached: the batch does.
         """
-        return self._reader.state_at(batch.epoch, batch.step)
+        epoch, step = int(batch.epoch), int(batch.step)
+        if step >= self.stream().schedule.batches:
+            epoch, step = epoch + 1, 0
+        return self._reader.state_at(epoch, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the iteration is; in a loader worker, where its share is (torchdata asks there).
+
+        Raises
+        ------
+        ConfigError
+            As `BatchReader.state_dict`.
+        """
+        if self._share is None:
+            return self._reader.state_dict()
+        return self._reader.state_at(self._share.start.epoch, 0) | self._share.as_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken, by `state_after` or by a reader; before the loader is iterated.
+        """Go on where a state was taken, by a reader, a loader, `state_after` or this; before the loader is iterated.
 
         Raises
         ------
@@ -101,22 +192,167 @@ class TorchBatches(IterableDataset[TorchBatch]):
             raise ConfigError(
                 f"the state has seed {seed}, the reader {schedule.seed}: make the reader with that seed"
             )
-        self._start_at(epoch, step)
+        if get_worker_info() is None:
+            if "done" in state:
+                raise ConfigError("the state is that of a loader's worker, not of a run")
+            self._reader.load_state_dict(state)
+        elif "done" in state:
+            self._resumed = _Share(
+                Start(epoch, step, state["first"]), state["workers"], state["world_size"], state["done"]
+            )
 
-    def _start_at(self, epoch: int, step: int) -> None:
-        self._begun.zero_()
-        self._start.copy_(torch.tensor([epoch, step]))
+    def stream(self) -> Stream:
+        """Return what makes the batches of this rank, as it is now known."""
+        rank, world_size = self._rank()
+        stream = self._reader.stream_of(rank, world_size)
+        batches = stream.schedule.batches
+        if batches % world_size and "uneven" not in self._said:
+            self._said.add("uneven")
+            warnings.warn(
+                f"{batches} batches do not share evenly among {world_size} ranks, and synchronous training waits for "
+                'ever for the missing ones: give the reader remainder="fill" or "drop" and even_ranks=True',
+                stacklevel=4,
+            )
+        return stream
+
+    def _rank(self) -> tuple[int, int]:
+        given = self._reader.schedule
+        if self._reader.is_ranked:
+            return given.rank, given.world_size
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        try:
+            rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        except (KeyError, ValueError):
+            return given.rank, given.world_size
+        if world_size > 1 and "rank" not in self._said:
+            self._said.add("rank")
+            warnings.warn(
+                f"RANK and WORLD_SIZE say that this is process {rank} of {world_size}, so it serves that share of the "
+                "batches; BatchReader(rank=.., world_size=..) decides otherwise",
+                stacklevel=5,
+            )
+        return rank, world_size
+
+    def _of_worker(self, worker: int, workers: int, seed: int) -> Iterator[Any]:
+        """Iterate over one loader worker's share of the epoch that all of them serve."""
+        turns = self._reader.take_turns()
+        key = WorkerKey.of_this_process(worker, seed, self._begun)
+        self._begun += 1
+        stream = self.stream()
+        schedule = stream.schedule
+        start = None
+        if self._resumed is not None:
+            done = turns.sum_of_all(key, worker, workers, self._resumed.done)
+            start, self._resumed = self._resumed.after(done, workers, schedule.batches), None
+        start = turns.take(key, workers, start)
+        share = self._share = _Share(start, workers, schedule.world_size)
+        batches = stream.batches(start.epoch, start.step, (worker - start.first) % workers, workers)
+
+        def counted() -> Iterator[Any]:
+            for batch in batches:
+                share.done += 1
+                yield self._formed(batch)
+
+        return counted()
+
+    def _formed(self, batch: Batch) -> Any:
+        made = to_torch(batch)
+        if self._form == "dict":
+            return made
+        if "weights" in made:
+            return WeightedPair(made["images"], made["masks"], made["weights"])
+        return Pair(made["images"], made["masks"])
+
+
+class _Share:
+    """What one loader worker serves of an iteration: where it starts, and how many batches of it are done."""
+
+    def __init__(self, start: Start, workers: int, world_size: int, done: int = 0) -> None:
+        self.start, self.workers, self.world_size, self.done = start, workers, world_size, done
+
+    def as_state(self) -> dict[str, int]:
+        """Return it in numbers, ``step`` being the epoch's when the iteration started."""
+        start = self.start
+        return {
+            "step": start.step,
+            "first": start.first,
+            "done": self.done,
+            "workers": self.workers,
+            "world_size": self.world_size,
+        }
+
+    def after(self, done: int, workers: int, batches: int) -> Start:
+        """Return where an iteration goes on of which the workers together did ``done`` batches."""
+        step = min(self.start.step + done * self.world_size, batches)
+        return Start(self.start.epoch, step, (self.start.first + done) % workers)
+
+
+class ReaderLoader(DataLoader[Any]):
+    """The DataLoader of a reader, which can be resumed; `BatchReader.loader` makes it.
+
+    ``state_dict`` and ``load_state_dict`` are those of the reader, after the last batch that arrived, whatever workers
+    have fetched ahead.
+    """
+
+    def __init__(self, dataset: TorchBatches, **options: Any) -> None:
+        super().__init__(dataset, batch_size=None, **options)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the next epoch, which is decided here and now."""
+        if self.num_workers == 0:
+            return iter(super().__iter__())
+        return self._reader.follow(self.dataset.stream().schedule, self._open)
+
+    @property
+    def _reader(self) -> BatchReader:
+        reader: BatchReader = self.dataset._reader
+        return reader
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration serve this epoch from its first batch; one that has begun stays as it is."""
+        self._reader.set_epoch(epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the last batch that arrived left off: a few numbers, fit for JSON."""
+        return self._reader.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a state was taken; see `TorchBatches.load_state_dict`."""
+        self.dataset.load_state_dict(state)
+
+    def _open(self) -> Iterator[Any]:
+        """Start the workers, or let those there are begin anew; when that fails, others are started next time."""
+        try:
+            batches: Iterator[Any] = super().__iter__()
+            if self.persistent_workers:
+                self._reader.take_turns().wait_until_taken()
+        except BaseException:
+            self._iterator = None
+            raise
+        return batches
 
 
 class TorchSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The samples of a reader one by one, for samplers and loaders that choose for themselves.
 
     ``dataset[i]`` is the image and the masks of the reader's i-th row, transformed for the epoch of `set_epoch`.
+
+    Raises
+    ------
+    ConfigError
+        The reader's layout has the samples last.
     """
 
     def __init__(self, reader: BatchReader) -> None:
+        if reader.layout == "HWN":
+            raise ConfigError('layout "HWN" has no axis for single samples: make the reader with another')
         self._reader = reader
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+
+    def __repr__(self) -> str:
+        return f"TorchSamples({self._reader!r})"
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -142,28 +378,29 @@ class TorchSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._epoch.fill_(epoch)
 
 
-def _to_torch(batch: Batch) -> TorchBatch:
-    return TorchBatch(
-        torch.from_numpy(np.ascontiguousarray(batch.images)),
-        torch.from_numpy(np.ascontiguousarray(batch.masks)),
-        torch.from_numpy(batch.indices),
-        torch.from_numpy(batch.padding),
-        None if batch.weights is None else torch.from_numpy(batch.weights),
-        batch.epoch,
-        batch.step,
-    )
+def to_torch(batch: Batch) -> TorchBatch:
+    """Return a batch as tensors, which share its memory where the axes allow it."""
+    made = TorchBatch()
+    for name, value in batch.arrays().items():
+        made[name] = _tensors(value)
+    return made
 
 
-def _of_this_rank(reader: BatchReader) -> BatchReader:
-    """Give a reader without a rank that of `torch.distributed`, and warn when ranks would take unequal steps."""
-    distributed = torch.distributed
-    if reader.schedule.world_size == 1 and distributed.is_available() and distributed.is_initialized():
-        reader = reader.with_rank(distributed.get_rank(), distributed.get_world_size())
-    if reader.schedule.batches % reader.schedule.world_size:
-        warnings.warn(
-            f"{reader.schedule.batches} batches do not share evenly among {reader.schedule.world_size} ranks, and "
-            'synchronous training waits for ever for the missing ones: give the reader remainder="fill" or "drop" '
-            "and even_ranks=True",
-            stacklevel=4,
-        )
-    return reader
+def _tensors(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tensors(one) for name, one in value.items()}
+    if value.dtype.kind not in "biuf":
+        return value.tolist()
+    return torch.from_numpy(np.ascontiguousarray(value))
+
+
+def _moved(value: Any, change: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _moved(one, change) for name, one in value.items()}
+    return change(value) if isinstance(value, torch.Tensor) else value
+
+
+def _in_short(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return f"{type(value).__name__} of {len(value)}"
