@@ -50,6 +50,10 @@ class SealError(DatasetError):
     """The seal at the end of a dataset does not match its bytes."""
 
 
+CHANGED = "changed-while-read"
+"""The finding code of a file that is another one, or holds something else, than when the run looked at it first."""
+
+
 class ItemError(DicomEtlError):
     """One input (an image, a contour, a pair) is bad; the run goes on without it.
 

@@ -183,10 +183,14 @@ class ContourRef(NamedTuple):
 
 
 class Label(NamedTuple):
-    """A label whose name is that of a known structure."""
+    """A label whose name is that of a known structure.
+
+    ``stamp`` is size and time of change (ns) of its file when the run looked at it first; None if nobody did.
+    """
 
     structure: str
     ref: ContourRef
+    stamp: tuple[int, int] | None = None
 
 
 class Found(NamedTuple):
@@ -254,14 +258,10 @@ class StudyFiles(Record):
 
 
 class FoundImage(NamedTuple):
-    """A frame that can be linked: where it is, and what its header says.
-
-    ``proof`` tells whether the header is still the file's (see `dicom_etl.dicom`); b"" where it must be read again.
-    """
+    """A frame that can be linked: where it is, and what its header says."""
 
     path: str
     header: ImageHeader
-    proof: bytes = b""
 
 
 class LostImage(NamedTuple):
@@ -274,7 +274,7 @@ class LostImage(NamedTuple):
 class SamplePlan(NamedTuple):
     """One image and the labels drawn on it, as linked; nothing but names and header values.
 
-    ``proof`` is that of the image, as in `FoundImage`; ``stack_index`` counts the stacks of a study, -1 unknown.
+    ``stack_index`` counts the stacks of a study, -1 unknown.
     """
 
     patient_id: str
@@ -285,7 +285,6 @@ class SamplePlan(NamedTuple):
     location_index: int
     slice_location_mm: float
     phase_index: int
-    proof: bytes = b""
     stack_index: int = -1
     study: int = 0
 

@@ -22,7 +22,6 @@ from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_heade
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
-from dicom_etl.dicom.proof import prove, proven_offset
 from dicom_etl.dicom.whole import WholeFile, keep, read_whole
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Image, ImageHeader
@@ -34,8 +33,6 @@ __all__ = [
     "is_dicom",
     "read_headers",
     "read_image",
-    "read_planned",
-    "read_proven_headers",
     "read_whole",
     "stored_dtype",
 ]
@@ -47,18 +44,7 @@ _GROWTH = 16
 def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:
     """Return the header of each frame of a DICOM image; nearly always one.
 
-    Raises
-    ------
-    ImageError
-        If the file cannot be used, with the reason.
-    """
-    return read_proven_headers(path, limits)[0]
-
-
-def read_proven_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[tuple[ImageHeader, ...], bytes]:
-    """Return the header of each frame, and the proof of a header that `read_planned` need not parse again.
-
-    Of a plain file only the beginning is read. Any other file is read whole; its proof is b"", which proves nothing.
+    Of a plain file only the beginning is read, any other file whole.
 
     Raises
     ------
@@ -77,14 +63,14 @@ def read_proven_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[tup
                 check_size(size, limits)
                 data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None:
-            return (_plain_header(found, limits),), prove(data, found.offset, size)
+            return (_plain_header(found, limits),)
         check_size(size, limits)
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
     from dicom_etl.dicom import decoder
 
-    return decoder.read_headers(data, limits), b""
+    return decoder.read_headers(data, limits)
 
 
 def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:
@@ -99,33 +85,6 @@ def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Im
         If the file cannot be used or has no such frame, with the reason.
     """
     return _image(read_whole(path, limits), frame, limits)
-
-
-def read_planned(path: Path | str, header: ImageHeader, proof: bytes, limits: Limits = DEFAULT) -> Image:
-    """Read the frame that has a header which was read before, as `read_image` does.
-
-    Parameters
-    ----------
-    path : Path or str
-        The file.
-    header : ImageHeader
-        What `read_proven_headers` said of the frame.
-    proof : bytes
-        What it gave as proof. While it holds, the image has ``header``; else the file's is parsed, as it is now.
-    limits : Limits
-        Those that the header was read with.
-
-    Raises
-    ------
-    ImageError
-        As `read_image`.
-    """
-    file = read_whole(path, limits)
-    offset = proven_offset(proof, file.data)
-    if offset is None:
-        return _image(file, header.frame, limits)
-    stored = view_frame(file.data, offset, header, 0)
-    return Image(header, modality_values(stored, header), file.digest)
 
 
 def _image(file: WholeFile, frame: int, limits: Limits) -> Image:

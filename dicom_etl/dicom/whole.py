@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dicom_etl.dicom.files import check_size, open_regular, read_exactly
 from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import CHANGED, ImageError
 
 
 class WholeFile:
@@ -65,6 +66,8 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
             return last
         _Last.file = last = None  # before the next one takes its memory
         data = read_exactly(descriptor, status.st_size)
+        if _identity(os.fstat(descriptor)) != _identity(status):
+            raise ImageError("somebody wrote to the file while it was read", code=CHANGED)
     finally:
         os.close(descriptor)
     return WholeFile(data, name, status)

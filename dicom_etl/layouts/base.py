@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -35,6 +36,15 @@ class SourceRoots:
         """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""
         part, _, rest = real_of(path).partition("/")
         return self._starts[part] + rest if rest else str(self.links)
+
+
+def stamp_of(place: str) -> tuple[int, int] | None:
+    """Return size and time of change (ns) of a file on disk, which a file that was written to does not keep."""
+    try:
+        status = os.stat(place)  # noqa: PTH116  - once a label, and a Path costs as much again
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 class Layout(Protocol):

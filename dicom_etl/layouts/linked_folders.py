@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours import readers_for
 from dicom_etl.errors import SourceError
-from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots
+from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots, stamp_of
 from dicom_etl.layouts.linktable import read_link_table
 from dicom_etl.records import Found, Issue, Label, SourceFolders, StudyFiles, StudyFolders
 
@@ -79,9 +79,10 @@ class LinkedFolders:
         images = list(_Walk(roots.dicoms, DICOMS, study.images, study.patient_id, issues))
         if study.contours:
             for path in _Walk(roots.contours, CONTOURS, study.contours, study.patient_id, issues):
+                stamp = stamp_of(roots.place(path))
                 found = _found(path, LabelOptions())
                 if found is not None:
-                    labels += (Label(ref.name, ref) for ref in found.refs)
+                    labels += (Label(ref.name, ref, stamp) for ref in found.refs)
                     issues += found.issues
                 else:
                     message = "its name is not that of a contour file; left out"

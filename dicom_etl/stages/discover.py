@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from dicom_etl.dicom import Limits, read_proven_headers
+from dicom_etl.dicom import Limits, read_headers
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
 from dicom_etl.layouts.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
@@ -96,10 +96,10 @@ def read_image_headers(
     ImageError
         When the file is no usable DICOM image.
     """
-    headers, proof = read_proven_headers(roots.place(path), limits)
+    headers = read_headers(roots.place(path), limits)
     if vendors_only:
         headers = tuple(header._replace(manufacturer=vendor(header.manufacturer)) for header in headers)
-    return tuple(FoundImage(path, header, proof) for header in headers)
+    return tuple(FoundImage(path, header) for header in headers)
 
 
 def glimpse_lost(path: str, roots: SourceRoots, limits: Limits) -> LostImage:

@@ -148,7 +148,6 @@ def link_study(
                     int(places.location_index[at]),
                     float(places.slice_location_mm[at]),
                     int(places.phase_index[at]),
-                    image.proof,
                     number,
                     study.study,
                 )

@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_named
-from dicom_etl.dicom import Limits, read_planned
-from dicom_etl.errors import ContourError, ItemError
+from dicom_etl.dicom import Limits, read_image
+from dicom_etl.errors import CHANGED, ContourError, ImageError, ItemError
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
     first_self_intersection,
     fraction_outside_image,
 )
 from dicom_etl.layouts import SourceRoots
+from dicom_etl.layouts.base import stamp_of
 from dicom_etl.records import Image, ImageHeader, Issue, Label, Outlines, Rings, SamplePlan
 
 NAME = "parse"
@@ -38,9 +39,18 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     Raises
     ------
     ImageError
-        When the file cannot be used.
+        When the file cannot be used, or its header is not the one that was planned with.
     """
-    return read_planned(roots.place(plan.image), plan.header, plan.proof, limits_of(config))
+    image = read_image(roots.place(plan.image), plan.header.frame, limits_of(config))
+    changed = [
+        name
+        for name, was, now in zip(ImageHeader._fields, plan.header, image.header, strict=True)
+        # NaN is not equal to itself; and a manufacturer may have become a word of ours.
+        if was != now and repr(was) != repr(now) and not (name == "manufacturer" and config.pseudonymize)
+    ]
+    if changed:
+        raise ImageError(f"{', '.join(changed)} changed since the header was planned with", code=CHANGED)
+    return replace(image, header=plan.header)
 
 
 class Parsed(NamedTuple):
@@ -71,13 +81,16 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
 
 
 def _read(labels: Sequence[Label], roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Outlines:
-    ref = labels[0].ref
+    ref, stamp = labels[0].ref, labels[0].stamp
+    place = roots.place(ref.path)
     try:
-        return reader_named(ref.reader).read(
-            roots.place(ref.path), [label.ref for label in labels], image, config.labels()
-        )
+        return reader_named(ref.reader).read(place, [label.ref for label in labels], image, config.labels())
     except OSError as error:
         raise ContourError(f"cannot be read: {error.strerror}") from None
+    finally:
+        # Last, so that it covers the reading, and whatever may have come of half a file.
+        if stamp not in (None, stamp_of(place)):
+            raise ContourError("somebody wrote to the file while SOURCE was read", code=CHANGED)
 
 
 def _take(

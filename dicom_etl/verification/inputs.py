@@ -165,8 +165,8 @@ def _compare(rows: Rows, block: Block, index: int, plan: SamplePlan, source: Sou
     ]
     if differing:
         changed = "sha256_image_file" in differing
-        cause = "the image file changed" if changed else "the image file is as it was, so the dataset changed"
-        message = f"{', '.join(differing)} differ from what SOURCE gives; {cause}"
+        cause = "changed since" if changed else "is as it was, so the rest of SOURCE, or the dataset, is not"
+        message = f"{', '.join(differing)} differ from what SOURCE gives; the image file {cause}"
         yield _finding(block, index, "error", plan.image, message)
 
 
