@@ -1,8 +1,8 @@
-"""Where the time of an ingest goes: one run in this process, with a clock around each step."""
+"""Where the time of an ingest goes: step by step in one process, and how much of it one process must do alone."""
 
 from __future__ import annotations
 
-import hashlib
+import resource
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dicom_etl import dicom, pipeline
+from dicom_etl import pipeline
 from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.writer import HDF5Writer
-from dicom_etl.pipeline.plan import Plan
-from dicom_etl.stages import parse, rasterize, write
+from dicom_etl.pipeline import plan, rows
+from dicom_etl.stages import parse, rasterize, study, write
 from dicom_etl.stages import sample as items
+from dicom_etl.workers.pool import ProcessPool
 
 STEPS: dict[str, list[tuple[Any, str]]] = {
-    "find files, read headers, link": [(Plan, "__init__")],
-    "read the image file": [(dicom, "read_whole")],
-    "SHA-256 of the image file": [(hashlib, "sha256")],
-    "header and pixels": [(dicom, "frame_from_bytes")],
+    "find files, read headers, link": [(plan.Plan, "__init__")],
+    "read, check and hash the image": [(parse, "parse_image")],
     "read and check the contour": [(parse, "parse_labels")],
     "draw the mask": [(rasterize, "draw_mask")],
     "statistics of the image": [(write, "image_statistics")],
@@ -57,3 +56,49 @@ def steps(source: Path, output: Path) -> dict[str, float]:
         pipeline.ingest(pipeline.locate(source), output, config, RunOptions(overwrite=True))
         whole = time.perf_counter() - begun
     return {**spent, REST: whole - sum(spent.values())}
+
+
+_shared = [0.0]
+"""Processor seconds that this process spent on what any process could have done."""
+
+
+def make_sample(*words: Any, **options: Any) -> Any:
+    """Make a row as ever, and count the processor's time."""
+    return _counted(items.make_sample, *words, **options)
+
+
+def plan_study(*words: Any, **options: Any) -> Any:
+    """Plan a study as ever, and count the processor's time."""
+    return _counted(study.plan_study, *words, **options)
+
+
+def _counted(function: Callable[..., Any], *words: Any, **options: Any) -> Any:
+    begun = time.process_time()
+    try:
+        return function(*words, **options)
+    finally:
+        _shared[0] += time.process_time() - begun
+
+
+def alone(source: Path, output: Path) -> tuple[float, float]:
+    """Ingest with two jobs; return the processor seconds of what one process alone does, and of everything.
+
+    All but planning studies and making rows: handing out, taking in, writing, checks across studies, the seal. Amdahl:
+    no number of cores makes a run faster than the first, and it binds from so many cores on as it goes into the second.
+    """
+    _shared[0] = 0.0
+    begun, children = time.process_time(), _of_children()
+    config = IngestConfig(structures=("icontour",))
+    with (
+        patch.object(rows, "make_sample", make_sample),
+        patch.object(plan, "plan_study", plan_study),
+        ProcessPool(2) as pool,
+    ):
+        pipeline.ingest(pipeline.locate(source), output, config, RunOptions(overwrite=True), executor=pool)
+    here = time.process_time() - begun
+    return here - _shared[0], here + _of_children() - children
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
