@@ -82,7 +82,7 @@ def test_findings_are_shown_by_severity_with_how_to_look(runner: CliRunner, doub
     errors, warnings = result.stdout.index("errors"), result.stdout.index("2 warnings")
     assert errors < result.stdout.index("derived-differs") < warnings
     assert result.stdout.index("duplicate-image") > warnings
-    assert f"dicom-etl preview {doubtful} --sample 3 --sample 11 -o look.png" in result.stdout
+    assert f"dicom-etl preview {doubtful} --sample 3 --sample 9 --sample 11 -o look.png" in result.stdout
 
 
 def test_json_has_the_promised_shape(runner: CliRunner, doubtful: Path, tmp_path: Path) -> None:

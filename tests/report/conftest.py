@@ -12,7 +12,7 @@ from dicom_etl import pipeline
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import Issue
 from dicom_etl.report.page import write_report
-from tests.builders import circle, make_source, write_contour
+from tests.builders import make_source
 from tests.report.reading import Element, read_page
 
 
@@ -21,8 +21,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a dataset of 18 samples in splits, with a contour that was left out and a doubt about sample 9."""
     folder = tmp_path_factory.mktemp("faulty")
     source = make_source(folder / "source", studies=3, shape=(48, 40))
-    orphan = source.contour(0, "icontour", 0, 1).with_name("IM-0001-0099-icontour-manual.txt")
-    write_contour(orphan, circle(9, 9, 3))
+    source.contour(0, "icontour", 0, source.es + 1).write_text("1 2\nx y\n")
     doubtful = source.contour(1, "icontour", 1, source.ed).relative_to(source.root).as_posix()
     doubt = Issue("warning", "area-jump", "3.1 times the area of its neighbour", "link", doubtful, "SYN00002")
     finish = HDF5Writer.finish
