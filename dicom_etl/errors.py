@@ -82,6 +82,10 @@ class ImageError(ItemError):
     code = "unreadable-image"
 
 
+class LabelFileError(ImageError):
+    """A file among the images that is none, and that a reader of labels may know."""
+
+
 class ContourError(ItemError):
     """A contour file that cannot be used."""
 

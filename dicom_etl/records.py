@@ -136,10 +136,14 @@ class SliceNumber(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """An image by its SOPInstanceUID; ``frame`` counts from 0, None means the only one."""
+    """An image by its SOPInstanceUID; ``frame`` counts from 0, None means the only one.
+
+    ``frame_of_reference`` is what the label's mm are in, "" where it has none or does not say.
+    """
 
     uid: str
     frame: int | None = None
+    frame_of_reference: str = ""
 
 
 class Plane(NamedTuple):
@@ -167,7 +171,7 @@ class ContourRef(NamedTuple):
     """A label that a file says it holds, before anything of it is read.
 
     ``item`` is unique in its file, and neither a UID nor free text; "" where a file holds one label. ``name`` is what
-    the file calls it, which no output repeats.
+    the file calls it, which no output repeats. ``patient_id`` is the label's PatientID, "" where it has none.
     """
 
     path: str
@@ -175,6 +179,7 @@ class ContourRef(NamedTuple):
     reader: str
     name: str
     target: Target
+    patient_id: str = ""
 
     @property
     def source(self) -> str:
@@ -247,7 +252,7 @@ class StudyFolders(Record):
 
 @dataclass(frozen=True, slots=True)
 class StudyFiles(Record):
-    """The files of one linked study, in order of path."""
+    """The files of one linked study, in order of path; ``label_files`` become ``labels`` when they are looked into."""
 
     patient_id: str
     original_id: str
@@ -255,6 +260,7 @@ class StudyFiles(Record):
     labels: tuple[Label, ...]
     issues: tuple[Issue, ...]
     study: int = 0
+    label_files: tuple[str, ...] = ()
 
 
 class FoundImage(NamedTuple):

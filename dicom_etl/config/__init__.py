@@ -14,12 +14,14 @@ from dicom_etl.config.kinds import (
     FLAG,
     GAP,
     MAX_SIDE,
+    NAME_MAP,
     NAMES,
     PATH,
     SHARD,
     SHARES,
     SIZE,
     TEXT,
+    WORDS,
     Options,
     choice,
     documented,
@@ -65,6 +67,11 @@ class LabelOptions:
     contour_origin: float | None = None
     max_bytes: int = 10_000_000
     max_points: int = 100_000
+    max_image_bytes: int = 256 << 20
+    max_file_bytes: int = 384 << 20
+    max_header_bytes: int = 16 << 20
+    max_item_memory: int = 400 << 20
+    max_item_seconds: float = 4.0
 
 
 @documented
@@ -80,6 +87,12 @@ class IngestConfig(Options):
 
     structures: tuple[str, ...] | None = option(
         None, NAMES, "labels", "Take only these structures, such as icontour,ocontour."
+    )
+    structure_map: tuple[str, ...] = option(
+        (), NAME_MAP, "labels", "What names of labels stand for; recorded as digests of the names."
+    )
+    labels: tuple[str, ...] = option(
+        (), WORDS, "labels", "Take only labels of this format, or of files that fit this pattern."
     )
     contour_origin: float | None = option(
         None,
@@ -154,12 +167,17 @@ class IngestConfig(Options):
         if self.mask_values == "coverage" and self.raster_rule != "coverage":
             raise ConfigError(f"`mask_values` coverage needs `raster_rule` coverage, not {self.raster_rule}")
 
-    def labels(self) -> LabelOptions:
+    def label_options(self) -> LabelOptions:
         """Return what readers of label files go by."""
         return LabelOptions(
             contour_origin=self.contour_origin,
             max_bytes=self.max_contour_bytes,
             max_points=self.max_contour_points,
+            max_image_bytes=self.max_image_bytes,
+            max_file_bytes=self.max_file_bytes,
+            max_header_bytes=self.max_header_bytes,
+            max_item_memory=self.max_item_memory,
+            max_item_seconds=self.max_item_seconds,
         )
 
     def to_json(self) -> str:

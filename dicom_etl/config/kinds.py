@@ -6,10 +6,12 @@ follow from the field; so do the check of its type and its line in ``--help``.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import operator
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from numbers import Real
@@ -23,7 +25,8 @@ MAX_SIDE = 65_535
 """DICOM Rows and Columns are 16-bit."""
 SECTIONS = ("input", "labels", "content", "output", "work", "limits")
 """The sections of ``dicom-etl ingest --help``, in order."""
-_STRUCTURE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+STRUCTURE = r"[a-z][a-z0-9_]{0,31}"
+"""What a structure may be called."""
 _LONGEST_SHOWN = 60
 Class = TypeVar("Class", bound=type[Any])
 
@@ -160,9 +163,45 @@ def _read_names(keyword: str, value: Any) -> tuple[str, ...]:
     if not found:
         raise ConfigError(f"`{keyword}` names no structure; leave it out to take all")
     for name in found:
-        if not isinstance(name, str) or not _STRUCTURE.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(STRUCTURE, name):
             raise ConfigError(f"`{keyword}`: {name!r} is not a structure; icontour is one")
     return tuple(sorted(found))
+
+
+def name_key(name: str) -> str:
+    """Return what all spellings of a name of a label share: case, spaces and punctuation do not count."""
+    return "".join(sign for sign in unicodedata.normalize("NFKC", name).casefold() if sign.isalnum())
+
+
+def name_digest(name: str) -> str:
+    """Return what stands for a name of a label where its text must not be kept: names are free text."""
+    return f"#{hashlib.sha256(name_key(name).encode()).hexdigest()[:16]}"
+
+
+def _read_name_map(keyword: str, value: Any) -> tuple[str, ...]:
+    wanted = "names of labels and what they stand for, as in LV Endo=icontour,2=ocontour"
+    if isinstance(value, Mapping):
+        value = [f"{name}={structure}" for name, structure in value.items()]
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, Iterable):
+        raise refused(keyword, wanted, value)
+    found: dict[str, str] = {}
+    for part in parts:
+        name, _, structure = (part if isinstance(part, str) else "").rpartition("=")
+        name, structure = name.strip(), structure.strip()
+        digest = name if re.fullmatch("#[0-9a-f]{16}", name) else name_digest(name)
+        if not name_key(name) or not re.fullmatch(STRUCTURE, structure):
+            raise ConfigError(f"`{keyword}` must be {wanted}; one part is no NAME=structure")
+        if found.setdefault(digest, structure) != structure:
+            raise ConfigError(f"`{keyword}` gives one name two structures, {found[digest]} and {structure}")
+    return tuple(f"{digest}={structure}" for digest, structure in sorted(found.items()))
+
+
+def _read_words(keyword: str, value: Any) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, Iterable) or not all(isinstance(word, str) and word for word in words):
+        raise refused(keyword, "text, or several", value)
+    return tuple(sorted(set(words)))
 
 
 def _pair(value: Any, pattern: str) -> tuple[Any, Any] | None:
@@ -234,6 +273,8 @@ def _read_shares(keyword: str, value: Any) -> tuple[float, ...]:
 FLAG = Kind(_read_flag, "bool")
 TEXT = Kind(_read_text, "str", "TEXT")
 PATH = Kind(_read_path, "path", "PATH")
+NAME_MAP = Kind(_read_name_map, "mapping of str to str, or str", "NAME=STRUCTURE,..")
+WORDS = Kind(_read_words, "str or sequence of str", "FORMAT|GLOB", repeated=True)
 NAMES = Kind(_read_names, "str or sequence of str", "A,B")
 SIZE = Kind(_read_size, "(int, int) or str", "ROWSxCOLUMNS")
 SHARD = Kind(_read_shard, "(int, int) or str", "I/N")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from dicom_etl.contours.base import ContourReader
+from dicom_etl.contours.rtstruct import RTStructureSet
 from dicom_etl.contours.sunnybrook import SunnybrookText
 
-READERS: tuple[ContourReader, ...] = (SunnybrookText(),)
+READERS: tuple[ContourReader, ...] = (SunnybrookText(), RTStructureSet())
 
 
 def readers_for(kind: str) -> tuple[ContourReader, ...]:
     """Return who reads files of a SOP Class UID, or of an ending such as ``.txt``."""
     return tuple(reader for reader in READERS if kind in reader.accepts)
+
+
+def readers_for_name(path: str) -> tuple[ContourReader, ...]:
+    """Return who reads files that are called so."""
+    return readers_for(PurePosixPath(path).suffix.casefold())
 
 
 def reader_named(name: str) -> ContourReader:

@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
+from dicom_etl.contours.rings import ring_of
 from dicom_etl.errors import ContourError
-from dicom_etl.geometry.outlines import measure
-from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Outlines, SliceNumber
 
 _NAME = re.compile(
@@ -62,7 +60,7 @@ class SunnybrookText:
         """Read the one ring of the file."""
         origin = ORIGIN if options.contour_origin is None else options.contour_origin
         data = _content(path, options.max_bytes).removeprefix(_BOM).rstrip()
-        rings = (_normalised(_points(data, options.max_points) - origin),)
+        rings = (ring_of(_points(data, options.max_points) - origin),)
         return Outlines({refs[0]: rings}, {refs[0]: float(origin)})
 
 
@@ -148,31 +146,3 @@ def _kind_of(line: bytes) -> str:
         return "one value" if len(values) == 1 else f"{len(values)} values"
     bad = [place for place, value in enumerate(values, start=1) if not re.fullmatch(_NUMBER, value)]
     return f"that value {bad[0]} is no plain number" if bad else "another sign than a space between them"
-
-
-def _normalised(points: FloatArray) -> FloatArray:
-    """Drop repeated neighbours and an explicit closing point; refuse what encloses nothing."""
-    points.flags.writeable = False
-    known = measure(points)
-    if known.turn and known.area > 0 and len(known.line) == len(points) + 1:
-        return points
-    place = _as_numbers(points)
-    keep = place != np.concatenate((place[1:], place[:1]))
-    ring: FloatArray = points if keep.all() else points[keep]
-    if not _has_three_points(ring):
-        raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
-    ring.flags.writeable = False
-    if polygon_area((ring,)) == 0:
-        raise ContourError("the outline encloses no area")
-    return ring
-
-
-def _has_three_points(ring: FloatArray) -> bool:
-    """Tell whether there are three distinct points; neighbours differ, so the first two do."""
-    place = _as_numbers(ring)
-    return len(place) >= 3 and bool(((place != place[0]) & (place != place[1])).any())
-
-
-def _as_numbers(points: FloatArray) -> NDArray[np.complex128]:
-    """Return each point as one number x + iy, which is compared in one step."""
-    return points.view(np.complex128)[:, 0]

@@ -21,6 +21,7 @@ from dicom_etl.dicom import native_reader
 from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
+from dicom_etl.dicom.meta import media_class
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
 from dicom_etl.dicom.whole import WholeFile, keep, read_whole
 from dicom_etl.errors import ImageError
@@ -34,11 +35,26 @@ __all__ = [
     "read_headers",
     "read_image",
     "read_whole",
+    "sop_class_of",
     "stored_dtype",
 ]
 
 _FIRST_READ = 16 * 1024
 _GROWTH = 16
+
+
+def sop_class_of(path: Path | str) -> str:
+    """Return the SOP Class UID that the file meta information states, "" where there is none or no such file."""
+    try:
+        descriptor, status = open_regular(path)
+    except ImageError:
+        return ""
+    try:
+        return media_class(read_exactly(descriptor, min(status.st_size, _FIRST_READ)))
+    except ImageError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:

@@ -62,6 +62,19 @@ def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[Im
         return header, view_frame(payload, 0, header, 0)
 
 
+def examine(function: str, data: bytes, limits: Limits, **options: Any) -> tuple[dict[str, Any], bytearray]:
+    """Let the child call ``function`` of this package (``module:name``) with the bytes of a file.
+
+    It takes (data, limits, options) and returns an answer for JSON and a payload; it raises `ImageError`.
+
+    Raises
+    ------
+    ImageError
+        As `read_headers`.
+    """
+    return _ask({"function": function, "options": options}, data, limits)
+
+
 @contextmanager
 def _only_usable_answers() -> Iterator[None]:
     """Refuse an answer that is not what the child sends while it is sound."""

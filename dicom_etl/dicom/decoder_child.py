@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from importlib import import_module
 from io import FileIO
 from math import ceil
 from pathlib import Path
@@ -69,6 +70,8 @@ def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocum
     _limit(base, limits)
     try:
         with only_image_errors("it cannot be read"):
+            if "function" in request:
+                return _examine(request["function"], request["options"], data, limits)
             if request["frame"] is None:
                 headers = pydicom_reader.parse(data, limits).headers
                 return {"headers": [ipc.header_to_json(header) for header in headers]}, b""
@@ -79,6 +82,12 @@ def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocum
         return {"memory": True}, b""
     finally:
         _release()
+
+
+def _examine(function: str, options: dict[str, Any], data: bytearray, limits: Limits) -> Answer:
+    module, _, name = function.partition(":")
+    answer: Answer = getattr(import_module(f"dicom_etl.{module}"), name)(data, limits, **options)
+    return answer
 
 
 def _frame(frame: int, digest: str, data: bytearray, limits: Limits, last: _LastDocument) -> Answer:

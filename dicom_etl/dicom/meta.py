@@ -61,6 +61,23 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
         position += length
 
 
+def media_class(data: bytes | bytearray) -> str:
+    """Return MediaStorageSOPClassUID, "" where it is not found."""
+    position = PREFIX_END if data[128:PREFIX_END] == b"DICM" else len(data)
+    while position + 12 <= len(data):
+        group, element, vr, length = _short(data, position)
+        position += 8
+        if vr in LONG_VRS:
+            (length,) = _long(data, position)
+            position += 4
+        if group != 2 or vr not in LONG_VRS | SHORT_VRS:
+            return ""
+        if element == 2:
+            return data[position : position + length].decode("ascii", "replace").rstrip("\0 ")
+        position += length
+    return ""
+
+
 def meta_ranges(data: bytes | bytearray, end: int) -> list[tuple[int, int]]:
     """Return where the bytes are that decide what `file_meta` returns, for a file that it accepts."""
     ranges = [(128, PREFIX_END)]

@@ -10,14 +10,12 @@ import os
 import stat
 from collections.abc import Iterator
 from operator import attrgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from dicom_etl.config import LabelOptions
-from dicom_etl.contours import readers_for
 from dicom_etl.errors import SourceError
-from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots, stamp_of
+from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots
 from dicom_etl.layouts.linktable import read_link_table
-from dicom_etl.records import Found, Issue, Label, SourceFolders, StudyFiles, StudyFolders
+from dicom_etl.records import Issue, SourceFolders, StudyFiles, StudyFolders
 
 STAGE = "discover"
 _DEEPEST = 32
@@ -75,28 +73,18 @@ class LinkedFolders:
     def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
         """List the files of one study."""
         issues: list[Issue] = []
-        labels: list[Label] = []
+        labels: list[str] = []
         images = list(_Walk(roots.dicoms, DICOMS, study.images, study.patient_id, issues))
         if study.contours:
-            for path in _Walk(roots.contours, CONTOURS, study.contours, study.patient_id, issues):
-                stamp = stamp_of(roots.place(path))
-                found = _found(path, LabelOptions())
-                if found is not None:
-                    labels += (Label(ref.name, ref, stamp) for ref in found.refs)
-                    issues += found.issues
-                else:
-                    message = "its name is not that of a contour file; left out"
-                    issues.append(
-                        Issue("warning", "unreadable-contour", message, STAGE, path, study.patient_id)
-                    )
-        return StudyFiles(study.patient_id, study.original_id, tuple(images), tuple(labels), tuple(issues))
-
-
-def _found(path: str, options: LabelOptions) -> Found | None:
-    """Ask the readers that accept files of such a name, one after the other."""
-    kind = PurePosixPath(path).suffix.casefold()
-    found = (reader.find(path, options) for reader in readers_for(kind))
-    return next((one for one in found if one is not None), None)
+            labels = list(_Walk(roots.contours, CONTOURS, study.contours, study.patient_id, issues))
+        return StudyFiles(
+            study.patient_id,
+            study.original_id,
+            tuple(images),
+            (),
+            tuple(issues),
+            label_files=tuple(labels),
+        )
 
 
 def _state(path: Path) -> str:

@@ -174,7 +174,7 @@ class Plan:
             return studies
         number, shards = self._shard
         if self.config.structures is None:
-            find = partial(find_structures, roots=self.roots)
+            find = partial(find_structures, roots=self.roots, config=self.config)
             for _, result in self.executor.map(find, studies):
                 if not isinstance(result, ItemError):
                     self._structures.update(result)
@@ -191,6 +191,8 @@ class Plan:
         summary.issues += study.issues
         for reason, count in study.not_imputed.items():
             summary.not_imputed[reason] = summary.not_imputed.get(reason, 0) + count
+        for name, count in study.names.items():
+            summary.names[name] = summary.names.get(name, 0) + count
         for structure, count in study.drawn.items():
             summary.structures[structure] = summary.structures.get(structure, 0) + count
         self._sizes.update(study.sizes)

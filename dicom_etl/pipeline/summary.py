@@ -36,6 +36,8 @@ class Summary:
         What was found; ``unlabeled`` of the images have no contour.
     structures, imputed_structures : dict of int
         Contours by structure: those drawn, and those imputed.
+    names : dict of int
+        Labels found, by (name in their file, structure; "" where the name gives none).
     not_imputed : dict of int
         Images that stay without a label, by reason.
     cardiac_phases : dict of int
@@ -61,6 +63,7 @@ class Summary:
     not_imputed: dict[str, int] = field(default_factory=dict)
     imputed_structures: dict[str, int] = field(default_factory=dict)
     structures: dict[str, int] = field(default_factory=dict)
+    names: dict[tuple[str, str], int] = field(default_factory=dict)
     cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
     shape: tuple[int, int] | None = None
     dtype: str = ""

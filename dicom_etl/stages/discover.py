@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from dicom_etl.dicom import Limits, read_headers
+from dicom_etl.contours import readers_for, readers_for_name
+from dicom_etl.dicom import Limits, read_headers, sop_class_of
+from dicom_etl.errors import ImageError, LabelFileError
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS, DICOMS
 from dicom_etl.layouts.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
 from dicom_etl.records import (
     FoundImage,
     Issue,
-    Label,
     Link,
     LostImage,
     SourceFolders,
@@ -67,11 +68,10 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
         study.patient_id,
         study.original_id,
         tuple(sorted(map(shown, found.images))),
-        tuple(
-            sorted((_shown_label(label, shown) for label in found.labels), key=lambda label: label.ref[:2])
-        ),
+        (),
         tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
         study.study,
+        tuple(sorted(map(shown, found.label_files))),
     )
 
 
@@ -93,10 +93,19 @@ def read_image_headers(
 
     Raises
     ------
+    LabelFileError
+        When it is no image, and a reader of labels may know it.
     ImageError
         When the file is no usable DICOM image.
     """
-    headers = read_headers(roots.place(path), limits)
+    try:
+        headers = read_headers(roots.place(path), limits)
+    except ImageError as error:
+        if may_hold_labels(path, roots):
+            raise LabelFileError(str(error)) from None
+        raise
+    if readers_for(headers[0].sop_class):
+        raise LabelFileError("it holds labels")
     if vendors_only:
         headers = tuple(header._replace(manufacturer=vendor(header.manufacturer)) for header in headers)
     return tuple(FoundImage(path, header) for header in headers)
@@ -107,6 +116,11 @@ def glimpse_lost(path: str, roots: SourceRoots, limits: Limits) -> LostImage:
     return LostImage(path)
 
 
+def may_hold_labels(path: str, roots: SourceRoots) -> bool:
+    """Tell by its name, else by its SOP class, whether a reader of labels is to look into a file."""
+    return bool(readers_for_name(real_of(path)) or readers_for(sop_class_of(roots.place(path))))
+
+
 def _shown(folders: Mapping[str, str], name_key: bytes, path: str) -> str:
     """Return what a path is shown as; ``folders`` are those of its study, by part."""
     if not name_key:
@@ -114,11 +128,6 @@ def _shown(folders: Mapping[str, str], name_key: bytes, path: str) -> str:
     part, _, rest = path.partition("/")
     inside = rest.removeprefix(real_of(folders[part])).removeprefix("/")
     return shown_path(part, folders[part], inside, name_key) if inside else f"{part}/{folders[part]}"
-
-
-def _shown_label(label: Label, shown: Callable[[str], str]) -> Label:
-    path = shown(label.ref.path)
-    return label if path is label.ref.path else label._replace(ref=label.ref._replace(path=path))
 
 
 def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:

@@ -26,6 +26,7 @@ from dicom_etl.records import (
     StudyPlan,
 )
 from dicom_etl.stages.link_numbers import Number, link_numbers
+from dicom_etl.stages.link_references import pair_by_reference, refuse_ambiguous
 from dicom_etl.stages.series import Stack, find_stacks
 
 NAME = "link"
@@ -296,11 +297,26 @@ def _pair(
         issues.append(
             Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
         )
+    named, problems = pair_by_reference(labels, found.paths, found.headers, study.patient_id)
+    for index, ours in named.items():
+        if index in found.lost:
+            problems += (_unreadable(study, label, found.paths[index]) for label in ours)
+        else:
+            pairs[index] += ours
+    pairs, ambiguous = refuse_ambiguous(pairs, found.paths, study.patient_id)
+    issues += [*problems, *ambiguous]
     if linked.images and linked.doubts:
         message = "are these labels drawn on this series? " + "; ".join(linked.doubts)
         path = found.paths[min(linked.images.values())]
         issues.append(Issue("warning", "doubtful-series", message, NAME, path, study.patient_id))
     return pairs
+
+
+def _unreadable(study: StudyFiles, label: Label, path: str) -> Issue:
+    message = f"its image {path} cannot be read; the label is left out"
+    return Issue(
+        "error", "orphan-contour", message, NAME, label.ref.source, study.patient_id, label.structure
+    )
 
 
 def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[Issue]:

@@ -68,7 +68,8 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
     allowed, or it leaves the image by more than `MOST_OUTSIDE_PX` or `MOST_OUTSIDE_SHARE` of its area.
     """
     parsed = Parsed({}, {}, [])
-    for _, of_file in groupby(plan.labels, key=lambda label: (label.ref.path, label.ref.reader)):
+    by_file = sorted(plan.labels, key=_file_of)
+    for _, of_file in groupby(by_file, key=_file_of):
         labels = tuple(of_file)
         try:
             found = _read(labels, roots, config, image)
@@ -80,11 +81,17 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
     return parsed
 
 
+def _file_of(label: Label) -> tuple[str, str]:
+    return label.ref.path, label.ref.reader
+
+
 def _read(labels: Sequence[Label], roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Outlines:
     ref, stamp = labels[0].ref, labels[0].stamp
     place = roots.place(ref.path)
     try:
-        return reader_named(ref.reader).read(place, [label.ref for label in labels], image, config.labels())
+        return reader_named(ref.reader).read(
+            place, [label.ref for label in labels], image, config.label_options()
+        )
     except OSError as error:
         raise ContourError(f"cannot be read: {error.strerror}") from None
     finally:

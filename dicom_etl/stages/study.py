@@ -9,14 +9,15 @@ import pickle
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
-from dicom_etl.errors import ItemError
+from dicom_etl.errors import ItemError, LabelFileError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.records import FoundImage, Issue, LostImage, SamplePlan, StudyFiles, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, rasterize
+from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
 
 
@@ -47,6 +48,8 @@ class PlannedStudy:
         Bytes of the longest text of each text column.
     issues : tuple of Issue
         What was left out.
+    names : mapping of (str, str) to int
+        Labels by the name that their file gives them and the structure that it stands for.
     """
 
     packed: bytes
@@ -62,6 +65,7 @@ class PlannedStudy:
     dtypes: tuple[str, ...]
     widths: dict[str, int]
     issues: tuple[Issue, ...]
+    names: dict[tuple[str, str], int]
 
 
 def plan_study(
@@ -74,7 +78,10 @@ def plan_study(
     """List the files of one study, read the headers of its images, and link its contours to them."""
     files = discover.find_files(LAYOUTS[0], roots, folders)
     issues = list(files.issues)
-    images, lost = _read_headers(files, roots, config, issues)
+    images, lost, label_files = _read_headers(files, roots, config, issues)
+    labels = find_labels((*files.label_files, *label_files), roots, config, folders.patient_id)
+    files = replace(files, labels=labels.labels)
+    issues += labels.issues
     options = link.LinkOptions(
         structures=config.structures,
         unlabeled=config.unlabeled or config.impute is not None,
@@ -109,13 +116,16 @@ def plan_study(
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
         issues=tuple(issues),
+        names=labels.names,
     )
 
 
-def find_structures(folders: StudyFolders, *, roots: SourceRoots) -> tuple[str, ...]:
-    """Return what the contour files of a study are named after; opens nothing."""
+def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
+    """Return the structures that the label files of a study hold, wherever they lie."""
     files = discover.find_files(LAYOUTS[0], roots, folders)
-    return tuple(sorted({label.structure for label in files.labels}))
+    among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
+    labels = find_labels((*files.label_files, *among_images), roots, config, folders.patient_id)
+    return tuple(sorted({label.structure for label in labels.labels}))
 
 
 def unpack(packed: bytes) -> StudyPlan:
@@ -131,17 +141,21 @@ def _pack(study: StudyPlan) -> bytes:
 
 def _read_headers(
     files: StudyFiles, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
-) -> tuple[list[FoundImage], list[LostImage]]:
+) -> tuple[list[FoundImage], list[LostImage], list[str]]:
+    """Return the images, those that cannot be read, and files among them that may hold labels."""
     images: list[FoundImage] = []
+    label_files: list[str] = []
     lost: list[LostImage] = []
     limits = parse.limits_of(config)
     for path in files.images:
         try:
             images += discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
+        except LabelFileError:
+            label_files.append(path)
         except ItemError as error:
             issues.append(item_issue(error, discover.NAME, path, files.patient_id))
             lost.append(discover.glimpse_lost(path, roots, limits))
-    return images, lost
+    return images, lost, label_files
 
 
 def _of_expected_size(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.errors import ConfigError, ItemError
+from dicom_etl.errors import ConfigError, ItemError, LabelFileError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.records import FoundImage, Image, Issue, LostImage, Rings, SamplePlan, SampleRow, Severity
 from dicom_etl.stages import discover, link, parse, write
+from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.rasterize import draw_mask, to_grid
 from dicom_etl.verification.rows import Block, Rows
 
@@ -97,14 +98,19 @@ def find_inputs(source: Source) -> Iterator[StudyInputs]:
         images: list[FoundImage] = []
         lost: list[LostImage] = []
         unusable: list[Issue] = []
+        label_files = list(files.label_files)
         for path in files.images:
             try:
                 images += read(path)
+            except LabelFileError:
+                label_files.append(path)
             except ItemError as error:
                 unusable.append(Issue("error", error.code, str(error), STAGE, path, names.patient_id))
                 lost.append(discover.glimpse_lost(path, source.roots, limits))
+        labels = find_labels(label_files, source.roots, config, names.patient_id)
+        unusable += labels.issues
         options = link.LinkOptions(structures=config.structures, unlabeled=True)
-        plan = link.link_study(files, images, lost, options)
+        plan = link.link_study(replace(files, labels=labels.labels), images, lost, options)
         yield StudyInputs(names.patient_id, plan.samples, (*files.issues, *unusable, *plan.issues))
     yield StudyInputs("", (), (*folders.issues, *issues))
 

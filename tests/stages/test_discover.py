@@ -46,9 +46,9 @@ def test_with_a_key_everything_is_found_and_nothing_shown(source: TinySource) ->
     assert study.patient_id == study.images == pseudonyms.patient("SYN00001")
     files = discover.find_files(LAYOUTS[0], roots, study)
     assert len(files.images) == 12
-    assert len(files.labels) == 9
+    assert len(files.label_files) == 9
     assert list(files.images) == sorted(files.images)
-    for path in (*files.images, *(label.ref.path for label in files.labels)):
+    for path in (*files.images, *files.label_files):
         assert Path(roots.place(path)).is_file()
         assert path.split("/")[1] in (study.patient_id, study.original_id)
     shown = repr((folders, issues, files, linked)).casefold()

@@ -1,0 +1,82 @@
+"""Files of many labels: parsed once a process, whatever the number of images that ask for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from dicom_etl.config import LabelOptions
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.whole import read_whole
+from dicom_etl.errors import ContourError, ImageError
+from dicom_etl.records import Issue
+
+T = TypeVar("T")
+_last: tuple[Any, Any] = (None, None)
+"""Key and content of the last file."""
+
+
+def parsed_once(path: str, options: LabelOptions, parse: Callable[[], T]) -> T:
+    """Return what ``parse`` makes of a file; the last one is remembered while nobody touches it."""
+    global _last
+    try:
+        status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
+    except OSError as error:
+        raise ContourError(f"cannot be opened: {error.strerror}") from None
+    key = (path, status.st_ino, status.st_size, status.st_mtime_ns, options)
+    if _last[0] != key:
+        _last = (None, None)  # before the next one takes its memory
+        _last = (key, parse())
+    found: T = _last[1]
+    return found
+
+
+def parsed_in_child(
+    path: str,
+    function: str,
+    arrange: Callable[[dict[str, Any], bytearray], T],
+    options: LabelOptions,
+) -> T:
+    """Return what ``arrange`` makes of the answer of ``function`` in the decoding child; see `decoder.examine`.
+
+    Raises
+    ------
+    ContourError
+        When the file cannot be used, or takes too long or too much memory.
+    """
+
+    def parse() -> T:
+        from dicom_etl.dicom import decoder
+
+        limits = Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
+        try:
+            data = read_whole(path, limits).data
+            answer, payload = decoder.examine(function, data, limits, max_points=options.max_points)
+            return arrange(answer, payload)
+        except ImageError as error:
+            raise ContourError(str(error)) from None
+        except (LookupError, TypeError, ValueError):
+            raise ContourError("the decoding process gave an answer that cannot be used") from None
+
+    return parsed_once(path, options, parse)
+
+
+def located(issue: Issue, path: str) -> Issue:
+    """Return an issue of an item of a file, "" for the file itself, as one of its path."""
+    return replace(issue, path=f"{path}#{issue.path}" if issue.path else path)
+
+
+def runs(numbers: list[int]) -> str:
+    """Return numbers in short: ``1,2,3,7`` as ``1-3,7``."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ",".join(
+        str(part[0]) if len(part) == 1 else f"{part[0]}{',' if part[1] == part[0] + 1 else '-'}{part[1]}"
+        for part in parts
+    )

@@ -1,0 +1,61 @@
+"""Points to rings: what every format asks of the outlines that it holds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.errors import ContourError
+from dicom_etl.geometry.outlines import measure
+from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.records import FloatArray, Rings
+
+
+def ring_of(points: FloatArray) -> FloatArray:
+    """Return the ring (vertex, 2) of some points: without repeated neighbours and an explicit closing point.
+
+    Raises
+    ------
+    ContourError
+        When they are fewer than three distinct ones, or enclose nothing.
+    """
+    points.flags.writeable = False
+    known = measure(points)
+    if known.turn and known.area > 0 and len(known.line) == len(points) + 1:
+        return points
+    place = _as_numbers(points)
+    keep = place != np.concatenate((place[1:], place[:1]))
+    ring: FloatArray = points if keep.all() else points[keep]
+    if not _has_three_points(ring):
+        raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
+    ring.flags.writeable = False
+    if polygon_area((ring,)) == 0:
+        raise ContourError("the outline encloses no area")
+    return ring
+
+
+def without_repeated(rings: Rings) -> Rings:
+    """Return the rings without those that have the points of an earlier one: filled even-odd, both would vanish."""
+    seen: dict[bytes, FloatArray] = {}
+    for ring in rings:
+        seen.setdefault(ring[np.lexsort(ring.T)].tobytes(), ring)
+    return tuple(seen.values())
+
+
+def are_nested(rings: Rings) -> bool:
+    """Tell whether rings lie in each other, so that some are holes: together they enclose less than one by one."""
+    if len(rings) < 2:
+        return False
+    whole = sum(polygon_area((ring,)) for ring in rings)
+    return polygon_area(rings) < whole * (1 - 1e-9)
+
+
+def _has_three_points(ring: FloatArray) -> bool:
+    """Tell whether there are three distinct points; neighbours differ, so the first two do."""
+    place = _as_numbers(ring)
+    return len(place) >= 3 and bool(((place != place[0]) & (place != place[1])).any())
+
+
+def _as_numbers(points: FloatArray) -> NDArray[np.complex128]:
+    """Return each point as one number x + iy, which is compared in one step."""
+    return np.ascontiguousarray(points).view(np.complex128)[:, 0]

@@ -1,0 +1,354 @@
+"""RT Structure Sets: outlines in mm, of many structures on many images (DICOM PS3.3 A.19.3, C.8.8.5, C.8.8.6).
+
+One label is what one ROI has on one image: its rings are filled even-odd, so a ring inside another is a hole. The
+names of ROIs go by ReferencedROINumber. The file is parsed in the decoding child, once for all of its labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from dicom_etl.config import LabelOptions
+from dicom_etl.config.kinds import name_key
+from dicom_etl.contours.parsed import located, parsed_in_child, runs
+from dicom_etl.contours.rings import are_nested, ring_of, without_repeated
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import ContourError, ImageError
+from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.records import (
+    ContourRef,
+    FloatArray,
+    Found,
+    ImageHeader,
+    Instance,
+    Issue,
+    Outlines,
+    Plane,
+    Rings,
+    Target,
+)
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_CLOSED = frozenset({"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"})
+_OPEN = frozenset({"POINT", "OPEN_PLANAR", "OPEN_NONPLANAR"})
+_NUMBERS = re.compile(rb"[0-9+\-.eE \\]*\0?")
+_FARTHEST_MM = 1e6
+_SPECK_PX = 1 / 64
+"""A ring narrower than this, beside others, is what cutting structures leaves behind."""
+_LEAST_PX = 0.5
+_PARALLEL = 0.9999
+"""Least cosine between normals of rings that lie in one plane; tiny rings, rounded, state theirs badly."""
+
+
+class _Contour(NamedTuple):
+    """One item of a ContourSequence: ``number`` counts them within their ROI, from 1."""
+
+    roi: int
+    number: int
+    kind: str
+    uid: str
+    frame: int | None
+    points_mm: FloatArray
+    problem: str
+
+
+class _Roi(NamedTuple):
+    number: int
+    name: str
+    frame_of_reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class StructureSet:
+    """What a file holds: its labels by item, each with the contours that are its rings."""
+
+    labels: dict[str, tuple[_Roi, Target, tuple[_Contour, ...]]]
+    patient_id: str
+    issues: tuple[Issue, ...]
+    """What is left out; the path is the item."""
+
+
+class RTStructureSet:
+    """`ContourReader` for RTSTRUCT."""
+
+    name = "rtstruct"
+    accepts = frozenset({RT_STRUCTURE_SET})
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """List the labels: by referenced image, else by plane."""
+        found = _structure_set(path, options)
+        refs = (
+            ContourRef(path, item, self.name, roi.name, target, found.patient_id)
+            for item, (roi, target, _) in found.labels.items()
+        )
+        return Found(tuple(refs), tuple(located(issue, path) for issue in found.issues))
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Bring the rings of some labels into the pixel frame of their image."""
+        labels = _structure_set(path, options).labels
+        rings: dict[ContourRef, Rings] = {}
+        issues: list[Issue] = []
+        for ref in refs:
+            try:
+                contours = labels[ref.item][2]
+                rings[ref] = _rings(contours, image, ref, issues)
+            except KeyError:
+                issues.append(
+                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
+                )
+            except ContourError as error:
+                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+        return Outlines(rings, dict.fromkeys(rings, float("nan")), tuple(issues))
+
+
+def _rings(contours: Sequence[_Contour], image: ImageHeader, ref: ContourRef, issues: list[Issue]) -> Rings:
+    if not has_plane(image):
+        raise ContourError("its image does not say where it lies, so mm cannot be placed on it")
+    rings: list[FloatArray] = []
+    notes: list[tuple[str, str]] = []
+    for contour in contours:
+        if contour.problem:
+            raise ContourError(f"contour {contour.number}: {contour.problem}")
+        pixels, off_plane = to_pixels(contour.points_mm, image)
+        farthest = float(np.abs(off_plane).max())
+        if not farthest <= OFF_PLANE_MM:
+            raise ContourError(
+                f"contour {contour.number} lies up to {farthest:.2f} mm off the plane of its image; "
+                f"{OFF_PLANE_MM:g} mm are allowed",
+                code="off-plane",
+            )
+        if len(contours) > 1 and float(np.ptp(pixels, axis=0).min()) < _SPECK_PX:
+            notes.append(("tiny-contour", f"contour {contour.number} is narrower than 1/64 px; not taken"))
+            continue
+        rings.append(ring_of(pixels))
+        if len(contours) > 1 and polygon_area((rings[-1],)) < _LEAST_PX:
+            notes.append(("tiny-contour", f"contour {contour.number} covers less than half a pixel"))
+    if not rings:
+        raise ContourError("the outline encloses no area")
+    kept = without_repeated(tuple(rings))
+    if len(kept) < len(rings):
+        notes.append(
+            (
+                "ring-repeated",
+                f"{len(rings) - len(kept)} of its {len(rings)} rings are there twice; taken once",
+            )
+        )
+    if contours[0].kind == "CLOSED_PLANAR" and are_nested(kept):
+        notes.append(("rings-nested", "rings lie in each other; the inner one is a hole (even-odd)"))
+    issues += (Issue("note", code, message, path=ref.source) for code, message in notes)
+    return kept
+
+
+def _structure_set(path: str, options: LabelOptions) -> StructureSet:
+    return parsed_in_child(path, "contours.rtstruct:contents", _arranged, options)
+
+
+def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> StructureSet:
+    """Group contours into labels, and name what is left out."""
+    points = np.frombuffer(payload, dtype="<f8").reshape(-1, 3)
+    rois = [_Roi(*fields) for fields in answer["rois"]]
+    labels: dict[str, tuple[_Roi, Target, tuple[_Contour, ...]]] = {}
+    issues: list[Issue] = []
+    start = 0
+    by_roi: dict[int, list[_Contour]] = {}
+    for roi, number, kind, uid, frame, count, problem in answer["contours"]:
+        contour = _Contour(roi, number, kind, uid, frame, points[start : start + count], problem)
+        start += count
+        by_roi.setdefault(roi, []).append(contour)
+    for index, roi in enumerate(rois):
+        contours = by_roi.get(index, [])
+        issues += _left_out(roi, contours)
+        usable = [each for each in contours if each.kind in _CLOSED and (each.uid or not each.problem)]
+        for target, rings in _by_target(usable, roi):
+            labels[f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"] = (
+                roi,
+                target,
+                rings,
+            )
+    issues += _about_rois([roi for index, roi in enumerate(rois) if index in by_roi], rois)
+    return StructureSet(labels, answer["patient_id"], tuple(issues))
+
+
+def _left_out(roi: _Roi, contours: Iterable[_Contour]) -> Iterator[Issue]:
+    """Name contours that are no outlines, and those that cannot be read and name no image."""
+    open_ones: dict[str, list[int]] = {}
+    for contour in contours:
+        if contour.kind not in _CLOSED:
+            kind = contour.kind if contour.kind in _OPEN else "of another kind"
+            open_ones.setdefault(kind, []).append(contour.number)
+        elif contour.problem and not contour.uid:
+            item = f"roi {roi.number} / contours {contour.number}"
+            yield Issue("error", "unreadable-contour", f"{contour.problem}; left out", path=item)
+    for kind, numbers in sorted(open_ones.items()):
+        message = f"contours {runs(numbers)} are {kind}, no closed outlines; left out"
+        yield Issue("note", "open-outline", message, path=f"roi {roi.number}")
+
+
+def _about_rois(drawn: Sequence[_Roi], rois: Sequence[_Roi]) -> Iterator[Issue]:
+    """Name ROIs without a contour, and those of one name, which are one structure."""
+    empty = [roi.number for roi in rois if roi not in drawn]
+    if empty:
+        message = f"no contour is drawn of {len(empty)} of its {len(rois)} ROIs; nothing to take"
+        yield Issue("note", "empty-structure", message, path=f"roi {runs(empty)}")
+    alike: dict[str, list[int]] = {}
+    for roi in drawn:
+        alike.setdefault(name_key(roi.name), []).append(roi.number)
+    for numbers in alike.values():
+        if len(numbers) > 1:
+            message = f"{len(numbers)} ROIs have one name, so they are one structure"
+            yield Issue("note", "ambiguous-label", message, path=f"roi {runs(numbers)}")
+
+
+def _by_target(contours: Iterable[_Contour], roi: _Roi) -> Iterator[tuple[Target, tuple[_Contour, ...]]]:
+    named: dict[Instance, list[_Contour]] = {}
+    unnamed: list[_Contour] = []
+    for contour in contours:
+        if contour.uid:
+            target = Instance(contour.uid, contour.frame, roi.frame_of_reference)
+            named.setdefault(target, []).append(contour)
+        else:
+            unnamed.append(contour)
+    for instance, rings in named.items():
+        yield instance, tuple(rings)
+    yield from _by_plane(unnamed, roi.frame_of_reference)
+
+
+def _by_plane(
+    contours: list[_Contour], frame_of_reference: str
+) -> Iterator[tuple[Plane, tuple[_Contour, ...]]]:
+    """Group contours that name no image by the plane they lie in."""
+    while contours:
+        normals = np.array([_normal(contour.points_mm) for contour in contours])
+        parallel = normals @ normals[0] >= _PARALLEL
+        parallel[0] = True
+        alike = [contour for contour, ours in zip(contours, parallel.tolist(), strict=True) if ours]
+        contours = [contour for contour, ours in zip(contours, parallel.tolist(), strict=True) if not ours]
+        offsets = np.array([float(contour.points_mm.mean(axis=0) @ normals[0]) for contour in alike])
+        order = np.argsort(offsets, kind="stable")
+        steps = np.flatnonzero(np.diff(offsets[order]) > OFF_PLANE_MM) + 1
+        for group in np.split(order, steps):
+            rings = tuple(alike[index] for index in sorted(group.tolist()))
+            position = tuple(rings[0].points_mm.mean(axis=0).tolist())
+            yield Plane(frame_of_reference, position, tuple(normals[0].tolist())), rings
+
+
+def _normal(points: FloatArray) -> FloatArray:
+    """Return the unit normal (3,) of a ring in space, its largest part positive (Newell's sum of cross products)."""
+    from_middle = points - points.mean(axis=0)
+    normal = np.cross(from_middle, np.roll(from_middle, -1, axis=0)).sum(axis=0)
+    size = float(np.linalg.norm(normal))
+    if size == 0:
+        return np.zeros(3)
+    unit: FloatArray = normal / size
+    return unit if unit[np.abs(unit).argmax()] > 0 else -unit
+
+
+# What follows runs in the decoding child.
+
+
+def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
+    """Return the ROIs and contours of a file, and the points of all contours, float64 x,y,z in mm.
+
+    Raises
+    ------
+    ImageError
+        If it is no structure set that can be read.
+    """
+    from dicom_etl.dicom import objects
+
+    dataset, _ = objects.read_object(data, limits)
+    encodings = objects.encodings_of(dataset)
+    rois = [
+        _Roi(
+            _number(item, "ROINumber"),
+            objects.text(item, "ROIName", encodings),
+            objects.word(item, "ReferencedFrameOfReferenceUID"),
+        )
+        for item in objects.items(dataset, "StructureSetROISequence")
+    ]
+    places = {roi.number: index for index, roi in enumerate(rois)}
+    if len(places) < len(rois):
+        raise ImageError("two of its ROIs have one ROINumber, so contours cannot be told apart")
+    contours: list[tuple[int, int, str, str, int | None, int, str]] = []
+    points: list[FloatArray] = []
+    counts = dict.fromkeys(range(len(rois)), 0)
+    for roi_item in objects.items(dataset, "ROIContourSequence"):
+        number = _number(roi_item, "ReferencedROINumber")
+        if number not in places:
+            raise ImageError("its contours name an ROI that it does not list")
+        place = places[number]
+        for item in objects.items(roi_item, "ContourSequence"):
+            counts[place] += 1
+            found, problem = _points(item, max_points)
+            uid, frame, trouble = _reference(item)
+            kind = objects.word(item, "ContourGeometricType")
+            contours.append((place, counts[place], kind, uid, frame, len(found), problem or trouble))
+            points.append(found)
+    payload = np.concatenate(points).astype("<f8").tobytes() if points else b""
+    patient_id = objects.text(dataset, "PatientID", encodings)
+    return {"rois": rois, "contours": contours, "patient_id": patient_id}, payload
+
+
+def _number(item: Dataset, keyword: str) -> int:
+    from dicom_etl.dicom import objects
+
+    number = objects.whole_number(item, keyword)
+    if number is None:
+        raise ImageError(f"{keyword} is missing or no number")
+    return number
+
+
+def _reference(item: Dataset) -> tuple[str, int | None, str]:
+    """Return the image that a contour names, its frame from 0, and what is wrong with that."""
+    from dicom_etl.dicom import objects
+
+    named = objects.items(item, "ContourImageSequence")
+    if not named:
+        return "", None, ""
+    uids = {objects.word(one, "ReferencedSOPInstanceUID") for one in named}
+    if len(named) > 1 or uids == {""}:
+        return max(uids), None, "it names several images, or one without a UID"
+    frame = objects.raw(named[0], "ReferencedFrameNumber").strip(b" \0")
+    if frame and not (frame.isdigit() and len(frame) < 10 and int(frame) > 0):
+        return max(uids), None, "it names several frames of its image, or none that can be"
+    return max(uids), int(frame) - 1 if frame else None, ""
+
+
+def _points(item: Dataset, max_points: int) -> tuple[FloatArray, str]:
+    """Return the points (point, 3) of a contour, none where something is wrong, and what that is."""
+    from dicom_etl.dicom import objects
+
+    none = np.zeros((0, 3))
+    text = objects.raw(item, "ContourData")
+    count = text.count(b"\\") + 1 if text.strip(b" \0") else 0
+    if count == 0:
+        return none, "it has no points"
+    if count > 3 * max_points:
+        return (
+            none,
+            f"more than {max_points} points, which no contour has; --max-contour-points raises the limit",
+        )
+    stated = objects.whole_number(item, "NumberOfContourPoints")
+    if count % 3 or (stated is not None and 3 * stated != count):
+        return none, f"its {count} coordinates are not those of the points that it states"
+    if not _NUMBERS.fullmatch(text):
+        return none, "a coordinate is no plain number"
+    try:
+        numbers = np.array(list(map(float, text.rstrip(b"\0").split(b"\\"))))
+    except ValueError:
+        return none, "a coordinate is no plain number"
+    # Written so that NaN would fail it too.
+    if not np.abs(numbers).max() <= _FARTHEST_MM:
+        return none, f"a coordinate is beyond {_FARTHEST_MM:.0f} mm"
+    return numbers.reshape(-1, 3), ""

@@ -1,0 +1,131 @@
+"""What label files hold, and which structure each label is of. Looks into files; reads no outline.
+
+Names of labels are free text. They stay here, but for what `plan` shows of them: only structures go on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.contours import readers_for, readers_for_name
+from dicom_etl.contours.names import is_no_outline, structures_of
+from dicom_etl.dicom import sop_class_of
+from dicom_etl.errors import ItemError
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.layouts.base import CONTOURS, stamp_of
+from dicom_etl.layouts.pseudonyms import real_of
+from dicom_etl.records import ContourRef, Found, Issue, Label
+
+STAGE = "discover"
+
+
+class FoundLabels(NamedTuple):
+    """The labels of a study in order of path and item, what was left out, and how many labels each name has.
+
+    ``names`` goes by (name, structure), "" for a name that gives none; it is empty where names may not be shown.
+    """
+
+    labels: tuple[Label, ...]
+    issues: tuple[Issue, ...]
+    names: dict[tuple[str, str], int]
+
+
+def find_labels(
+    paths: Iterable[str], roots: SourceRoots, config: IngestConfig, patient_id: str
+) -> FoundLabels:
+    """Look into files that may hold labels of one study.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        The files, as records name them.
+    roots : SourceRoots
+        Where the parts of the SOURCE lie.
+    config : IngestConfig
+        Options of labels.
+    patient_id : str
+        Of the study, for issues.
+    """
+    refs: list[ContourRef] = []
+    issues: list[Issue] = []
+    stamps: dict[str, tuple[int, int] | None] = {}
+    for path in sorted(paths):
+        stamps[path] = stamp_of(roots.place(path))
+        try:
+            found = _found(path, roots.place(path), config)
+        except ItemError as error:
+            issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
+            continue
+        if found is None:
+            issues.append(_unknown(path, patient_id))
+            continue
+        refs += (ref for ref in found.refs if _is_chosen(ref, config.labels))
+        issues += (replace(issue, stage=STAGE, patient_id=patient_id) for issue in found.issues)
+    structures = structures_of(
+        (ref.name for ref in refs), config.structure_map, slugs=not config.pseudonymize
+    )
+    labels = [Label(structures[ref.name], ref, stamps[ref.path]) for ref in refs if ref.name in structures]
+    issues += _unmapped((ref for ref in refs if ref.name not in structures), patient_id)
+    names = (
+        {} if config.pseudonymize else dict(Counter((ref.name, structures.get(ref.name, "")) for ref in refs))
+    )
+    return FoundLabels(tuple(sorted(labels, key=_order)), tuple(issues), names)
+
+
+def _found(path: str, file: str, config: IngestConfig) -> Found | None:
+    """Ask the readers that accept such a file, one after the other; the answer names it as records do."""
+    readers = readers_for_name(real_of(path)) or readers_for(sop_class_of(file))
+    for reader in readers:
+        found = reader.find(file, config.label_options())
+        if found is not None:
+            refs = tuple(ref._replace(path=path) for ref in found.refs)
+            issues = tuple(
+                replace(issue, path=path + issue.path.removeprefix(file)) for issue in found.issues
+            )
+            return Found(refs, issues)
+    return None
+
+
+def _is_chosen(ref: ContourRef, chosen: Sequence[str]) -> bool:
+    """Whether ``--labels`` takes a label: by the word for its format, or a pattern of its path."""
+    path = real_of(ref.path)
+    return not chosen or any(
+        one == ref.reader or fnmatchcase(path, one) or fnmatchcase(path.rpartition("/")[2], one)
+        for one in chosen
+    )
+
+
+def _unknown(path: str, patient_id: str) -> Issue:
+    if path.startswith(f"{CONTOURS}/"):
+        message = "its name is not that of a contour file; left out"
+        return Issue("warning", "unreadable-contour", message, STAGE, path, patient_id)
+    message = "it is neither a DICOM image nor a label file that is read; left out"
+    return Issue("error", "unreadable-image", message, STAGE, path, patient_id)
+
+
+def _unmapped(refs: Iterable[ContourRef], patient_id: str) -> Iterable[Issue]:
+    """Report labels whose name gives no structure, a file at a time; the names themselves stay out of it."""
+    by_file: defaultdict[tuple[str, bool], list[ContourRef]] = defaultdict(list)
+    for ref in refs:
+        by_file[ref.path, is_no_outline(ref.name)].append(ref)
+    for (path, harmless), left in by_file.items():
+        items = ", ".join(ref.item for ref in left[:5] if ref.item) + (", .." if len(left) > 5 else "")
+        what = (
+            "are of kinds that are no closed outline of anatomy"
+            if harmless
+            else "have names that give no structure of their own"
+        )
+        message = (
+            f"{len(left)} labels {what}{f' ({items})' if items else ''}; --structure-map NAME=structure takes "
+            "them, and `dicom-etl plan` shows the names; left out"
+        )
+        yield Issue("note" if harmless else "error", "name-unmapped", message, STAGE, path, patient_id)
+
+
+def _order(label: Label) -> tuple[str, str]:
+    return label.ref.path, label.ref.item

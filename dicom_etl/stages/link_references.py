@@ -1,0 +1,205 @@
+"""Linking by what a label says of its image: a UID, a plane in the patient, or a file name. Pure; never guesses."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from dicom_etl.geometry.locations import PARALLEL_COSINE, slice_normal
+from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane
+from dicom_etl.layouts.pseudonyms import real_of
+from dicom_etl.records import (
+    FileName,
+    FloatArray,
+    ImageHeader,
+    Instance,
+    Issue,
+    Label,
+    Plane,
+    SliceNumber,
+    Target,
+)
+
+STAGE = "link"
+Pairs = dict[int, list[Label]]
+"""Labels by the index of their image."""
+_ORPHAN = "orphan-contour"
+_SAME_TIME_MS = 1.0
+_MOST_NAMED = 3
+
+
+class References:
+    """Finds images by what labels say of them.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Of the images that a label may mean.
+    headers : sequence of ImageHeader
+        Theirs.
+    """
+
+    def __init__(self, paths: Sequence[str], headers: Sequence[ImageHeader]) -> None:
+        self._paths, self._headers = paths, headers
+        self._by_uid: defaultdict[str, list[int]] = defaultdict(list)
+        self._by_name: defaultdict[str, list[int]] = defaultdict(list)
+        frames: defaultdict[str, list[int]] = defaultdict(list)
+        for index, (path, header) in enumerate(zip(paths, headers, strict=True)):
+            if header.instance_uid:
+                self._by_uid[header.instance_uid].append(index)
+            for name in names_of(path):
+                self._by_name[name].append(index)
+            if header.frame_of_reference_uid and has_plane(header):
+                frames[header.frame_of_reference_uid].append(index)
+        self._planes = {frame: _Planes(inside, headers) for frame, inside in frames.items()}
+
+    def find(self, label: Label) -> tuple[int, str, str]:
+        """Return the index of a label's image; else -1, a code, and why there is none."""
+        candidates, missing, code = self._candidates(label.ref.target)
+        if not candidates:
+            return -1, _ORPHAN, missing
+        if len(candidates) > 1:
+            return -1, code, f"{_listed(sorted({self._paths[index] for index in candidates}))} {missing}"
+        (image,) = candidates
+        patient = self._headers[image].patient_id
+        if label.ref.patient_id and patient and label.ref.patient_id != patient:
+            return -1, "mixed-patients", f"it has another PatientID than its image, {self._paths[image]}"
+        return image, "", ""
+
+    def _candidates(self, target: Target) -> tuple[Sequence[int], str, str]:
+        """Return what a target may mean; what to say where that is nothing, or several; and the code for several."""
+        if isinstance(target, Instance):
+            found: Sequence[int] = self._by_uid.get(target.uid, ())
+            if not found:
+                return (), "the image that it names by UID is not here", ""
+            if len({self._paths[index] for index in found}) > 1:
+                return found, "all have the UID that it names", "duplicate-image"
+            if target.frame is None and len(found) > 1:
+                return found, "holds several frames, and it does not say which", "ambiguous-series"
+            frames = [index for index in found if target.frame in (None, self._headers[index].frame)]
+            return frames, f"{self._paths[found[0]]} has no frame {(target.frame or 0) + 1}", ""
+        if isinstance(target, Plane):
+            planes = self._planes.get(target.frame_of_reference)
+            if planes is None:
+                return (), "it names no image, and no image here has its frame of reference", ""
+            inside = planes.holding(target)
+            said = "lie in its plane, and it names none" if len(inside) > 1 else "no image lies in its plane"
+            return inside, said, "ambiguous-series"
+        assert isinstance(target, FileName)
+        named = self._by_name.get(name_key(target.stem), ())
+        said = "both have the name that it states" if named else "no image has the name that it states"
+        return named, said, "ambiguous-series"
+
+
+class _Planes:
+    """The planes of images of one frame of reference, compared with another all at once."""
+
+    def __init__(self, images: Sequence[int], headers: Sequence[ImageHeader]) -> None:
+        self._images = images
+        self._positions: FloatArray = np.array([headers[index].position_mm for index in images])
+        self._normals = np.array([slice_normal(headers[index].orientation) for index in images])
+        self._times = np.array([headers[index].trigger_time_ms for index in images])
+
+    def holding(self, plane: Plane) -> list[int]:
+        """Return the images in whose plane another one lies."""
+        off = np.einsum("ij,ij->i", np.array(plane.position_mm) - self._positions, self._normals)
+        parallel = np.abs(self._normals @ np.array(plane.normal)) > PARALLEL_COSINE
+        inside = (np.abs(off) <= OFF_PLANE_MM) & parallel
+        if plane.time_ms is not None:
+            inside &= np.abs(self._times - plane.time_ms) <= _SAME_TIME_MS
+        return [self._images[index] for index in np.flatnonzero(inside).tolist()]
+
+
+def name_key(name: str) -> str:
+    """Return what a name of an image is looked up by: its path or its last part, without ending or case."""
+    return str(PurePosixPath(name).with_suffix("")).casefold() if name else ""
+
+
+def names_of(path: str) -> set[str]:
+    """Return the names that may stand for an image: its path below SOURCE, the ends of that, and its file name."""
+    real = real_of(path)
+    parts = PurePosixPath(real).parts
+    return {name_key("/".join(parts[start:])) for start in range(len(parts))} | {parts[-1].casefold()}
+
+
+def pair_by_reference(
+    labels: Iterable[Label], paths: Sequence[str], headers: Sequence[ImageHeader], patient_id: str
+) -> tuple[Pairs, list[Issue]]:
+    """Pair labels that name their image otherwise than by number; report each that finds none.
+
+    Parameters
+    ----------
+    labels : iterable of Label
+        Those with another target than `SliceNumber`; others are left alone.
+    paths, headers
+        Of all images that they may mean.
+    patient_id : str
+        Of the study, for issues.
+    """
+    pairs: Pairs = defaultdict(list)
+    issues: list[Issue] = []
+    references = References(paths, headers)
+    elsewhere: Counter[str] = Counter()
+    for label in labels:
+        if isinstance(label.ref.target, SliceNumber):
+            continue
+        image, code, why = references.find(label)
+        if image < 0:
+            message = f"{why}; left out"
+            issues.append(Issue("error", code, message, STAGE, label.ref.source, patient_id, label.structure))
+            continue
+        pairs[image].append(label)
+        elsewhere[label.ref.path] += _is_elsewhere(label.ref.target, headers[image])
+    for path, count in sorted(elsewhere.items()):
+        if count:
+            message = (
+                f"{count} of its labels name images that have another FrameOfReferenceUID; they lie in their planes, "
+                "so they are taken"
+            )
+            issues.append(Issue("warning", "other-frame-of-reference", message, STAGE, path, patient_id))
+    return pairs, issues
+
+
+def refuse_ambiguous(
+    pairs: Mapping[int, list[Label]], paths: Sequence[str], patient_id: str
+) -> tuple[Pairs, list[Issue]]:
+    """Leave out labels where one image has several of one structure: nothing says which is right."""
+    kept: Pairs = {}
+    issues: list[Issue] = []
+    for image, labels in pairs.items():
+        counts = Counter(label.structure for label in labels)
+        kept[image] = [label for label in labels if counts[label.structure] == 1]
+        for label in labels:
+            if counts[label.structure] > 1:
+                others = [other.ref.source for other in labels if other.structure == label.structure]
+                message = (
+                    f"{_listed(others)} are all {label.structure} on {paths[image]}; all are left out, "
+                    "and --labels FORMAT or --labels GLOB chooses"
+                )
+                issues.append(
+                    Issue(
+                        "error",
+                        "ambiguous-label",
+                        message,
+                        STAGE,
+                        label.ref.source,
+                        patient_id,
+                        label.structure,
+                    )
+                )
+    return kept, issues
+
+
+def _is_elsewhere(target: Target, header: ImageHeader) -> bool:
+    frame = header.frame_of_reference_uid
+    return isinstance(target, Instance) and bool(
+        target.frame_of_reference and frame and target.frame_of_reference != frame
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = " and ".join(names[:_MOST_NAMED])
+    return f"{shown} and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else shown

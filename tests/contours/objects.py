@@ -1,0 +1,102 @@
+"""Builders of DICOM objects that hold labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from dicom_etl.geometry.patient import to_patient
+from dicom_etl.records import FloatArray, ImageHeader
+from tests.builders import _encode, uid, write_dicom
+
+RT_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+FRAME = "1.2.826.0.1.3680043.8.498.99"
+
+
+class Contour(NamedTuple):
+    """One ring of an ROI: vertices x,y on the pixels of an image, or x,y,z in mm."""
+
+    points: FloatArray
+    image: ImageHeader | None = None
+    kind: str = "CLOSED_PLANAR"
+    uid: str = ""
+    frame: int | None = None
+    stated: int | None = None
+
+
+class Roi(NamedTuple):
+    """One structure of a structure set."""
+
+    number: int
+    name: str
+    contours: Sequence[Contour]
+    frame_of_reference: str = FRAME
+
+
+def place(path: Path, image: ImageHeader, number: int = 1, **header: Any) -> str:
+    """Write an image that lies where a header says, and return its UID."""
+    name = str(uid("instance", path))
+    pixels = np.random.default_rng(number).integers(0, 255, (image.rows, image.columns)).astype(np.int16)
+    write_dicom(
+        path,
+        pixels,
+        SOPInstanceUID=name,
+        InstanceNumber=number,
+        PixelSpacing=[f"{value!r}"[:16] for value in image.pixel_spacing_mm],
+        ImagePositionPatient=[f"{value!r}"[:16] for value in image.position_mm],
+        ImageOrientationPatient=[f"{value!r}"[:16] for value in image.orientation],
+        **{"FrameOfReferenceUID": FRAME, "PatientID": "P", **header},
+    )
+    return name
+
+
+def structure_set(path: Path, rois: Sequence[Roi], syntax: str = "1.2.840.10008.1.2", **header: Any) -> Path:
+    """Write an RT Structure Set."""
+    ds = Dataset()
+    ds.SOPClassUID, ds.SOPInstanceUID = RT_STRUCTURE_SET, uid("rtstruct", path)
+    ds.Modality, ds.PatientID, ds.StructureSetLabel = "RTSTRUCT", "P", "set"
+    ds.StructureSetROISequence = [_named(roi) for roi in rois]
+    ds.ROIContourSequence = [_drawn(roi) for roi in rois if roi.contours]
+    for keyword, value in header.items():
+        setattr(ds, keyword, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom tells of long values that it writes as UN
+        path.write_bytes(_encode(ds, UID(syntax)))
+    return path
+
+
+def _named(roi: Roi) -> Dataset:
+    item = Dataset()
+    item.ROINumber, item.ROIName = roi.number, roi.name
+    item.ReferencedFrameOfReferenceUID = roi.frame_of_reference
+    return item
+
+
+def _drawn(roi: Roi) -> Dataset:
+    item = Dataset()
+    item.ReferencedROINumber = roi.number
+    item.ContourSequence = [_contour(contour) for contour in roi.contours]
+    return item
+
+
+def _contour(contour: Contour) -> Dataset:
+    item = Dataset()
+    points = contour.points if contour.image is None else to_patient(contour.points, contour.image)
+    item.ContourGeometricType = contour.kind
+    item.NumberOfContourPoints = len(points) if contour.stated is None else contour.stated
+    item.ContourData = [f"{value:.10g}"[:16] for value in points.ravel().tolist()]
+    if contour.uid:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+        reference.ReferencedSOPInstanceUID = contour.uid
+        if contour.frame is not None:
+            reference.ReferencedFrameNumber = contour.frame
+        item.ContourImageSequence = [reference]
+    return item
