@@ -7,7 +7,7 @@ the header.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from dicom_etl.records import ImageHeader
 INVALID_UID = "invalid-uid"
 INVERTED = "inverted"
 BAD_FIELD_STRENGTH = "bad-field-strength"
+BAD_TRIGGER_TIME = "bad-trigger-time"
 BAD_MANUFACTURER = "bad-manufacturer"
 VR_MISMATCH = "vr-mismatch"
 UNORDERED = "unordered-elements"
@@ -38,7 +39,8 @@ NO_HIGH_BIT = "highbit-absent"
 NOTES = {
     INVALID_UID: "a UID breaks the rules for UIDs, for instance by leading zeros",
     INVERTED: "MONOCHROME1 pixels were inverted, so that larger means brighter",
-    BAD_FIELD_STRENGTH: "MagneticFieldStrength is not a number and was left out",
+    BAD_FIELD_STRENGTH: "MagneticFieldStrength is not a number of teslas and was left out",
+    BAD_TRIGGER_TIME: "the trigger time is not a number of milliseconds and was left out",
     BAD_MANUFACTURER: "Manufacturer is not printable text of at most 64 characters and was left out",
     VR_MISMATCH: "the data elements are not encoded as the transfer syntax says",
     UNORDERED: "the data elements are not in the order of their tags",
@@ -74,6 +76,12 @@ _NUMBERS = (
     el.REPRESENTATION,
 )
 _COSINE_TOLERANCE = 0.01
+_SPACING_MM = (1e-4, 1e3)
+_FARTHEST_MM = 1e6
+_MOST_TESLA = 1e5
+"""Field strengths in gauss are found in real files, and stay as they are."""
+MOST_MS = 1e7
+_LEAST_SLOPE = 1e-20
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -90,12 +98,15 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
     if not valid and INVALID_UID not in notes:
         notes = (*notes, INVALID_UID)
+    time_ms = _describing(values, el.TRIGGER_TIME, -MOST_MS, MOST_MS)
+    if time_ms is None:
+        notes = (*notes, BAD_TRIGGER_TIME)
     header = ImageHeader(
         **shared,
         instance_number=read.integer(values, el.INSTANCE_NUMBER, -1),
         transfer_syntax=found.syntax,
-        position_mm=read.decimals(values, el.POSITION, 3),
-        trigger_time_ms=read.decimals(values, el.TRIGGER_TIME, 1)[0],
+        position_mm=position(values),
+        trigger_time_ms=nan if time_ms is None else time_ms,
         manufacturer=found.manufacturer,
         instance_uid=instance_uid,
         notes=found.notes + notes,
@@ -185,17 +196,32 @@ def rescale(values: dict[int, bytes]) -> tuple[float, float]:
         raise ImageError(f"{el.NAMES[there]} is there without {el.NAMES[missing]}")
     if slope == 0:
         raise ImageError("RescaleSlope is 0, which would make all pixels the same")
+    if abs(slope) < _LEAST_SLOPE:
+        raise ImageError(f"RescaleSlope is {slope:g}, which would make all pixels the same")
     if abs(slope) * 2**32 + abs(intercept) > _FLOAT32_MAX:
         raise ImageError("RescaleSlope and RescaleIntercept lead out of the range of float32")
     return slope, intercept
 
 
 def spacing(values: dict[int, bytes]) -> tuple[float, float]:
-    """PixelSpacing is two positive numbers, or absent."""
+    """PixelSpacing is two positive numbers that can be a distance of pixels in mm, or absent."""
     pair = read.decimals(values, el.SPACING, 2)
     if pair[0] <= 0 or pair[1] <= 0:
         raise ImageError("PixelSpacing is not positive")
+    least, most = _SPACING_MM
+    if not (isnan(pair[0]) or (least <= min(pair) and max(pair) <= most)):
+        raise ImageError(f"PixelSpacing is {pair[0]:g} and {pair[1]:g} mm; {least:g} to {most:g} are read")
     return pair
+
+
+def position(values: dict[int, bytes]) -> tuple[float, float, float]:
+    """ImagePositionPatient is three numbers that can be a place in mm, or absent."""
+    place = read.decimals(values, el.POSITION, 3)
+    if max(map(abs, place)) > _FARTHEST_MM:
+        raise ImageError(
+            f"ImagePositionPatient is {max(map(abs, place)):g} mm away; up to {_FARTHEST_MM:g} is read"
+        )
+    return place
 
 
 def orientation(values: dict[int, bytes]) -> tuple[float, float, float, float, float, float]:
@@ -208,12 +234,20 @@ def orientation(values: dict[int, bytes]) -> tuple[float, float, float, float, f
 
 
 def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
-    """MagneticFieldStrength only describes: a bad one is left out and noted."""
-    try:
-        return read.decimals(values, el.FIELD_STRENGTH, 1)[0]
-    except ImageError:
+    found = _describing(values, el.FIELD_STRENGTH, 0, _MOST_TESLA)
+    if found is None:
         notes.append(BAD_FIELD_STRENGTH)
-        return float("nan")
+        return nan
+    return found
+
+
+def _describing(values: dict[int, bytes], tag: int, least: float, most: float) -> float | None:
+    """Return a number that only describes: NaN where it is absent, None where it is bad, to be noted."""
+    try:
+        (number,) = read.decimals(values, tag, 1)
+    except ImageError:
+        return None
+    return None if number < least or number > most else number
 
 
 def check_extent(header: ImageHeader, limits: Limits) -> None:

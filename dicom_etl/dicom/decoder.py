@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -121,8 +122,10 @@ class _Child:
             self.close()
             raise
 
-    def ask(self, message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytearray]:
-        """Send one file and wait for the answer.
+    def ask(
+        self, message: dict[str, Any], data: bytes, limits: Limits, seconds: float
+    ) -> tuple[dict[str, Any], bytearray]:
+        """Send one file and wait so long for the answer.
 
         Raises
         ------
@@ -130,7 +133,7 @@ class _Child:
             If there is none: the child has died, or was ended because it was late (`late`).
         """
         try:
-            with self._clock(limits.max_item_seconds):
+            with self._clock(seconds):
                 ipc.send(self._requests, message, data)
                 answer = ipc.receive(self._answers, limits.max_image_bytes)
         except (EOFError, OSError):
@@ -226,10 +229,11 @@ if hasattr(os, "register_at_fork"):
 def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytearray]:
     request = message | {"limits": asdict(limits)}
     child = _pool.take()
+    end = time.monotonic() + limits.max_item_seconds  # of all tries together
     while True:
         fresh = child.served == 0
         try:
-            answer, payload = child.ask(request, data, limits)
+            answer, payload = child.ask(request, data, limits, end - time.monotonic())
         except _GoneError:
             if child.late:
                 raise ImageError(

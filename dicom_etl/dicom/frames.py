@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from math import isfinite, isnan, nan
+from math import inf, isnan, nan
 from struct import unpack
 from typing import TYPE_CHECKING
 
 from dicom_etl.dicom import checks
 from dicom_etl.dicom import elements as el
-from dicom_etl.dicom import values as read
 from dicom_etl.dicom.frame_order import in_order
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -89,10 +88,12 @@ def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_ti
         rescale_slope=slope,
         rescale_intercept=intercept,
         pixel_spacing_mm=checks.spacing(values) if el.SPACING in values else header.pixel_spacing_mm,
-        position_mm=read.decimals(values, el.POSITION, 3) if el.POSITION in values else header.position_mm,
+        position_mm=checks.position(values) if el.POSITION in values else header.position_mm,
         orientation=checks.orientation(values) if el.ORIENTATION in values else header.orientation,
         trigger_time_ms=_first_number(trigger_time, header.trigger_time_ms),
     )
+    if result.trigger_time_ms == inf:
+        result = result._replace(trigger_time_ms=nan, notes=(*result.notes, checks.BAD_TRIGGER_TIME))
     missing = [
         name
         for name, value in (
@@ -122,9 +123,7 @@ def _trigger_time(group: Dataset) -> float:
                 value = raw_value(item, tag, "FD")
                 little_endian = getattr(item.get_item(tag), "is_little_endian", True)
                 time: float = unpack("<d" if little_endian else ">d", value)[0] if len(value) == 8 else nan
-                if not isfinite(time):
-                    raise ImageError("the cardiac trigger delay time of a frame is not one finite number")
-                return time
+                return time if abs(time) <= checks.MOST_MS else inf
     return nan
 
 

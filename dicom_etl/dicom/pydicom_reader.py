@@ -84,7 +84,7 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
             checks.check_extent(frame, limits)  # a rescale of its own may have made it larger
         check_decodable(header)
     document = Document(headers, body, watch.offset, watch.length, watch.vr or "OW")
-    _check_pixels(document, uid, implicit=watch.vr is None)
+    _check_pixels(document, uid, watch)
     return document
 
 
@@ -93,7 +93,7 @@ class _Watch:
     """Sees each top-level element before pydicom reads its value; stops at the pixel data.
 
     ``start`` is where the data set begins. ``tag`` (0 until they are met), ``vr``, ``length`` and ``offset`` are
-    those of the pixel data.
+    those of the pixel data. ``tables`` has place and length of what says where its frames begin.
     """
 
     start: int
@@ -105,6 +105,7 @@ class _Watch:
     vr: str | None = None
     length: int = 0
     offset: int = 0
+    tables: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def visit(self, tag: int, vr: str | None, length: int, position: int) -> bool:
         """Take note of the element whose value is at ``position``; True stops the reading."""
@@ -117,6 +118,8 @@ class _Watch:
             raise ImageError(f"{el.NAMES[tag]} is there twice")
         if tag in el.NAMES:
             self.seen.add(tag)
+        if tag in (el.OFFSETS, el.OFFSET_LENGTHS):
+            self.tables[tag] = position, length
         self.ordered &= tag > self.last
         self.last = tag
         self.end = UNDEFINED if length == UNDEFINED else position + length
@@ -185,7 +188,7 @@ def _kind(message: str) -> str:
     return next((kind for start, kind in _WARNINGS if message.startswith(start)), checks.OTHER_WARNING)
 
 
-def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
+def _check_pixels(document: Document, uid: str, watch: _Watch) -> None:
     """Pixel data is as long as the header says, all of it is there, and nothing but elements follows."""
     syntax = SYNTAXES[uid]
     header, body = document.headers[0], document.body
@@ -195,13 +198,16 @@ def _check_pixels(document: Document, uid: str, implicit: bool) -> None:
         state = "compressed" if document.length == UNDEFINED else "not compressed"
         raise ImageError(f"the pixel data is {state}, but the transfer syntax is {syntax.name}")
     if syntax.compressed:
-        end = check_fragments(body, document.offset, header.frames, uid)
+        tables = [watch.tables.get(tag, (0, 0)) for tag in (el.OFFSETS, el.OFFSET_LENGTHS)]
+        offsets, lengths = (bytes(body[start : start + length]) for start, length in tables)
+        extended = (offsets, lengths) if watch.tables else None
+        end = check_fragments(body, document.offset, header.frames, uid, extended)
     else:
         checks.check_length(header, document.length)
         end = document.offset + document.length
     if end > len(body):
         raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
-    if end < len(body) and not _are_elements(body[end:], implicit, not syntax.big_endian):
+    if end < len(body) and not _are_elements(body[end:], watch.vr is None, not syntax.big_endian):
         raise ImageError(f"{len(body) - end} bytes follow the pixel data and are no DICOM elements")
 
 

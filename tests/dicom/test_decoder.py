@@ -101,6 +101,18 @@ def test_hang_is_ended(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_headers(odd)[0].rows == 12
 
 
+def test_a_second_try_has_the_time_that_the_first_left(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each had all of it, so that a file took nearly twice its time: 7 s of 4."""
+    with monkeypatch.context() as broken:
+        sabotage(broken, "time.sleep(1.5) or os.kill(os.getpid(), 11)", harmless=1)
+        read_headers(odd)
+        sabotage(broken, "time.sleep(60)")
+        start = time.monotonic()
+        with pytest.raises(ImageError, match=r"takes more than 2 seconds to read"):
+            read_headers(odd, Limits(max_item_seconds=2))
+        assert time.monotonic() - start < 2 * 1.25
+
+
 def test_a_child_left_alone_ends_itself(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own clock ends it when the process that waited for it is gone."""
     sabotage(monkeypatch, "time.sleep(60)")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 
 from dicom_etl.dataset.digest import sha256_of_file
@@ -211,10 +214,6 @@ def test_empty_groups_of_a_single_frame_say_nothing(tmp_path: Path) -> None:
             groups(PixelValueTransformationSequence=lambda _: {"RescaleSlope": 0, "RescaleIntercept": 0}),
             "RescaleSlope is 0",
         ),
-        (
-            groups(CardiacSynchronizationSequence=lambda _: {"NominalCardiacTriggerDelayTime": float("nan")}),
-            "trigger delay time of a frame is not one finite number",
-        ),
     ],
 )
 def test_groups_that_do_not_give_geometry(elements: dict[Any, Any], words: str, tmp_path: Path) -> None:
@@ -223,6 +222,61 @@ def test_groups_that_do_not_give_geometry(elements: dict[Any, Any], words: str, 
         for read in (read_headers, read_image):
             with pytest.raises(ImageError, match=words):
                 read(path)
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), 1e300])
+def test_a_bad_trigger_delay_is_left_out(tmp_path: Path, time: float) -> None:
+    elements = groups(CardiacSynchronizationSequence=lambda _: {"NominalCardiacTriggerDelayTime": time})
+    path = write_dicom(tmp_path / "1.dcm", stack(), elements=elements, **ABSENT)
+    for header in read_headers(path):
+        assert np.isnan(header.trigger_time_ms)
+        assert "bad-trigger-time" in header.notes
+
+
+@pytest.mark.parametrize(
+    ("offsets", "lengths", "words"),
+    [
+        ((0, 1, 2), (0, 0, 0), ""),
+        ((0, 2, 1), (0, 0, 0), "ExtendedOffsetTable does not point"),
+        ((0, 1, 1), (0, 0, 0), "ExtendedOffsetTable does not point"),
+        ((0, 1, 2), (0, 0, 8), "ExtendedOffsetTableLengths are not those"),
+        ((0, 1, 2), (-2, 0, 0), "ExtendedOffsetTableLengths are not those"),
+        ((0, 1, 2, 2), (0, 0, 0, 0), "take 32 and 32 bytes; NumberOfFrames is 3, so each must take 24"),
+        ((0, 1, 2), (0, 0), "take 24 and 16 bytes"),
+        ((0, 1, 2), None, "take 24 and 0 bytes"),
+    ],
+)
+def test_extended_offset_tables(
+    tmp_path: Path, offsets: tuple[int, ...], lengths: tuple[int, ...] | None, words: str
+) -> None:
+    """Frames that the table orders otherwise, or of other lengths: pydicom would read other pixels than a walk does."""
+    path = write_dicom(tmp_path / "1.dcm", stack(), transfer_syntax="rle", elements=groups(), **ABSENT)
+    dataset = pydicom.dcmread(path)
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=3))
+    dataset.PixelData = encapsulate(frames, has_bot=False)
+    starts = [sum(len(frame) + 8 for frame in frames[:number]) for number in range(3)]
+    dataset.ExtendedOffsetTable = pack(f"<{len(offsets)}Q", *(starts[number] for number in offsets))
+    if lengths is not None:
+        sizes = (len(frames[number]) + more for number, more in zip(offsets, lengths, strict=False))
+        dataset.ExtendedOffsetTableLengths = pack(f"<{len(lengths)}Q", *sizes)
+    dataset.save_as(path)
+    if words:
+        for read in (read_headers, read_image):
+            with pytest.raises(ImageError, match=words):
+                read(path)
+    else:
+        assert len(read_headers(path)) == 3
+        np.testing.assert_array_equal(read_image(path, 2).pixels, stack()[2])
+
+
+@pytest.mark.parametrize("table", [(0, 8, 16), (8, 0, 16), (0, 0, 0)])
+def test_a_basic_offset_table_that_points_elsewhere(tmp_path: Path, table: tuple[int, ...]) -> None:
+    path = write_dicom(tmp_path / "1.dcm", stack(), transfer_syntax="rle", elements=groups(), **ABSENT)
+    data = path.read_bytes()
+    start = data.rindex(b"\xfe\xff\x00\xe0" + pack("<I", 12)) + 8
+    path.write_bytes(data[:start] + pack("<3I", *table) + data[start + 12 :])
+    with pytest.raises(ImageError, match="offset table of the compressed pixel data does not point"):
+        read_headers(path)
 
 
 def test_pixel_data_with_fewer_or_more_frames(tmp_path: Path) -> None:

@@ -48,6 +48,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "slope-alone": ({"RescaleSlope": "2"}, "RescaleSlope is there without RescaleIntercept"),
     "intercept-alone": ({"RescaleIntercept": "2"}, "RescaleIntercept is there without RescaleSlope"),
     "spacing-count": ({"PixelSpacing": ["1", "1", "1"]}, "PixelSpacing has 3 values instead of 2"),
+    "spacing-tiny": (
+        {"PixelSpacing": ["1", "1e-310"]},
+        "PixelSpacing is 1 and 1e-310 mm; 0.0001 to 1000 are",
+    ),
+    "spacing-huge": ({"PixelSpacing": ["1e300", "1e300"]}, r"PixelSpacing is 1e\+300 and 1e\+300 mm"),
+    "position-far": (
+        {"ImagePositionPatient": ["0", "-1e308", "0"]},
+        r"ImagePositionPatient is 1e\+308 mm away; up to 1e\+06 is read",
+    ),
+    "orientation-huge": (
+        {"ImageOrientationPatient": ["1e200"] * 3 + ["-1e200"] * 3},
+        "not two perpendicular",
+    ),
+    "slope-tiny": (
+        {"RescaleSlope": "1e-310", "RescaleIntercept": "0"},
+        "RescaleSlope is 1e-310, which would",
+    ),
     "spacing-zero": ({"PixelSpacing": ["1", "0"]}, "PixelSpacing is not positive"),
     "position-count": (
         {"ImagePositionPatient": ["1", "2"]},
@@ -88,7 +105,6 @@ REFUSED_VALUES = [
     ("ImagePositionPatient", b"1\\\\2 ", "ImagePositionPatient holds something"),
     ("InstanceNumber", b"7.5 ", "InstanceNumber holds something that is not one whole number"),
     ("InstanceNumber", b"7\\8 ", "InstanceNumber holds something"),
-    ("TriggerTime", b"12 ms ", "TriggerTime holds something"),
     ("Rows", b"\x0c\0\0\0", "Rows is 4 bytes long instead of 2"),
 ]
 
@@ -173,6 +189,27 @@ def test_field_strength_only_describes(syntax: str, tmp_path: Path) -> None:
     (header,) = read_headers(path)
     assert header.notes == ("bad-field-strength",)
     assert np.isnan(header.field_strength_t)
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "big"])
+@pytest.mark.parametrize(
+    ("keyword", "value", "note"),
+    [
+        ("TriggerTime", b"12 ms ", "bad-trigger-time"),
+        ("TriggerTime", b"1e300 ", "bad-trigger-time"),
+        ("TriggerTime", b"-1e30 ", "bad-trigger-time"),
+        ("MagneticFieldStrength", b"1e300 ", "bad-field-strength"),
+        ("MagneticFieldStrength", b"-1.5", "bad-field-strength"),
+    ],
+)
+def test_numbers_that_only_describe_are_left_out_when_bad(
+    syntax: str, keyword: str, value: bytes, note: str, tmp_path: Path
+) -> None:
+    path, data = tmp_path / "1.dcm", base(syntax)
+    path.write_bytes(with_value(data, head_of(data, keyword, syntax), value))
+    (header,) = read_headers(path)
+    assert header.notes == (note,)
+    assert np.isnan(header.trigger_time_ms if keyword == "TriggerTime" else header.field_strength_t)
 
 
 def test_unordered_elements_are_noted_and_repeated_ones_refused(tmp_path: Path) -> None:
