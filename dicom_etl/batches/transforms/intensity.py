@@ -1,4 +1,4 @@
-"""Changes to the image's values; masks stay as they are."""
+"""Changes to the image's values; masks stay as they are. Both need the extra ``augment``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import check_probability, stored_as
+from dicom_etl.batches.transforms.base import as_float, check_probability, opencv, stored_as
 from dicom_etl.errors import ConfigError
 
 
@@ -29,12 +29,15 @@ class RandomGamma:
     ------
     ConfigError
         A value that makes no sense.
+    MissingExtraError
+        OpenCV is not installed.
     """
 
     gamma: tuple[float, float] = (0.7, 1.4)
     probability: float = 1.0
 
     def __post_init__(self) -> None:
+        opencv("RandomGamma")
         check_probability("probability", self.probability)
         if not 0 < self.gamma[0] <= self.gamma[1] < np.inf:
             raise ConfigError(f"gamma is {self.gamma}: it must be (least, most), both above 0")
@@ -46,12 +49,17 @@ class RandomGamma:
         if rng.random() >= self.probability:
             return image, masks
         gamma = np.exp(rng.uniform(*np.log(self.gamma)))
-        values = image.astype(np.float64)
-        least = values.min()
-        span = values.max() - least
-        if span == 0:
+        least, most = float(image.min()), float(image.max())
+        if least == most:
             return image, masks
-        return stored_as(least + span * ((values - least) / span) ** gamma, image.dtype), masks
+        values = as_float(image)
+        values -= least
+        values *= 1 / (most - least)
+        plane = values.reshape(-1, values.shape[-1])
+        opencv().pow(plane, gamma, dst=plane)
+        values *= most - least
+        values += least
+        return stored_as(values, image.dtype), masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +77,15 @@ class RandomNoise:
     ------
     ConfigError
         A value that makes no sense.
+    MissingExtraError
+        OpenCV is not installed.
     """
 
     level: float = 0.02
     probability: float = 1.0
 
     def __post_init__(self) -> None:
+        opencv("RandomNoise")
         check_probability("probability", self.probability)
         if not 0 <= self.level < np.inf:
             raise ConfigError(f"level is {self.level}: it must be 0 or more")
@@ -85,8 +96,9 @@ class RandomNoise:
         """Return the changed image and the same masks."""
         if rng.random() >= self.probability:
             return image, masks
-        values = image.astype(np.float32)
-        spread = np.float32(self.level * float(values.max() - values.min()))
-        return stored_as(
-            values + spread * rng.standard_normal(image.shape, dtype=np.float32), image.dtype
-        ), masks
+        cv2, values = opencv(), as_float(image)
+        noise = np.empty_like(values)
+        cv2.setRNGSeed(int(rng.integers(1 << 31)))  # of this thread alone; three times as fast as numpy's
+        cv2.randn(noise.reshape(-1, noise.shape[-1]), 0, self.level * float(values.max() - values.min()))
+        values += noise
+        return stored_as(values, image.dtype), masks
