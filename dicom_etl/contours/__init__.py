@@ -6,9 +6,10 @@ from pathlib import PurePosixPath
 
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.rtstruct import RTStructureSet
+from dicom_etl.contours.seg import DicomSegmentation
 from dicom_etl.contours.sunnybrook import SunnybrookText
 
-READERS: tuple[ContourReader, ...] = (SunnybrookText(), RTStructureSet())
+READERS: tuple[ContourReader, ...] = (SunnybrookText(), RTStructureSet(), DicomSegmentation())
 
 
 def readers_for(kind: str) -> tuple[ContourReader, ...]:

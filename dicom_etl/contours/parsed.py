@@ -14,22 +14,23 @@ from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.records import Issue
 
 T = TypeVar("T")
-_last: tuple[Any, Any] = (None, None)
-"""Key and content of the last file."""
+_MOST_KEPT = 4
+"""Label files of one study that are asked for in turn; with more, files are parsed again."""
+_kept: dict[Any, Any] = {}
 
 
 def parsed_once(path: str, options: LabelOptions, parse: Callable[[], T]) -> T:
-    """Return what ``parse`` makes of a file; the last one is remembered while nobody touches it."""
-    global _last
+    """Return what ``parse`` makes of a file; the last few are remembered while nobody touches them."""
     try:
         status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
     except OSError as error:
         raise ContourError(f"cannot be opened: {error.strerror}") from None
     key = (path, status.st_ino, status.st_size, status.st_mtime_ns, options)
-    if _last[0] != key:
-        _last = (None, None)  # before the next one takes its memory
-        _last = (key, parse())
-    found: T = _last[1]
+    if key not in _kept:
+        while len(_kept) >= _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = parse()
+    found: T = _kept[key]
     return found
 
 

@@ -267,7 +267,7 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
     """
     from dicom_etl.dicom import objects
 
-    dataset, _ = objects.read_object(data, limits)
+    dataset, _, _ = objects.read_object(data, limits)
     encodings = objects.encodings_of(dataset)
     rois = [
         _Roi(

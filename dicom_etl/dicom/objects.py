@@ -6,19 +6,22 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from dicom_etl.dicom.codecs import check_decodable, decode
 from dicom_etl.dicom.deflate import inflate
+from dicom_etl.dicom.encapsulated import check_fragments
 from dicom_etl.dicom.error_translation import only_image_errors
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import file_meta
 from dicom_etl.dicom.syntaxes import SYNTAXES
 from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 
-def read_object(data: bytes | bytearray, limits: Limits) -> tuple[Dataset, str]:
-    """Return the data set and its transfer syntax.
+def read_object(data: bytes | bytearray, limits: Limits) -> tuple[Dataset, bytes | bytearray, str]:
+    """Return the data set, the bytes that it was read from (inflated if need be), and its transfer syntax.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def read_object(data: bytes | bytearray, limits: Limits) -> tuple[Dataset, str]:
         dataset = read_dataset(stream, syntax.implicit, not syntax.big_endian)
     if stream.tell() != len(body):
         raise ImageError(f"pydicom stops {len(body) - stream.tell()} bytes before the end of the file")
-    return dataset, uid
+    return dataset, body, uid
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
@@ -91,6 +94,55 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
     """Return an integer string (IS), None where it is absent or no number."""
     value = raw(dataset, keyword).strip(b" \0")
     return int(value) if value.isdigit() and len(value) < 10 else None
+
+
+def short_number(dataset: Dataset, keyword: str) -> int | None:
+    """Return an unsigned number of 16 bits (US), little-endian; None where it is absent or something else."""
+    value = raw(dataset, keyword)
+    return int.from_bytes(value, "little") if len(value) == 2 else None
+
+
+def frames_of(
+    dataset: Dataset, body: bytes | bytearray, uid: str, size: tuple[int, int, int, int]
+) -> tuple[int, memoryview]:
+    """Return where the pixels of all frames begin in ``body`` (-1: they were compressed), and their bytes.
+
+    Parameters
+    ----------
+    dataset, body, uid
+        As `read_object` gives them.
+    size : (int, int, int, int)
+        Frames, rows, columns, and bits a pixel: 1, 8 or 16; frames of single bits run on without padding.
+
+    Raises
+    ------
+    ImageError
+        If the pixel data is missing or too short, or its codec fails.
+    """
+    frames, rows, columns, bits = size
+    syntax = SYNTAXES[uid]
+    if "PixelData" not in dataset:
+        raise ImageError("it holds no pixels: PixelData is missing")
+    item = dataset.get_item("PixelData")
+    offset = int(getattr(item, "value_tell", 0))
+    if syntax.big_endian or (syntax.compressed and bits == 1):
+        raise ImageError(f"segmentations of {bits} bits in {syntax.name} are not read")
+    if not syntax.compressed:
+        expected = -(-frames * rows * columns * bits // 8)
+        if not 0 < offset <= len(body) - expected or not expected <= getattr(item, "length", -1) == len(
+            item.value or b""
+        ):
+            raise ImageError(f"the pixel data is shorter than the {expected} bytes that its frames take")
+        return offset, memoryview(body)[offset : offset + expected]
+    end = check_fragments(body, offset, frames, uid)
+    header = ImageHeader(
+        rows, columns, frames=frames, transfer_syntax=uid, bits_allocated=bits, bits_stored=bits
+    )
+    check_decodable(header)
+    decoded = [
+        decode(body[offset:end], "OB", header._replace(frame=frame)).tobytes() for frame in range(frames)
+    ]
+    return -1, memoryview(b"".join(decoded))
 
 
 def encodings_of(dataset: Dataset) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, RLELossless
 
 from dicom_etl.geometry.patient import to_patient
 from dicom_etl.records import FloatArray, ImageHeader
@@ -100,3 +101,86 @@ def _contour(contour: Contour) -> Dataset:
             reference.ReferencedFrameNumber = contour.frame
         item.ContourImageSequence = [reference]
     return item
+
+
+class Segment(NamedTuple):
+    """One frame of a segmentation: which segment, its mask (or fractions 0 to 1), its plane, and its source image."""
+
+    number: int
+    label: str
+    mask: NDArray[Any]
+    plane: ImageHeader
+    uid: str
+    frame: int | None = None
+
+
+def segmentation(
+    path: Path,
+    segments: Sequence[Segment],
+    kind: str = "BINARY",
+    syntax: str = "1.2.840.10008.1.2.1",
+    most: int = 255,
+    **header: Any,
+) -> Path:
+    """Write a DICOM SEG; a LABELMAP has one frame for all segments of one source."""
+    ds = Dataset()
+    label_map = kind == "LABELMAP"
+    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7" if label_map else "1.2.840.10008.5.1.4.1.1.66.4"
+    ds.SOPInstanceUID, ds.Modality, ds.PatientID = uid("seg", path), "SEG", "P"
+    ds.FrameOfReferenceUID, ds.SegmentationType = FRAME, kind
+    if kind == "FRACTIONAL":
+        ds.MaximumFractionalValue = most
+    names = {segment.number: segment.label for segment in segments}
+    ds.SegmentSequence = [
+        _segment(*item) for item in ([(0, "Background")] if label_map else []) + [*names.items()]
+    ]
+    frames = list({segment.uid: segment for segment in segments}.values()) if label_map else list(segments)
+    ds.Rows, ds.Columns = segments[0].mask.shape
+    ds.NumberOfFrames, ds.SamplesPerPixel, ds.PhotometricInterpretation = len(frames), 1, "MONOCHROME2"
+    bits = 1 if kind == "BINARY" else 8
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, bits, bits - 1, 0
+    ds.SharedFunctionalGroupsSequence = [Dataset()]
+    ds.PerFrameFunctionalGroupsSequence = [_group(frame, label_map=label_map) for frame in frames]
+    if label_map:
+        maps = [
+            sum(other.mask * other.number for other in segments if other.uid == frame.uid) for frame in frames
+        ]
+        data = np.array(maps).astype(np.uint8).tobytes()
+    elif kind == "FRACTIONAL":
+        data = np.round(np.array([frame.mask for frame in frames]) * most).astype(np.uint8).tobytes()
+    else:
+        data = np.packbits(np.array([frame.mask for frame in frames]).ravel(), bitorder="little").tobytes()
+    ds.add_new("PixelData", "OB", data + b"\0" * (len(data) % 2))
+    for keyword, value in header.items():
+        setattr(ds, keyword, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encode(ds, RLELossless if syntax == "rle" else UID(syntax)))
+    return path
+
+
+def _segment(number: int, label: str) -> Dataset:
+    item = Dataset()
+    item.SegmentNumber, item.SegmentLabel = number, label
+    return item
+
+
+def _group(segment: Segment, *, label_map: bool) -> Dataset:
+    group = Dataset()
+    position, orientation, measures = Dataset(), Dataset(), Dataset()
+    position.ImagePositionPatient = [f"{value!r}"[:16] for value in segment.plane.position_mm]
+    orientation.ImageOrientationPatient = [f"{value!r}"[:16] for value in segment.plane.orientation]
+    measures.PixelSpacing = [f"{value!r}"[:16] for value in segment.plane.pixel_spacing_mm]
+    group.PlanePositionSequence, group.PlaneOrientationSequence = [position], [orientation]
+    group.PixelMeasuresSequence = [measures]
+    if not label_map:
+        number = Dataset()
+        number.ReferencedSegmentNumber = segment.number
+        group.SegmentIdentificationSequence = [number]
+    if segment.uid:
+        derivation, source = Dataset(), Dataset()
+        source.ReferencedSOPInstanceUID = segment.uid
+        if segment.frame is not None:
+            source.ReferencedFrameNumber = segment.frame
+        derivation.SourceImageSequence = [source]
+        group.DerivationImageSequence = [derivation]
+    return group

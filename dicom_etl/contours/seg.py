@@ -1,0 +1,342 @@
+"""DICOM segmentations: masks, a frame a segment and image (BINARY, FRACTIONAL) or a frame an image (LABELMAP).
+
+DICOM PS3.3 A.51, C.8.20. One label is what one frame has of one segment; its outline runs along the pixel edges, so
+drawing it gives the mask of the frame bit for bit. Frames that are empty are no labels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.config import LabelOptions
+from dicom_etl.contours.parsed import located, parsed_in_child
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import ContourError, ImageError
+from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.geometry.tracing import trace
+from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Issue, Outlines, Plane, Rings, Target
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
+THRESHOLD = 0.5
+"""Share of MaximumFractionalValue from which a pixel of a FRACTIONAL segmentation is in."""
+_SAME_PX = 0.01
+_SAME_COSINE = 1e-3
+
+
+class _Frame(NamedTuple):
+    """Where one frame belongs: the image that it was made of, and its own plane, NaN where it states none."""
+
+    uid: str
+    source_frame: int | None
+    position_mm: tuple[float, float, float]
+    orientation: tuple[float, float, float, float, float, float]
+    spacing_mm: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What a file holds.
+
+    ``values`` are how its frames are stored: BINARY (one bit a pixel, frames run on), FRACTIONAL or LABELMAP. They lie
+    in the file from ``offset``, or in ``decoded`` where that is negative.
+    """
+
+    kind: str
+    shape: tuple[int, int]
+    bits: int
+    most: int
+    frame_of_reference: str
+    patient_id: str
+    frames: tuple[_Frame, ...]
+    labels: dict[str, tuple[int, int, str]]
+    offset: int
+    decoded: bytes | bytearray
+    issues: tuple[Issue, ...]
+
+
+class DicomSegmentation:
+    """`ContourReader` for DICOM SEG."""
+
+    name = "seg"
+    accepts = frozenset({SEGMENTATION, LABEL_MAP})
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """List the labels: frames with any pixel, by the image that they were made of, else by plane."""
+        found = _segmentation(path, options)
+        refs = (
+            ContourRef(path, item, self.name, name, _target(found, frame), found.patient_id)
+            for item, (frame, _, name) in found.labels.items()
+        )
+        return Found(tuple(refs), tuple(located(issue, path) for issue in found.issues))
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Trace the masks of some labels, whose grid must be that of their image."""
+        found = _segmentation(path, options)
+        rings: dict[ContourRef, Rings] = {}
+        issues: list[Issue] = []
+        for ref in refs:
+            try:
+                frame, value, _ = found.labels[ref.item]
+                _check_grid(found, found.frames[frame], image)
+                rings[ref] = outline_of(_mask(path, found, frame, value), options)
+            except KeyError:
+                issues.append(
+                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
+                )
+            except ContourError as error:
+                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+        return Outlines(rings, dict.fromkeys(rings, 0.0), tuple(issues))
+
+
+def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
+    """Return the outline of a mask (y, x), which is not empty and not more ragged than a contour may be long.
+
+    Raises
+    ------
+    ContourError
+        When it is.
+    """
+    rings = trace(mask)
+    if not rings:
+        raise ContourError("the mask is empty")
+    if sum(map(len, rings)) > options.max_points:
+        raise ContourError(
+            f"its mask has more than {options.max_points} corners; --max-contour-points raises the limit"
+        )
+    return rings
+
+
+def _segmentation(path: str, options: LabelOptions) -> Segmentation:
+    return parsed_in_child(path, "contours.seg:contents", _arranged, options)
+
+
+def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> Segmentation:
+    frames = tuple(
+        _Frame(uid, source, tuple(position), tuple(orientation), tuple(spacing))
+        for uid, source, position, orientation, spacing in answer["frames"]
+    )
+    names = {int(number): name for number, name in answer["segments"].items()}
+    at = f" at {THRESHOLD:g}" if answer["kind"] == "FRACTIONAL" else ""
+    labels = {
+        f"frame {frame + 1} / segment {number}{at}": (frame, number, names.get(number, ""))
+        for frame, number in answer["labels"]
+    }
+    empty = sorted(set(names) - {number for _, number in answer["labels"]})
+    issues: tuple[Issue, ...] = ()
+    if empty:
+        message = f"{len(empty)} of its {len(names)} segments have no pixel in any frame; nothing to take"
+        issues = (Issue("note", "empty-structure", message, path=f"segment {','.join(map(str, empty))}"),)
+    return Segmentation(
+        answer["kind"],
+        (answer["rows"], answer["columns"]),
+        answer["bits"],
+        answer["most"],
+        answer["frame_of_reference"],
+        answer["patient_id"],
+        frames,
+        labels,
+        answer["offset"],
+        payload,
+        issues,
+    )
+
+
+def _target(found: Segmentation, frame: int) -> Target:
+    own = found.frames[frame]
+    if own.uid:
+        return Instance(own.uid, own.source_frame, found.frame_of_reference)
+    normal = np.cross(own.orientation[:3], own.orientation[3:])
+    return Plane(found.frame_of_reference, own.position_mm, tuple(normal.tolist()))
+
+
+def _check_grid(found: Segmentation, own: _Frame, image: ImageHeader) -> None:
+    """Make sure that the pixels of a frame are those of its image: nothing is resampled."""
+    if found.shape != (image.rows, image.columns):
+        raise ContourError(
+            f"it has {found.shape[0]} rows x {found.shape[1]} columns, but its image has "
+            f"{image.rows} x {image.columns}"
+        )
+    if not (has_plane(image) and np.isfinite([*own.position_mm, *own.orientation, *own.spacing_mm]).all()):
+        return
+    corner, off_plane = to_pixels(np.array([own.position_mm]), image)
+    if not abs(float(off_plane[0])) <= OFF_PLANE_MM:
+        raise ContourError(
+            f"it lies {abs(float(off_plane[0])):.2f} mm off the plane of its image; {OFF_PLANE_MM:g} mm are allowed",
+            code="off-plane",
+        )
+    turned = np.abs(np.subtract(own.orientation, image.orientation)).max() > _SAME_COSINE
+    wider = not np.allclose(own.spacing_mm, image.pixel_spacing_mm, rtol=1e-3)
+    if turned or wider or np.abs(corner).max() > _SAME_PX:
+        raise ContourError(
+            "its pixels lie elsewhere than those of its image, and nothing is resampled", code="off-plane"
+        )
+
+
+def _mask(path: str, found: Segmentation, frame: int, value: int) -> NDArray[np.bool_]:
+    pixels = found.shape[0] * found.shape[1]
+    start, end = frame * pixels * found.bits // 8, -(-(frame + 1) * pixels * found.bits // 8)
+    data = (
+        found.decoded[start:end] if found.offset < 0 else _bytes_of(path, found.offset + start, end - start)
+    )
+    return _chosen(data, found.kind, frame, pixels, found.bits, found.most, value).reshape(found.shape)
+
+
+def _bytes_of(path: str, start: int, count: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        data = os.pread(descriptor, count, start)
+    finally:
+        os.close(descriptor)
+    if len(data) != count:
+        raise ContourError("the file became shorter while it was read")
+    return data
+
+
+def _chosen(
+    data: bytes | bytearray | memoryview, kind: str, frame: int, pixels: int, bits: int, most: int, value: int
+) -> NDArray[np.bool_]:
+    """Return which pixels of a frame a segment has, (pixel,) bool; ``data`` begins with the byte of its first one."""
+    if bits == 1:
+        # Frames run on without padding between them (DICOM PS3.5 8.1.1), the first pixel in the lowest bit.
+        first = frame * pixels % 8
+        return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[first : first + pixels].astype(
+            bool
+        )
+    values = np.frombuffer(data, "<u2" if bits == 16 else np.uint8)
+    if kind == "FRACTIONAL":
+        return np.asarray(values >= THRESHOLD * most)
+    return np.asarray(values == value)
+
+
+# What follows runs in the decoding child.
+
+
+def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
+    """Return what `Segmentation` is made of, and the frames where the file holds them compressed.
+
+    Raises
+    ------
+    ImageError
+        If it is no segmentation that can be read.
+    """
+    from dicom_etl.dicom import objects
+
+    dataset, body, uid = objects.read_object(data, limits)
+    kind = objects.word(dataset, "SegmentationType")
+    rows, columns, bits = (_number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))
+    most = _number(dataset, "MaximumFractionalValue") if kind == "FRACTIONAL" else 1
+    if (kind, bits) not in {("BINARY", 1), ("FRACTIONAL", 8), ("LABELMAP", 8), ("LABELMAP", 16)} or most < 1:
+        raise ImageError("it is neither BINARY, FRACTIONAL nor LABELMAP with the bits that these have")
+    encodings = objects.encodings_of(dataset)
+    segments = {
+        _number(item, "SegmentNumber"): objects.text(item, "SegmentLabel", encodings)
+        for item in objects.items(dataset, "SegmentSequence")
+    }
+    groups = objects.items(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = next(iter(objects.items(dataset, "SharedFunctionalGroupsSequence")), None)
+    count = objects.whole_number(dataset, "NumberOfFrames") or 0
+    if not count or count != len(groups):
+        raise ImageError(f"NumberOfFrames is {count}, but {len(groups)} frames are described")
+    if not 0 < rows * columns * bits * count <= 8 * limits.max_image_bytes:
+        raise ImageError(
+            f"its frames are larger than {limits.max_image_bytes} bytes; --max-image-bytes allows more"
+        )
+    answer: dict[str, Any] = {
+        "kind": kind,
+        "rows": rows,
+        "columns": columns,
+        "bits": bits,
+        "most": most,
+        "frame_of_reference": objects.word(dataset, "FrameOfReferenceUID"),
+        "patient_id": objects.text(dataset, "PatientID", encodings),
+        "frames": [_frame(group, shared) for group in groups],
+    }
+    offset, frames = objects.frames_of(dataset, body, uid, (count, rows, columns, bits))
+    background = {0, objects.short_number(dataset, "PixelPaddingValue") or 0}
+    numbers = [0 if kind == "LABELMAP" else _segment(group, shared) for group in groups]
+    answer["labels"] = list(_present(frames, kind, (rows * columns, bits, most), numbers, background))
+    answer["segments"] = {
+        number: name for number, name in segments.items() if kind != "LABELMAP" or number not in background
+    }
+    native = body is data and offset >= 0
+    return answer | {"offset": offset if native else -1}, b"" if native else bytes(frames)
+
+
+def _present(
+    data: memoryview, kind: str, size: tuple[int, int, int], numbers: list[int], background: set[int]
+) -> Iterator[tuple[int, int]]:
+    """Yield frame and segment wherever there is any pixel."""
+    pixels, bits, most = size
+    for frame, number in enumerate(numbers):
+        part = data[frame * pixels * bits // 8 : -(-(frame + 1) * pixels * bits // 8)]
+        if kind == "LABELMAP":
+            values = np.frombuffer(part, "<u2" if bits == 16 else np.uint8)
+            there = np.flatnonzero(np.bincount(values)).tolist()
+            yield from ((frame, value) for value in there if value not in background)
+        elif _chosen(part, kind, frame, pixels, bits, most, number).any():
+            yield frame, number
+
+
+def _frame(group: Dataset, shared: Dataset | None) -> _Frame:
+    from dicom_etl.dicom import objects
+
+    sources: set[tuple[str, int | None]] = set()
+    for derivation in objects.items(group, "DerivationImageSequence"):
+        for source in objects.items(derivation, "SourceImageSequence"):
+            frame = objects.whole_number(source, "ReferencedFrameNumber")
+            sources.add((objects.word(source, "ReferencedSOPInstanceUID"), frame - 1 if frame else None))
+    uid, source_frame = sources.pop() if len(sources) == 1 else ("", None)
+    return _Frame(
+        uid,
+        source_frame,
+        _macro(group, shared, "PlanePositionSequence", "ImagePositionPatient", 3),
+        _macro(group, shared, "PlaneOrientationSequence", "ImageOrientationPatient", 6),
+        _macro(group, shared, "PixelMeasuresSequence", "PixelSpacing", 2),
+    )
+
+
+def _macro(group: Dataset, shared: Dataset | None, sequence: str, keyword: str, count: int) -> Any:
+    """Return numbers that a frame states, or all frames share; NaN where neither does."""
+    from dicom_etl.dicom import objects
+
+    for source in (group, shared):
+        for item in objects.items(source, sequence)[:1] if source is not None else ():
+            parts = objects.raw(item, keyword).strip(b" \0").split(b"\\")
+            try:
+                numbers = tuple(map(float, parts))
+            except ValueError:
+                raise ImageError(f"{keyword} of a frame is no number") from None
+            if len(numbers) != count or not np.isfinite(numbers).all():
+                raise ImageError(f"{keyword} of a frame is not {count} numbers")
+            return numbers
+    return (float("nan"),) * count
+
+
+def _segment(group: Dataset, shared: Dataset | None) -> int:
+    from dicom_etl.dicom import objects
+
+    for source in (group, shared):
+        for item in objects.items(source, "SegmentIdentificationSequence")[:1] if source is not None else ():
+            return _number(item, "ReferencedSegmentNumber")
+    raise ImageError("a frame does not say of which segment it is")
+
+
+def _number(item: Dataset, keyword: str) -> int:
+    from dicom_etl.dicom import objects
+
+    number = objects.short_number(item, keyword)
+    if number is None:
+        raise ImageError(f"{keyword} is missing or no number")
+    return number
