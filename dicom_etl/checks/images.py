@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -36,6 +37,9 @@ _FEWEST_FOREIGN = 5
 
 _NEARER_PX = 0.5
 """What a shift towards another place must bring."""
+
+_of_the_last_study = lru_cache(maxsize=1)
+"""Several checks ask the same of a study: without it all of them take 1.15 times as long on one of four images."""
 
 
 def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -203,6 +207,7 @@ def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     return found | _mirrored(stack, limits)
 
 
+@_of_the_last_study
 def _mirrored(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) fit their images and their neighbours better when mirrored left to right."""
     found: NDArray[np.bool_] = stack.mirror_gains >= limits.mirror_gain
@@ -221,6 +226,7 @@ def _nearer_mirrored(inner: Contours, index: int) -> bool:
     return len(apart) >= 2 and bool((nearer >= _NEARER_PX).all())
 
 
+@_of_the_last_study
 def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
     assert stack.walls is not None
@@ -256,6 +262,7 @@ def _strayed_px(stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool
     return float(before.min())
 
 
+@_of_the_last_study
 def _unfit(stack: Stack, limits: LabelLimits) -> bool:
     """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
     if stack.walls is None:
