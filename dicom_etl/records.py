@@ -159,9 +159,10 @@ class Plane(NamedTuple):
 
 
 class FileName(NamedTuple):
-    """An image by the name of its file, its ending left out; or by its path in the SOURCE."""
+    """An image by the name of its file or its path in the SOURCE, with or without its ending; ``frame`` from 0."""
 
     stem: str
+    frame: int | None = None
 
 
 Target: TypeAlias = SliceNumber | Instance | Plane | FileName

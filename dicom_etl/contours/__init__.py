@@ -8,8 +8,9 @@ from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.rtstruct import RTStructureSet
 from dicom_etl.contours.seg import DicomSegmentation
 from dicom_etl.contours.sunnybrook import SunnybrookText
+from dicom_etl.contours.table import ContourTable
 
-READERS: tuple[ContourReader, ...] = (SunnybrookText(), RTStructureSet(), DicomSegmentation())
+READERS: tuple[ContourReader, ...] = (SunnybrookText(), RTStructureSet(), DicomSegmentation(), ContourTable())
 
 
 def readers_for(kind: str) -> tuple[ContourReader, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -16,6 +17,8 @@ from dicom_etl.records import Issue
 T = TypeVar("T")
 _MOST_KEPT = 4
 """Label files of one study that are asked for in turn; with more, files are parsed again."""
+TABLE_BYTES = 8
+"""So many times as large may a file of many labels be: 2,000 of 250 points take 32 MB of XML."""
 _kept: dict[Any, Any] = {}
 
 
@@ -62,6 +65,35 @@ def parsed_in_child(
             raise ContourError("the decoding process gave an answer that cannot be used") from None
 
     return parsed_once(path, options, parse)
+
+
+def table_text(path: str, options: LabelOptions) -> io.StringIO:
+    """Return the text of a file of many labels, without a byte order mark.
+
+    Raises
+    ------
+    ContourError
+        When it is larger than `TABLE_BYTES` times ``max_bytes``, or not UTF-8.
+    """
+    try:
+        return io.StringIO(table_bytes(path, options).decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        raise ContourError(f"it is not UTF-8 text at byte {error.start}; save it as UTF-8") from None
+
+
+def table_bytes(path: str, options: LabelOptions) -> bytes:
+    """Return the bytes of a file of many labels.
+
+    Raises
+    ------
+    ContourError
+        When it is larger than `TABLE_BYTES` times ``max_bytes``, or cannot be read.
+    """
+    most = TABLE_BYTES * options.max_bytes
+    try:
+        return read_whole(path, Limits(max_file_bytes=most)).data
+    except ImageError as error:
+        raise ContourError(str(error).replace("--max-file-bytes", "--max-contour-bytes")) from None
 
 
 def located(issue: Issue, path: str) -> Issue:

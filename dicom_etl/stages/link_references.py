@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -29,6 +29,7 @@ Pairs = dict[int, list[Label]]
 _ORPHAN = "orphan-contour"
 _SAME_TIME_MS = 1.0
 _MOST_NAMED = 3
+_ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$")
 
 
 class References:
@@ -89,8 +90,10 @@ class References:
             said = "lie in its plane, and it names none" if len(inside) > 1 else "no image lies in its plane"
             return inside, said, "ambiguous-series"
         assert isinstance(target, FileName)
-        named = self._by_name.get(name_key(target.stem), ())
-        said = "both have the name that it states" if named else "no image has the name that it states"
+        named: Sequence[int] = self._by_name.get(target.stem.casefold().removeprefix("./"), ())
+        if target.frame is not None:
+            named = [index for index in named if self._headers[index].frame == target.frame]
+        said = "all have the name that it states" if named else "no image has the name that it states"
         return named, said, "ambiguous-series"
 
 
@@ -114,15 +117,15 @@ class _Planes:
 
 
 def name_key(name: str) -> str:
-    """Return what a name of an image is looked up by: its path or its last part, without ending or case."""
-    return str(PurePosixPath(name).with_suffix("")).casefold() if name else ""
+    """Return what a name of an image is looked up by: without the usual endings, and without case."""
+    return _ENDINGS.sub("", name.casefold())
 
 
 def names_of(path: str) -> set[str]:
-    """Return the names that may stand for an image: its path below SOURCE, the ends of that, and its file name."""
-    real = real_of(path)
-    parts = PurePosixPath(real).parts
-    return {name_key("/".join(parts[start:])) for start in range(len(parts))} | {parts[-1].casefold()}
+    """Return the names that may stand for an image: the ends of its path below SOURCE, with and without ending."""
+    parts = real_of(path).casefold().split("/")
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    return {*ends, *map(name_key, ends)}
 
 
 def pair_by_reference(

@@ -1,0 +1,229 @@
+"""``contours.csv``: a plain table of outlines, for whatever no reader knows: ten lines of a script write it.
+
+One row a vertex; rows of one image, frame and structure are one label, whatever their order. Columns, found by name in
+the first row: ``image`` (a file name or path, a SOPInstanceUID, or a slice number), ``structure``, ``x``, ``y``; and
+where they are needed ``frame`` (from 0), ``ring``, ``unit`` (px, the default, or mm), ``origin`` (what the centre of
+the first pixel is called: 0, the default, 0.5 or 1) and, for mm in the patient, ``z``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dicom_etl.config import LabelOptions
+from dicom_etl.contours.parsed import parsed_once, table_text
+from dicom_etl.contours.rings import are_nested, ring_of, without_repeated
+from dicom_etl.errors import ContourError
+from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.records import (
+    ContourRef,
+    FileName,
+    FloatArray,
+    Found,
+    ImageHeader,
+    Instance,
+    Issue,
+    Outlines,
+    Rings,
+    SliceNumber,
+    Target,
+)
+
+_REQUIRED = ("image", "structure", "x", "y")
+_OPTIONAL = ("frame", "ring", "unit", "origin", "z")
+_NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})? *", re.ASCII)
+_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
+_ORIGINS = {"": 0.0, "0": 0.0, "0.5": 0.5, "1": 1.0}
+_FARTHEST = 1e6
+_ANY_SERIES = -1
+
+
+@dataclass(slots=True)
+class _Label:
+    """The rows of one label: ``points`` holds x,y,z of all of them by ring."""
+
+    name: str
+    target: Target
+    unit: str
+    origin: float
+    line: int
+    points: dict[str, array[float]] = field(default_factory=dict)
+    problem: str = ""
+
+
+class ContourTable:
+    """`ContourReader` for contours.csv."""
+
+    name = "csv"
+    accepts = frozenset({".csv"})
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """List the labels, each named after its first line; None for a table of other columns."""
+        labels = _labels(path, options)
+        if labels is None:
+            return None
+        refs = (ContourRef(path, item, self.name, label.name, label.target) for item, label in labels.items())
+        return Found(tuple(refs))
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Bring the vertices of some labels into the pixel frame."""
+        labels = _labels(path, options) or {}
+        rings: dict[ContourRef, Rings] = {}
+        origins: dict[ContourRef, float] = {}
+        issues: list[Issue] = []
+        for ref in refs:
+            try:
+                label = labels[ref.item]
+                origins[ref] = _origin(label, options)
+                rings[ref] = _rings(label, image, origins[ref], ref, issues, options)
+            except KeyError:
+                issues.append(
+                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
+                )
+            except ContourError as error:
+                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+        return Outlines(rings, origins, tuple(issues))
+
+
+def _origin(label: _Label, options: LabelOptions) -> float:
+    if label.unit == "mm":
+        return float("nan")
+    return label.origin if options.contour_origin is None else float(options.contour_origin)
+
+
+def _rings(
+    label: _Label,
+    image: ImageHeader,
+    origin: float,
+    ref: ContourRef,
+    issues: list[Issue],
+    options: LabelOptions,
+) -> Rings:
+    if label.problem:
+        raise ContourError(label.problem)
+    if sum(map(len, label.points.values())) > 3 * options.max_points:
+        raise ContourError(
+            f"more than {options.max_points} points, which no contour has; --max-contour-points raises the limit"
+        )
+    found = tuple(ring_of(_in_pixels(label, points, image, origin)) for points in label.points.values())
+    kept = without_repeated(found)
+    if len(kept) < len(found):
+        message = f"{len(found) - len(kept)} of its {len(found)} rings are there twice; taken once"
+        issues.append(Issue("note", "ring-repeated", message, path=ref.source))
+    if are_nested(kept):
+        message = "rings lie in each other; the inner one is a hole (even-odd)"
+        issues.append(Issue("note", "rings-nested", message, path=ref.source))
+    return kept
+
+
+def _in_pixels(label: _Label, points: array[float], image: ImageHeader, origin: float) -> FloatArray:
+    vertices = np.array(points).reshape(-1, 3)
+    if label.unit != "mm":
+        return vertices[:, :2] - origin
+    if not has_plane(image):
+        raise ContourError("its image does not say where it lies, so mm cannot be placed on it")
+    pixels, off_plane = to_pixels(vertices, image)
+    if not np.abs(off_plane).max() <= OFF_PLANE_MM:
+        raise ContourError(
+            f"it lies up to {np.abs(off_plane).max():.2f} mm off the plane of its image; "
+            f"{OFF_PLANE_MM:g} mm are allowed",
+            code="off-plane",
+        )
+    return pixels
+
+
+def _labels(path: str, options: LabelOptions) -> dict[str, _Label] | None:
+    return parsed_once(path, options, lambda: _parsed(path, options))
+
+
+def _parsed(path: str, options: LabelOptions) -> dict[str, _Label] | None:
+    rows = csv.reader(table_text(path, options), strict=True)
+    try:
+        columns = _columns(next(rows, []))
+        return None if columns is None else _grouped(rows, columns)
+    except csv.Error as error:
+        raise ContourError(f"line {rows.line_num}: it is no CSV table: {error}") from None
+
+
+def _columns(header: Sequence[str]) -> dict[str, int] | None:
+    names = [name.strip().casefold() for name in header]
+    if not set(_REQUIRED) <= set(names):
+        return None
+    for name in (*_REQUIRED, *_OPTIONAL):
+        if names.count(name) > 1:
+            raise ContourError(f"line 1: the column {name} is there {names.count(name)} times")
+    return {name: names.index(name) if name in names else -1 for name in (*_REQUIRED, *_OPTIONAL)}
+
+
+def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, _Label]:
+    labels: dict[tuple[str, ...], _Label] = {}
+    width = max(columns.values()) + 1
+    keyed = [columns[name] for name in ("image", "frame", "structure", "unit", "origin")]
+    x, y, z, ring = (columns[name] for name in ("x", "y", "z", "ring"))
+    for line, row in enumerate(rows, start=2):
+        if not any(row):
+            continue
+        if len(row) < width:
+            raise ContourError(f"line {line}: {len(row)} columns, but the header has {width} or more")
+        key = tuple([row[at].strip() if at >= 0 else "" for at in keyed])
+        label = labels.get(key)
+        if label is None:
+            label = labels[key] = _new_label(key, line)
+        texts = row[x], row[y], row[z] if label.unit == "mm" and z >= 0 else "0"
+        if label.problem:
+            continue
+        if not all(map(_NUMBER.fullmatch, texts)):
+            label.problem = f"line {line}: a coordinate is no plain number"
+            continue
+        point = [float(text) for text in texts]
+        if not all(-_FARTHEST <= value <= _FARTHEST for value in point):
+            label.problem = f"line {line}: a coordinate is beyond {_FARTHEST:.0f}"
+            continue
+        label.points.setdefault(row[ring].strip() if ring >= 0 else "", array("d")).extend(point)
+    return _without_rivals(labels, has_z=z >= 0)
+
+
+def _new_label(key: tuple[str, ...], line: int) -> _Label:
+    image, frame, structure, unit, origin = key
+    if not image or not structure:
+        raise ContourError(f"line {line}: the image or the structure is blank")
+    label = _Label(structure, _target(image, None), unit.casefold() or "px", 0.0, line)
+    if label.unit not in ("px", "mm"):
+        label.problem = f"line {line}: the unit is neither px nor mm"
+    elif frame and not _WHOLE.fullmatch(frame):
+        label.problem = f"line {line}: the frame is no whole number from 0"
+    elif origin not in _ORIGINS:
+        label.problem = f"line {line}: the origin is none of 0, 0.5 and 1"
+    else:
+        label.origin = _ORIGINS[origin]
+        label.target = _target(image, int(frame) if frame else None)
+    return label
+
+
+def _target(image: str, frame: int | None) -> Target:
+    if _WHOLE.fullmatch(image):
+        return SliceNumber(_ANY_SERIES, int(image))
+    if _UID.fullmatch(image):
+        return Instance(image, frame)
+    return FileName(image, frame)
+
+
+def _without_rivals(labels: dict[tuple[str, ...], _Label], *, has_z: bool) -> dict[str, _Label]:
+    """Return the labels by item; those of mm need z, and one label has one unit and origin."""
+    by_image: dict[tuple[str, ...], _Label] = {}
+    for key, label in labels.items():
+        if label.unit == "mm" and not has_z and not label.problem:
+            label.problem = f"line {label.line}: mm need the column z"
+        first = by_image.setdefault(key[:3], label)
+        if first is not label:
+            first.problem = first.problem or f"line {label.line}: its unit or origin changes within the label"
+    return {f"line {label.line}": label for label in by_image.values()}
