@@ -72,6 +72,16 @@ class Issue(Record):
         }
 
 
+class Drop(NamedTuple):
+    """A label of an image that a person decided to leave out: its structure, "*" for all, and the key of its points.
+
+    ``key`` is as in `ContourFacts`, None for whatever points it has.
+    """
+
+    structure: str
+    key: int | None
+
+
 class ImageHeader(NamedTuple):
     """What the pipeline needs to know of one DICOM frame; every other tag stays in the file.
 

@@ -1,4 +1,4 @@
-"""What a person can set about verification: how far it goes, the limits of the label checks, what is waived."""
+"""What a person can set about verification: how far it goes, the limits of the label checks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from dicom_etl.checks.codes import CODES, NEVER_WAIVED
 from dicom_etl.config.kinds import (
     FLAG,
     TEXT,
@@ -19,7 +18,6 @@ from dicom_etl.config.kinds import (
     refused,
 )
 from dicom_etl.errors import ConfigError
-from dicom_etl.records import Issue
 
 
 def _limit(default: float, text: str) -> Any:
@@ -92,37 +90,6 @@ class LabelLimits(Options):
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """Findings that a person knows of and accepts: all of a code, or those of one patient."""
-
-    code: str
-    patient_id: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> Waiver:
-        """Read ``CODE`` or ``CODE:patient``.
-
-        Raises
-        ------
-        ConfigError
-            When there is no such code, or it stands for damage, which cannot be waived.
-        """
-        code, _, patient = text.partition(":")
-        if code not in CODES:
-            raise ConfigError(f"`waive` {text!r}: there is no finding {code!r}; one of {', '.join(CODES)}")
-        if code in NEVER_WAIVED:
-            raise ConfigError(f"`waive` {text!r}: {code} means that the bytes are wrong and cannot be waived")
-        return cls(code, patient)
-
-    def covers(self, issue: Issue) -> bool:
-        """Tell whether a finding is one of those."""
-        return issue.code == self.code and self.patient_id in ("", issue.patient_id)
-
-    def __str__(self) -> str:
-        return f"{self.code}:{self.patient_id}" if self.patient_id else self.code
-
-
 def _read_limits(keyword: str, value: Any) -> LabelLimits:
     if isinstance(value, LabelLimits):
         return value
@@ -142,15 +109,7 @@ def _read_digest(keyword: str, value: Any) -> str:
     return str(digest)
 
 
-def _read_waivers(keyword: str, value: Any) -> tuple[Waiver, ...]:
-    given = (value,) if isinstance(value, str | Waiver) else tuple(value)
-    return tuple(
-        each if isinstance(each, Waiver) else Waiver.parse(TEXT.read(keyword, each)) for each in given
-    )
-
-
 _DIGEST = Kind(_read_digest, "str", "SHA256")
-_WAIVERS = Kind(_read_waivers, "str or sequence of str", "CODE[:PATIENT]", repeated=True)
 _LIMITS = Kind(_read_limits, "mapping of float", "FILE.toml", write=lambda limits: None)
 
 
@@ -173,9 +132,6 @@ class VerifyOptions(Options):
     fail_on: Literal["error", "warning"] = option(
         "error", choice("error", "warning"), "", "Least severity of a finding for exit code 3."
     )
-    waive: tuple[Waiver, ...] = option(
-        (), _WAIVERS, "", "Findings that do not count; they stay in the output."
-    )
     limits: LabelLimits = option(
         LabelLimits(), _LIMITS, "", "Limits of the label checks; --show-limits lists them."
     )
@@ -187,6 +143,5 @@ class VerifyOptions(Options):
             "look_inside": self.look_inside,
             "expect": self.expect,
             "fail_on": self.fail_on,
-            "waive": [str(waiver) for waiver in self.waive],
             "limits": self.limits.to_json(),
         }

@@ -42,18 +42,13 @@ def fact_lines(name: str, value: str, width: int) -> list[str]:
     if len(value) <= room:
         return [f"{head}{value}"]
     if len(max(value.split(), key=len)) > room:
-        return [head.rstrip(), *_wrapped(value, width, " " * 4)]
-    first, *rest = _wrapped(value, width, " " * len(head))
+        return [head.rstrip(), *wrapped(value, width, " " * 4)]
+    first, *rest = wrapped(value, width, " " * len(head))
     return [head + first.lstrip(), *rest]
 
 
-def shortened(text: str, width: int) -> str:
-    """Cut a text that is too wide, and show that it was cut."""
-    return text if len(text) <= width else text[: width - 2] + ".."
-
-
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    # Paths and digests stay whole: a person copies them.
+def wrapped(text: str, width: int, indent: str) -> list[str]:
+    """Break a text into lines; paths and digests stay whole, for a person copies them."""
     return textwrap.wrap(
         text,
         width,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,15 +16,19 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from dicom_etl.cli._boundary import one_line, printable, said, with_options
-from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, shortened
+from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, wrapped
 from dicom_etl.errors import OutputError
-from dicom_etl.records import Issue, Severity
+from dicom_etl.records import Issue
 from dicom_etl.workers.interrupts import stop_if_asked
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from dicom_etl.checks.groups import Group
+
 _SECONDS_BETWEEN_LINES = 10.0
+_STUDIES_SHOWN = 3
+"""Of each kind of finding, without -v."""
 
 
 class Reporter:
@@ -101,7 +106,7 @@ class Reporter:
             click.echo(line, err=True)
 
     def issues(self, issues: Sequence[Issue]) -> None:
-        """Print what was left out or needs a look, by kind with a count and an example, or one by one with -v."""
+        """Print what was left out and what is doubtful, by kind and study, or one by one with -v."""
         self._stop_bar()
         if self._log:
             self._log.writelines(f"{_issue_line(issue)}\n" for issue in issues)
@@ -111,10 +116,23 @@ class Reporter:
             for issue in issues:
                 click.echo(_issue_line(issue))
             return
-        for (severity, code), group in _by_kind(issues).items():
+        from dicom_etl.checks.groups import HEADINGS, group_issues
+
+        groups = group_issues(issues)
+        for (heading, severity, code), members in groupby(
+            groups, key=lambda g: (g.heading, g.severity, g.code)
+        ):
+            studies = list(members)
+            if studies[0] is next(group for group in groups if group.heading == heading):
+                click.echo(f"  {HEADINGS[heading]}")
             word = severity_word(severity, colour=in_colour(sys.stdout))
-            click.echo(f"  {word}{code:<24}{len(group):>6}", color=True)
-            click.echo(shortened(f"          e.g. {_about(group[0])}", columns()))
+            click.echo(f"    {word}{code:<24}{_counted(studies)}", color=True)
+            for group in studies[:_STUDIES_SHOWN] if severity != "note" else studies[:1]:
+                said_of = f"{group.patient_id or 'SOURCE'}, {group.counted}: {_about(group.issues[0])}"
+                for line in wrapped(one_line(said_of), columns(), " " * 12):
+                    click.echo(line)
+            if len(studies) > _STUDIES_SHOWN and severity != "note":
+                click.echo(f"            and {len(studies) - _STUDIES_SHOWN} more studies; -v prints all")
 
     def line(self, text: str = "") -> None:
         """Print one line of a result."""
@@ -212,12 +230,16 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
 
 
-def _by_kind(issues: Sequence[Issue]) -> dict[tuple[Severity, str], list[Issue]]:
-    ranks = {"error": 0, "warning": 1, "note": 2}
-    kinds: dict[tuple[Severity, str], list[Issue]] = {}
-    for issue in sorted(issues, key=lambda issue: (ranks[issue.severity], issue.code)):
-        kinds.setdefault((issue.severity, issue.code), []).append(issue)
-    return kinds
+def _counted(studies: Sequence[Group]) -> str:
+    count, whole = sum(group.samples for group in studies), sum(not group.samples for group in studies)
+    samples = (
+        f"{count} {studies[0].counted.split()[-1].removesuffix('s')}{'s' if count > 1 else ''}"
+        if count
+        else ""
+    )
+    return " and ".join(
+        filter(None, (samples, f"{whole} whole {'studies' if whole > 1 else 'study'}" * bool(whole)))
+    )
 
 
 def _issue_line(issue: Issue) -> str:

@@ -36,7 +36,8 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
             ("time", f"{reporter.seconds:.1f} s"),
         ]
     reporter.facts(rows)
-    reporter.line("  nothing was left out" if summary.ok else "left out, or to look at:")
+    if summary.ok:
+        reporter.line("  nothing was left out, and nothing is doubtful")
     reporter.issues(summary.issues)
 
 

@@ -41,7 +41,7 @@ def command(dataset: Path, samples_csv: Path | None, quiet: bool, verbose: bool,
             ]
         )
         if facts.issues:
-            reporter.line("left out, or to look at, when it was made:")
+            reporter.line("when it was made:")
             reporter.issues(facts.issues)
         reporter.json(
             {"file": str(dataset), **asdict(facts), "issues": [issue.to_json() for issue in facts.issues]}

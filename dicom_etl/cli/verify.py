@@ -28,7 +28,7 @@ _PICTURES = 8
 @click.command(
     name="verify",
     cls=Command,
-    epilog="Example: dicom-etl verify dataset.h5 --source study_data --waive area-jump:SYN00001",
+    epilog="Example: dicom-etl verify dataset.h5 --source study_data",
 )
 @click.argument("dataset", type=PATH, required=False)
 @click.option(
@@ -89,7 +89,6 @@ def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
             ("checks", outcome.checks),
             ("source", outcome.source or "not compared"),
             ("limits", _changed_limits(outcome)),
-            ("waived", f"{len(outcome.waived)} findings" if outcome.waived else "nothing"),
             ("time", f"{reporter.seconds:.1f} s"),
         ]
     )

@@ -35,8 +35,8 @@ class Outcome:
         Rows looked at.
     damaged : bool
         The bytes are not those that were sealed, or not those expected.
-    findings, waived : list of Issue
-        What counts, and what does not because a waiver covers it.
+    findings : list of Issue
+        What was found; what a person decided to keep is a note.
     notices : list of str
         What a person should mend, though it harms no result.
     """
@@ -48,7 +48,6 @@ class Outcome:
     samples: int = 0
     damaged: bool = False
     findings: list[Issue] = field(default_factory=list)
-    waived: list[Issue] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     _checks: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -58,9 +57,7 @@ class Outcome:
         name = check.__name__.removeprefix("check_").replace("_", "-")
         entry = self._checks.setdefault(name, [*_rule(check), 0])
         entry[2] += len(found)
-        for issue in found:
-            covered = any(waiver.covers(issue) for waiver in self.options.waive)
-            (self.waived if covered else self.findings).append(issue)
+        self.findings += found
         return not found
 
     @property
@@ -70,10 +67,9 @@ class Outcome:
 
     def sort(self) -> None:
         """Bring findings into the order in which a person reads them: severity, sample, code."""
-        for issues in (self.findings, self.waived):
-            issues.sort(
-                key=lambda i: (_RANK[i.severity], -1 if i.sample is None else i.sample, i.code, i.path)
-            )
+        self.findings.sort(
+            key=lambda i: (_RANK[i.severity], -1 if i.sample is None else i.sample, i.code, i.path)
+        )
 
     def count(self, severity: str) -> int:
         """Return how many findings are of a severity."""
@@ -111,7 +107,6 @@ class Outcome:
                 for name, (code, rule, count) in self._checks.items()
             ],
             "findings": [issue.to_json() for issue in self.findings],
-            "waived": [issue.to_json() for issue in self.waived],
         }
 
 

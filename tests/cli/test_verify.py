@@ -63,7 +63,6 @@ def test_the_headline_says_what_came_of_it(
         ([dataset], f"verified {dataset}, no findings"),
         ([dataset, *doubts], f"verified {dataset}, {warnings} findings"),
         ([dataset, *doubts, "--fail-on", "warning"], f"FAILED: {dataset}, {warnings} findings"),
-        ([dataset, *doubts, "--waive", "tiny-contour"], f"verified {dataset}, no findings"),
         ([doubtful], f"FAILED: {doubtful}, {count} findings"),
         ([doubtful, "--fast"], f"verified seal and structure of {doubtful}, no findings"),
         ([cut], f"FAILED: {cut}: its bytes are not those that were sealed"),
@@ -110,18 +109,12 @@ def test_json_has_the_promised_shape(runner: CliRunner, doubtful: Path, tmp_path
 
 
 def test_fail_on_decides_what_counts(runner: CliRunner, dataset: Path, tmp_path: Path) -> None:
-    def warn(file: h5py.File) -> None:
-        KINDS["image of another patient"].change(file)
-
-    path = tamper(dataset, tmp_path / "warned.h5", warn)
-    codes = [finding["code"] for finding in report(runner, path)["findings"]]
-    assert "duplicate-image" in codes
-    waive = [word for code in set(codes) - {"misaligned"} for word in ("--waive", code)]
-    assert run(runner, path, *waive).exit_code == 0
-    assert run(runner, path, *waive, "--waive", "misaligned", "--fail-on", "warning").exit_code == 0
-    assert len(report(runner, path, *waive)["waived"]) >= 1
-    expected = 3 if "misaligned" in codes else 0
-    assert run(runner, path, *waive, "--fail-on", "warning").exit_code == expected
+    limits = tmp_path / "limits.toml"
+    limits.write_text("tiny-area-px = 100000\n")
+    doubts = ("--limits", limits)
+    assert {finding["severity"] for finding in report(runner, dataset, *doubts)["findings"]} == {"warning"}
+    assert run(runner, dataset, *doubts).exit_code == 0
+    assert run(runner, dataset, *doubts, "--fail-on", "warning").exit_code == 3
 
 
 def test_a_broken_seal_is_exit_code_1(runner: CliRunner, dataset: Path, tmp_path: Path) -> None:
@@ -139,8 +132,6 @@ def test_a_broken_seal_is_exit_code_1(runner: CliRunner, dataset: Path, tmp_path
     ("words", "exit_code"),
     [
         (["--expect", "12"], 2),
-        (["--waive", "seal-broken"], 2),
-        (["--waive", "nothing"], 2),
         (["--area-ratio", "3"], 2),
         (["--source", "nowhere"], 1),
         (["--fail-on", "note"], 2),

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from dicom_etl.checks.boundary_samples import equal_steps
 from dicom_etl.checks.codes import CODES
 from dicom_etl.checks.duplicates import Keys
-from dicom_etl.checks.limits import LabelLimits, VerifyOptions, Waiver
+from dicom_etl.checks.limits import LabelLimits, VerifyOptions
 from dicom_etl.checks.stack import Stack
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry import raster
-from dicom_etl.records import FloatArray, Issue
+from dicom_etl.records import FloatArray
 from tests.shapes import ring_strategy
 from tests.verification.studies import SHAPE, Slice, Study, codes, doubted, findings, make_study
 
@@ -635,18 +635,6 @@ class TestOptions:
     def test_a_limit_is_a_number(self, value: float) -> None:
         with pytest.raises(ConfigError, match="`area_ratio`"):
             LabelLimits(area_ratio=value)
-
-    @pytest.mark.parametrize("text", ["", "no-such-code", "seal-broken", "digest-mismatch:SYN00001"])
-    def test_a_waiver_names_a_finding_that_can_be_waived(self, text: str) -> None:
-        with pytest.raises(ConfigError, match="`waive`"):
-            Waiver.parse(text)
-
-    def test_a_waiver_covers_a_code_or_a_patient(self) -> None:
-        issue = Issue("warning", "area-jump", "", patient_id="A:1")
-        assert Waiver.parse("area-jump").covers(issue)
-        assert Waiver.parse("area-jump:A:1").covers(issue)
-        assert not Waiver.parse("area-jump:B").covers(issue)
-        assert not Waiver.parse("misaligned").covers(issue)
 
     @pytest.mark.parametrize("text", ["12", "g" * 64])
     def test_expect_is_a_digest(self, text: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dicom_etl import pipeline
-from dicom_etl.checks.limits import VerifyOptions, Waiver
+from dicom_etl.checks.limits import VerifyOptions
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.errors import ConfigError, DatasetError
@@ -162,19 +162,6 @@ def test_fast_stops_after_the_structure(dataset: Path, tmp_path: Path) -> None:
     path = tamper(dataset, tmp_path / "changed.h5", wrong_mask)
     assert verify_dataset(path, VerifyOptions(fast=True)).exit_code == 0
     assert verify_dataset(path).exit_code == 3
-
-
-def test_a_waiver_covers_its_findings_and_no_others(dataset: Path, tmp_path: Path) -> None:
-    def shift(file: h5py.File) -> None:
-        file["samples/image_mean"][[0, 11]] += 1.0
-
-    path = tamper(dataset, tmp_path / "changed.h5", shift)
-    waived = VerifyOptions(waive=(Waiver("derived-differs", "SYN00001"),))
-    outcome = verify_dataset(path, waived)
-    assert [issue.sample for issue in outcome.waived] == [0]
-    assert [issue.sample for issue in outcome.findings] == [11]
-    assert outcome.exit_code == 3
-    assert verify_dataset(path, VerifyOptions(waive=(Waiver("derived-differs"),))).exit_code == 0
 
 
 def test_it_never_stops_at_the_first_finding(dataset: Path, tmp_path: Path) -> None:
