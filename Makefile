@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= sample_data
 DEMO := demo
+SHORT := $(addprefix tests/,test_startup.py cli/test_ingest.py cli/test_verify.py report/test_preview.py dicom/test_pixels.py \
+	dicom/test_pydicom_reader.py dataset/test_writer.py dataset/test_codecs.py test_changing_source.py)
 COVERING := $(addprefix tests/,stages outputs verify batches dicom layouts contours pipeline cli \
 	test_pipeline.py test_privacy.py test_neighbours.py test_faults.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check format bench coverage faults fuzz data-check clean flip-all docs release
+.PHONY: help demo test quick check format bench coverage floors faults fuzz data-check clean flip-all docs release
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +73,11 @@ format: $(VENV)/test.stamp ## Put the code into its format
 bench: $(VENV)/bench.stamp ## Our speed and masks beside those of others; real studies from DICOM_ETL_REAL
 	$(BIN)/python -m benchmarks bench/results.json $(BENCH)
 
+floors: ## A short suite on the oldest versions that pyproject.toml allows, Python included
+	$(PYTHON) -m venv .venv-floors
+	.venv-floors/bin/python -m pip install --quiet $$($(PYTHON) .ci/floors.py)
+	PYTHONPATH=$(CURDIR) .venv-floors/bin/python -m pytest -q -m "not slow" -p no:cacheprovider $(SHORT)
+
 coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak anything: 95% of each room (minutes)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest -q -m "not slow" --cov=dicom_etl --cov-branch --cov-report= $(PYTEST_OPTIONS) $(COVERING)
@@ -110,4 +117,4 @@ release: $(VENV)/docs.stamp ## Build sdist and wheel into dist/, check them, and
 	@ls -l dist
 
 clean: ## Remove the environment and what the targets made
-	rm -rf $(VENV) $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-floors $(DEMO) bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
