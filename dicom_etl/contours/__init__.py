@@ -5,12 +5,19 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from dicom_etl.contours.base import ContourReader
+from dicom_etl.contours.cvi42 import Cvi42Workspace
 from dicom_etl.contours.rtstruct import RTStructureSet
 from dicom_etl.contours.seg import DicomSegmentation
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.contours.table import ContourTable
 
-READERS: tuple[ContourReader, ...] = (SunnybrookText(), RTStructureSet(), DicomSegmentation(), ContourTable())
+READERS: tuple[ContourReader, ...] = (
+    SunnybrookText(),
+    RTStructureSet(),
+    DicomSegmentation(),
+    ContourTable(),
+    Cvi42Workspace(),
+)
 
 
 def readers_for(kind: str) -> tuple[ContourReader, ...]:
