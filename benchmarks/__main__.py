@@ -24,6 +24,7 @@ BENCHMARKS = {
     "dicom": ("bench_dicom", "--json"),
     "ingest": ("bench_ingest", "--json"),
     "batches": ("bench_batches", "--out"),
+    "transforms": ("bench_transforms", "--json"),
     "verify": ("bench_verify", "--out"),
 }
 PACKAGES = (
@@ -34,6 +35,7 @@ PACKAGES = (
     "scikit-image",
     "opencv-python-headless",
     "matplotlib",
+    "albumentations",
     "torch",
 )
 

@@ -24,6 +24,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
+
 from benchmarks.sets import REAL, SETS, made
 
 BASE = "plain script"
@@ -70,20 +72,26 @@ def measure(source: Path, rounds: int, script: str, options: tuple[str, ...]) ->
         name: (_OURS, ("--jobs", str(jobs), *options)) for jobs, name in enumerate(GOALS, start=1)
     }
     found: dict[str, list[Run]] = {name: [] for name in programs}
+    slices = 0
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         output = Path(folder) / "output"
         for number in range(rounds + 1):
             for name, (program, words) in programs.items():
                 result = run(program, source, output, *words)
+                slices = _slices(output)
                 output.unlink()
                 if number:  # the first round fills the page cache
                     found[name].append(result)
-    slices = sum(1 for _ in (source / "contourfiles").rglob("*icontour*.txt"))
     return {
         "slices": slices,
         "rounds": rounds,
         "candidates": {name: _medians(runs, found[BASE], slices) for name, runs in found.items()},
     }
+
+
+def _slices(output: Path) -> int:
+    with h5py.File(output) as file:
+        return len(file["images"])
 
 
 def _medians(runs: list[Run], base: list[Run], slices: int) -> dict[str, float]:

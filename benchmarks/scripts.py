@@ -25,6 +25,32 @@ def plain_gzip(source: Path, output: Path) -> None:
     plain(source, output, compression="gzip")
 
 
+def plain_rtstruct(source: Path, output: Path) -> None:
+    """Take contours from RT Structure Sets, by the UID of the image that each names."""
+    _save(_pairs_of_sets(source), output)
+
+
+def _pairs_of_sets(source: Path) -> Iterator[tuple[Any, Points]]:
+    with (source / "link.csv").open() as table:
+        links = list(csv.DictReader(table))
+    for link in links:
+        drawn = {}
+        for path in (source / "contourfiles" / link["original_id"]).glob("*.dcm"):
+            for region in pydicom.dcmread(path).ROIContourSequence:
+                for contour in region.ContourSequence:
+                    uid = contour.ContourImageSequence[0].ReferencedSOPInstanceUID
+                    drawn[uid] = np.array(contour.ContourData, dtype=float).reshape(-1, 3)
+        for path in sorted((source / "dicoms" / link["patient_id"]).glob("*.dcm")):
+            dataset = pydicom.dcmread(path)
+            points = drawn.get(dataset.SOPInstanceUID)
+            if points is not None:
+                axes = np.reshape(dataset.ImageOrientationPatient, (2, 3)).astype(float)
+                away = points - np.array(dataset.ImagePositionPatient, dtype=float)
+                row_mm, column_mm = dataset.PixelSpacing
+                x, y = away @ axes[0] / column_mm, away @ axes[1] / row_mm
+                yield dataset, list(zip(x.tolist(), y.tolist(), strict=True))
+
+
 def _pairs(source: Path) -> Iterator[tuple[Any, Points]]:
     with (source / "link.csv").open() as table:
         links = list(csv.DictReader(table))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,49 @@ def real(source: Path, share: float, *, moved: bool) -> None:
     (source / "link.csv").write_text("\n".join(rows) + "\n", encoding="ascii")
 
 
+def structure_sets(source: Path, share: float, make: Maker) -> None:
+    """Write the inner contours of each study in mm, as one RT Structure Set in place of its text files."""
+    import pydicom
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
+
+    shifted(source, share, make)
+    for line in (source / "link.csv").read_text().split()[1:]:
+        patient, original = line.split(",")
+        contours = []
+        for path in sorted((source / "contourfiles" / original).rglob("*icontour*.txt")):
+            image = pydicom.dcmread(
+                source / "dicoms" / patient / f"{int(path.name.split('-')[2])}.dcm", stop_before_pixels=True
+            )
+            across, down = np.reshape(image.ImageOrientationPatient, (2, 3)).astype(float)
+            row_mm, column_mm = map(float, image.PixelSpacing)
+            x, y = (np.loadtxt(path) - 1).T
+            points = image.ImagePositionPatient + np.outer(x * column_mm, across) + np.outer(y * row_mm, down)
+            named, contour = Dataset(), Dataset()
+            named.ReferencedSOPClassUID, named.ReferencedSOPInstanceUID = (
+                image.SOPClassUID,
+                image.SOPInstanceUID,
+            )
+            contour.ContourImageSequence = [named]
+            contour.ContourGeometricType = "CLOSED_PLANAR"
+            contour.NumberOfContourPoints = len(points)
+            contour.ContourData = [f"{value:.4f}" for value in points.ravel()]
+            contours.append(contour)
+        shutil.rmtree(source / "contourfiles" / original)
+        (source / "contourfiles" / original).mkdir()
+        region, drawn, whole = Dataset(), Dataset(), Dataset()
+        region.ROINumber, region.ROIName, region.ROIGenerationAlgorithm = 1, "icontour", "MANUAL"
+        region.ReferencedFrameOfReferenceUID = image.FrameOfReferenceUID
+        drawn.ReferencedROINumber, drawn.ContourSequence = 1, contours
+        whole.file_meta = FileMetaDataset()
+        whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
+        whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.7{len(contours)}")
+        whole.PatientID, whole.StudyInstanceUID, whole.Modality = patient, image.StudyInstanceUID, "RTSTRUCT"
+        whole.StructureSetROISequence, whole.ROIContourSequence = [region], [drawn]
+        whole.save_as(source / "contourfiles" / original / "structures.dcm", enforce_file_format=True)
+
+
 def compressed(source: Path, share: float, make: Maker, encode: Callable[[Path], None]) -> None:
     """Compress all images of a set, without loss."""
     make(source, share)
@@ -154,6 +198,9 @@ SETS = {
     ),
     "d": Set("500 studies of 4 slices", partial(phantom, studies=500, locations=2, phases=2)),
     "e": Set("one study of 20,000", partial(phantom, studies=1, locations=22, phases=1000)),
+    "f": Set(
+        "2,000 slices, contours in RT Structure Sets", partial(structure_sets, make=_FEW), "plain_rtstruct"
+    ),
     "g": Set(
         "2,000 slices, JPEG 2000",
         partial(compressed, make=_FEW, encode=partial(by_pydicom, syntax=JPEG_2000)),
