@@ -17,14 +17,11 @@ from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import EncodedSample, Image, Issue, SamplePlan
 from dicom_etl.stages import parse, rasterize, write
-from dicom_etl.workers.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from dicom_etl.impute.estimate import Parent
     from dicom_etl.impute.slices import Slice
     from dicom_etl.stages.impute import Imputed, ImputePlan
-
-keep_freed_memory()  # in whatever process rows are made
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,39 @@ idles.
 
 from __future__ import annotations
 
+import mmap
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
+from itertools import islice
+from multiprocessing.connection import Pipe
 from selectors import EVENT_READ, DefaultSelector
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from dicom_etl.errors import DicomEtlError, ItemError
-from dicom_etl.workers import InProcess, Item, Result
-from dicom_etl.workers.chunks import Run
+from dicom_etl.workers import Item, Result
 from dicom_etl.workers.interrupts import stop_if_asked
-from dicom_etl.workers.process import AHEAD, GoneError, Worker
+from dicom_etl.workers.threads import ONE_THREAD
+from dicom_etl.workers.worker import AHEAD, SLOT_BYTES, Answer, Failure, Request
 
 PATIENCE_SECONDS = 0.2
 """What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
+_CHUNK_SECONDS = 0.01
+"""What a chunk should take: long against passing a message (0.1 ms), short against the whole run."""
+_LARGEST_CHUNK = 32
+_TRIES = 2
 _FAILED_STARTS = 3
+_GRACE_SECONDS = 5.0
+_PROGRAM = "from dicom_etl.workers.worker import main; main()"
 
 
 class ProcessPool:
@@ -40,11 +58,10 @@ class ProcessPool:
 
     Notes
     -----
-    A worker that dies (killed for its memory, crashed by a codec) costs nothing: its items are run again, and
-    the one it was working on is tried once more. When that ends a second worker too, this item alone is an
-    `ItemError`. Items are taken, and results kept, only as far ahead as keeps the workers busy, so memory does
-    not grow with their number. One `map` is at work at a time; a second one begins when the first has ended or
-    was given up.
+    A worker that dies (killed for its memory, crashed by a codec) costs nothing: its items are run again, one by
+    one. An item that then ends two workers is an `ItemError`. Items are taken, and results kept, only as far ahead
+    as keeps the workers busy, so memory does not grow with their number. One `map` is at work at a time; a second
+    one begins when the first has ended or was given up.
     """
 
     def __init__(self, jobs: int, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -52,9 +69,8 @@ class ProcessPool:
             raise ValueError(f"a pool needs at least one job, not {jobs}")
         self._runs_here = patience_seconds > 0
         self._most_workers = jobs - 1 if self._runs_here else jobs
-        self._most_chunks = (AHEAD + 2) * max(1, self._most_workers)
         self._patience = patience_seconds
-        self._workers: list[Worker] = []
+        self._workers: list[_Worker] = []
         self._answers = DefaultSelector()
         self._failed_starts = 0
 
@@ -70,29 +86,26 @@ class ProcessPool:
         Exception
             What the function raised that is no `ItemError`, at the place of its item.
         """
-        rest = iter(items)
-        if self._runs_here and (yield from self._here(function, rest)):
-            return
-        run: Run[Item, Result] = Run(function, rest)
+        run = _Run(function, iter(items), most_chunks=(AHEAD + 2) * max(1, self._most_workers))
         try:
             while True:
                 stop_if_asked()
-                self._hand_out(run)
+                if self._patience <= 0:
+                    self._hand_out(run)
                 if run.ready:
                     yield from run.finished()
                 elif run.done:
                     return
-                elif not self._collect(run, wait=False) and not self._help(run):
-                    self._collect(run, wait=True)
+                elif not (self._collect(seconds=0) or self._help(run) or run.done):
+                    self._collect(seconds=None)
         finally:
-            run.give_up()
+            run.given_up = True
 
     def close(self) -> None:
-        """Let the workers end."""
+        """End the workers."""
         for worker in self._workers:
-            worker.dismiss()
-        while self._workers:
-            self._end(self._workers[-1])
+            worker.end()
+        self._workers.clear()
         self._answers.close()
 
     def __enter__(self) -> Self:
@@ -102,83 +115,229 @@ class ProcessPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the workers end; end them at once when the block failed or was interrupted."""
+        """End the workers; at once when the block failed or was interrupted."""
         if error is not None:
             for worker in self._workers:
-                worker.kill()
+                worker.process.kill()
         self.close()
 
-    def _here(
-        self, function: Callable[[Item], Result], items: Iterator[Item]
-    ) -> Generator[tuple[Item, Result | ItemError], None, bool]:
-        """Run items in this process until workers are worth their start, and then until one is ready.
-
-        Returns whether there was no more to run.
-        """
-        results = InProcess().map(function, items)
-        while self._patience > 0:
-            started = time.perf_counter()
-            result = next(results, None)
-            self._patience -= time.perf_counter() - started
-            if result is None:
-                return True
-            yield result
-        self._fill_up(function)
-        # What can be read from a worker that is not ready yet is that it is, or its end.
-        while not any(worker.ready for worker in self._workers) and not self._answers.select(0):
-            result = next(results, None)
-            if result is None:
-                return True
-            yield result
-        return False
-
-    def _fill_up(self, function: Callable[..., Any]) -> None:
-        """Start the workers that are missing; they load what ``function`` needs."""
+    def _hand_out(self, run: _Run) -> None:
+        """Give chunks to the workers that have least to do; start workers that are missing."""
         while len(self._workers) < self._most_workers:
-            worker = Worker(function)
+            worker = _Worker(run)
             self._workers.append(worker)
-            self._answers.register(worker.answers, EVENT_READ, worker)
-
-    def _hand_out(self, run: Run[Any, Any]) -> None:
-        """Give chunks to the workers that have least to do."""
-        self._fill_up(run.function)
+            self._answers.register(worker.connection, EVENT_READ, worker)
         for waiting in range(AHEAD):
             for worker in self._workers:
                 if worker.ready and len(worker.chunks) == waiting:
-                    chunk = run.next_chunk(worker.region_bytes, self._most_chunks)
+                    chunk = run.next_chunk()
                     if chunk is None:
                         return
                     worker.send(chunk)
 
-    def _help(self, run: Run[Any, Any]) -> bool:
+    def _help(self, run: _Run) -> bool:
         """Run one item in this process; return whether there was one to run."""
-        return self._runs_here and run.make_here(self._most_chunks)
+        started = time.perf_counter()
+        ran = self._runs_here and run.run_here()
+        # Without more to run, the last of it is waited for.
+        self._patience -= time.perf_counter() - started
+        return ran
 
-    def _collect(self, run: Run[Any, Any], *, wait: bool) -> bool:
+    def _collect(self, *, seconds: float | None) -> bool:
         """Take in answers, and the ends of workers; return whether there were any. Can wait until there are."""
-        ready = [key.data for key, _ in self._answers.select(None if wait else 0)]
+        ready: list[_Worker] = [key.data for key, _ in self._answers.select(seconds)]
         for worker in ready:
             try:
                 worker.receive()
                 self._failed_starts = 0
-            except GoneError:
-                self._replace(worker, run)
+            except (EOFError, ConnectionError):
+                self._take_back(worker)
         return bool(ready)
 
-    def _replace(self, worker: Worker, run: Run[Any, Any]) -> None:
-        """Take back the chunks of a worker that died, and blame the item it was working on, if it had begun."""
-        reason = self._end(worker)
-        number, position = worker.progress()
-        if not worker.ready:
-            self._failed_starts += 1
-            if self._failed_starts >= _FAILED_STARTS:
-                raise DicomEtlError(f"worker processes cannot be started ({reason}); `jobs` 1 needs none")
-        for chunk in worker.chunks:
-            chunk.run.take_back(chunk, position if chunk.number == number else None, reason)
-        self._fill_up(run.function)
-
-    def _end(self, worker: Worker) -> str:
-        """Let go of a worker, once it has ended; return how it did."""
+    def _take_back(self, worker: _Worker) -> None:
+        """Queue what a worker that died had to do; the item is blamed that it had alone."""
         self._workers.remove(worker)
-        self._answers.unregister(worker.answers)
-        return worker.wait()
+        self._answers.unregister(worker.connection)
+        reason = worker.end()
+        self._failed_starts += not worker.ready
+        if self._failed_starts >= _FAILED_STARTS:
+            raise DicomEtlError(f"worker processes cannot be started ({reason}); `jobs` 1 needs none")
+        for place, chunk in enumerate(worker.chunks):
+            chunk.run.take_back(chunk, reason, blamed=place == 0 and len(chunk.items) == 1)
+
+
+class _Chunk(NamedTuple):
+    """Some items of a run, from the item at ``first`` on."""
+
+    run: _Run
+    first: int
+    items: list[Any]
+
+
+class _Run:
+    """One `map`: what is still to be run, and what waits for its turn."""
+
+    def __init__(self, function: Callable[[Any], Any], items: Iterator[Any], most_chunks: int) -> None:
+        self.function = function
+        self.given_up = False
+        self._source, self._exhausted = items, False
+        self._most_chunks, self._chunk_size = most_chunks, 1
+        self._taken = self._yielded = 0
+        self._again: deque[_Chunk] = deque()
+        self._results: dict[int, tuple[Any, Any]] = {}
+        self._tries: Counter[int] = Counter()
+
+    @cached_property
+    def pickled(self) -> bytes:
+        """The function as it travels."""
+        return pickle.dumps(self.function, protocol=5)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next result is there."""
+        return self._yielded in self._results
+
+    @property
+    def done(self) -> bool:
+        """Whether every result was yielded."""
+        return self._exhausted and self._yielded == self._taken
+
+    def next_chunk(self) -> _Chunk | None:
+        """Return the next chunk, those to be repeated first: others may wait for them. None when there is none."""
+        return self._again.popleft() if self._again else self._new_chunk(self._chunk_size)
+
+    def run_here(self) -> bool:
+        """Run the next new item in this process; return whether there was one."""
+        chunk = self._new_chunk(1)
+        if chunk is None:
+            return False
+        item = chunk.items[0]
+        try:
+            self._results[chunk.first] = item, self.function(item)
+        except ItemError as error:
+            self._results[chunk.first] = item, error
+        except Exception as error:  # noqa: BLE001  - raised when it is its turn
+            self._results[chunk.first] = item, Failure(error)
+        return True
+
+    def take(self, chunk: _Chunk, results: list[Any], seconds: float) -> None:
+        """Keep the results of a chunk, and learn from it how large chunks should be."""
+        pairs = zip(chunk.items, results, strict=True)
+        self._results.update(enumerate(pairs, start=chunk.first))
+        fitting = int(_CHUNK_SECONDS * len(results) / max(seconds, 1e-6))
+        self._chunk_size = max(1, min(fitting, 2 * self._chunk_size, _LARGEST_CHUNK))
+
+    def take_back(self, chunk: _Chunk, reason: str, *, blamed: bool) -> None:
+        """Queue the items of a chunk again, one by one; give up on one that was blamed before."""
+        if blamed:
+            self._tries[chunk.first] += 1
+        if self._tries[chunk.first] == _TRIES:
+            error = ItemError(f"{_TRIES} worker processes were {reason} while they read it")
+            self._results[chunk.first] = chunk.items[0], error
+        else:
+            self._again.extend(
+                _Chunk(self, index, [item]) for index, item in enumerate(chunk.items, chunk.first)
+            )
+
+    def finished(self) -> Iterator[tuple[Any, Any]]:
+        """Yield the results whose turn it is, and raise what an item raised that is no `ItemError`."""
+        while self.ready:
+            item, result = self._results.pop(self._yielded)
+            self._yielded += 1
+            if isinstance(result, Failure):
+                result.throw()
+            yield item, result
+
+    def _new_chunk(self, size: int) -> _Chunk | None:
+        if self._taken - self._yielded > self._most_chunks * self._chunk_size:
+            return None
+        items = list(islice(self._source, size))
+        self._exhausted = self._exhausted or len(items) < size
+        chunk = _Chunk(self, self._taken, items)
+        self._taken += len(items)
+        return chunk if items else None
+
+
+class _Worker:
+    """One worker as the pool sees it: the connection to it, the memory shared with it, and the chunks it has."""
+
+    def __init__(self, run: _Run) -> None:
+        self.ready = False
+        self.chunks: deque[_Chunk] = deque()
+        self._sent = 0
+        self._memory, memory_fd = _shared_memory(AHEAD * SLOT_BYTES)
+        self.connection, theirs = Pipe()
+        passed = (theirs.fileno(), memory_fd)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _PROGRAM, *map(str, passed)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # a parser may print what a header holds
+                env=_environment(),
+                pass_fds=passed,
+            )
+        finally:
+            theirs.close()
+            os.close(memory_fd)
+        self.send(_Chunk(run, -1, []))  # it loads the function; its answer says that it is ready
+
+    def send(self, chunk: _Chunk) -> None:
+        """Give it a chunk; a worker that has died keeps the chunk in `chunks`, for others to run."""
+        self.chunks.append(chunk)
+        request = Request(chunk.run.pickled, chunk.items, self._sent % AHEAD)
+        self._sent += 1
+        message = pickle.dumps(request, protocol=5)
+        with suppress(OSError):  # it has died, which `receive` tells
+            self.connection.send_bytes(message)
+
+    def receive(self) -> None:
+        """Take an answer, and hand its results to the run of its chunk.
+
+        Raises
+        ------
+        EOFError, ConnectionError
+            When the process has died.
+        Exception
+            What it met when it loaded the function.
+        """
+        answer: Answer = pickle.loads(self.connection.recv_bytes())
+        chunk = self.chunks.popleft()
+        self.ready = True
+        # A copy, so that the slot is free for the next chunk, however long somebody keeps the result: 25 us a slice.
+        buffers = [self._memory[start:end] for start, end in answer.spans]
+        results = pickle.loads(answer.payload, buffers=buffers)
+        if isinstance(results, Failure):  # of the chunk as a whole
+            if not chunk.items:
+                results.throw()
+            results = [results] * len(chunk.items)
+        if chunk.items and not chunk.run.given_up:
+            chunk.run.take(chunk, results, answer.seconds)
+
+    def end(self) -> str:
+        """Let go of it; wait until it has ended, not for ever, and say how it did."""
+        self.connection.close()
+        try:
+            code = self.process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+
+def _shared_memory(size: int) -> tuple[mmap.mmap, int]:
+    """Return memory that has no name, so nothing stays behind whatever happens, and a descriptor to share it by."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("dicom-etl")
+    else:  # macOS
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return mmap.mmap(descriptor, size), descriptor
+
+
+def _environment() -> dict[str, str]:
+    """Let the worker find what this process finds, however it was started; -P keeps its folder out of that."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    return environment | ONE_THREAD

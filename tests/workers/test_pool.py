@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dicom_etl.errors import DicomEtlError, ItemError
-from dicom_etl.workers import process
+from dicom_etl.workers import pool as pools
 from dicom_etl.workers.pool import ProcessPool
 from tests.processes import alive, descendants, wait_until_gone
 from tests.workers import work
@@ -78,7 +78,7 @@ def test_a_function_that_workers_cannot_import_is_named(pool: ProcessPool) -> No
 
 
 def test_workers_that_cannot_start_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr(pools, "_PROGRAM", "raise SystemExit(3)")
     with pytest.raises(DicomEtlError, match=r"code 3.*`jobs` 1"), ProcessPool(2, patience_seconds=0) as pool:
         list(pool.map(work.square, range(9)))
 
@@ -96,13 +96,10 @@ def test_large_results_arrive_whole_and_their_memory_is_used_again(pool: Process
     assert all((result == number).all() for number, result in kept)
 
 
-def test_more_than_shared_memory_holds_goes_through_the_pipe(
-    pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "_REGION_BYTES", 1 << 20)
-    for number, result in pool.map(work.array, range(40)):
+def test_more_than_shared_memory_holds_goes_through_the_socket(pool: ProcessPool) -> None:
+    for number, result in pool.map(work.large_array, range(12)):
         assert isinstance(result, np.ndarray)
-        assert len(result) == number % 5 * 40_000
+        assert result.nbytes == (number % 3 + 1) << 21
         assert (result == number).all()
 
 

@@ -64,6 +64,10 @@ def array(number: int) -> NDArray[np.int64]:
     return np.full(number % 5 * 40_000, number, dtype=np.int64)
 
 
+def large_array(number: int) -> NDArray[np.int64]:
+    return np.full((number % 3 + 1) << 18, number, dtype=np.int64)
+
+
 def where(_: int) -> int:
     time.sleep(0.01)
     return os.getpid()
