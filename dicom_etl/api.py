@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from dicom_etl import pipeline
+from dicom_etl.checks.decisions import Decisions
 from dicom_etl.checks.limits import VerifyOptions
-from dicom_etl.config import IngestConfig, RunOptions, SourceOptions, WorkOptions
+from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 from dicom_etl.config.kinds import PATH, Options, options_in
 from dicom_etl.errors import ConfigError
 from dicom_etl.layouts import SourceRoots
@@ -87,7 +88,7 @@ def _open_source(
     return roots, pseudonyms, [warning] if warning else []
 
 
-@_takes(SourceOptions, IngestConfig, RunOptions, WorkOptions)
+@_takes(SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
 def ingest(
     source: AnyPath | None,
     output: AnyPath,
@@ -134,20 +135,28 @@ def ingest(
     >>> dicom_etl.ingest("study", "dataset.h5", structures="icontour", size=(128, 128), jobs=2)  # doctest: +SKIP
     <dataset.h5: 86 samples of 5 studies, 0 errors, 2 warnings, sha256 0f2a81c6c2a4..>
     """
-    given = _sorted(options, SourceOptions, IngestConfig, RunOptions, WorkOptions)
+    given = _sorted(options, SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
     where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
     data, run = _config(config, given[IngestConfig], where), RunOptions(**given[RunOptions])
-    target = PATH.read("output", output)
+    decided, target = read_decisions(**given[DecisionOptions]), PATH.read("output", output)
+    data = replace(data, decisions_sha256=decided.sha256)
     with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler) as executor:
         roots, pseudonyms, notices = _open_source(source, where)
         summary = pipeline.ingest(
-            roots, target, data, run, executor=executor, progress=progress, pseudonyms=pseudonyms
+            roots,
+            target,
+            data,
+            run,
+            executor=executor,
+            progress=progress,
+            pseudonyms=pseudonyms,
+            decisions=decided,
         )
     summary.notices[:0] = notices
     return summary
 
 
-@_takes(SourceOptions, IngestConfig, WorkOptions)
+@_takes(SourceOptions, DecisionOptions, IngestConfig, WorkOptions)
 def plan(
     source: AnyPath | None,
     *,
@@ -184,7 +193,7 @@ def plan(
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    given = _sorted(options, SourceOptions, IngestConfig, WorkOptions)
+    given = _sorted(options, SourceOptions, DecisionOptions, IngestConfig, WorkOptions)
     where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
     data, run = (
         _config(config, given[IngestConfig], where),
@@ -199,8 +208,10 @@ def plan(
             executor=executor,
             progress=progress,
             pseudonyms=pseudonyms,
+            decisions=read_decisions(**given[DecisionOptions]),
         )
         made.spec()
+        made.summary.issues = made.ledger.settle(made.summary.issues, {})
     made.summary.notices[:0] = notices
     return made.summary
 
@@ -314,6 +325,23 @@ def source_name(source: AnyPath | None, pseudonymize: Path | None) -> str:
     if source is None:
         return "the named folders"
     return str(source) if pseudonymize is None else "SOURCE, with pseudonyms"
+
+
+def read_decisions(decisions: AnyPath | None = None) -> Decisions:
+    """Read what was decided, if anything.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, or is none.
+    """
+    path = DecisionOptions(decisions=None if decisions is None else Path(decisions)).decisions
+    if path is None:
+        return Decisions()
+    try:
+        return Decisions.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"`decisions`: {str(path)!r} cannot be read: {error.strerror}") from None
 
 
 def _config(base: IngestConfig | None, given: dict[str, Any], where: SourceOptions) -> IngestConfig:

@@ -291,7 +291,7 @@ class LostImage(NamedTuple):
 class SamplePlan(NamedTuple):
     """One image and the labels drawn on it, as linked; nothing but names and header values.
 
-    ``stack_index`` counts the stacks of a study, -1 unknown.
+    ``stack_index`` counts the stacks of a study, -1 unknown; ``drops`` are labels that a person decided to leave out.
     """
 
     patient_id: str
@@ -304,6 +304,7 @@ class SamplePlan(NamedTuple):
     phase_index: int
     stack_index: int = -1
     study: int = 0
+    drops: tuple[Drop, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

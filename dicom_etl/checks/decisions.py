@@ -73,7 +73,7 @@ class Decided(NamedTuple):
     decision: str
 
 
-class Label(NamedTuple):
+class RowLabels(NamedTuple):
     """What a row shows, so that decisions find it: its image, and the key of each structure's points."""
 
     image: str
@@ -121,9 +121,17 @@ class Decisions:
         added = tuple(Decision(patient, structure=structure) for patient, _, structure in parts)
         return replace(self, entries=(*self.entries, *added))
 
-    def also(self, entries: Iterable[Decision]) -> Decisions:
-        """Return these and others."""
-        return replace(self, entries=(*self.entries, *entries))
+    def resolved(self, drops: Iterable[Decision]) -> Decisions:
+        """Return these with the labels that are to go by their findings named one by one."""
+        found = tuple(drops)
+        lines = {each.line for each in found}
+        kept = (each for each in self.entries if not (each.of_finding and each.line in lines))
+        return replace(self, entries=(*kept, *found))
+
+    @property
+    def by_finding(self) -> bool:
+        """Whether some drop whatever label has a finding."""
+        return any(each.of_finding for each in self.entries)
 
     def of(self, patient_id: str) -> str:
         """Return what is decided about a patient as one canonical text."""
@@ -173,12 +181,12 @@ class Ledger:
     Attributes
     ----------
     decisions : Decisions
-    decided : list of Decided
-        What was decided so far.
+    decided : dict of Decided
+        What was decided so far, in order.
     """
 
     decisions: Decisions = field(default_factory=Decisions)
-    decided: list[Decided] = field(default_factory=list)
+    decided: dict[Decided, None] = field(default_factory=dict)
     _of: dict[str, list[Decision]] = field(default_factory=dict)
     _used: set[Decision] = field(default_factory=set)
     _stale: dict[Decision, None] = field(default_factory=dict)
@@ -196,7 +204,7 @@ class Ledger:
         for each in self._of.get(patient_id, ()):
             if each[1:6] == (ANY, -1, ANY, ANY, "drop") and not each.sha256:
                 self._used.add(each)
-                self.decided.append(Decided(patient_id, -1, ANY, ANY, "drop"))
+                self.decided[Decided(patient_id, -1, ANY, ANY, "drop")] = None
                 return Issue(
                     "note", DROPPED, "the whole study is left out by decision", STAGE, "", patient_id
                 )
@@ -210,7 +218,7 @@ class Ledger:
             if each.decision == "drop" and not each.of_finding and each.names(image, frame, each.structure)
         )
 
-    def look(self, patient_id: str, label: Label) -> None:
+    def look(self, patient_id: str, label: RowLabels) -> None:
         """Note the labels of a row that are in the dataset: a decision to keep one, whatever is found, held."""
         for each in self._of.get(patient_id, ()):
             for structure, key in label.keys.items():
@@ -220,18 +228,18 @@ class Ledger:
                     elif each.decision == "keep" and each.code == ANY:
                         self._used.add(each)
 
-    def settle(self, issues: Iterable[Issue], labels: Mapping[int, Label]) -> list[Issue]:
+    def settle(self, issues: Iterable[Issue], labels: Mapping[int, RowLabels]) -> list[Issue]:
         """Return findings as they stand after what was decided: those that were kept are notes.
 
         Parameters
         ----------
         issues : iterable of Issue
-        labels : mapping of int to Label
+        labels : mapping of int to RowLabels
             By row, those of all patients that something is decided about.
         """
         return [self._settle(issue, labels) if issue.patient_id in self._of else issue for issue in issues]
 
-    def flagged(self, issues: Iterable[Issue], labels: Mapping[int, Label]) -> list[Decision]:
+    def flagged(self, issues: Iterable[Issue], labels: Mapping[int, RowLabels]) -> list[Decision]:
         """Return what drops the labels that undecided findings doubt and that a decision names by its finding."""
         return [
             drop_of(issue, labels)._replace(line=each.line)
@@ -250,7 +258,7 @@ class Ledger:
             if each not in self._used
         ]
 
-    def _settle(self, issue: Issue, labels: Mapping[int, Label]) -> Issue:
+    def _settle(self, issue: Issue, labels: Mapping[int, RowLabels]) -> Issue:
         if issue.code == DROPPED:
             self._note_drop(issue)
             return issue
@@ -263,20 +271,22 @@ class Ledger:
         if not kept:
             return issue
         row = -1 if issue.sample is None else issue.sample
-        self.decided.append(Decided(issue.patient_id, row, issue.structure, issue.code, "keep"))
+        self.decided[Decided(issue.patient_id, row, issue.structure, issue.code, "keep")] = None
         if issue.severity == "note":
             return issue
         return replace(issue, severity="note", message=f"{issue.message}; accepted by decision")
 
-    def _covers(self, each: Decision, issue: Issue, label: Label | None) -> bool:
+    def _covers(self, each: Decision, issue: Issue, label: RowLabels | None) -> bool:
         if each.code not in (ANY, issue.code) or each.structure not in (ANY, issue.structure):
             return False
         if issue.code in NEVER_DECIDED:
             return False
         if label is None:
+            if issue.sample is not None:
+                return False
             # What was left out stays out, whichever was decided.
-            out = issue.sample is None and issue.code not in LABEL_FINDINGS
-            return each.source_image in (ANY, issue.path) and (out or each.decision == "keep")
+            decides = each.decision == "keep" or issue.code not in LABEL_FINDINGS
+            return decides and each.source_image in (ANY, issue.path)
         if each.decision != "keep" or not each.names(label.image, label.frame, issue.structure):
             return False
         key = label.keys.get(issue.structure)
@@ -290,10 +300,10 @@ class Ledger:
             drops = each.decision == "drop" and not each.of_finding
             if drops and each.names(issue.other_path, issue.frame, issue.structure):
                 self._used.add(each)
-                self.decided.append(Decided(issue.patient_id, -1, issue.structure, each.code, "drop"))
+                self.decided[Decided(issue.patient_id, -1, issue.structure, each.code, "drop")] = None
 
 
-def drop_of(issue: Issue, labels: Mapping[int, Label]) -> Decision:
+def drop_of(issue: Issue, labels: Mapping[int, RowLabels]) -> Decision:
     """Return the decision that drops the labels which a finding doubts."""
     structure = issue.structure or ANY
     label = labels.get(issue.sample) if issue.sample is not None else None

@@ -11,8 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dicom_etl.checks.decisions import Decision, Ledger, RowLabels, drop_of
 from dicom_etl.checks.duplicates import Duplicates, RowNames
-from dicom_etl.checks.flags import clear_partners
+from dicom_etl.checks.flags import clear_partners, doubts
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import gather
 from dicom_etl.checks.sample_checks import sample_issues
@@ -86,10 +87,25 @@ class LabelReview:
     ----------
     structures : sequence of str
         Those of the dataset, in its order.
+    ledger : Ledger, optional
+        Applies what a person decided.
+    drop_flagged : bool
+        Every label that is in doubt is to go.
+
+    Attributes
+    ----------
+    doubted : list of Decision
+        What drops the labels that are to go by what was found on them.
     """
 
-    def __init__(self, structures: Sequence[str]) -> None:
+    def __init__(
+        self, structures: Sequence[str], ledger: Ledger | None = None, *, drop_flagged: bool = False
+    ) -> None:
         self._structures = tuple(structures)
+        self._ledger = ledger if ledger is not None else Ledger()
+        self._drop_flagged = drop_flagged
+        self._labels: dict[int, RowLabels] = {}
+        self.doubted: list[Decision] = []
         self._duplicates = Duplicates()
         self._names: list[bytes] = []
         self._starts: list[int] = []
@@ -111,7 +127,7 @@ class LabelReview:
         if found is None:
             drawn = [facts for facts in study if facts.contours]
             found = clear_partners([*issues, *study_issues(drawn, _LIMITS)])
-        numbered = number_samples(found, study, self._rows)
+        numbered = self._decide(number_samples(found, study, self._rows), samples)
         self._remember_names(samples)
         self._rows += len(samples)
         return numbered
@@ -122,7 +138,22 @@ class LabelReview:
             *self._duplicates.check_images_differ(self._names_of),
             *self._duplicates.check_contours_differ(self._names_of),
         ]
-        return clear_partners(found, known)
+        return self._decide(clear_partners(found, known), ())
+
+    def _decide(self, issues: list[Issue], samples: Sequence[EncodedSample]) -> list[Issue]:
+        """Apply what was decided to what was found; ``samples`` are the rows that follow."""
+        wanted = self._drop_flagged or (samples and self._ledger.about(samples[0].row.patient_id))
+        for number, sample in enumerate(samples if wanted else (), start=self._rows):
+            contours = sample.facts.contours if sample.facts is not None else ()
+            keys = {contour.structure: contour.key for contour in contours}
+            label = self._labels[number] = RowLabels(sample.row.source_image, sample.row.frame, keys)
+            self._ledger.look(sample.row.patient_id, label)
+        settled = self._ledger.settle(issues, self._labels)
+        if self._drop_flagged:
+            self.doubted += [drop_of(issue, self._labels) for issue in settled if doubts(issue)]
+        else:
+            self.doubted += self._ledger.flagged(settled, self._labels)
+        return settled
 
     def _remember_names(self, samples: Sequence[EncodedSample]) -> None:
         # Names of one study are much alike, so packed they take a few bytes a row.

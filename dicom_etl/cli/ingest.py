@@ -17,7 +17,7 @@ from dicom_etl.cli._options import (
     source_argument,
 )
 from dicom_etl.cli._render import Reporter, write_issues_csv
-from dicom_etl.config import IngestConfig, RunOptions, SourceOptions, WorkOptions
+from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
 @click.command(
@@ -27,7 +27,7 @@ from dicom_etl.config import IngestConfig, RunOptions, SourceOptions, WorkOption
 )
 @source_argument
 @output_option()
-@options_of(SourceOptions, IngestConfig, RunOptions, WorkOptions)
+@options_of(SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
 @output_options
 @common_options
 def command(

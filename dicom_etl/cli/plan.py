@@ -10,12 +10,12 @@ import click
 from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import Command, common_options, options_of, output_options, source_argument
 from dicom_etl.cli._render import Reporter, write_issues_csv
-from dicom_etl.config import IngestConfig, RunOptions, SourceOptions, WorkOptions
+from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
 @click.command(name="plan", cls=Command, epilog="Example: dicom-etl plan study_data --list-unlabeled -v")
 @source_argument
-@options_of(SourceOptions, IngestConfig, WorkOptions)
+@options_of(SourceOptions, DecisionOptions, IngestConfig, WorkOptions)
 @options_of(RunOptions, only=("list_unlabeled",))
 @output_options
 @common_options

@@ -7,7 +7,7 @@ number of workers or where things lie on disk.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from dicom_etl.config.kinds import (
@@ -44,6 +44,7 @@ IMPUTE_MODES = ("spatial", "temporal", "both", "nearest")
 IMPUTE_WAYS = ("image", "contours", "distance")
 PROCESSES, DASK = "processes", "dask"
 EXECUTORS = (PROCESSES, DASK)
+_EXCLUDED = replace(WORDS, metavar="PATIENT[:STRUCTURE]")
 _BYTES = whole(1, (1 << 63) - 1, "BYTES")
 
 
@@ -134,6 +135,15 @@ class IngestConfig(Options):
         "content",
         "Resample images, and move contours, to pixels of this size.",
     )
+    exclude: tuple[str, ...] = option(
+        (),
+        _EXCLUDED,
+        "content",
+        "Leave out a patient, or the labels of one structure of it; may be repeated.",
+    )
+    drop_flagged: bool = option(
+        False, FLAG, "content", "Leave out every label that a finding doubts (looks at all of them first)."
+    )
     split: tuple[float, ...] | None = option(
         None, SHARES, "content", "Shares, as in 0.7/0.15/0.15; patients that share data stay together."
     )
@@ -148,6 +158,7 @@ class IngestConfig(Options):
         "Filter for images and masks; none reads fastest.",
     )
     fletcher32: bool = option(False, FLAG, "output", "Store a checksum with each image and mask.")
+    decisions_sha256: str = recorded("", TEXT, "SHA-256 of the decisions file; empty for none.")
     pseudonymize: bool = recorded(False, FLAG, "Ids and paths are pseudonyms; the key is recorded nowhere.")
     max_image_bytes: int = option(256 << 20, _BYTES, "limits", "Largest decoded image.")
     max_file_bytes: int = option(384 << 20, _BYTES, "limits", "Largest DICOM file.")
@@ -201,6 +212,16 @@ class IngestConfig(Options):
         if not isinstance(values, dict) or set(values) != names:
             raise ConfigError("the recorded config does not hold the options of this version")
         return cls(**values)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionOptions(Options):
+    """What a person decided about labels and findings."""
+
+    decisions: Path | None = option(
+        None, PATH, "labels", "CSV file of what was decided: labels to drop, findings to keep."
+    )
 
 
 @documented

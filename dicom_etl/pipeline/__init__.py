@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dicom_etl.checks.decisions import Decisions
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal
@@ -15,7 +16,7 @@ from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.rows import write_rows
+from dicom_etl.pipeline.rows import drop_doubted, write_rows
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.stages import rasterize, write
 from dicom_etl.workers import Executor, InProcess
@@ -49,6 +50,7 @@ def ingest(
     executor: Executor | None = None,
     progress: Progress = silent,
     pseudonyms: Pseudonyms | None = None,
+    decisions: Decisions | None = None,
 ) -> Summary:
     """Turn a SOURCE into one dataset.
 
@@ -68,6 +70,8 @@ def ingest(
         Is told how far each stage is.
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it; the key stays out of the file.
+    decisions : Decisions, optional
+        What a person decided about labels and findings.
 
     Returns
     -------
@@ -101,8 +105,11 @@ def ingest(
         progress=progress,
         shard=options.shard,
         pseudonyms=pseudonyms,
+        decisions=decisions,
     )
     spec = plan.spec()
+    if config.drop_flagged or plan.ledger.decisions.by_finding:
+        drop_doubted(plan, spec, progress=progress)
     summary = plan.summary
     planned = summary.samples
     # What is kept for the next run takes as much room again.
@@ -113,7 +120,7 @@ def ingest(
     ):
         with open_writer(temporary, spec) as writer:
             sides = write_rows(plan, spec, writer, progress=progress, reuse=reuse, watchers=watchers)
-            summary.issues = in_order(summary.issues)
+            summary.issues = in_order([*summary.issues, *plan.stale_decisions()])
             _check_written(summary, options, spec)
             attributes = _attributes(plan, spec, options, planned)
             writer.finish(sides, summary.issues, attributes)

@@ -7,10 +7,12 @@ import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from dicom_etl.checks.decisions import Decisions, Ledger
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import shard_of
@@ -48,6 +50,8 @@ class Plan:
         Take only the studies of this part; see `RunOptions.shard`.
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it.
+    decisions : Decisions, optional
+        What a person decided about labels and findings.
 
     Attributes
     ----------
@@ -55,6 +59,8 @@ class Plan:
         As given; in this process where no executor was.
     summary : Summary
         What was found.
+    ledger : Ledger
+        Applies what was decided.
     key_fingerprint : str
         `Pseudonyms.fingerprint`, "" without pseudonyms.
 
@@ -80,12 +86,14 @@ class Plan:
         progress: Progress = silent,
         shard: tuple[int, int] | None = None,
         pseudonyms: Pseudonyms | None = None,
+        decisions: Decisions | None = None,
     ) -> None:
         if config.pseudonymize != (pseudonyms is not None):
             raise ConfigError("`pseudonymize` needs its key, and the key needs the option")
         self.summary = Summary()
         self.roots, self.config, self._list_unlabeled = roots, config, list_unlabeled
         self._shard = shard
+        self.ledger = Ledger((decisions or Decisions()).excluding(config.exclude))
         self.key_fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
         self.executor = executor if executor is not None else InProcess()
         self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  - lives as long as the plan
@@ -101,7 +109,19 @@ class Plan:
         """Unpack the studies in row order, one at a time."""
         self._packed.seek(0)
         while head := self._packed.read(_LENGTH.size):
-            yield unpack(self._packed.read(*_LENGTH.unpack(head)))
+            study = unpack(self._packed.read(*_LENGTH.unpack(head)))
+            yield self._with_drops(study) if self.ledger.about(study.patient_id) else study
+
+    def _with_drops(self, study: StudyPlan) -> StudyPlan:
+        samples = (
+            sample._replace(drops=self.ledger.drops(sample.patient_id, sample.image, sample.header.frame))
+            for sample in study.samples
+        )
+        return replace(study, samples=tuple(samples))
+
+    def stale_decisions(self) -> list[Issue]:
+        """Return what decisions hold for nothing, of the patients of this part; asked when all rows are made."""
+        return [issue for issue in self.ledger.finish() if self._is_ours(issue)]
 
     def spec(self) -> schema.DatasetSpec:
         """Decide shape, dtype and text widths of the dataset.
@@ -145,6 +165,9 @@ class Plan:
         studies, issues = link.link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
         studies = self._of_shard(studies)
+        out = {study.patient_id: self.ledger.excluded(study.patient_id) for study in studies}
+        self.summary.issues += filter(None, out.values())
+        studies = tuple(study for study in studies if out[study.patient_id] is None)
         self.summary.studies = len(studies)
         plan = partial(
             plan_study,

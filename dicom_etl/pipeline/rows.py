@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
+from dicom_etl.checks.decisions import Ledger
 from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
@@ -49,6 +51,7 @@ def write_rows(
     progress: Progress,
     reuse: Reuse | None = None,
     watchers: Sequence[Watcher] = (),
+    review: LabelReview | None = None,
 ) -> list[tuple[str, int]]:
     """Make and store all rows; counts in the plan's summary become those of what was stored.
 
@@ -64,6 +67,8 @@ def write_rows(
         Studies that need not be made.
     watchers : sequence of Watcher
         Are told of those that are made.
+    review : LabelReview, optional
+        Looks at the labels; one that applies what the plan's ledger holds by default.
 
     Returns
     -------
@@ -82,7 +87,8 @@ def write_rows(
         ),
         partial(progress, write.NAME, total=total),
     )
-    review, sides = LabelReview(spec.structures), Sides(config)
+    review = review if review is not None else LabelReview(spec.structures, plan.ledger)
+    sides = Sides(config)
     for patient, study in groupby(made, key=lambda pair: pair[0].patient_id):
         taken = reuse is not None and reuse.has(patient)
         told = () if taken else watchers
@@ -98,8 +104,31 @@ def write_rows(
             contours = sample.facts.contours if sample.facts is not None else ()
             sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
     summary.issues += review.finish(summary.issues)
+    summary.issues = plan.ledger.settle(summary.issues, {})
     # A part cannot know what its patients share with others; `merge` decides.
     return [("", NO_FOLD)] * summary.samples if spec.part else sides.assign()
+
+
+class _Nowhere:
+    """A writer that stores nothing."""
+
+    def append(self, sample: EncodedSample) -> None:
+        """Store nothing."""
+
+    def end_study(self, cardiac_phases: Mapping[int, str]) -> None:
+        """Close nothing."""
+
+
+def drop_doubted(plan: Plan, spec: schema.DatasetSpec, *, progress: Progress) -> None:
+    """Look at all labels, and have the plan leave out those that are to go by what was found on them.
+
+    Makes every row and stores none: which labels are in doubt is known when all are looked at.
+    """
+    before = deepcopy(plan.summary)
+    review = LabelReview(spec.structures, plan.ledger, drop_flagged=plan.config.drop_flagged)
+    write_rows(plan, spec, _Nowhere(), progress=progress, review=review)  # type: ignore[arg-type]
+    plan.summary = before
+    plan.ledger = Ledger(plan.ledger.decisions.resolved(review.doubted))
 
 
 def _all_rows(

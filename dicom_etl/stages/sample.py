@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dicom_etl.checks.decisions import ANY, DROPPED, STAGE
 from dicom_etl.checks.review import review_sample
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import contour_key
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import EncodedSample, Image, Issue, SamplePlan
@@ -92,7 +94,7 @@ def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tu
     image = parse.parse_image(plan, roots, config)
     parsed = parse.parse_labels(plan, roots, config, image.header)
     image, rings = rasterize.to_grid(image, parsed.rings, config)
-    return image, parsed._replace(rings=rings)
+    return image, _without_drops(plan, parsed._replace(rings=rings))
 
 
 def read_outlines(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> parse.Parsed:
@@ -104,7 +106,35 @@ def read_outlines(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) ->
         When the image, as planned, cannot be brought to the dataset's grid.
     """
     parsed = parse.parse_labels(plan, roots, config, plan.header)
-    return parsed._replace(rings=rasterize.move_rings(plan.header, parsed.rings, config))
+    rings = rasterize.move_rings(plan.header, parsed.rings, config)
+    return _without_drops(plan, parsed._replace(rings=rings))
+
+
+def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
+    """Leave out the labels that a person decided to drop, as long as they have the points that the decision names."""
+    rings, issues = dict(parsed.rings), list(parsed.issues)
+    sources = {label.structure: label.ref.source for label in plan.labels}
+    for drop in plan.drops:
+        for name in (
+            list(rings) if drop.structure == ANY else [drop.structure] if drop.structure in rings else []
+        ):
+            if drop.key in (None, contour_key(rings[name])):
+                del rings[name]
+                issues.append(
+                    Issue(
+                        "note",
+                        DROPPED,
+                        "left out by decision",
+                        STAGE,
+                        sources.get(name, plan.image),
+                        plan.patient_id,
+                        name,
+                        other_path=plan.image,
+                        frame=plan.header.frame,
+                        study=plan.study,
+                    )
+                )
+    return parsed._replace(rings=rings, issues=issues)
 
 
 def _encode(

@@ -8,14 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.checks.decisions import COLUMNS, Decided, Decision, Decisions, Label, Ledger, settled_before
+from dicom_etl.checks.decisions import (
+    COLUMNS,
+    Decided,
+    Decision,
+    Decisions,
+    Ledger,
+    RowLabels,
+    settled_before,
+)
 from dicom_etl.dataset.digest import contour_key, contour_sha256
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue
 
 RING = (np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]]),)
 SHA = contour_sha256(RING)
-LABEL = Label("d/1.dcm", 0, {"icontour": contour_key(RING), "ocontour": 7})
+LABEL = RowLabels("d/1.dcm", 0, {"icontour": contour_key(RING), "ocontour": 7})
 FOUND = Issue("warning", "misaligned", "m", "labels", "c/1.txt", "A", "icontour", 3)
 ORPHAN = Issue("error", "orphan-contour", "m", "link", "c/9.txt", "A", "icontour")
 
@@ -46,7 +54,7 @@ def test_a_finding_that_is_kept_is_a_note(line: str) -> None:
     book = ledger(line)
     assert settle(book) == "note"
     assert book.finish() == []
-    assert book.decided == [Decided("A", 3, "icontour", "misaligned", "keep")]
+    assert list(book.decided) == [Decided("A", 3, "icontour", "misaligned", "keep")]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +112,7 @@ def test_what_is_dropped_is_told_to_whoever_reads_the_image() -> None:
     assert book.drops("B", "d/1.dcm", 0) == ()
     done = Issue("note", "label-dropped", "m", "decide", "c/1.txt", "A", "icontour", None, "d/1.dcm", 0)
     book.settle([done], {})
-    assert book.decided == [Decided("A", -1, "icontour", "misaligned", "drop")]
+    assert list(book.decided) == [Decided("A", -1, "icontour", "misaligned", "drop")]
     assert len(book.finish()) == 2
 
 
