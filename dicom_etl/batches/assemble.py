@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicom_etl.batches.batch import Batch, Layout, laid_out
-from dicom_etl.batches.intensity import Normalize, Normalizer
+from dicom_etl.batches.context import NOTHING, Context
+from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.sampler import sample_generator
-from dicom_etl.batches.select import SampleTable, Selection, choose_rows
+from dicom_etl.batches.source import open_source
 from dicom_etl.batches.store import Store
+from dicom_etl.batches.structures import Labels, MaskMaker
 from dicom_etl.batches.transforms import Transform, apply_transforms
-from dicom_etl.dataset.open_validated import Locking, reading, structures_of
+from dicom_etl.dataset.open_validated import Locking
 from dicom_etl.errors import ConfigError
 
 
@@ -26,14 +28,22 @@ class Serving:
 
     layout: Layout = "NHW"
     dtype: DTypeLike | None = None
-    normalize: Normalize | None = None
+    labels: Labels = "masks"
+    normalize: str | None = None
     transforms: tuple[Transform, ...] = ()
+    context: Context | None = None
+    columns: tuple[str, ...] = ()
     weights: str | None = None
+    cache: str | None = None
     locking: Locking = None
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
             raise ConfigError(f"layout is {self.layout!r}: it must be one of {', '.join(get_args(Layout))}")
+        if self.cache not in (None, "memory"):
+            raise ConfigError(f'cache is {self.cache!r}: it must be "memory" or None')
+        if self.weights and self.context and self.context.whole:
+            raise ConfigError("weights are those of single rows: a whole stack or cine has none")
 
     def served_dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
         """Return the dtype of the images served.
@@ -53,43 +63,6 @@ class Serving:
         return wanted
 
 
-def prepare(path: Path, selection: Selection, serving: Serving) -> tuple[NDArray[np.int64], Assembler]:
-    """Open a dataset, choose its rows, and make what makes batches of them.
-
-    Raises
-    ------
-    ConfigError
-        The dataset does not have what is asked for.
-    DatasetError
-        The file is no dataset, or not one to trust.
-    """
-    with reading(path, locking=serving.locking) as file:
-        found = structures_of(file)
-        missing = [name for name in selection.structures if name not in found]
-        if missing:
-            raise ConfigError(
-                f"the dataset has no {', '.join(missing)}; it has {', '.join(found) or 'no structures'}"
-            )
-        store = Store(path, file, selection.structures)
-        table = SampleTable(file)
-        assembler = Assembler(
-            store=store,
-            structures=len(selection.structures),
-            dtype=serving.served_dtype(store.dtype),
-            layout=serving.layout,
-            normalizer=Normalizer.of(serving.normalize, table) if serving.normalize else None,
-            transforms=serving.transforms,
-            weights=_weights(table, serving.weights) if serving.weights else None,
-        )
-        return choose_rows(file, table, selection), assembler
-
-
-def _weights(table: SampleTable, name: str) -> NDArray[np.float32]:
-    if name not in table or table[name].dtype.kind not in "iuf" or table[name].ndim != 1:
-        raise ConfigError(f"weights is {name!r}: it must be a numeric column of /samples")
-    return table[name].astype(np.float32)
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where one batch is, or will be: the epoch's seed and number, and the step after it."""
@@ -99,62 +72,55 @@ class Place:
     step: int
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Arrays to gather into: images (sample, y, x), masks (sample, structure, y, x)."""
-
-    images: NDArray[Any]
-    masks: NDArray[np.uint8]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembler:
     """Makes batches; holds nothing that changes with them.
 
     Attributes
     ----------
+    paths : tuple of Path
+        The datasets, whose rows are counted one after the other.
     store : Store
         Where the slices are.
-    structures : int
-        How many structures the store gathers.
+    masks : MaskMaker
+        What becomes of the masks.
+    valid : ndarray of bool, (row, structure)
     dtype : numpy.dtype
         Of the images served.
     layout : str
         As in `Batch`.
     normalizer : Normalizer, optional
     transforms : tuple of Transform
-    weights : ndarray of float32, (row of the file,), optional
+    context : Context, optional
+    channels : ndarray of int64, (row, channel), optional
+        The rows whose images are the channels of each row; `NOTHING` for zeros.
+    columns : dict of str to ndarray, (row, ..)
+    weights : ndarray of float32, (row,), optional
     """
 
+    paths: tuple[Path, ...]
     store: Store
-    structures: int
+    masks: MaskMaker
+    valid: NDArray[np.bool_]
     dtype: np.dtype[Any]
     layout: Layout
     normalizer: Normalizer | None
     transforms: tuple[Transform, ...]
+    context: Context | None
+    channels: NDArray[np.int64] | None
+    columns: dict[str, NDArray[Any]]
     weights: NDArray[np.float32] | None
 
-    def space(self, samples: int) -> Space:
-        """Make arrays that batches of up to so many samples can be gathered into."""
-        shape = self.store.shape
-        return Space(
-            np.empty((samples, *shape), self.dtype), np.empty((samples, self.structures, *shape), np.uint8)
-        )
-
-    def make(
-        self, rows: NDArray[np.int64], padding: NDArray[np.bool_], place: Place, space: Space | None = None
-    ) -> Batch:
+    def make(self, rows: NDArray[np.int64], padding: NDArray[np.bool_], place: Place) -> Batch:
         """Make one batch.
 
         Parameters
         ----------
-        rows : ndarray of int64, (sample,)
+        rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
             Rows of the file.
         padding : ndarray of bool, (sample,)
         place : Place
             Decides the random numbers of the transforms.
-        space : Space, optional
-            Arrays to use again, for at least as many samples; new ones by default.
 
         Raises
         ------
@@ -163,29 +129,65 @@ class Assembler:
         DatasetError
             The file cannot be read any more.
         """
-        if space is None:
-            images, masks = self.store.gathered(rows, self.dtype)
-        else:
-            images, masks = space.images[: len(rows)], space.masks[: len(rows)]
-            self.store.gather(rows, images, masks)
-        if self.normalizer is not None:
-            self.normalizer.apply(images, rows, self.store.image)
+        images, masks = self._images(rows), self._masks(rows)
         if self.transforms:
             images, masks = self._transformed(rows, images, masks, place)
             copies = len(images) // len(rows)
-            rows, padding = np.repeat(rows, copies), np.repeat(padding, copies)
-        images, masks = laid_out(images, masks, self.layout)
-        weights = None if self.weights is None else self.weights[rows]
-        return Batch(images, masks, rows, padding, place.epoch, place.step, weights)
+            rows, padding = np.repeat(rows, copies, axis=0), np.repeat(padding, copies)
+        whole = rows.ndim == 2
+        if whole:
+            masks = np.moveaxis(masks.reshape(*rows.shape, self.valid.shape[1], *masks.shape[-2:]), 1, 2)
+        images, served = laid_out(images, self.masks.finish(masks), self.layout, volume=whole)
+        valid = self.valid[rows]
+        if whole:
+            valid[rows == NOTHING] = False
+        return Batch(
+            images,
+            served,
+            rows,
+            padding,
+            place.epoch,
+            place.step,
+            None if self.weights is None else self.weights[rows],
+            valid,
+            {name: values[rows] for name, values in self.columns.items()} if self.columns else None,
+        )
+
+    def _images(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return images (sample, y, x), or (sample, channel, y, x), or (sample, place, y, x)."""
+        shown = rows if self.channels is None else self.channels[rows]
+        flat = shown.reshape(-1)
+        images = self.store.images(flat if shown.ndim == 1 else np.maximum(flat, 0), self.dtype)
+        if self.normalizer is not None:
+            self.normalizer.apply(images, flat, self.store.image)
+        if shown.ndim == 2:
+            images[flat == NOTHING] = 0
+            return images.reshape(*shown.shape, *images.shape[1:])
+        if self.context is not None:  # "copy"
+            return np.repeat(images[:, np.newaxis], self.context.count, axis=1)  # type: ignore[arg-type]
+        return images
+
+    def _masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return masks (sample, structure, y, x), or (sample, places and structures, y, x)."""
+        if rows.ndim == 1:
+            return self.masks.make(self.store.masks(rows), rows)
+        flat = rows.reshape(-1)
+        masks = self.masks.make(self.store.masks(np.maximum(flat, 0)), flat)
+        masks[flat == NOTHING] = 0
+        return masks.reshape(len(rows), rows.shape[1] * masks.shape[1], *masks.shape[2:])
 
     def _transformed(
         self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8], place: Place
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         made: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
         per_sample: set[int] = set()
-        for row, image, mask in zip(rows.tolist(), images, masks, strict=True):
+        for row, image, mask in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), images, masks, strict=True):
             random = sample_generator(place.seed, place.epoch, row)
-            several = apply_transforms(self.transforms, image, mask, random)
+            try:
+                several = apply_transforms(self.transforms, image, mask, random)
+            except Exception as error:
+                error.add_note(f"in epoch {place.epoch}, on row {row}, {self._file_of(row)}")
+                raise
             per_sample.add(len(several))
             made.extend(several)
         shapes = {image.shape for image, _ in made}
@@ -196,6 +198,12 @@ class Assembler:
                 f"{_listed(per_sample)} samples out of one: all samples of a batch must come out alike"
             )
         return np.stack([image for image, _ in made]), np.stack([mask for _, mask in made])
+
+    def _file_of(self, row: int) -> str:
+        """Return the image file of a row, for a message."""
+        which, own = self.store.locate(row)
+        with open_source(self.paths[which], None) as source:
+            return str(source.column("source_image")[own])
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -19,61 +19,74 @@ class Batch:
     ----------
     images : ndarray
         "NHW": (sample, y, x). "HWN": (y, x, sample). "NCHW": (sample, 1, y, x). "NHWC": (sample, y, x, 1).
-    masks : ndarray of uint8
+        With several channels they stand where the layout has C, else before y. Of a whole stack or cine, z or t
+        stands before y.
+    masks : ndarray of uint8, float32 from 0 to 1 where the dataset holds coverage
         "NHW": (sample, y, x) for one structure, (sample, structure, y, x) for several or none. "HWN": the
         same with the sample's axis last. "NCHW": (sample, structure, y, x). "NHWC": (sample, y, x,
-        structure).
-    indices : ndarray of int64, (sample,)
-        The row of the file that each sample came from.
+        structure). A label map takes the place of one structure. Of a whole stack or cine, z or t stands before y.
+    indices : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
+        The row that each sample came from, of several datasets counted one after the other; -1 where there is none.
     padding : ndarray of bool, (sample,)
         True where a sample only fills the batch up; it is served elsewhere in the epoch as well.
     epoch, step : int
         How far the epoch is after this batch: ``step`` batches of it are done, over all ranks.
     weights : ndarray of float32, (sample,), optional
         The column asked for as ``weights``.
+    valid : ndarray of bool, (sample, structure), or (sample, place, structure) of whole stacks and cines
+        Whether the structure is drawn there (and is not flagged, with ``exclude_flagged``). Where it is not, the mask
+        is 0 and says nothing: leave it out of the loss.
+    columns : dict of str to ndarray, (sample, ..), optional
+        The columns asked for as ``columns``; text as str.
     """
 
     images: NDArray[Any]
-    masks: NDArray[np.uint8]
+    masks: NDArray[Any]
     indices: NDArray[np.int64]
     padding: NDArray[np.bool_]
     epoch: int
     step: int
-    weights: NDArray[np.float32] | None = None
+    weights: NDArray[np.float32] | None
+    valid: NDArray[np.bool_]
+    columns: dict[str, NDArray[Any]] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{name}: {value.dtype} {value.shape}" for name, value in self.arrays().items())
-        return f"Batch({shapes})"
+        shapes = [
+            f"{name}: {', '.join(value)}" if name == "columns" else f"{name}: {value.dtype} {value.shape}"
+            for name, value in self.arrays().items()
+        ]
+        return f"Batch({', '.join(shapes)})"
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return all that the batch holds as arrays by name; ``epoch`` and ``step`` once for each sample."""
-        found: dict[str, NDArray[Any]] = {"images": self.images, "masks": self.masks}
-        found |= {"indices": self.indices, "padding": self.padding}
-        if self.weights is not None:
-            found["weights"] = self.weights
+    def arrays(self) -> dict[str, Any]:
+        """Return all that the batch holds by name; ``epoch`` and ``step`` once for each sample."""
+        names = ("images", "masks", "valid", "indices", "padding", "weights", "columns")
+        found = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         places = {"epoch": self.epoch, "step": self.step}
         return found | {name: np.full(len(self), place, np.int64) for name, place in places.items()}
 
 
 def laid_out(
-    images: NDArray[Any], masks: NDArray[np.uint8], layout: Layout
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    images: NDArray[Any], masks: NDArray[Any], layout: Layout, *, volume: bool = False
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return views of gathered arrays with their axes in the order asked for.
 
     Parameters
     ----------
-    images : ndarray, (sample, y, x)
-    masks : ndarray of uint8, (sample, structure, y, x)
+    images : ndarray, (sample, y, x) or (sample, channel, y, x), as ``volume`` (sample, place, y, x)
+    masks : ndarray, (sample, structure, y, x), as ``volume`` (sample, structure, place, y, x)
     layout : str
         As in `Batch`.
+    volume : bool, default False
     """
+    has_channels = images.ndim == 4 and not volume
     if layout == "NCHW":
-        return images[:, np.newaxis], masks
+        return images if has_channels else images[:, np.newaxis], masks
     if layout == "NHWC":
-        return images[..., np.newaxis], np.moveaxis(masks, 1, -1)
+        images = np.moveaxis(images, 1, -1) if has_channels else images[..., np.newaxis]
+        return images, np.moveaxis(masks, 1, -1)
     if masks.shape[1] == 1:
         masks = masks[:, 0]
     if layout == "HWN":

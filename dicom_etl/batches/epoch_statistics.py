@@ -73,6 +73,7 @@ class EpochTally:
     def add(self, batch: Batch, rows: NDArray[np.int64], seconds: float) -> None:
         """Count one batch of a reader that serves ``rows``."""
         own = np.unique(batch.indices[~batch.padding])  # several patches of a sample are one serving of it
+        own = own[own >= 0]  # places without an image, of a whole stack or cine
         self.times_served[np.searchsorted(rows, own)] += 1
         self.batches += 1
         self.samples += len(batch)

@@ -56,8 +56,9 @@ class Epochs:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The rows of the file that are served, in the order of the file."""
-        return self._stream.rows
+        """The rows that are served, in the order of the file; of several datasets counted one after the other."""
+        units = self._stream.rows
+        return units if units.ndim == 1 else np.sort(units[units >= 0])
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Iterate over one epoch.
@@ -84,7 +85,7 @@ class Epochs:
         return self._stream.batches(epoch, start, worker, workers)
 
     def take(self, positions: NDArray[np.int64], epoch: int = 0) -> Batch:
-        """Return chosen samples as one batch: those at some positions of ``rows``, transformed as in an epoch."""
+        """Return the samples at some positions of the unshuffled order as one batch, transformed as in an epoch."""
         return self._stream.take(positions, epoch)
 
     def with_rank(self, rank: int, world_size: int) -> Self:
@@ -122,7 +123,7 @@ class Epochs:
         """
         if step >= self.schedule.batches:
             epoch, step = epoch + 1, 0
-        order = order_digest(self.rows, self.schedule)
+        order = order_digest(self._stream.rows, self.schedule)
         return {"seed": self.schedule.seed, "epoch": epoch, "step": step, "order": order}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -133,7 +134,7 @@ class Epochs:
         ConfigError
             The state is not one, or was taken from other samples or another batch size, shuffle or remainder.
         """
-        order = order_digest(self.rows, self.schedule)
+        order = order_digest(self._stream.rows, self.schedule)
         seed, epoch, step = read_state(state, order, self.schedule.batches)
         self._stream = replace(self._stream, schedule=replace(self.schedule, seed=seed))
         self._go_to(Start(epoch, step))

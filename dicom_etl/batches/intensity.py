@@ -1,14 +1,15 @@
-"""Bringing the grey values of each image to one scale, image by image."""
+"""Bringing the grey values of images to one scale, each by itself or all alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.batches.source import Source
 from dicom_etl.errors import ConfigError
 
 Normalize = Literal["minmax", "zscore", "percentile"]
@@ -32,30 +33,42 @@ class Normalizer:
     clip: bool
 
     @classmethod
-    def of(cls, kind: Normalize, columns: Mapping[str, NDArray[Any]]) -> Normalizer:
-        """Take the numbers from the statistics that the dataset holds for each image.
+    def of(cls, spelled: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[Source] = ()) -> Self:
+        """Take the numbers from the statistics that the dataset holds.
 
         Parameters
         ----------
-        kind : str
+        spelled : str
             "minmax": minimum to 0, maximum to 1. "zscore": mean to 0, standard deviation to 1. "percentile":
             the 1st percentile to 0, the 99th to 1, what lies outside is cut off. A constant image becomes 0.
+            Each image by itself; with ":dataset" after it, all images by the numbers of the whole dataset, with
+            ":STRUCTURE" by those of the pixels inside a structure.
         columns : mapping
             The sample table.
+        sources : sequence of Source
+            The datasets, open.
 
         Raises
         ------
         ConfigError
-            There is no such kind.
+            There is no such kind, or the datasets hold no such statistics.
         """
+        kind, _, of_what = spelled.partition(":")
         if kind not in get_args(Normalize):
-            raise ConfigError(f"normalize is {kind!r}: it must be {', '.join(get_args(Normalize))} or None")
+            raise ConfigError(
+                f"normalize is {spelled!r}: it must be {', '.join(get_args(Normalize))} or None; with :dataset or "
+                ":STRUCTURE, as in zscore:dataset, by the numbers of the whole dataset"
+            )
+        rows = len(columns["image_min"])
+        if of_what:
+            low, high = _of_dataset(kind, of_what, columns, sources)
+            return cls(np.full(rows, low), np.full(rows, high - low), clip=kind == "percentile")
         if kind == "minmax":
-            low = columns["image_min"]
-            return cls(low, columns["image_max"] - low, clip=False)
+            least = columns["image_min"]
+            return cls(least, columns["image_max"] - least, clip=False)
         if kind == "zscore":
             return cls(columns["image_mean"], columns["image_std"], clip=False)
-        unknown = np.full(len(columns["image_min"]), np.nan)
+        unknown = np.full(rows, np.nan)
         return cls(unknown, unknown.copy(), clip=True)
 
     def apply(
@@ -72,3 +85,28 @@ class Normalizer:
                 image /= float(self.spans[row])
             if self.clip:
                 np.clip(image, 0, 1, out=image)
+
+
+def _of_dataset(
+    kind: str, of_what: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[Source]
+) -> tuple[float, float]:
+    """Return what becomes 0 and what becomes 1 in all images."""
+    if kind == "minmax":
+        if of_what != "dataset":
+            raise ConfigError('normalize="minmax" knows no structures: use "percentile" or "zscore"')
+        return float(columns["image_min"].min()), float(columns["image_max"].max())
+    name = "" if of_what == "dataset" else of_what
+    found = [source.statistics().get(name) for source in sources]
+    parts = [part for part in found if part is not None and part.pixels]
+    if len(parts) < len(found):
+        raise ConfigError(f"normalize is '{kind}:{of_what}', and the dataset has no statistics of {of_what}")
+    if kind == "percentile":
+        if len(parts) > 1:
+            raise ConfigError("percentiles of several datasets cannot be put together: use zscore")
+        low, high = (parts[0].percentiles[percent] for percent in PERCENTILES)
+        return low, high
+    counts = np.array([part.pixels for part in parts], dtype=np.float64)
+    means, deviations = (np.array([getattr(part, name) for part in parts]) for name in ("mean", "std"))
+    mean = float(np.average(means, weights=counts))
+    spread = np.average(deviations**2 + (means - mean) ** 2, weights=counts)
+    return mean, mean + float(np.sqrt(spread))

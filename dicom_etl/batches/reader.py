@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import copy as shallow
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from dicom_etl.batches.assemble import Serving, prepare
+from dicom_etl.batches.assemble import Serving
 from dicom_etl.batches.batch import Layout
+from dicom_etl.batches.context import Context
 from dicom_etl.batches.epochs import Epochs
-from dicom_etl.batches.intensity import Normalize
+from dicom_etl.batches.prepare import affines, prepare, read_columns
 from dicom_etl.batches.sampler import Remainder, Schedule, Shuffle
-from dicom_etl.batches.select import Condition, Selection
+from dicom_etl.batches.select import Condition, NothingLeftError, Require, SampleTable, Selection
 from dicom_etl.batches.stream import Stream
+from dicom_etl.batches.structures import Labels
 from dicom_etl.batches.transforms import Transform
 from dicom_etl.dataset.open_validated import Locking
+from dicom_etl.errors import ConfigError
 
 if TYPE_CHECKING:
     from dicom_etl.batches.adapters.tensorflow import TensorFlowDataset
     from dicom_etl.batches.adapters.torch import Form, ReaderLoader, TorchBatches, TorchSamples
+
+
+class Splits(NamedTuple):
+    """Readers of the three sides; None for one without samples."""
+
+    train: BatchReader
+    val: BatchReader | None
+    test: BatchReader | None
 
 
 class BatchReader(Epochs):
@@ -35,11 +46,17 @@ class BatchReader(Epochs):
 
     Parameters
     ----------
-    path : str or Path
-        A file that ``dicom-etl ingest`` made.
+    path : str, Path, or a sequence of these
+        A file that ``dicom-etl ingest`` made, or several whose images have one size; a patient in two of them is one.
     batch_size : int, default 8
     structures : sequence of str, default ("icontour",)
-        Whose masks are served, in this order; none serves every image.
+        Whose masks are served, in this order; none serves every image. "myocardium" is ``ocontour`` without
+        ``icontour``, where both are drawn.
+    require : "all" or "any", default "all"
+        Which structures a sample must have; ``batch.valid`` says which it has.
+    labels : "masks" or "map", default "masks"
+        "map": one map instead of a mask for each structure, 0 for the background and 1.. in their order; where they
+        overlap, the smaller one in the sample.
     split : str, optional
         "train", "val" or "test", as ingest wrote them or as ``fractions`` makes them.
     fold : int, optional
@@ -51,13 +68,28 @@ class BatchReader(Epochs):
         function of the table that returns (sample,) bool, as in ``lambda table: table["field_strength_t"] >
         2``.
     shuffle, block_size, block_window, seed, remainder, rank, world_size, even_ranks
-        As in `Schedule`.
+        As in `Schedule`; ``shuffle`` may also be True ("full") or "none" (False). Without a rank, loaders read it where
+        they are iterated; see `torch`.
+    sampling : str or callable, optional
+        How often samples come. The name of a column of floats: that often, relative to each other. Of any other column:
+        each of its values alike, as in ``sampling="manufacturer"``. A function of the table gives (sample,) numbers.
+        The order stays a pure function, and an epoch as long; each sample comes as often as its share says, rounded up
+        or down.
+    patients_per_batch : int, optional
+        Mix each batch of at least so many patients, as long as there are so many left.
     layout : str, default "NHW"
         As in `Batch`.
     dtype : dtype-like, optional
         Of the images; that of the file by default, float32 with ``normalize``.
     normalize : str, optional
-        "minmax", "zscore" or "percentile", each image by itself; see `Normalizer.of`.
+        "minmax", "zscore" or "percentile", each image by itself; "zscore:dataset" and the like, all images by the
+        numbers of the whole dataset, "zscore:icontour" by those inside a structure; see `Normalizer.of`.
+    context : Context or tuple, optional
+        Images that are served with each: ``("z", 3)`` neighbours along the stack and ``("t", 3)`` in time as channels,
+        ``("copy", 3)`` the image itself thrice, ``("z", "all")`` a whole stack and ``("t", "all")`` a whole cine as one
+        sample; see `Context`.
+    columns : sequence of str
+        Columns of ``/samples`` to serve as ``batch.columns``.
     transforms : sequence of Transform
         Applied to each sample, after ``normalize``; seeded by (seed, epoch, sample).
     fractions : sequence of float, optional
@@ -70,17 +102,14 @@ class BatchReader(Epochs):
         Serve imputed samples as well.
     weights : str, optional
         A numeric column of ``/samples`` to serve as ``batch.weights``.
-    copy : bool, default True
-        Give each batch arrays of its own. False uses a few again and again: a batch is then good until the
-        next one is asked for. That keeps addresses and memory the same, and is not faster. Batches with
-        ``transforms`` are always new.
+    cache : "memory", optional
+        Keep slices of compressed datasets once they are decoded, in each process that serves them.
     prefetch : int, optional
         How many batches are made ahead of the one in use; by default two more than ``threads``, but 0 for one thread.
     threads : int, optional
-        How many threads make batches, the one that asks for them among them. By default as many as there are cores to
-        use, at most 4; but 1 with ``transforms``, which would have to be safe in threads, 1 in a process that
-        `multiprocessing` started, as the workers of a loader are, and 1 with ``copy=False``, where more are
-        slower. With ``threads=1`` and a ``prefetch``, one other thread makes all batches.
+        How many threads make batches. By default as many as there are cores to use, at most 4; but 1 with
+        ``transforms``, which would have to be safe in threads, and 1 in a process that `multiprocessing` started, as
+        the workers of a loader are. With 1 and no ``prefetch`` it is the thread that asks for them.
     locking : bool or "best-effort", optional
         Whether HDF5 locks the file while it is open; False for a network file system that refuses.
 
@@ -99,15 +128,17 @@ class BatchReader(Epochs):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         batch_size: int = 8,
         structures: Sequence[str] = ("icontour",),
         *,
+        require: Require = "all",
+        labels: Labels = "masks",
         split: str | None = None,
         fold: int | None = None,
         patients: Collection[str] | None = None,
         where: Condition | None = None,
-        shuffle: Shuffle = "full",
+        shuffle: Shuffle | Literal[True, "none"] = "full",
         block_size: int = 32,
         block_window: int = 16,
         seed: int = 0,
@@ -115,24 +146,31 @@ class BatchReader(Epochs):
         rank: int | None = None,
         world_size: int | None = None,
         even_ranks: bool = False,
+        sampling: str | Callable[[SampleTable], Any] | None = None,
+        patients_per_batch: int | None = None,
         layout: Layout = "NHW",
         dtype: DTypeLike | None = None,
-        normalize: Normalize | None = None,
+        normalize: str | None = None,
+        context: Context | tuple[Any, ...] | None = None,
+        columns: Sequence[str] = (),
         transforms: Sequence[Transform] = (),
         fractions: Sequence[float] | None = None,
         split_seed: int = 0,
         exclude_flagged: bool = False,
         imputed: bool = False,
         weights: str | None = None,
-        copy: bool = True,
+        cache: Literal["memory"] | None = None,
         prefetch: int | None = None,
         threads: int | None = None,
         locking: Locking = None,
     ) -> None:
-        self.path = Path(path)
+        self.paths = tuple(map(Path, (path,) if isinstance(path, (str, Path)) else path))
+        if not self.paths:
+            raise ConfigError("path is an empty sequence: name at least one dataset")
         self.structures = (structures,) if isinstance(structures, str) else tuple(structures)
         selection = Selection(
             structures=self.structures,
+            require=require,
             split=split,
             fold=fold,
             patients=patients,
@@ -145,16 +183,20 @@ class BatchReader(Epochs):
         serving = Serving(
             layout=layout,
             dtype=dtype,
+            labels=labels,
             normalize=normalize,
             transforms=tuple(transforms),
+            context=Context.read(context),
+            columns=(columns,) if isinstance(columns, str) else tuple(columns),
             weights=weights,
+            cache=cache,
             locking=locking,
         )
-        rows, assembler = prepare(self.path, selection, serving)
+        rows, assembler, shares, patient_of = prepare(self.paths, selection, serving, sampling)
         schedule = Schedule(
             count=len(rows),
             batch_size=batch_size,
-            shuffle=shuffle,
+            shuffle="full" if shuffle is True else False if shuffle == "none" else shuffle,
             block_size=block_size,
             block_window=block_window,
             seed=seed,
@@ -162,9 +204,13 @@ class BatchReader(Epochs):
             rank=rank or 0,
             world_size=1 if world_size is None else world_size,
             even_ranks=even_ranks,
+            weights=shares,
+            patients=patient_of,
+            patients_per_batch=patients_per_batch,
         )
+        self._locking = locking
         self.is_ranked = rank is not None or world_size is not None
-        super().__init__(Stream(assembler, rows, schedule, copy, prefetch, threads))
+        super().__init__(Stream(assembler, rows, schedule, prefetch, threads))
         if schedule.missing:
             warnings.warn(
                 f"{len(rows)} samples are no multiple of {batch_size}: the last batch of each epoch is filled "
@@ -173,7 +219,8 @@ class BatchReader(Epochs):
             )
 
     def __repr__(self) -> str:
-        return f"BatchReader({str(self.path)!r}, {len(self.rows)} samples, {len(self)} batches an epoch)"
+        paths = ", ".join(repr(str(path)) for path in self.paths)
+        return f"BatchReader({paths}, {self.schedule.count} samples, {len(self)} batches an epoch)"
 
     def __enter__(self) -> Self:
         return self
@@ -188,6 +235,61 @@ class BatchReader(Epochs):
         other = shallow.copy(self)
         other.__dict__.update(self.__dict__, _stream=self.stream_of(rank, world_size), is_ranked=True)
         return other
+
+    @classmethod
+    def splits(cls, path: str | Path | Sequence[str | Path], *arguments: Any, **options: Any) -> Splits:
+        """Return readers of the sides train, val and test; None for a side without samples.
+
+        Train takes all options. Val and test serve every sample once, in the order of the file, and untransformed:
+        without ``transforms``, ``sampling``, ``patients_per_batch`` and ``even_ranks``, and with ``remainder="keep"``.
+
+        Parameters
+        ----------
+        path, *arguments, **options
+            Those of `BatchReader`, but for ``split``.
+
+        Raises
+        ------
+        ConfigError
+            There are no splits, or an option cannot be used.
+        """
+        for_training = ("transforms", "sampling", "patients_per_batch", "even_ranks", "remainder", "shuffle")
+        others = {name: value for name, value in options.items() if name not in for_training}
+        train = cls(path, *arguments, split="train", **options)
+
+        def held_out(side: str) -> BatchReader | None:
+            try:
+                return cls(path, *arguments, split=side, shuffle=False, **others)
+            except NothingLeftError:
+                return None
+
+        return Splits(train, held_out("val"), held_out("test"))
+
+    @property
+    def table(self) -> dict[str, NDArray[Any]]:
+        """Every column of ``/samples`` for the samples in ``rows``, as ``pandas.DataFrame(reader.table)`` takes them.
+
+        ``row`` is what ``batch.indices`` holds, ``dataset`` counts the files. Vectors are spread over columns, as
+        ``position_mm_0``.
+        """
+        return read_columns(self.paths, self.rows, self._locking)
+
+    def affines(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what takes pixels of some rows to the patient, float64 (sample, 4, 4), in mm, x to the left (DICOM).
+
+        ``affine @ (column, row, 0, 1)`` is a pixel's centre (PS3.3 C.7.6.2.1.1); the third column is the unit normal.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, (sample,)
+            As ``batch.indices`` holds them.
+        """
+        return affines(read_columns(self.paths, rows, self._locking))
+
+    @property
+    def path(self) -> Path:
+        """The dataset, or the first of several."""
+        return self.paths[0]
 
     @property
     def layout(self) -> Layout:

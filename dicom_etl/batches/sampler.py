@@ -11,7 +11,7 @@ meet never depends on how many of either there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -97,6 +97,13 @@ class Schedule:
         Give every rank the same number of batches, as synchronous training needs: "drop" leaves out the last
         incomplete round, "fill" completes it with batches that are padding throughout. Not possible with
         "keep".
+    weights : ndarray of float64, (count,), optional
+        How often each sample is to come, relative to the others. An epoch then has as many samples as before, but some
+        come several times and others in another epoch: each comes as often as its share says, rounded up or down.
+    patients : ndarray of int64, (count,), optional
+        The patient of each sample, for ``patients_per_batch``.
+    patients_per_batch : int, optional
+        Mix each batch of the samples of at least so many patients, as long as there are so many left.
 
     Raises
     ------
@@ -114,6 +121,9 @@ class Schedule:
     rank: int = 0
     world_size: int = 1
     even_ranks: bool = False
+    weights: NDArray[np.float64] | None = field(default=None, compare=False)
+    patients: NDArray[np.int64] | None = field(default=None, compare=False)
+    patients_per_batch: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("count", "batch_size", "block_size", "block_window", "world_size"):
@@ -134,6 +144,7 @@ class Schedule:
                 f"batch_size {self.batch_size} is larger than the {self.count} samples, so remainder "
                 f'"{self.remainder}" leaves no batch: use a smaller batch_size or remainder="keep"'
             )
+        self._check_mixing()
         if self.even_ranks and self.remainder == "keep":
             raise ConfigError(
                 'even_ranks needs remainder="drop" or "fill": "keep" cannot make the ranks even'
@@ -143,6 +154,28 @@ class Schedule:
                 f"{self.cut} batches do not go round {self.world_size} ranks: use a smaller batch_size or "
                 'remainder="fill"'
             )
+
+    def _check_mixing(self) -> None:
+        weights, mixed = self.weights, self.patients_per_batch
+        if weights is not None and not (
+            weights.shape == (self.count,)
+            and np.isfinite(weights).all()
+            and (weights >= 0).all()
+            and weights.any()
+        ):
+            raise ConfigError(
+                f"sampling weights must be {self.count} finite numbers, 0 or more, and not all of them 0"
+            )
+        if mixed is not None and (self.patients is None or not 1 <= mixed <= self.batch_size):
+            raise ConfigError(
+                f"patients_per_batch is {mixed}: it must be from 1 to batch_size = {self.batch_size}"
+            )
+        if (
+            mixed is not None
+            and self.patients is not None
+            and mixed > (known := len(np.unique(self.patients)))
+        ):
+            raise ConfigError(f"patients_per_batch is {mixed}, and samples of {known} patients are served")
 
     @property
     def cut(self) -> int:
@@ -198,6 +231,12 @@ class Schedule:
         return EpochPlan(order, filler, self.batch_size, self.cut)
 
     def _order(self, words: np.random.PCG64) -> NDArray[np.int64]:
+        order = self._shuffled(words) if self.weights is None else _drawn(words, self.weights)
+        if self.patients_per_batch is None or self.patients is None:
+            return order
+        return order[_mixed(self.patients[order], self.patients_per_batch)]
+
+    def _shuffled(self, words: np.random.PCG64) -> NDArray[np.int64]:
         if self.shuffle == "full":
             return _shuffled(words, self.count)
         if self.shuffle == "block":
@@ -223,6 +262,40 @@ def _words(seed: int, epoch: int) -> np.random.PCG64:
 def _shuffled(words: np.random.PCG64, count: int) -> NDArray[np.int64]:
     """Return 0 .. count - 1 sorted by random keys; equal keys, one pair in 2**64, keep their order."""
     return np.argsort(words.random_raw(count), kind="stable").astype(np.int64, copy=False)
+
+
+def _drawn(words: np.random.PCG64, weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return as many positions as there are weights, each in its share, in random order.
+
+    Systematic sampling: of a random row of all positions, each as long as its weight, every equal step takes one. So no
+    position comes more than once too often or too rarely, and equal weights give each once.
+    """
+    count = len(weights)
+    row = _shuffled(words, count)
+    ends = np.cumsum(weights[row] / weights.sum())
+    start = (words.random_raw() >> 11) / (1 << 53)  # 53 bits, as a double holds
+    taken = np.searchsorted(ends, (np.arange(count) + start) / count, side="right")
+    return row[np.minimum(taken, count - 1)][_shuffled(words, count)]
+
+
+def _mixed(patients: NDArray[np.int64], lanes: int) -> NDArray[np.int64]:
+    """Return an order of samples in which runs of ``lanes`` are of different patients, as long as there are so many.
+
+    Patients are dealt out to lanes as they come, each to the shortest; every lane then gives one sample in turn.
+    """
+    _, first, patient, counts = np.unique(
+        patients, return_index=True, return_inverse=True, return_counts=True
+    )
+    lane_of, length = np.empty(len(counts), np.int64), np.zeros(lanes, np.int64)
+    for each in np.argsort(first, kind="stable").tolist():
+        lane_of[each] = length.argmin()
+        length[lane_of[each]] += counts[each]
+    lane, rank = lane_of[patient], np.empty(len(patients), np.int64)
+    in_lanes = np.lexsort(
+        (np.arange(len(patients)), first[patient], lane)
+    )  # lane by lane, patient by patient
+    rank[in_lanes] = np.arange(len(patients)) - np.repeat(np.cumsum(length) - length, length)
+    return np.lexsort((lane, rank))
 
 
 def _block_shuffled(words: np.random.PCG64, count: int, size: int, window: int) -> NDArray[np.int64]:

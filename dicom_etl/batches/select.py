@@ -1,56 +1,53 @@
-"""Which rows of a dataset are served."""
+"""Which rows of some datasets are served, and which of their labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.marks import sample_marks
-from dicom_etl.checks.flags import flagged_samples
+from dicom_etl.batches.source import Source
+from dicom_etl.batches.structures import parts_of
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.facts import read_issues, text_column
-from dicom_etl.dataset.open_validated import structures_of
-from dicom_etl.errors import ConfigError, DatasetError
+from dicom_etl.errors import ConfigError
 from dicom_etl.splits import NO_FOLD, SPLITS, assign_splits
 
 Condition: TypeAlias = Mapping[str, Any] | Callable[["SampleTable"], Any]
 """Values wanted by column (one, or several), or a function of the table that returns (sample,) bool."""
+Require = Literal["all", "any"]
 
 
 class SampleTable(Mapping[str, NDArray[Any]]):
     """The columns of ``/samples``, read when asked for; text is ``str``.
 
+    Those of several datasets stand one after the other; ``dataset`` counts them.
+
     Parameters
     ----------
-    file : h5py.File
-        An open dataset.
+    sources : sequence of Source
+        Open; columns that not all of them have are left out.
     """
 
-    def __init__(self, file: h5py.File) -> None:
-        self._group = file[schema.SAMPLES]
-        self._names = tuple(column.name for column in schema.sample_columns(structures_of(file)))
-        self._rows = int(file[schema.IMAGES].shape[0])
-        self._read: dict[str, NDArray[Any]] = {}
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        shared = set(sources[0].names).intersection(*(source.names for source in sources))
+        self._names = (*(name for name in sources[0].names if name in shared), "dataset")
+        counts = [len(source) for source in sources]
+        self._read: dict[str, NDArray[Any]] = {"dataset": np.repeat(np.arange(len(sources)), counts)}
 
     @property
     def rows(self) -> int:
         """How many samples there are."""
-        return self._rows
+        return len(self._read["dataset"])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._names:
+            raise KeyError(f"no column {name!r}; there are {', '.join(self._names)}")
         if name not in self._read:
-            if name not in self._names or name not in self._group:
-                raise KeyError(f"no column {name!r}; there are {', '.join(self._names)}")
-            dataset = self._group[name]
-            values = text_column(dataset).astype(np.str_) if dataset.dtype.kind == "S" else dataset[()]
-            if len(values) != self._rows:
-                raise DatasetError(f"{dataset.name} has {len(values)} rows for {self._rows} images")
-            self._read[name] = values
+            self._read[name] = np.concatenate([source.column(name) for source in self._sources])
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -60,11 +57,16 @@ class SampleTable(Mapping[str, NDArray[Any]]):
         return len(self._names)
 
 
+class NothingLeftError(ConfigError):
+    """No sample satisfies a selection."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """What a sample must be to be served; `BatchReader` documents each."""
 
     structures: tuple[str, ...]
+    require: Require = "all"
     split: str | None = None
     fold: int | None = None
     patients: Collection[str] | None = None
@@ -74,9 +76,39 @@ class Selection:
     exclude_flagged: bool = False
     imputed: bool = False
 
+    def __post_init__(self) -> None:
+        if self.require not in get_args(Require):
+            raise ConfigError(f'require is {self.require!r}: it must be "all" or "any"')
 
-def choose_rows(file: h5py.File, table: SampleTable, wanted: Selection) -> NDArray[np.int64]:
-    """Return the rows that satisfy a selection, in the order of the file.
+
+def valid_labels(
+    sources: Sequence[Source], table: SampleTable, wanted: Selection
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say of each row which of the structures served it has, and which of these count.
+
+    Returns
+    -------
+    drawn, valid : ndarray of bool, (row, structure)
+        A flagged label is drawn, and does not count with ``exclude_flagged``.
+    """
+    drawn = np.ones((table.rows, len(wanted.structures)), np.bool_)
+    valid = drawn.copy()
+    for index, structure in enumerate(wanted.structures):
+        for part in parts_of(structure):
+            drawn[:, index] &= table[f"has_{part}"] == 1
+            if wanted.exclude_flagged:
+                valid[:, index] &= ~np.concatenate([source.flagged(part) for source in sources])
+    return drawn, valid & drawn
+
+
+def choose_rows(
+    sources: Sequence[Source],
+    table: SampleTable,
+    wanted: Selection,
+    drawn: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Return the rows that satisfy a selection, in the order of the files.
 
     Raises
     ------
@@ -87,32 +119,39 @@ def choose_rows(file: h5py.File, table: SampleTable, wanted: Selection) -> NDArr
     """
     chosen = np.ones(table.rows, dtype=np.bool_)
     counts = [f"{table.rows} samples"]
-    for what, fits in _conditions(file, table, wanted):
+    for what, fits in _conditions(sources, table, wanted, drawn, valid):
         chosen &= fits
         counts.append(f"{int(chosen.sum())} {what}")
     if not chosen.any():
-        raise ConfigError(f"no sample is left to serve: {', then '.join(counts)}")
+        raise NothingLeftError(f"no sample is left to serve: {', then '.join(counts)}")
     return np.flatnonzero(chosen).astype(np.int64, copy=False)
 
 
 def _conditions(
-    file: h5py.File, table: SampleTable, wanted: Selection
+    sources: Sequence[Source],
+    table: SampleTable,
+    wanted: Selection,
+    drawn: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each condition of a selection in words and the rows that fulfil it."""
-    for structure in wanted.structures:
-        yield f"with {structure}", table[f"has_{structure}"] == 1
+    if wanted.require == "all":
+        for index, structure in enumerate(wanted.structures):
+            yield f"with {structure}", drawn[:, index]
+    elif wanted.structures:
+        yield f"with any of {', '.join(wanted.structures)}", np.asarray(drawn.any(axis=1))
     if not wanted.imputed:
         yield "not imputed", table["origin"] != schema.IMPUTED
     if wanted.patients is not None:
         yield "of the patients asked for", _of_patients(table, wanted.patients)
     if wanted.split is not None or wanted.fold is not None:
-        yield f"in split {wanted.split!r}, fold {wanted.fold}", _on_side(file, table, wanted)
+        yield f"in split {wanted.split!r}, fold {wanted.fold}", _on_side(sources, table, wanted)
     elif wanted.fractions is not None:
         raise ConfigError('fractions are of use with split="train", "val" or "test" only')
     if wanted.where is not None:
         yield "where the condition holds", _where(table, wanted.where)
-    if wanted.exclude_flagged:
-        yield "not flagged", ~_flagged(file, table, wanted.structures)
+    if wanted.exclude_flagged and wanted.structures:
+        yield "not flagged", np.asarray((valid.any if wanted.require == "any" else valid.all)(axis=1))
 
 
 def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bool_]:
@@ -127,7 +166,7 @@ def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bo
     return np.isin(table["patient_id"], list(patients))
 
 
-def _on_side(file: h5py.File, table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
+def _on_side(sources: Sequence[Source], table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
     """Return the rows of a split, of a fold, or of what a fold leaves for training."""
     if wanted.split is not None and wanted.split not in SPLITS:
         raise ConfigError(f"split is {wanted.split!r}: it must be {', '.join(SPLITS)}")
@@ -138,9 +177,8 @@ def _on_side(file: h5py.File, table: SampleTable, wanted: Selection) -> NDArray[
         held_out: NDArray[np.bool_] = folds == wanted.fold
         return (folds != NO_FOLD) & ~held_out if wanted.split == "train" else held_out
     if wanted.fractions is not None:
-        sides = assign_splits(
-            table["patient_id"].tolist(), sample_marks(file), wanted.fractions, wanted.split_seed
-        )
+        marks = [mark for source in sources for mark in source.marks()]
+        sides = assign_splits(table["patient_id"].tolist(), marks, wanted.fractions, wanted.split_seed)
         return np.asarray(np.array(sides) == wanted.split)
     if not (table["split"] != "").any():
         raise ConfigError(
@@ -168,10 +206,3 @@ def _where(table: SampleTable, condition: Condition) -> NDArray[np.bool_]:
             f"where gave {fits.dtype} of shape {fits.shape}: it must give bool of shape ({table.rows},)"
         )
     return fits
-
-
-def _flagged(file: h5py.File, table: SampleTable, structures: Sequence[str]) -> NDArray[np.bool_]:
-    """Return the rows on which a label that is served is in doubt."""
-    names = ("source_image", *(f"source_{structure}" for structure in structures))
-    paths = list(zip(*(table[name].tolist() for name in names), strict=True))
-    return np.array(flagged_samples(read_issues(file), paths), dtype=np.bool_)

@@ -68,6 +68,10 @@ def order_digest(rows: NDArray[np.int64], schedule: Schedule) -> str:
     )
     digest = hashlib.sha256(repr(options).encode())
     digest.update(rows.astype("<i8", copy=False).tobytes())
+    if schedule.weights is not None:
+        digest.update(schedule.weights.astype("<f8", copy=False).tobytes())
+    if schedule.patients_per_batch is not None:
+        digest.update(b"patients %d" % schedule.patients_per_batch)
     return digest.hexdigest()[:16]
 
 

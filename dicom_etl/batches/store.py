@@ -12,41 +12,37 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.batches.source import Source
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import Seal, read_seal
-from dicom_etl.dataset.slices import SliceTable, Windows, read_slice_table
+from dicom_etl.dataset.slices import SliceTable, Windows
 from dicom_etl.errors import DatasetError
 
 SliceReader: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], None]
 """Fills ``out`` (place, y, x) with the slices of ``rows`` (place,)."""
 
 _LARGEST_BLOCK_KEPT = (32 << 20) - (64 << 10)
-_ROWS_LOOKED_AT = 64
-"""From so many rows is concluded whether a dataset is in memory."""
 
 
 class Store:
-    """The images and some masks of one dataset.
+    """The images and some masks of one dataset; `Joined` and `Kept` do the same for several, and out of memory.
 
     May be shared by threads, inherited through a fork, and pickled: handles are opened when a process first
     needs them, and never used in another.
 
     Parameters
     ----------
-    path : Path
-        The dataset.
-    file : h5py.File
-        The same, opened and checked by `open_dataset`; not kept.
+    source : Source
+        The dataset, open; not kept.
     structures : sequence of str
         Whose masks are gathered, in this order.
 
@@ -58,15 +54,13 @@ class Store:
 
     def __init__(
         self,
-        path: Path,
-        file: h5py.File,
+        source: Source,
         structures: Sequence[str],
     ) -> None:
-        self._path = path
-        self._seal = read_seal(path)
-        size = path.stat().st_size
-        self._images = read_slice_table(file[schema.IMAGES], size)
-        self._masks = tuple(read_slice_table(file[schema.MASKS][name], size) for name in structures)
+        self._path = source.path
+        self._seal = read_seal(source.path)
+        self._images = source.slice_table()
+        self._masks = tuple(source.slice_table(f"{schema.MASKS}/{name}") for name in structures)
         for table in self._masks:
             if table.shape != self.shape or len(table.offsets) != len(self) or table.dtype != np.uint8:
                 raise DatasetError(
@@ -92,74 +86,58 @@ class Store:
         return self._images.dtype.newbyteorder("=")
 
     @property
-    def sample_bytes(self) -> int:
-        """Bytes of one image and its masks."""
-        return self._images.slice_bytes + sum(table.slice_bytes for table in self._masks)
+    def is_compressed(self) -> bool:
+        """Whether slices have to be decoded."""
+        return any(table.codec != "raw" for table in (self._images, *self._masks))
 
-    def gathered(
-        self, rows: NDArray[np.int64], dtype: np.dtype[Any]
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return rows of the dataset as new arrays.
+    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return images of some rows as a new array (sample, y, x).
 
         Parameters
         ----------
         rows : ndarray of int64, (sample,)
             In any order.
         dtype : numpy.dtype
-            Of the images; the stored one can be cast to it.
-
-        Returns
-        -------
-        images : ndarray, (sample, y, x)
-        masks : ndarray of uint8, (sample, structure, y, x)
+            The stored one can be cast to it.
 
         Raises
         ------
         DatasetError
             The file was replaced since, or a slice cannot be decoded.
         """
-        windows = self._open().windows
-        if windows is not None and dtype == self._images.dtype:
-            images, masks = windows
-            return images.gather(rows)[:, 0], masks.gather(rows)
+        opened = self._open()
+        if opened.windows is not None and dtype == self._images.dtype:
+            return opened.windows[0].gather(rows)[:, 0]
         made = np.empty((len(rows), *self.shape), dtype)
-        made_masks = np.empty((len(rows), len(self._masks), *self.shape), np.uint8)
-        self.gather(rows, made, made_masks)
-        return made, made_masks
+        opened.readers[0](rows, made)
+        return made
 
-    def gather(self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8]) -> None:
-        """Copy rows of the dataset into arrays: ``images`` and ``masks`` as `gathered` returns them.
-
-        Raises
-        ------
-        DatasetError
-            As `gathered`.
-        """
-        read_images, *mask_readers = self._open().readers
-        read_images(rows, images)
-        for index, read_masks in enumerate(mask_readers):
-            read_masks(rows, masks[:, index])
+    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return masks of some rows as a new array (sample, structure, y, x); raises as `images` does."""
+        opened = self._open()
+        if opened.windows is not None:
+            return opened.windows[1].gather(rows)
+        made = np.empty((len(rows), len(self._masks), *self.shape), np.uint8)
+        for index, read_masks in enumerate(opened.readers[1:]):
+            read_masks(rows, made[:, index])
+        return made
 
     def image(self, row: int) -> NDArray[Any]:
         """Return a copy of one image, (y, x)."""
-        found = np.empty((1, *self.shape), self.dtype)
-        self._open().readers[0](np.array([row]), found)
-        return np.asarray(found[0])
+        return np.asarray(self.images(np.array([row]), self.dtype)[0])
+
+    def locate(self, row: int) -> tuple[int, int]:
+        """Return which dataset holds a row, and which of its rows it is."""
+        return 0, row
 
     def ask_for(self, rows: NDArray[np.int64]) -> None:
         """Tell the system that rows are needed soon, so that it reads them from disk meanwhile."""
         self._open().ask_for((self._images, *self._masks), rows)
 
     def is_cold(self, rows: NDArray[np.int64]) -> bool:
-        """Say whether `ask_for` may be of use: some of the rows may not be in memory yet."""
+        """Say whether `ask_for` may be of use: some of the rows were not asked for yet, and may not be in memory."""
         asked_for = self._open().asked_for
-        if asked_for is None:
-            return True
-        if asked_for[rows].all():
-            return False
-        some = rows[:: max(1, len(rows) // _ROWS_LOOKED_AT)]
-        offsets = np.concatenate([table.offsets[some] for table in (self._images, *self._masks)])
-        return not _in_memory(self._path, offsets.tolist())
+        return asked_for is None or not asked_for[rows].all()
 
     def close(self) -> None:
         """Give handles back, once no thread is reading with them; a later call opens them again."""
@@ -248,15 +226,3 @@ def _keep_freed_memory() -> None:
     other C libraries nothing changes.
     """
     np.empty(_LARGEST_BLOCK_KEPT, np.uint8)
-
-
-def _in_memory(path: Path, offsets: Iterable[int]) -> bool:
-    """Say whether bytes of a file are in the page cache; False where the system does not tell."""
-    if not hasattr(os, "RWF_NOWAIT"):
-        return False
-    byte = bytearray(1)
-    try:
-        with path.open("rb", buffering=0) as stream:
-            return all(os.preadv(stream.fileno(), [byte], offset, os.RWF_NOWAIT) for offset in offsets)
-    except OSError:  # it would have to wait for the disk, or the file system does not know the flag
-        return False

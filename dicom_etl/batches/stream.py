@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.assemble import Assembler, Place, Space
+from dicom_etl.batches.assemble import Assembler, Place
 from dicom_etl.batches.batch import Batch
-from dicom_etl.batches.prefetch import Crew, made_ahead
+from dicom_etl.batches.prefetch import made_ahead
 from dicom_etl.batches.sampler import EpochPlan, Schedule
 from dicom_etl.errors import ConfigError
 from dicom_etl.workers.cores import usable_cores
@@ -29,11 +29,9 @@ class Stream:
     Attributes
     ----------
     assembler : Assembler
-    rows : ndarray of int64, (sample,)
+    rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
         The rows of the file that are served; the schedule's positions count in them.
     schedule : Schedule
-    copy : bool
-        Give each batch arrays of its own.
     prefetch, threads : int, optional
         As in `BatchReader`.
     """
@@ -41,7 +39,6 @@ class Stream:
     assembler: Assembler
     rows: NDArray[np.int64]
     schedule: Schedule
-    copy: bool
     prefetch: int | None = None
     threads: int | None = None
 
@@ -66,45 +63,39 @@ class Stream:
         """
         plan = self.schedule.epoch(epoch)
         numbers = self.schedule.numbers(start, worker, workers)
-        crew = self._crew()
-        spaces = self._spaces(crew.depth + 1)
-        cold = self.assembler.store.is_cold(self.rows)
+        cold = self.assembler.store.is_cold(self.rows[self.rows >= 0])
 
         def make(index: int) -> Batch:
             if cold:
                 self._ask_for(plan, numbers, index)
             positions, padding = plan.batch(numbers[index])
             place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
-            return self.assembler.make(self.rows[positions], padding, place, spaces[index % len(spaces)])
+            return self.assembler.make(self.rows[positions], padding, place)
 
-        return made_ahead(make, len(numbers), crew)
+        return made_ahead(make, len(numbers), *self._threads_and_depth())
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> Batch:
         """Return the samples at some positions of ``rows`` as one batch, transformed as in an epoch."""
         place = Place(self.schedule.seed, epoch, 0)
         return self.assembler.make(self.rows[positions], np.zeros(len(positions), np.bool_), place)
 
-    def _crew(self) -> Crew:
-        """Choose who makes batches; by default nobody but the one who asks, where others would do harm.
+    def _threads_and_depth(self) -> tuple[int, int]:
+        """Choose who makes batches, and how far ahead; by default nobody but the one who asks, where others do harm.
 
         Transforms of the user's need not bear several threads, and the processes of a loader share the cores already.
-        Threads that take the GIL for every row to copy it into a given array are slower together than one alone.
         """
         threads = self.threads
         if threads is None:
-            together = self.copy and not self.assembler.transforms
-            in_worker = multiprocessing.parent_process() is not None
-            threads = min(usable_cores(), _MOST_THREADS) if together and not in_worker else 1
-        return Crew.of(threads, self.prefetch)
-
-    def _spaces(self, count: int) -> Sequence[Space | None]:
-        """Return the arrays that batches are gathered into in turn; None for new ones each time."""
-        if self.copy:
-            return (None,)
-        return [self.assembler.space(self.schedule.batch_size) for _ in range(count)]
+            alone = self.assembler.transforms or multiprocessing.parent_process() is not None
+            threads = 1 if alone else min(usable_cores(), _MOST_THREADS)
+        depth = self.prefetch
+        if depth is None:
+            depth = threads + 2 if threads > 1 else 0
+        return threads, depth
 
     def _ask_for(self, plan: EpochPlan, numbers: range, index: int) -> None:
         """Have the system read what is served some batches later; at the start, all up to there."""
         first = 0 if index == 0 else index + _BATCHES_ASKED_FOR - 1
         for number in numbers[first : index + _BATCHES_ASKED_FOR]:
-            self.assembler.store.ask_for(self.rows[plan.batch(number)[0]])
+            rows = self.rows[plan.batch(number)[0]]
+            self.assembler.store.ask_for(rows[rows >= 0])

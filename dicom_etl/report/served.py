@@ -50,6 +50,8 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
         captions = [_caption(contents, batch, place) for place in range(min(len(batch), MOST_TILES))]
         full_mask = contents.full_mask
     masks = batch.masks[:, np.newaxis] if batch.masks.ndim == 3 else batch.masks
+    if masks.dtype.kind == "f":  # coverage is served from 0 to 1
+        masks = np.rint(masks * full_mask).astype(np.uint8)
     tiles = []
     for caption, image, several in zip(captions, batch.images, masks, strict=False):
         outlines = tuple(mask_edges(mask, full_mask) for mask in several)

@@ -25,7 +25,8 @@ NAN = float("nan")
 class Content:
     """What goes into a dataset; every sample's pixels and outlines tell its row.
 
-    ``has`` is (sample, structure): which structures are drawn. ``rings`` may replace the outline of (row, structure).
+    ``has`` is (sample, structure): which structures are drawn. ``places`` are (location, phase), by default two phases
+    each. ``rings`` may replace the outline of (row, structure).
     """
 
     images: NDArray[Any]
@@ -37,6 +38,7 @@ class Content:
     folds: list[int]
     origins: list[str]
     rings: dict[tuple[int, int], FloatArray] = field(default_factory=dict)
+    places: list[tuple[int, int]] = field(default_factory=list)
     issues: Sequence[Issue] = ()
     mask_values: str = "binary"
 
@@ -46,6 +48,7 @@ class Content:
 
     def row(self, index: int) -> SampleRow:
         low, high, mean, std = image_statistics(self.images[index])
+        location, phase = self.places[index] if self.places else (index // 2, index % 2)
         return SampleRow(
             patient_id=self.patients[index],
             original_id=f"orig-{self.patients[index]}",
@@ -57,9 +60,9 @@ class Content:
             sha256_image_file="0" * 64,
             has=tuple(self.has[index].tolist()),
             instance_number=index + 1,
-            location_index=index // 2,
+            location_index=location,
             slice_location_mm=8.0 * (index // 2),
-            phase_index=index % 2,
+            phase_index=phase,
             trigger_time_ms=NAN,
             pixel_spacing_mm=(1.25, 1.25),
             orientation=(1, 0, 0, 0, 1, 0),

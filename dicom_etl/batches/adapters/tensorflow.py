@@ -32,7 +32,7 @@ def make_dataset(reader: BatchReader, *, full: bool = False) -> TensorFlowDatase
     reader : BatchReader
     full : bool, default False
         False: ``(images, masks)``, or ``(images, masks, weights)`` where the reader serves weights, as ``model.fit``
-        takes them. True: a dict with ``indices``, ``padding``, ``epoch`` and ``step`` as well. TensorFlow reads ahead,
+        takes them. True: a dict with all that `Batch` holds. TensorFlow reads ahead,
         so a state to resume from is ``reader.state_at(batch["epoch"], batch["step"])``, not ``reader.state_dict()``.
     """
     whole_epochs = reader.state_dict()["step"] == 0
@@ -55,11 +55,8 @@ def make_dataset(reader: BatchReader, *, full: bool = False) -> TensorFlowDatase
 
 
 def _values(batch: Batch) -> dict[str, Any]:
-    values = {name: getattr(batch, name) for name in ("images", "masks", "indices", "padding", "weights")}
-    return {name: value for name, value in values.items() if value is not None} | {
-        "epoch": np.int64(batch.epoch),
-        "step": np.int64(batch.step),
-    }
+    found: dict[str, Any] = batch.arrays()
+    return found | {"epoch": np.int64(batch.epoch), "step": np.int64(batch.step)}
 
 
 def _signature(reader: BatchReader) -> dict[str, Any]:
@@ -68,10 +65,13 @@ def _signature(reader: BatchReader) -> dict[str, Any]:
     schedule = reader.schedule
     always_full = schedule.remainder != "keep" or schedule.count % schedule.batch_size == 0
     samples = schedule.batch_size * len(sample) if always_full else None
-    specs = {}
-    for name, value in _values(sample).items():
+
+    def spec(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: spec(key, one) for key, one in value.items()}
         shape: list[int | None] = list(np.shape(value))
         if shape:
             shape[-1 if reader.layout == "HWN" and name in ("images", "masks") else 0] = samples
-        specs[name] = tf.TensorSpec(shape, tf.as_dtype(value.dtype))
-    return specs
+        return tf.TensorSpec(shape, tf.string if value.dtype.kind == "U" else tf.as_dtype(value.dtype))
+
+    return {name: spec(name, value) for name, value in _values(sample).items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dicom_etl.batches.state import order_digest, read_state
+from dicom_etl.batches.state import read_state
 from dicom_etl.batches.turns import Start, WorkerKey
 from dicom_etl.errors import ConfigError, MissingExtraError
 
@@ -187,7 +187,7 @@ class TorchBatches(IterableDataset[Any]):
             The state is not one, or belongs to another order or seed.
         """
         schedule = self._reader.schedule
-        seed, epoch, step = read_state(state, order_digest(self._reader.rows, schedule), schedule.batches)
+        seed, epoch, step = read_state(state, self._reader.state_at(0, 0)["order"], schedule.batches)
         if seed != schedule.seed:
             raise ConfigError(
                 f"the state has seed {seed}, the reader {schedule.seed}: make the reader with that seed"
@@ -356,7 +356,7 @@ class TorchSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __len__(self) -> int:
         """How many samples there are."""
-        return len(self._reader.rows)
+        return self._reader.schedule.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the image and the masks of one sample."""

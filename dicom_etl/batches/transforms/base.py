@@ -26,15 +26,17 @@ class Transform(Protocol):
 
         Parameters
         ----------
-        image : ndarray, (y, x)
+        image : ndarray, (y, x), or (channel, y, x) with ``context``
             In the dtype that the reader serves.
         masks : ndarray of uint8, (structure, y, x)
+            Of a whole stack or cine: place by place, all structures of each.
         rng : numpy.random.Generator
             Belongs to this sample in this epoch.
 
         Returns
         -------
-        image : ndarray, (y, x), or (patch, y, x) for several samples out of one
+        image : ndarray, (y, x) or (channel, y, x), with as many channels as it likes; or one axis more in front, for
+            several samples out of one
         masks : ndarray of uint8, (structure, y, x), or (patch, structure, y, x)
         """
 
@@ -47,7 +49,7 @@ def apply_transforms(
     Parameters
     ----------
     transforms : sequence of Transform
-    image : ndarray, (y, x)
+    image : ndarray, (y, x) or (channel, y, x)
     masks : ndarray of uint8, (structure, y, x)
     rng : numpy.random.Generator
 
@@ -65,9 +67,13 @@ def apply_transforms(
     for transform in transforms:
         changed: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
         for one_image, one_masks in samples:
-            new_image, new_masks = transform(one_image, one_masks, rng)
-            _check(transform, new_image, new_masks, len(masks))
-            if new_image.ndim == 2:
+            try:
+                new_image, new_masks = transform(one_image, one_masks, rng)
+            except Exception as error:
+                error.add_note(f"in the transform {transform!r}")
+                raise
+            _check(transform, new_image, new_masks, masks)
+            if new_masks.ndim == 3:
                 changed.append((new_image, new_masks))
             else:
                 changed.extend(zip(new_image, new_masks, strict=True))
@@ -116,11 +122,24 @@ def check_probability(name: str, value: float) -> None:
         raise ConfigError(f"{name} is {value}: a probability is from 0 to 1")
 
 
-def _check(transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], structures: int) -> None:
-    wanted = (*image.shape[:-2], structures, *image.shape[-2:])
-    if image.ndim not in (2, 3) or masks.shape != wanted or masks.dtype != np.uint8 or not image.size:
+def _check(
+    transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], before: NDArray[np.uint8]
+) -> None:
+    several = masks.ndim == 4
+    wanted = (*image.shape[:several], len(before), *image.shape[-2:])
+    if (
+        image.ndim - several not in (2, 3)
+        or masks.shape != wanted
+        or masks.dtype != np.uint8
+        or not image.size
+    ):
         raise ConfigError(
             f"{transform!r} returned an image of shape {image.shape} with {masks.dtype} masks of shape "
-            f"{masks.shape}: an image (y, x) goes with uint8 masks ({structures}, y, x); several samples "
-            "have one more axis in front"
+            f"{masks.shape}: an image (y, x) or (channel, y, x) goes with uint8 masks ({len(before)}, y, x); several "
+            "samples have one more axis in front"
+        )
+    if masks.size and masks.max() > max(1, before.max()):
+        raise ConfigError(
+            f"{transform!r} returned masks with the value {masks.max()}, where they were at most {before.max()}: masks "
+            "are moved, not scaled; resample them by nearest neighbour"
         )

@@ -47,7 +47,7 @@ class CropAround:
         """Return the window."""
         drawn: NDArray[np.bool_] = np.any(masks, axis=0)
         starts = []
-        for axis, (size, length) in enumerate(zip(self.size, image.shape, strict=True)):
+        for axis, (size, length) in enumerate(zip(self.size, image.shape[-2:], strict=True)):
             present = np.flatnonzero(np.any(drawn, axis=1 - axis))
             first, last = (present[0], present[-1]) if len(present) else (0, length - 1)
             start = int(first + last + 1 - size) // 2 + int(rng.integers(-self.jitter_px, self.jitter_px + 1))
@@ -94,10 +94,10 @@ class RandomPatches:
         for _ in range(self.count):
             starts = [
                 int(rng.integers(max(0, have - size) + 1))
-                for have, size in zip(image.shape, self.size, strict=True)
+                for have, size in zip(image.shape[-2:], self.size, strict=True)
             ]
             if len(drawn) and rng.random() < self.foreground:
-                pixel = np.unravel_index(drawn[rng.integers(len(drawn))], image.shape)
+                pixel = np.unravel_index(drawn[rng.integers(len(drawn))], image.shape[-2:])
                 starts = [int(at - rng.integers(size)) for at, size in zip(pixel, self.size, strict=True)]
             windows.append(_window(image, masks, (starts[0], starts[1]), self.size))
         return np.stack([window for window, _ in windows]), np.stack([window for _, window in windows])
@@ -114,7 +114,7 @@ def _window(
     """Cut the window inside the image that begins nearest to ``starts``; pad an image that is smaller."""
     taken: list[slice] = []
     placed: list[slice] = []
-    for start, wanted, have in zip(starts, size, image.shape, strict=True):
+    for start, wanted, have in zip(starts, size, image.shape[-2:], strict=True):
         if wanted <= have:
             first = min(max(start, 0), have - wanted)
             taken.append(slice(first, first + wanted))
@@ -122,10 +122,10 @@ def _window(
         else:
             taken.append(slice(0, have))
             placed.append(slice((wanted - have) // 2, (wanted - have) // 2 + have))
-    if size[0] <= image.shape[0] and size[1] <= image.shape[1]:
-        return image[taken[0], taken[1]], masks[:, taken[0], taken[1]]
-    window = np.full(size, image.min(), dtype=image.dtype)
+    if size[0] <= image.shape[-2] and size[1] <= image.shape[-1]:
+        return image[..., taken[0], taken[1]], masks[:, taken[0], taken[1]]
+    window = np.full((*image.shape[:-2], *size), image.min(), dtype=image.dtype)
     mask_window = np.zeros((len(masks), *size), dtype=np.uint8)
-    window[placed[0], placed[1]] = image[taken[0], taken[1]]
+    window[..., placed[0], placed[1]] = image[..., taken[0], taken[1]]
     mask_window[:, placed[0], placed[1]] = masks[:, taken[0], taken[1]]
     return window, mask_window

@@ -58,6 +58,6 @@ class RandomRotate90:
         self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Return views of the sample, turned."""
-        rows, columns = image.shape
+        rows, columns = image.shape[-2:]
         turns = int(rng.integers(4)) if rows == columns else 2 * int(rng.integers(2))
-        return np.rot90(image, turns), np.rot90(masks, turns, axes=(-2, -1))
+        return np.rot90(image, turns, axes=(-2, -1)), np.rot90(masks, turns, axes=(-2, -1))

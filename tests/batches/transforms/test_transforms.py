@@ -395,7 +395,7 @@ def test_options_that_make_no_sense_are_refused(make: Callable[[], object]) -> N
         lambda image, masks, rng: (image[:5], masks),
         lambda image, masks, rng: (image, masks.astype(np.float32)),
         lambda image, masks, rng: (image, masks[0]),
-        lambda image, masks, rng: (image[np.newaxis], masks),
+        lambda image, masks, rng: (image[np.newaxis, np.newaxis], masks),
         lambda image, masks, rng: (image[:0], masks[:, :0]),
         lambda image, masks, rng: (image.ravel(), masks),
     ],

@@ -1,0 +1,139 @@
+"""From stored masks to the masks served: derived structures, labels that do not count, coverage, label maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.errors import ConfigError
+
+Labels = Literal["masks", "map"]
+MYOCARDIUM = "myocardium"
+_DERIVED = {MYOCARDIUM: ("ocontour", "icontour")}
+"""Structures that are the first of two stored ones without the second."""
+
+
+def parts_of(structure: str) -> tuple[str, ...]:
+    """Return the stored structures that one is made of; it is there where all of them are."""
+    return _DERIVED.get(structure, (structure,))
+
+
+def stored_parts(structures: tuple[str, ...], found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the stored structures that some are made of, each once.
+
+    Raises
+    ------
+    ConfigError
+        One is not among those found in the dataset.
+    """
+    stored = tuple(dict.fromkeys(part for name in structures for part in parts_of(name)))
+    missing = [name for name in stored if name not in found]
+    if missing:
+        raise ConfigError(
+            f"the dataset has no {', '.join(missing)}; it has {', '.join(found) or 'no structures'}"
+        )
+    return stored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskMaker:
+    """Makes the masks served from those stored.
+
+    Attributes
+    ----------
+    stored : tuple of str
+        The structures to gather.
+    made_of : tuple of tuple of int
+        For each structure served, which of the stored ones it is, or is the first of without the second.
+    blank : ndarray of bool, (row of the file, structure), optional
+        Where there is a mask that does not count.
+    full : int
+        The stored value of a pixel covered whole: 1, or 255 where masks hold coverage.
+    labels : "masks" or "map"
+    """
+
+    stored: tuple[str, ...]
+    made_of: tuple[tuple[int, ...], ...]
+    blank: NDArray[np.bool_] | None
+    full: int
+    labels: Labels
+
+    @classmethod
+    def of(
+        cls,
+        structures: tuple[str, ...],
+        stored: tuple[str, ...],
+        blank: NDArray[np.bool_] | None,
+        full: int,
+        labels: Labels,
+    ) -> Self:
+        """Plan the masks of some structures.
+
+        Parameters
+        ----------
+        structures : tuple of str
+            To serve, in this order.
+        stored : tuple of str
+            As `stored_parts` gives them.
+        blank, full, labels
+            As the attributes.
+
+        Raises
+        ------
+        ConfigError
+            There are no such labels.
+        """
+        if labels not in get_args(Labels):
+            raise ConfigError(f'labels is {labels!r}: it must be "masks" or "map"')
+        if labels == "map" and (full != 1 or not structures):
+            raise ConfigError('labels="map" needs at least one structure, and masks that are 0 or 1')
+        made_of = tuple(tuple(stored.index(part) for part in parts_of(name)) for name in structures)
+        return cls(stored, made_of, blank, full, labels)
+
+    def make(self, masks: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return masks (sample, structure, y, x) as they are served, from gathered ones of the same rows."""
+        if any(len(parts) > 1 for parts in self.made_of) or len(self.made_of) != len(self.stored):
+            made = np.empty((len(masks), len(self.made_of), *masks.shape[2:]), np.uint8)
+            for index, (whole, *without) in enumerate(self.made_of):
+                made[:, index] = masks[:, whole]
+                for part in without:  # what both cover is the inner one's, also in parts of a pixel
+                    made[:, index] -= np.minimum(made[:, index], masks[:, part])
+            masks = made
+        if self.blank is not None:
+            masks[self.blank[rows]] = 0
+        return masks
+
+    def finish(self, masks: NDArray[np.uint8]) -> NDArray[Any]:
+        """Return masks (sample, structure, ..) as they are, as coverage from 0 to 1, or as a map (sample, 1, ..)."""
+        if self.full != 1:
+            return masks * np.float32(1 / self.full)
+        return label_map(masks) if self.labels == "map" else masks
+
+
+def label_map(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return one map of all structures: 0 background, 1.. in their order.
+
+    Where structures overlap, as the area inside an outer contour holds the inner one, the smaller one in the sample is
+    seen, of equal ones the one that was asked for first.
+
+    Parameters
+    ----------
+    masks : ndarray of uint8, (sample, structure, ..)
+        0 or 1.
+
+    Returns
+    -------
+    ndarray of uint8, (sample, 1, ..)
+    """
+    count = masks.shape[1]
+    areas = np.count_nonzero(masks, axis=tuple(range(2, masks.ndim)))
+    smallest_last = count - 1 - np.argsort(-areas[:, ::-1], axis=1, kind="stable")
+    found = np.zeros((len(masks), *masks.shape[2:]), np.uint8)
+    every = np.arange(len(masks))
+    for which in smallest_last.T:
+        value = (which + 1).astype(np.uint8).reshape(-1, *[1] * (masks.ndim - 2))
+        np.copyto(found, value, where=masks[every, which] != 0)
+    return found[:, np.newaxis]
