@@ -138,5 +138,5 @@ def _plain_header(found: native_reader.Plain, limits: Limits) -> ImageHeader:
             f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
         )
     header = image_header(found.elements, limits)
-    check_length(header, found.length)
-    return header
+    notes = check_length(header, found.length)
+    return header._replace(notes=header.notes + notes) if notes else header

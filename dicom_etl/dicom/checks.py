@@ -101,9 +101,12 @@ def image_header(found: Elements, limits: Limits) -> ImageHeader:
     time_ms = _describing(values, el.TRIGGER_TIME, -MOST_MS, MOST_MS)
     if time_ms is None:
         notes = (*notes, BAD_TRIGGER_TIME)
+    number, exact = read.whole(values, el.INSTANCE_NUMBER)
+    if not exact:
+        notes = (*notes, TEXT_NUMBER)
     header = ImageHeader(
         **shared,
-        instance_number=read.integer(values, el.INSTANCE_NUMBER, -1),
+        instance_number=number,
         transfer_syntax=found.syntax,
         position_mm=position(values),
         trigger_time_ms=nan if time_ms is None else time_ms,
@@ -126,13 +129,16 @@ def _shared_fields(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields of a header that come from the elements `el.SHARED`, and notes."""
     values = {tag: value for tag, value in zip(el.SHARED, shared, strict=True) if value is not None}
+    notes: list[str] = []
+    if not values.get(el.HIGH_BIT):
+        values[el.HIGH_BIT] = _high_bit(read.unsigned(values, el.BITS_STORED, big_endian), big_endian)
+        notes.append(NO_HIGH_BIT)
     number = {tag: read.unsigned(values, tag, big_endian) for tag in _NUMBERS}
     photometric = read.code(values, el.PHOTOMETRIC)
     _check_grey(photometric, number[el.SAMPLES])
     _check_bits(number)
     slope, intercept = rescale(values)
-    series_uid, valid = read.identifier(values, el.SERIES_UID)
-    notes = [] if valid else [INVALID_UID]
+    series_uid = _series_uid(values, notes)
     if photometric == "MONOCHROME1":
         notes.append(INVERTED)
     fields = {
@@ -155,6 +161,25 @@ def _shared_fields(
         "sop_class": read.label(values.get(el.SOP_CLASS, b"")),
     }
     return fields, tuple(notes)
+
+
+def _high_bit(stored: int, big_endian: bool) -> bytes:
+    return max(stored - 1, 0).to_bytes(2, "big" if big_endian else "little")
+
+
+def _series_uid(values: dict[int, bytes], notes: list[str]) -> str:
+    """SeriesInstanceUID only groups: text that is no UID groups as well, and is noted."""
+    try:
+        uid, valid = read.identifier(values, el.SERIES_UID)
+    except ImageError:
+        text = values[el.SERIES_UID].strip(b" \0")
+        if len(text) > read.MAX_TEXT or not (text.isascii() and text.decode("ascii").isprintable()):
+            raise
+        notes.append(TEXT_UID)
+        return text.decode("ascii")
+    if not valid:
+        notes.append(INVALID_UID)
+    return uid
 
 
 def _check_grey(photometric: str, samples: int) -> None:
@@ -269,14 +294,20 @@ def pixel_bytes(header: ImageHeader) -> int:
     return header.rows * header.columns * header.frames * (header.bits_allocated // 8)
 
 
-def check_length(header: ImageHeader, length: int) -> None:
-    """Uncompressed pixel data is as long as rows x columns x frames say, or one byte longer to be even."""
+def check_length(header: ImageHeader, length: int) -> tuple[str, ...]:
+    """Uncompressed pixel data is as long as rows x columns x frames say, or longer by padding, which is noted.
+
+    Receivers are told to accept padding (PS3.5, 8.1.1); as much as a frame more would be another image.
+    """
     expected = pixel_bytes(header)
-    if length not in (expected, expected + expected % 2):
+    if length in (expected, expected + expected % 2):
+        return ()
+    if not expected < length < expected + expected // header.frames:
         raise ImageError(
             f"the pixel data is {length} bytes long; {header.rows} rows x {header.columns} columns x "
             f"{header.frames} frames x {header.bits_allocated // 8} bytes make {expected}"
         )
+    return (PADDED,)
 
 
 def check_frame(frame: int, frames: int) -> None:

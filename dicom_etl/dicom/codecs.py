@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.dicom.error_translation import only_image_errors
 from dicom_etl.dicom.pixels import STORED_DTYPES
-from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, SYNTAXES
+from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, JPEG_LOSSLESS, SYNTAXES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -29,11 +29,9 @@ def warm_up() -> None:
 
 
 def check_decodable(header: ImageHeader) -> None:
-    """Refuse an image whose codec is not installed, or cannot decode so many bits."""
+    """Refuse an image whose codec is not installed."""
     syntax = SYNTAXES[header.transfer_syntax]
-    if header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8:
-        raise ImageError("JPEG Extended with more than 8 bits is not read: no codec with a free licence does")
-    if syntax.compressed and syntax.plugin not in _decoder(header.transfer_syntax).available_plugins:
+    if syntax.compressed and _plugin(header) not in _decoder(header.transfer_syntax).available_plugins:
         raise ImageError(
             f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
         )
@@ -50,7 +48,8 @@ def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> ND
         If the codec fails, or gives something else than the header says.
     """
     syntax = SYNTAXES[header.transfer_syntax]
-    decoder = _decoder(header.transfer_syntax)
+    # pydicom asks GDCM for no more than 8 bits of JPEG Extended; as JPEG Lossless it hands over all, and GDCM looks.
+    decoder = _decoder(JPEG_LOSSLESS if _has_twelve_bits(header) else header.transfer_syntax)
     options: dict[str, Any] = {
         "rows": header.rows,
         "columns": header.columns,
@@ -65,11 +64,20 @@ def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> ND
     }
     with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=syntax.plugin, **options)
+        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=_plugin(header), **options)
     dtype = STORED_DTYPES[header.bits_allocated, header.pixel_representation]
     if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
         raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
     return array.astype(dtype, copy=False)
+
+
+def _plugin(header: ImageHeader) -> str:
+    """Return what decodes an image: Pillow reads 8 bits of JPEG Extended, and only GDCM the 12."""
+    return "gdcm" if _has_twelve_bits(header) else SYNTAXES[header.transfer_syntax].plugin
+
+
+def _has_twelve_bits(header: ImageHeader) -> bool:
+    return header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8
 
 
 def _decoder(uid: str) -> Decoder:

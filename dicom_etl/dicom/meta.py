@@ -7,9 +7,10 @@ from struct import Struct
 from dicom_etl.dicom.elements import TRANSFER_SYNTAX
 from dicom_etl.dicom.files import PREFIX_END
 from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS
-from dicom_etl.dicom.syntaxes import SYNTAXES
+from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES
 from dicom_etl.errors import ImageError
 
+_META_GROUP, _FIRST_GROUP = b"\x02\0", b"\x08\0"
 _short = Struct("<HH2sH").unpack_from
 _long = Struct("<I").unpack_from
 
@@ -24,6 +25,7 @@ class MetaCutOffError(ImageError):
 def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     """Return the transfer syntax UID and the offset where the data set begins.
 
+    A bare data set, without preamble or without this group, is little-endian, and shows whether it is explicit.
     The group is always Explicit VR Little Endian; it ends at the first element of another group, so a wrong
     group length does no harm (pydicom reads it the same way).
 
@@ -32,9 +34,13 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     ImageError
         If ``DICM`` is not there, or the transfer syntax is missing, twice there or not one that is read.
     """
-    if data[128:PREFIX_END] != b"DICM":
-        raise ImageError("this is not a DICOM file: DICM is not at byte 128")
-    position = PREFIX_END
+    position = bare_start(data)
+    if position < 0:
+        position = PREFIX_END
+    elif data[position : position + 2] != _META_GROUP:
+        return EXPLICIT if bytes(
+            data[position + 4 : position + 6]
+        ) in SHORT_VRS | LONG_VRS else IMPLICIT, position
     syntax: bytes | None = None
     while True:
         if position + 8 > len(data):
@@ -76,6 +82,28 @@ def media_class(data: bytes | bytearray) -> str:
             return data[position : position + length].decode("ascii", "replace").rstrip("\0 ")
         position += length
     return ""
+
+
+def bare_start(data: bytes | bytearray) -> int:
+    """Return where a file begins that has no preamble or no file meta information; -1 for one that has both.
+
+    Raises
+    ------
+    ImageError
+        If it begins with no element that a DICOM file begins with.
+    """
+    has_preamble = data[128:PREFIX_END] == b"DICM"
+    start = PREFIX_END if has_preamble else 0
+    group, vr = bytes(data[start : start + 2]), bytes(data[start + 4 : start + 6])
+    if has_preamble and (group == _META_GROUP or len(data) < start + 8):
+        return -1
+    length = int.from_bytes(data[start + 4 : start + 8], "little")
+    known = vr in SHORT_VRS | LONG_VRS
+    if group == _FIRST_GROUP and len(data) >= start + 8 and (known or length < len(data)):
+        return start
+    if group == _META_GROUP and known:
+        return start
+    raise ImageError("this is not a DICOM file: DICM is not at byte 128")
 
 
 def meta_ranges(data: bytes | bytearray, end: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import structure
 from dicom_etl.dicom.elements import Elements
 from dicom_etl.dicom.layout import Layout, LayoutMemory
-from dicom_etl.dicom.meta import MetaCutOffError, file_meta, meta_ranges
+from dicom_etl.dicom.meta import MetaCutOffError, bare_start, file_meta, meta_ranges
 from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
 from dicom_etl.dicom.values import MAX_BYTES, MAX_TEXT, text
@@ -148,6 +148,8 @@ def walk(data: bytes, size: int) -> Layout | None:
     Odd
         If the structure is not plain, or ``data`` ends before the pixel data begins.
     """
+    if bare_start(data) >= 0:
+        return None
     syntax, start = file_meta(data)
     if syntax not in (EXPLICIT, IMPLICIT):
         return None

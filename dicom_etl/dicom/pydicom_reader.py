@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from dicom_etl.dicom.encapsulated import check_fragments
 from dicom_etl.dicom.error_translation import only_image_errors
 from dicom_etl.dicom.frames import frame_headers, raw_value
 from dicom_etl.dicom.limits import Limits
-from dicom_etl.dicom.meta import file_meta
+from dicom_etl.dicom.meta import bare_start, file_meta
 from dicom_etl.dicom.structure import UNDEFINED
 from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
 from dicom_etl.errors import ImageError
@@ -84,8 +84,11 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
             checks.check_extent(frame, limits)  # a rescale of its own may have made it larger
         check_decodable(header)
     document = Document(headers, body, watch.offset, watch.length, watch.vr or "OW")
-    _check_pixels(document, uid, watch)
-    return document
+    notes = _check_pixels(document, uid, watch)
+    if bare_start(data) >= 0:
+        notes = (*notes, checks.NO_PREAMBLE)
+    noted = tuple(each._replace(notes=each.notes + notes) for each in headers) if notes else headers
+    return replace(document, headers=noted)
 
 
 @dataclass(slots=True)
@@ -188,8 +191,9 @@ def _kind(message: str) -> str:
     return next((kind for start, kind in _WARNINGS if message.startswith(start)), checks.OTHER_WARNING)
 
 
-def _check_pixels(document: Document, uid: str, watch: _Watch) -> None:
-    """Pixel data is as long as the header says, all of it is there, and nothing but elements follows."""
+def _check_pixels(document: Document, uid: str, watch: _Watch) -> tuple[str, ...]:
+    """Pixel data is as long as the header says, all of it is there, and nothing but elements or zeros follow it."""
+    notes: tuple[str, ...] = ()
     syntax = SYNTAXES[uid]
     header, body = document.headers[0], document.body
     if document.pixel_vr not in ("OB", "OW", "UN"):
@@ -203,12 +207,16 @@ def _check_pixels(document: Document, uid: str, watch: _Watch) -> None:
         extended = (offsets, lengths) if watch.tables else None
         end = check_fragments(body, document.offset, header.frames, uid, extended)
     else:
-        checks.check_length(header, document.length)
+        notes = checks.check_length(header, document.length)
         end = document.offset + document.length
     if end > len(body):
         raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
-    if end < len(body) and not _are_elements(body[end:], watch.vr is None, not syntax.big_endian):
-        raise ImageError(f"{len(body) - end} bytes follow the pixel data and are no DICOM elements")
+    tail = body[end:]
+    if tail and tail.count(0) == len(tail):
+        return (*notes, checks.TRAILING_ZEROS)
+    if tail and not _are_elements(tail, watch.vr is None, not syntax.big_endian):
+        raise ImageError(f"{len(tail)} bytes follow the pixel data and are no DICOM elements")
+    return notes
 
 
 def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) -> bool:

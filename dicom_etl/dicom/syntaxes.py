@@ -10,6 +10,7 @@ RLE = "1.2.840.10008.1.2.5"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.57"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ SYNTAXES: dict[str, Syntax] = {
     BIG_ENDIAN: Syntax("Explicit VR Big Endian", big_endian=True),
     "1.2.840.10008.1.2.4.50": Syntax("JPEG Baseline", plugin="pillow"),
     JPEG_EXTENDED: Syntax("JPEG Extended", plugin="pillow"),
-    "1.2.840.10008.1.2.4.57": Syntax("JPEG Lossless", plugin="gdcm"),
+    JPEG_LOSSLESS: Syntax("JPEG Lossless", plugin="gdcm"),
     "1.2.840.10008.1.2.4.70": Syntax("JPEG Lossless, first-order prediction", plugin="gdcm"),
     "1.2.840.10008.1.2.4.80": Syntax("JPEG-LS Lossless", plugin="pyjpegls"),
     "1.2.840.10008.1.2.4.81": Syntax("JPEG-LS Near-lossless", plugin="pyjpegls"),

@@ -18,6 +18,7 @@ from dicom_etl.errors import ImageError
 _DECIMAL = rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *"
 _DECIMALS = {n: re.compile(_DECIMAL + (rb"\\" + _DECIMAL) * (n - 1)).fullmatch for n in (1, 2, 3, 6)}
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,12} *").fullmatch
+_POINTED = re.compile(rb" *[+-]?[0-9]{1,12}\.0*").fullmatch
 _UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
 _WORD = re.compile(rb"[!-\[\]-~]{1,64}").fullmatch
 _PADDING = b" \0"
@@ -87,6 +88,15 @@ def integer(values: dict[int, bytes], tag: int, default: int) -> int:
     if not _INTEGER(text):
         raise ImageError(f"{NAMES[tag]} holds something that is not one whole number")
     return int(text)
+
+
+def whole(values: dict[int, bytes], tag: int) -> tuple[int, bool]:
+    """Return the number of an integer string, -1 where it is absent, and whether it is written as one.
+
+    Some programs write ``2.000``, which means 2.
+    """
+    text = _value(values, tag).rstrip(_PADDING)
+    return (int(text.split(b".")[0]), False) if _POINTED(text) else (integer(values, tag, -1), True)
 
 
 def unsigned(values: dict[int, bytes], tag: int, big_endian: bool = False) -> int:

@@ -161,6 +161,9 @@ def place_images(headers: Sequence[ImageHeader]) -> StackPlaces:
     locations_mm = slice_locations_mm(headers)
     location_index = location_indices(locations_mm, [header.instance_number for header in headers])
     times = np.array([header.trigger_time_ms for header in headers], dtype=np.float64)
+    if np.isnan(times).all():  # TemporalPositionIdentifier counts the phases, and says nothing of their times
+        counts = np.array([header.temporal_position for header in headers], dtype=np.float64)
+        times = np.where(counts >= 0, counts, np.nan)
     phase_index, phases, incomplete = phase_indices(location_index, times)
     return StackPlaces(location_index, locations_mm, phase_index, phases, incomplete)
 

@@ -21,7 +21,6 @@ from tests.costs import little_spent
 from .corpus import base, head_of, meta_end, ramp, with_value
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no-preamble": ({"preamble": False}, "DICM is not at byte 128"),
     "no-transfer-syntax": ({"transfer_syntax": None}, "TransferSyntaxUID is missing"),
     "unknown-transfer-syntax": ({"transfer_syntax": "1.2.3.4.5"}, "transfer syntax is not one that is read"),
     "video": (
@@ -30,8 +29,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no-pixel-data": ({"PixelData": None}, "PixelData is missing"),
     "longer": (
-        {"PixelData": bytes(242)},
-        r"242 bytes long; 12 rows x 10 columns x 1 frames x 2 bytes make 240",
+        {"PixelData": bytes(480)},
+        r"480 bytes long; 12 rows x 10 columns x 1 frames x 2 bytes make 240",
     ),
     "shorter": ({"PixelData": bytes(238)}, "238 bytes long"),
     "no-rows": ({"Rows": None}, "Rows is missing"),
@@ -84,7 +83,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no-photometric": ({"PhotometricInterpretation": None}, "PhotometricInterpretation is missing"),
     "samples": ({"SamplesPerPixel": 2}, "SamplesPerPixel is 2; only 1 is read"),
     "frames": ({"NumberOfFrames": 0}, "NumberOfFrames is 0"),
-    "more-frames": ({"NumberOfFrames": 3}, "frames without geometry cannot be slices"),
+    "more-frames": ({"NumberOfFrames": 3}, "12 rows x 10 columns x 3 frames x 2 bytes make 720"),
     "float-pixels": ({"PixelData": None, "FloatPixelData": bytes(480)}, "floating-point"),
     "modality-lut": ({"ModalityLUTSequence": Sequence([Dataset()])}, "ModalityLUTSequence is not read"),
     "cut-in-pixels": ({"cut": -100}, "ends 100 bytes before the end of its pixel data"),
@@ -258,7 +257,7 @@ def test_rows_times_columns_that_claim_too_much(tmp_path: Path) -> None:
         read_image(path)
 
 
-@pytest.mark.parametrize("tail", [b"\0", bytes(8), bytes(3_000_000), b"garbage!"])
+@pytest.mark.parametrize("tail", [b"garbage!", b"\0\0\1"])
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "rle"])
 def test_bytes_behind_the_pixel_data(tail: bytes, syntax: str, tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "1.dcm", ramp(), transfer_syntax=syntax)
@@ -267,6 +266,44 @@ def test_bytes_behind_the_pixel_data(tail: bytes, syntax: str, tmp_path: Path) -
         ImageError, match=f"{len(tail)} bytes follow the pixel data and are no DICOM elements"
     ):
         read_image(path)
+
+
+@pytest.mark.parametrize("zeros", [1, 8, 300_000])
+@pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "rle"])
+def test_zeros_behind_the_data_set_are_noted(zeros: int, syntax: str, tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp(), transfer_syntax=syntax)
+    path.write_bytes(path.read_bytes() + bytes(zeros))
+    image = read_image(path)
+    assert image.header.notes == ("trailing-zeros",)
+    np.testing.assert_array_equal(image.pixels, ramp())
+
+
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "no-preamble": ({"preamble": False}, "no-preamble"),
+    "padded": ({"PixelData": ramp().tobytes() + bytes(100)}, "padded-pixels"),
+    "instance-number": ({"InstanceNumber": "1.000"}, "text-number"),
+    "series-text": ({"SeriesInstanceUID": "CINE short axis"}, "text-uid"),
+    "no-high-bit": ({"HighBit": None}, "highbit-absent"),
+}
+
+
+@pytest.mark.parametrize("syntax", ["explicit", "implicit"])
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_files_are_read_with_a_note(kind: str, syntax: str, tmp_path: Path) -> None:
+    changes, note = ODD[kind]
+    path = write_dicom(tmp_path / "1.dcm", ramp(), transfer_syntax=syntax, **changes)
+    image = read_image(path)
+    assert image.header.notes == (note,)
+    assert (image.header.instance_number, NOTES[note]) == (1, NOTES[note])
+    assert [each.notes for each in read_headers(path)] == [(note,)]
+    np.testing.assert_array_equal(image.pixels, ramp())
+
+
+def test_a_file_without_meta_information_behind_its_preamble(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "1.dcm", ramp(), preamble=False)
+    data = path.read_bytes()
+    path.write_bytes(bytes(128) + b"DICM" + data[data.index(b"\x08\0\x08\0CS") :])
+    assert read_image(path).header.notes == ("no-preamble",)
 
 
 def test_elements_behind_the_pixel_data_are_accepted(tmp_path: Path) -> None:
