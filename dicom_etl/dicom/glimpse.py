@@ -1,0 +1,153 @@
+"""What a file that cannot be read as an image still says: what kind of file it is, and of which image.
+
+An image that is cut off keeps its place among the others, so that nothing else takes its labels. Lenient, bounded and
+in this process: it walks over the elements at the start of the file and decodes no pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom import values as read
+from dicom_etl.dicom.checks import image_header
+from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.files import PREFIX_END, open_regular, read_bytes
+from dicom_etl.dicom.limits import DEFAULT
+from dicom_etl.dicom.meta import bare_start
+from dicom_etl.dicom.structure import UNDEFINED, Odd, Steps, element_at, skip_sequence
+from dicom_etl.dicom.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
+
+_MOST_BYTES = 1 << 18
+"""The headers of scanners take some kilobytes; a longer one counts as unknown."""
+_MEDIA_CLASS = 0x00020002
+_DIRECTORY = "1.2.840.10008.1.3.10"
+_WANTED = frozenset(el.VRS) | {_MEDIA_CLASS, el.TRANSFER_SYNTAX}
+
+
+class Glimpse(NamedTuple):
+    """What was seen of a file.
+
+    Attributes
+    ----------
+    is_dicom : bool
+        Whether it begins as DICOM does.
+    sop_class : str
+        SOP Class UID, "" where it is unknown.
+    has_pixels : bool
+        Whether pixel data begins in it.
+    header : ImageHeader, optional
+        Where it holds the header of an image, up to its pixel data.
+    kind : str
+        What it is in words, when it is plainly no image; else "".
+    """
+
+    is_dicom: bool
+    sop_class: str = ""
+    has_pixels: bool = False
+    header: ImageHeader | None = None
+    kind: str = ""
+
+
+def glimpse(path: Path | str) -> Glimpse:
+    """Look at the start of a file; a file that cannot be opened says nothing and counts as DICOM."""
+    try:
+        descriptor, _ = open_regular(path)
+    except ImageError:
+        return Glimpse(True)
+    try:
+        data = read_bytes(descriptor, _MOST_BYTES)
+    except ImageError:
+        return Glimpse(True)
+    finally:
+        os.close(descriptor)
+    try:
+        start = bare_start(data)
+    except ImageError:
+        return Glimpse(False, kind=_kind_of_other(data))
+    values, has_pixels = _walk(data, PREFIX_END if start < 0 else start)
+    sop_class = read.label(values.get(el.SOP_CLASS) or values.get(_MEDIA_CLASS, b""))
+    header = _header(values) if has_pixels else None
+    return Glimpse(True, sop_class, has_pixels, header, "" if has_pixels else _kind_of_object(sop_class))
+
+
+def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
+    """Return the wanted values up to the pixel data, and whether that was reached."""
+    found: dict[int, bytes] = {}
+    implicit = _is_implicit(data, position)
+    steps = Steps()
+    try:
+        while True:
+            if data[position : position + 2] != b"\2\0" and el.TRANSFER_SYNTAX in found:
+                syntax = read.label(found.pop(el.TRANSFER_SYNTAX))
+                if syntax in (DEFLATED, BIG_ENDIAN):
+                    return found, False
+                implicit = syntax == IMPLICIT
+            if int.from_bytes(data[position : position + 4], "little") == _swapped(el.PIXELS):
+                return found, True
+            tag, length, position = element_at(data, position, implicit)
+            if length == UNDEFINED:
+                position = skip_sequence(data, position, implicit, steps)
+                continue
+            if tag in _WANTED:
+                found[tag] = data[position : position + length]
+            position += length
+            if position > len(data):
+                return found, False
+    except (Odd, ImageError):
+        return found, False
+
+
+def _swapped(tag: int) -> int:
+    """Return a tag as four little-endian bytes hold it: group first."""
+    return (tag & 0xFFFF) << 16 | tag >> 16
+
+
+def _is_implicit(data: bytes, position: int) -> bool:
+    """Tell whether the first element of a bare data set names no value representation."""
+    return not data[position + 4 : position + 6].isalpha()
+
+
+def _header(values: dict[int, bytes]) -> ImageHeader | None:
+    """Return the header as far as it passes the checks of one that is read; None where it does not."""
+    shared = tuple(map(values.get, el.SHARED))
+    patient = read.label(values.get(el.PATIENT_ID, b""))
+    try:
+        return image_header(Elements("", shared, values, "", patient), DEFAULT)
+    except ImageError:
+        return None
+
+
+def _kind_of_object(sop_class: str) -> str:
+    """Say what a DICOM object without pixels is; "" for one that should have some, or is unknown."""
+    if sop_class == _DIRECTORY:
+        return "a DICOMDIR"
+    kinds = {
+        "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
+        "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+        "1.2.840.10008.5.1.4.1.1.66": "raw data",
+        "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
+        "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
+        "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
+        "1.2.840.10008.5.1.4.34.": "a worklist object",
+        "1.3.12.2.1107.5.9.1": "a Siemens object that is no image",
+    }
+    return next((kind for start, kind in kinds.items() if sop_class.startswith(start)), "")
+
+
+def _kind_of_other(data: bytes) -> str:
+    """Say what a file is that does not begin as DICOM does."""
+    if not data:
+        return "an empty file"
+    signs = {
+        b"\x1f\x8b": "a gzip archive; unpack it",
+        b"PK\x03\x04": "a zip archive; unpack it",
+        b"\xff\xd8\xff": "a JPEG picture",
+        b"\x89PNG": "a PNG picture",
+        b"%PDF": "a PDF document",
+    }
+    return next((kind for sign, kind in signs.items() if data.startswith(sign)), "no DICOM file")
