@@ -123,7 +123,7 @@ def _mr_image(array: NDArray[Any], name: str, *, big_endian: bool) -> Dataset:
     ds.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
     ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, uid("instance", name)
     ds.Modality, ds.Manufacturer = "MR", "Synthetic Phantom Works"
-    ds.PatientName, ds.PatientID = "SYNTHETIC^TEST", "SYN00000"
+    ds.PatientName, ds.PatientID = "SYNTHETIC^TEST", Path(name).parent.name[:64]
     ds.SliceThickness, ds.MagneticFieldStrength, ds.TriggerTime = 8, 1.5, 0
     ds.StudyInstanceUID, ds.SeriesInstanceUID = (
         uid("study", Path(name).parent),

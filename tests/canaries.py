@@ -71,23 +71,25 @@ def everything_in(dataset: Path) -> bytes:
 def make_canary_source(root: Path, canaries: Canaries) -> TinySource:
     """Write a SOURCE whose good part makes samples, and plant a word in every tag, name, path and text of it."""
     place = root / canaries.word("a folder above SOURCE") / f"Doe^{canaries.word('the folder SOURCE')}"
+    patient = canaries.word("PatientID")
     source = make_source(
         place,
         studies=3,
+        PatientID=patient,
         PatientName=f"Doe^{canaries.word('PatientName')}",
         PatientBirthDate=canaries.number("PatientBirthDate"),
         InstitutionName=canaries.word("InstitutionName"),
         Manufacturer=f"Siemens {canaries.word('Manufacturer')}",
         SeriesInstanceUID=f"1.2.{canaries.number('SeriesInstanceUID')}",
     )
-    _plant_tags(source, canaries)
-    _plant_bad_images(source, canaries)
+    _plant_tags(source, canaries, patient)
+    _plant_bad_images(source, canaries, patient)
     _plant_bad_contours(source, canaries)
     _plant_names(source, canaries)
     return source
 
 
-def _plant_tags(source: TinySource, canaries: Canaries) -> None:
+def _plant_tags(source: TinySource, canaries: Canaries, patient: str) -> None:
     """Fill one image with every element of text that DICOM knows, private ones, and texts where none may be."""
     elements: dict[tuple[int, int], tuple[str, object]] = {}
     for tag, (vr, _, name, *_) in DicomDictionary.items():
@@ -113,7 +115,7 @@ def _plant_tags(source: TinySource, canaries: Canaries) -> None:
             source.pixels(0, 0, phase),
             transfer_syntax=transfer_syntax,
             elements=elements,
-            PatientID=canaries.word("PatientID"),
+            PatientID=patient,
             InstanceNumber=source.number(0, phase),
         )
         preamble = f"{canaries.word('preamble'):-<128}".encode()
@@ -139,12 +141,12 @@ BAD_IMAGES: dict[str, dict[str, Any]] = {
 """What `write_dicom` is given, so that a word can take the place of the stand-in."""
 
 
-def _plant_bad_images(source: TinySource, canaries: Canaries) -> None:
+def _plant_bad_images(source: TinySource, canaries: Canaries, patient: str) -> None:
     """Put a word into each value that is read, one image of the second study each; only some can still be used."""
     slices = [(location, phase) for phase in range(source.phases) for location in range(source.locations)]
     for (location, phase), (what, header) in zip(slices, BAD_IMAGES.items(), strict=True):
         path = source.image(1, location, phase)
-        values = {"InstanceNumber": source.number(location, phase)} | header
+        values = {"InstanceNumber": source.number(location, phase), "PatientID": patient} | header
         write_dicom(path, source.pixels(1, location, phase), **values)
         stand_in = next(text for text in (_DECIMAL, _WHOLE, "ISO_IR 100") if text in str(header))
         data, word = path.read_bytes(), canaries.word(f"bad {what}")
@@ -178,11 +180,11 @@ def _plant_names(source: TinySource, canaries: Canaries) -> None:
             ("contourfiles", source.original_id(study), ids[1]),
         ):
             folder = source.root / part / old
+            number = canaries.number("contour name")
             for path in sorted(folder.rglob("*")):
                 if part == "dicoms":
                     path.rename(path.with_name(f"{canaries.word('image name')} {path.name}"))
                 elif path.is_file():
-                    number = canaries.number("contour name")
                     path.rename(path.with_name(path.name.replace("IM-0001", f"IM-{number}")))
             folder.rename(folder.with_name(new))
         rows.append([*ids, canaries.word("a further column")])

@@ -7,6 +7,7 @@ number of workers or where things lie on disk.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dicom_etl.config.kinds import (
     NAME_MAP,
     NAMES,
     PATH,
+    SERIES,
     SHARD,
     SHARES,
     SIZE,
@@ -37,6 +39,7 @@ __all__ = ["MAX_SIDE", "IngestConfig", "LabelOptions", "RunOptions", "SourceOpti
 
 RASTER_RULES = ("coverage", "centre", "pillow")
 COMPRESSIONS = ("none", "gzip")
+_PSEUDONYM = re.compile("[a-z2-7]{16}:[0-9]+").fullmatch
 _GONE = {"lzf": "h5py alone reads it, and h5wasm reads wrong numbers from it; gzip is read everywhere"}
 CONTOUR_ORIGINS = (0, 0.5, 1)
 MASK_VALUES = ("binary", "coverage")
@@ -94,6 +97,15 @@ class IngestConfig(Options):
     )
     labels: tuple[str, ...] = option(
         (), WORDS, "labels", "Take only labels of this format, or of files that fit this pattern."
+    )
+    number_from: str | None = option(
+        None,
+        choice("header", "name"),
+        "labels",
+        "What the numbers of labels mean: InstanceNumber or file names.",
+    )
+    series: tuple[str, ...] = option(
+        (), SERIES, "labels", "Series that the labels of a patient, or of all, are drawn on."
     )
     contour_origin: float | None = option(
         None,
@@ -177,6 +189,10 @@ class IngestConfig(Options):
     def _check(self) -> None:
         if self.mask_values == "coverage" and self.raster_rule != "coverage":
             raise ConfigError(f"`mask_values` coverage needs `raster_rule` coverage, not {self.raster_rule}")
+        if self.pseudonymize and any(":" in text and not _PSEUDONYM(text) for text in self.series):
+            raise ConfigError(
+                "`series` with `pseudonymize`: name patients by pseudonym, as `plan` shows them"
+            )
 
     def label_options(self) -> LabelOptions:
         """Return what readers of label files go by."""

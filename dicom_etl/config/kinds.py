@@ -204,6 +204,16 @@ def _read_words(keyword: str, value: Any) -> tuple[str, ...]:
     return tuple(sorted(set(words)))
 
 
+def _read_series(keyword: str, value: Any) -> tuple[str, ...]:
+    several = [value] if isinstance(value, str | int) else value
+    found = [str(each).strip() for each in several] if isinstance(several, Iterable) else []
+    if not all(re.fullmatch(r"(?:.+:)?[0-9]{1,9}", text, re.ASCII) for text in found) or found == [""]:
+        raise refused(
+            keyword, "the number of a series, as in 5, or of one patient, as in SCD0000101:5", value
+        )
+    return tuple(sorted(set(found)))
+
+
 def _pair(value: Any, pattern: str) -> tuple[Any, Any] | None:
     """Return the two parts of a value that is written as one text or given as two; None for anything else."""
     if isinstance(value, str):
@@ -274,6 +284,7 @@ FLAG = Kind(_read_flag, "bool")
 TEXT = Kind(_read_text, "str", "TEXT")
 PATH = Kind(_read_path, "path", "PATH")
 NAME_MAP = Kind(_read_name_map, "mapping of str to str, or str", "NAME=STRUCTURE,..")
+SERIES = Kind(_read_series, "int, str or sequence of them", "[PATIENT:]NUMBER", repeated=True)
 WORDS = Kind(_read_words, "str or sequence of str", "FORMAT|GLOB", repeated=True)
 NAMES = Kind(_read_names, "str or sequence of str", "A,B")
 SIZE = Kind(_read_size, "(int, int) or str", "ROWSxCOLUMNS")

@@ -20,7 +20,6 @@ from dicom_etl.records import (
     FoundImage,
     Issue,
     Link,
-    LostImage,
     SourceFolders,
     StudyFiles,
     StudyFolders,
@@ -109,11 +108,6 @@ def read_image_headers(
     if vendors_only:
         headers = tuple(header._replace(manufacturer=vendor(header.manufacturer)) for header in headers)
     return tuple(FoundImage(path, header) for header in headers)
-
-
-def glimpse_lost(path: str, roots: SourceRoots, limits: Limits) -> LostImage:
-    """Return what an image that cannot be read still says of its place."""
-    return LostImage(path)
 
 
 def may_hold_labels(path: str, roots: SourceRoots) -> bool:

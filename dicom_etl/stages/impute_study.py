@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from math import nan
+from operator import attrgetter
 
 import numpy as np
 
@@ -55,7 +58,25 @@ def _place(sample: SamplePlan, orientation: FloatArray) -> Place:
 
 
 def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> Fillable:
-    """Tell which samples of a study lie between drawn ones, from names and headers alone."""
+    """Tell which samples of a study lie between drawn ones of their stack, from names and headers alone."""
+    filled: frozenset[int] = frozenset()
+    reasons: Counter[str] = Counter()
+    first = 0
+    for stack in _stacks(samples):
+        found = _fillable(stack, config)
+        filled |= {first + index for index in found.samples}
+        reasons.update(found.reasons)
+        first += len(stack)
+    return Fillable(filled, dict(reasons))
+
+
+def _stacks(samples: Sequence[SamplePlan]) -> Iterator[tuple[SamplePlan, ...]]:
+    """Yield the samples of each stack; in row order they stand together."""
+    for _, stack in groupby(samples, key=attrgetter("stack_index")):
+        yield tuple(stack)
+
+
+def _fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> Fillable:
     structures = {label.structure for sample in samples for label in sample.labels}
     drawn = {
         structure: {
@@ -99,12 +120,13 @@ def make_study(
     iterator of (SamplePlan, EncodedSample or ItemError)
         As from an executor. Images that are neither drawn on nor filled are left out unless the options keep them.
     """
-    maker = _StudyMaker(study.samples, executor, structures)
-    maker.make_drawn(make)
-    maker.make_between(make_imputed, config)
-    if config.unlabeled:
-        maker.make_rest(make)
-    return maker.rows(config.unlabeled)
+    for samples in _stacks(study.samples):
+        maker = _StudyMaker(samples, executor, structures)
+        maker.make_drawn(make)
+        maker.make_between(make_imputed, config)
+        if config.unlabeled:
+            maker.make_rest(make)
+        yield from maker.rows(config.unlabeled)
 
 
 def imputed_alike(

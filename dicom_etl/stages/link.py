@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
+from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import NOTES
 from dicom_etl.layouts.pseudonyms import id_key, real_of
 from dicom_etl.records import (
@@ -89,6 +90,18 @@ class LinkOptions:
     list_unlabeled: bool = False
     number_from: str = ""
     series: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, config: IngestConfig, patient_id: str, *, list_unlabeled: bool = False) -> LinkOptions:
+        """Return those that a run has for one patient."""
+        chosen = (text.rpartition(":") for text in config.series)
+        return cls(
+            structures=config.structures,
+            unlabeled=config.unlabeled or config.impute is not None,
+            list_unlabeled=list_unlabeled,
+            number_from=config.number_from or "",
+            series=frozenset(int(number) for patient, _, number in chosen if patient in ("", patient_id)),
+        )
 
 
 def link_study(

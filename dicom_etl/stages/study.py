@@ -10,13 +10,15 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
-from dicom_etl.errors import ItemError, LabelFileError
+from dicom_etl.errors import ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.records import FoundImage, Issue, LostImage, SamplePlan, StudyFiles, StudyFolders, StudyPlan
-from dicom_etl.stages import discover, link, parse, rasterize
+from dicom_etl.records import Issue, Label, SamplePlan, StudyFolders, StudyPlan
+from dicom_etl.stages import discover, link, rasterize
+from dicom_etl.stages.images import read_images
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
 
@@ -76,19 +78,8 @@ def plan_study(
     list_unlabeled: bool,
 ) -> PlannedStudy:
     """List the files of one study, read the headers of its images, and link its contours to them."""
-    files = discover.find_files(LAYOUTS[0], roots, folders)
-    issues = list(files.issues)
-    images, lost, label_files = _read_headers(files, roots, config, issues)
-    labels = find_labels((*files.label_files, *label_files), roots, config, folders.patient_id)
-    files = replace(files, labels=labels.labels)
-    issues += labels.issues
-    options = link.LinkOptions(
-        structures=config.structures,
-        unlabeled=config.unlabeled or config.impute is not None,
-        list_unlabeled=list_unlabeled,
-    )
-    study = link.link_study(files, images, lost, options)
-    issues += study.issues
+    linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled)
+    study, issues = linked.plan, list(linked.issues)
     samples = tuple(_on_grid(_of_expected_size(study.samples, config, issues), config, issues))
     rows, imputed, not_imputed = _rows_to_be(samples, config)
     # To impute, the times and places of all images are needed, not only of those that become rows.
@@ -110,14 +101,36 @@ def plan_study(
         unlabeled_count=study.unlabeled_count,
         imputed=imputed,
         not_imputed=not_imputed,
-        structures=tuple(sorted({label.structure for label in files.labels})),
+        structures=tuple(sorted({label.structure for label in linked.labels})),
         drawn=dict(Counter(label.structure for sample in rows for label in sample.labels)),
         sizes=dict(Counter(rasterize.grid_shape(sample.header, config) for sample in rows)),
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
         issues=tuple(issues),
-        names=labels.names,
+        names=linked.names,
     )
+
+
+class LinkedStudy(NamedTuple):
+    """A study as linked, all that was left out on the way, its labels and their names (see `FoundLabels`)."""
+
+    plan: StudyPlan
+    issues: tuple[Issue, ...]
+    labels: tuple[Label, ...]
+    names: dict[tuple[str, str], int]
+
+
+def link_inputs(
+    folders: StudyFolders, roots: SourceRoots, config: IngestConfig, *, list_unlabeled: bool = False
+) -> LinkedStudy:
+    """List the files of one study, read headers, look into label files, and link."""
+    files = discover.find_files(LAYOUTS[0], roots, folders)
+    read = read_images(files.images, roots, config, folders.patient_id)
+    found = find_labels((*files.label_files, *read.label_files), roots, config, folders.patient_id)
+    options = link.LinkOptions.of(config, folders.patient_id, list_unlabeled=list_unlabeled)
+    plan = link.link_study(replace(files, labels=found.labels), read.images, read.lost, options)
+    issues = (*files.issues, *read.issues, *found.issues, *plan.issues)
+    return LinkedStudy(plan, issues, found.labels, found.names)
 
 
 def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
@@ -137,25 +150,6 @@ def unpack(packed: bytes) -> StudyPlan:
 def _pack(study: StudyPlan) -> bytes:
     # Headers of one study differ in a few numbers, so they pack to about a tenth.
     return zlib.compress(pickle.dumps(study, protocol=pickle.HIGHEST_PROTOCOL), 1)
-
-
-def _read_headers(
-    files: StudyFiles, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
-) -> tuple[list[FoundImage], list[LostImage], list[str]]:
-    """Return the images, those that cannot be read, and files among them that may hold labels."""
-    images: list[FoundImage] = []
-    label_files: list[str] = []
-    lost: list[LostImage] = []
-    limits = parse.limits_of(config)
-    for path in files.images:
-        try:
-            images += discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
-        except LabelFileError:
-            label_files.append(path)
-        except ItemError as error:
-            issues.append(item_issue(error, discover.NAME, path, files.patient_id))
-            lost.append(discover.glimpse_lost(path, roots, limits))
-    return images, lost, label_files
 
 
 def _of_expected_size(

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.errors import ConfigError, ItemError, LabelFileError
+from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import FoundImage, Image, Issue, LostImage, Rings, SamplePlan, SampleRow, Severity
+from dicom_etl.records import Image, Issue, Rings, SamplePlan, SampleRow, Severity
 from dicom_etl.stages import discover, link, parse, write
-from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.rasterize import draw_mask, to_grid
+from dicom_etl.stages.study import link_inputs
 from dicom_etl.verification.rows import Block, Rows
 
 STAGE = "inputs"
@@ -86,32 +85,12 @@ def find_inputs(source: Source) -> Iterator[StudyInputs]:
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    layout, config = LAYOUTS[0], source.config
-    folders = discover.find_folders(layout, source.roots, source.pseudonyms)
+    folders = discover.find_folders(LAYOUTS[0], source.roots, source.pseudonyms)
     studies, issues = link.link_folders(folders)
-    limits = parse.limits_of(config)
-    read = partial(
-        discover.read_image_headers, roots=source.roots, limits=limits, vendors_only=config.pseudonymize
-    )
+    config = replace(source.config, unlabeled=True)
     for names in studies:
-        files = discover.find_files(layout, source.roots, names)
-        images: list[FoundImage] = []
-        lost: list[LostImage] = []
-        unusable: list[Issue] = []
-        label_files = list(files.label_files)
-        for path in files.images:
-            try:
-                images += read(path)
-            except LabelFileError:
-                label_files.append(path)
-            except ItemError as error:
-                unusable.append(Issue("error", error.code, str(error), STAGE, path, names.patient_id))
-                lost.append(discover.glimpse_lost(path, source.roots, limits))
-        labels = find_labels(label_files, source.roots, config, names.patient_id)
-        unusable += labels.issues
-        options = link.LinkOptions(structures=config.structures, unlabeled=True)
-        plan = link.link_study(replace(files, labels=labels.labels), images, lost, options)
-        yield StudyInputs(names.patient_id, plan.samples, (*files.issues, *unusable, *plan.issues))
+        found = link_inputs(names, source.roots, config)
+        yield StudyInputs(names.patient_id, found.plan.samples, found.issues)
     yield StudyInputs("", (), (*folders.issues, *issues))
 
 

@@ -1,0 +1,122 @@
+"""The images of a study, by content: what can be read, what cannot and keeps its place, and what is no image at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_etl.config import IngestConfig
+from dicom_etl.dicom.glimpse import glimpse
+from dicom_etl.errors import ItemError, LabelFileError
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.records import FoundImage, Issue, LostImage
+from dicom_etl.stages import discover, parse
+from dicom_etl.stages.sample import item_issue
+from dicom_etl.stages.series import Name
+
+_ENDINGS = (".dcm", ".dicom", ".ima")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImages:
+    """What became of the files of a study that are not known to hold labels.
+
+    Attributes
+    ----------
+    images : list of FoundImage
+        One a frame.
+    lost : list of LostImage
+        Images that cannot be read.
+    label_files : list of str
+        Files that a reader of labels may know.
+    issues : list of Issue
+        Why images were left out, and kinds of files that are none.
+    """
+
+    images: list[FoundImage]
+    lost: list[LostImage]
+    label_files: list[str]
+    issues: list[Issue]
+
+
+def read_images(
+    paths: Iterable[str], roots: SourceRoots, config: IngestConfig, patient_id: str
+) -> ReadImages:
+    """Read the headers of all images among some files."""
+    found = ReadImages([], [], [], [])
+    failed: list[tuple[str, ItemError]] = []
+    limits = parse.limits_of(config)
+    for path in paths:
+        try:
+            found.images.extend(
+                discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
+            )
+        except LabelFileError:
+            found.label_files.append(path)
+        except ItemError as error:
+            failed.append((path, error))
+    alike = {_shape(image.path) for image in found.images} if failed else set()
+    others: dict[str, list[str]] = defaultdict(list)
+    for path, reason in failed:
+        seen = glimpse(roots.place(path))
+        if seen.kind and (seen.is_dicom or not _is_named_as_image(path, alike)):
+            others[seen.kind].append(path)
+            if _shape(path.removesuffix(".gz")) in alike:
+                found.lost.append(LostImage(path.removesuffix(".gz")))
+        else:
+            found.issues.append(item_issue(reason, discover.NAME, path, patient_id))
+            found.lost.append(LostImage(path, seen.header))
+    found.issues.extend(not_images(others, patient_id))
+    found.issues.extend(_drop_copies(found.images, roots, patient_id))
+    return found
+
+
+def not_images(others: dict[str, list[str]], patient_id: str) -> Iterator[Issue]:
+    """Report files that are neither images nor labels, by kind."""
+    for kind, paths in sorted(others.items()):
+        count = f"{kind}, and {len(paths) - 1} more like it" if len(paths) > 1 else kind
+        yield Issue("note", "not-an-image", f"it is {count}", discover.NAME, paths[0], patient_id)
+
+
+def _shape(path: str) -> tuple[str, tuple[str, ...]]:
+    """Return the folder of a file and what its name has besides numbers."""
+    return path.rpartition("/")[0], Name(path, multi_frame=False).skeleton
+
+
+def _is_named_as_image(path: str, alike: set[tuple[str, tuple[str, ...]]]) -> bool:
+    return path.casefold().endswith(_ENDINGS) or _shape(path) in alike
+
+
+def _drop_copies(images: list[FoundImage], roots: SourceRoots, patient_id: str) -> Iterator[Issue]:
+    """Take one of files that are the same to the last byte; of several the one with the shortest name."""
+    groups: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    for image in images:
+        header = image.header
+        if header.frame == 0 and (header.instance_uid or header.instance_number >= 0):
+            groups[header.series_uid, header.instance_uid, header.instance_number].add(image.path)
+    kept: dict[str, str] = {}
+    for paths in groups.values():
+        if len(paths) > 1:
+            kept |= _copies(sorted(paths, key=lambda path: (len(path), path)), roots)
+    if kept:
+        images[:] = [image for image in images if image.path not in kept]
+    for path, other in sorted(kept.items()):
+        message = f"the same file to the last byte as {other}; that one is taken"
+        yield Issue("warning", "duplicate-image", message, discover.NAME, path, patient_id, other_path=other)
+
+
+def _copies(paths: Sequence[str], roots: SourceRoots) -> dict[str, str]:
+    """Return the copies among some files, each with the file that it is a copy of."""
+    first: dict[bytes, str] = {}
+    copies: dict[str, str] = {}
+    for path in paths:
+        try:
+            digest = hashlib.sha256(Path(roots.place(path)).read_bytes()).digest()
+        except OSError:
+            continue
+        if first.setdefault(digest, path) != path:
+            copies[path] = first[digest]
+    return copies
