@@ -146,8 +146,8 @@ def _plant_bad_images(source: TinySource, canaries: Canaries, patient: str) -> N
     slices = [(location, phase) for phase in range(source.phases) for location in range(source.locations)]
     for (location, phase), (what, header) in zip(slices, BAD_IMAGES.items(), strict=True):
         path = source.image(1, location, phase)
-        values = {"InstanceNumber": source.number(location, phase), "PatientID": patient} | header
-        write_dicom(path, source.pixels(1, location, phase), **values)
+        values: dict[str, Any] = {"InstanceNumber": source.number(location, phase), "PatientID": patient}
+        write_dicom(path, source.pixels(1, location, phase), **(values | header))
         stand_in = next(text for text in (_DECIMAL, _WHOLE, "ISO_IR 100") if text in str(header))
         data, word = path.read_bytes(), canaries.word(f"bad {what}")
         assert stand_in.encode() in data

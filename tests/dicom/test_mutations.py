@@ -47,6 +47,8 @@ def hold(files: Iterator[tuple[str, bytes]], folder: Path) -> Counter[str]:
             assert len(message) < 200, name
         else:
             outcomes["plain" if native_reader.scan(data, len(data)) else "general"] += 1
+            if "no-preamble" in image.header.notes:
+                continue  # pydicom does not read it
             assert oracle.differences(image.header, data) == {}, name
             np.testing.assert_array_equal(image.pixels, oracle.pixel_values(data, image.header), err_msg=name)
             with little_spent(name):
