@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pydoc
 import re
 import subprocess
@@ -187,12 +188,39 @@ def test_all_is_what_the_manual_documents() -> None:
     assert sorted(documented) == sorted(dicom_etl.__all__)
 
 
+KEYWORDS: dict[str, tuple[type[Any], ...]] = {
+    "ingest": (SourceOptions, IngestConfig, RunOptions, WorkOptions),
+    "verify": (dicom_etl.VerifyOptions,),
+}
+
+
+def with_tables(text: str) -> str:
+    """Return the manual with its tables of keywords as the options are declared."""
+    for function, classes in KEYWORDS.items():
+        options = [each for options in classes for each in options_in(options)]
+        rows = [
+            f"| `{each.name}` | {each.metadata['section'] or 'checks'} | {each.metadata['help']} |".replace(
+                "A|B", "A, B"
+            )
+            for each in options
+        ]
+        table = "\n".join(["| keyword | section | what it does |", "|---|---|---|", *rows])
+        begin, end = f"<!-- keywords of {function} -->\n\n", "\n\n<!-- end -->"
+        before, found, rest = text.partition(begin)
+        assert found, f"{DOCS.name} lacks the mark {begin.strip()}"
+        text = before + begin + table + end + rest.partition(end)[2]
+    return text
+
+
 def test_the_manual_names_every_keyword() -> None:
+    """Tables in docs/python.md are those of the options; with DICOM_ETL_WRITE_DOCS=1 this writes them."""
     text = DOCS.read_text(encoding="utf-8")
-    for options in (SourceOptions, IngestConfig, RunOptions, WorkOptions, dicom_etl.VerifyOptions):
-        for each in options_in(options):
-            row = f"| `{each.name}` | {each.metadata['section'] or 'checks'} | {each.metadata['help']} |"
-            assert row in text, f"{DOCS.name} lacks this row: {row}"
+    if os.environ.get("DICOM_ETL_WRITE_DOCS"):
+        DOCS.write_text(with_tables(text), encoding="utf-8")
+    else:
+        assert with_tables(text) == text, (
+            "DICOM_ETL_WRITE_DOCS=1 pytest tests/test_api.py brings them up to date"
+        )
 
 
 def test_names_are_listed_before_they_are_imported() -> None:

@@ -129,7 +129,7 @@ def test_top_level_links_and_strays_are_reported(source: TinySource, tmp_path: P
     ("remove", "said"),
     [
         ("", "SOURCE is not a folder: it does not exist"),
-        ("dicoms", "SOURCE has no folder dicoms: it does not exist; --dicoms"),
+        ("dicoms", "SOURCE has no folder dicoms: it does not exist; `dicoms`"),
         ("contourfiles", "SOURCE has no folder contourfiles"),
         ("link.csv", "SOURCE has no file link.csv"),
     ],
@@ -145,10 +145,10 @@ def test_a_part_of_the_wrong_kind_is_named_with_its_option(source: TinySource) -
     root = source.root
     os.mkfifo(root / "pipe")
     for given, said in (
-        ({"links": root}, "--links is not a file: it is a folder"),
-        ({"links": root / "pipe"}, "--links is not a file: it is a device or pipe"),
-        ({"dicoms": root / "link.csv"}, "--dicoms is not a folder: it is a file"),
-        ({"contours": root / "link.csv" / "x"}, "--contours is not a folder: it cannot be read"),
+        ({"links": root}, "`links` is not a file: it is a folder"),
+        ({"links": root / "pipe"}, "`links` is not a file: it is a device or pipe"),
+        ({"dicoms": root / "link.csv"}, "`dicoms` is not a folder: it is a file"),
+        ({"contours": root / "link.csv" / "x"}, "`contours` is not a folder: it cannot be read"),
     ):
         parts = {"dicoms": None, "contours": None, "links": None} | given
         with pytest.raises(SourceError, match=said):
