@@ -10,7 +10,6 @@ fork server alike.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -174,6 +173,8 @@ class Turns:
     @contextmanager
     def _locked(self) -> Iterator[list[dict[str, Any]]]:
         """Hold the lock of the file, and give what stands in it; a line that a killed worker cut short is none."""
+        import fcntl  # Windows has none
+
         with self._path.open("r+", encoding="ascii") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield [entry for line in stream if (entry := _read(line))]

@@ -113,7 +113,10 @@ def encode_sample(
     pixels = np.ascontiguousarray(image.pixels, dtype=spec.dtype)
     all_rings, all_masks = _by_structure(rings, masks, spec)
     refs = [
-        next((label.ref for label in plan.labels if label.structure == name and name in rings), None)
+        next(
+            (each.ref for each in plan.labels if each.structure == name and name in rings and not imputed),
+            None,
+        )
         for name in spec.structures
     ]
     image_key, sha256 = row_digests(pixels, all_masks)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -82,6 +81,8 @@ def _issues(output: bytes) -> Iterator[Issue]:
 
 def main() -> None:
     """Print what is wrong with a file as lines of JSON; this is the child process."""
+    import resource  # Windows has none
+
     path, seconds = Path(sys.argv[1]), int(sys.argv[2])
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
