@@ -33,6 +33,8 @@ def slug_of(name: str) -> str:
     parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     plain = unicodedata.normalize("NFKD", parted).encode("ascii", "ignore").decode().casefold()
     slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
+    if slug.replace("_", "").isdigit():
+        return ""  # values of masks mean nothing by themselves
     if slug and not slug[0].isalpha():
         slug = f"roi_{slug}"
     return slug[:32].rstrip("_")
