@@ -110,7 +110,7 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
 
 
 def _labels(path: str, options: LabelOptions) -> dict[str, _Label]:
-    return parsed_once(path, options, lambda: _parsed(path, options))
+    return parsed_once(Cvi42Workspace.name, path, options, lambda: _parsed(path, options))
 
 
 def _parsed(path: str, options: LabelOptions) -> dict[str, _Label]:

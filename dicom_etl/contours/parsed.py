@@ -22,13 +22,13 @@ TABLE_BYTES = 8
 _kept: dict[Any, Any] = {}
 
 
-def parsed_once(path: str, options: LabelOptions, parse: Callable[[], T]) -> T:
-    """Return what ``parse`` makes of a file; the last few are remembered while nobody touches them."""
+def parsed_once(reader: str, path: str, options: LabelOptions, parse: Callable[[], T]) -> T:
+    """Return what ``parse`` of one reader makes of a file; the last few are remembered while nobody touches them."""
     try:
         status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
     except OSError as error:
         raise ContourError(f"cannot be opened: {error.strerror}") from None
-    key = (path, status.st_ino, status.st_size, status.st_mtime_ns, options)
+    key = (reader, path, status.st_ino, status.st_size, status.st_mtime_ns, options)
     if key not in _kept:
         while len(_kept) >= _MOST_KEPT:
             del _kept[next(iter(_kept))]
@@ -64,7 +64,7 @@ def parsed_in_child(
         except (LookupError, TypeError, ValueError):
             raise ContourError("the decoding process gave an answer that cannot be used") from None
 
-    return parsed_once(path, options, parse)
+    return parsed_once(function, path, options, parse)
 
 
 def table_text(path: str, options: LabelOptions) -> io.StringIO:

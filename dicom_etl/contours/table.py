@@ -142,7 +142,7 @@ def _in_pixels(label: _Label, points: array[float], image: ImageHeader, origin: 
 
 
 def _labels(path: str, options: LabelOptions) -> dict[str, _Label] | None:
-    return parsed_once(path, options, lambda: _parsed(path, options))
+    return parsed_once(ContourTable.name, path, options, lambda: _parsed(path, options))
 
 
 def _parsed(path: str, options: LabelOptions) -> dict[str, _Label] | None:

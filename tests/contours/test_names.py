@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,10 @@ from hypothesis import strategies as st
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours.names import slug_of, structures_of
 from dicom_etl.errors import ConfigError
+
+
+def options(**values: Any) -> IngestConfig:
+    return IngestConfig(**values)
 
 
 @pytest.mark.parametrize(
@@ -30,12 +36,12 @@ def test_names(name: str, structure: str | None) -> None:
 
 
 def test_the_users_map_comes_first_and_keeps_no_text() -> None:
-    config = IngestConfig(structure_map={"LV Endo": "lv", "Jane Doe 1955": "scar", "2": "rv_icontour"})
+    config = options(structure_map={"LV Endo": "lv", "Jane Doe 1955": "scar", "2": "rv_icontour"})
     found = structures_of(["lv-endo", "jane doe 1955", "2", "RV"], config.structure_map)
     assert found == {"lv-endo": "lv", "jane doe 1955": "scar", "2": "rv_icontour", "RV": "rv"}
     assert "Jane" not in config.to_json()
     assert IngestConfig.from_json(config.to_json()) == config
-    assert IngestConfig(structure_map="LV Endo=lv, Jane Doe 1955=scar,2=rv_icontour") == config
+    assert options(structure_map="LV Endo=lv, Jane Doe 1955=scar,2=rv_icontour") == config
 
 
 def test_slugs_that_two_names_share_are_refused() -> None:
@@ -50,7 +56,7 @@ def test_where_names_may_not_leave_only_known_ones_are_taken() -> None:
 @pytest.mark.parametrize("text", ["LV", "LV=", "=lv", "LV=Lv!", "a=b,a=c", "", "+=b"])
 def test_a_map_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match="structure_map"):
-        IngestConfig(structure_map=text)
+        options(structure_map=text)
 
 
 @given(st.text(max_size=80))
