@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.cvi42 import Cvi42Workspace
+from dicom_etl.contours.png import PngMask
 from dicom_etl.contours.rtstruct import RTStructureSet
 from dicom_etl.contours.seg import DicomSegmentation
 from dicom_etl.contours.sunnybrook import SunnybrookText
@@ -17,6 +18,7 @@ READERS: tuple[ContourReader, ...] = (
     DicomSegmentation(),
     ContourTable(),
     Cvi42Workspace(),
+    PngMask(),
 )
 
 

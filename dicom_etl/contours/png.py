@@ -1,0 +1,178 @@
+"""Masks as PNG files: 0 outside, another value inside, or a value a structure.
+
+A mask belongs to the image whose name it has (``IM-0001-0048.png`` or ``IM-0001-0048.dcm.png``), or to the one that
+``masks.csv`` in its folder names (columns mask, image, structure). Values are names for ``--structure-map``. The file
+is decoded in the decoding child. Its size must be the image's: nothing is resampled.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.config import LabelOptions
+from dicom_etl.contours.parsed import parsed_in_child, parsed_once, table_text
+from dicom_etl.contours.seg import outline_of
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import ContourError, ImageError
+from dicom_etl.records import ContourRef, FileName, Found, ImageHeader, Issue, Outlines, Rings
+
+TABLE = "masks.csv"
+_COLUMNS = ("mask", "image", "structure")
+_MOST_VALUES = 64
+"""A picture has more grey values, a mask fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    values: NDArray[Any]
+    inside: tuple[int, ...]
+
+
+class PngMask:
+    """`ContourReader` for PNG masks, and the table that says what they are of."""
+
+    name = "png"
+    accepts = frozenset({".png", ".csv"})
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """List the labels, one a value, by what masks.csv says of the file, else by its name."""
+        folder, _, name = path.rpartition("/")
+        if name.casefold().endswith(".csv"):
+            return _missing(path, folder, options) if name.casefold() == TABLE else None
+        image, structure = _listed(folder, options).get(name, ("", ""))
+        target = FileName(image or PurePosixPath(name).stem)
+        inside = _mask(path, options).inside
+        if not inside:
+            return Found(
+                (), (Issue("note", "empty-structure", "the mask is empty; nothing to take", path=path),)
+            )
+        if structure and len(inside) > 1:
+            raise ContourError(f"it has {len(inside)} values besides 0, but {TABLE} gives it one structure")
+        refs = [
+            ContourRef(
+                path, "" if len(inside) == 1 else f"value {value}", self.name, structure or str(value), target
+            )
+            for value in inside
+        ]
+        return Found(tuple(refs))
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Trace the masks."""
+        mask = _mask(path, options)
+        if mask.values.shape != (image.rows, image.columns):
+            raise ContourError(
+                f"it has {mask.values.shape[0]} rows x {mask.values.shape[1]} columns, but its image has "
+                f"{image.rows} x {image.columns}"
+            )
+        rings: dict[ContourRef, Rings] = {}
+        issues: list[Issue] = []
+        for ref in refs:
+            value = int(ref.item.removeprefix("value ") or mask.inside[0])
+            try:
+                rings[ref] = outline_of(mask.values == value, options)
+            except ContourError as error:
+                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+        return Outlines(rings, dict.fromkeys(rings, 0.0), tuple(issues))
+
+
+def _listed(folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
+    """Return image and structure of each mask that the table of a folder names; nothing where there is no table."""
+    path = f"{folder}/{TABLE}"
+    try:
+        return parsed_once(TABLE, path, options, lambda: _rows(path, options))
+    except ContourError:
+        return {}  # the table itself reports what is wrong with it
+
+
+def _missing(path: str, folder: str, options: LabelOptions) -> Found:
+    """Report masks that the table names and that are not in its folder."""
+    names = parsed_once(TABLE, path, options, lambda: _rows(path, options))
+    missing = sum(not Path(folder, name).is_file() for name in names)
+    issues: tuple[Issue, ...] = ()
+    if missing:
+        message = f"{missing} of the {len(names)} masks that it names are not beside it"
+        issues = (Issue("error", "orphan-contour", message, path=path),)
+    return Found((), issues)
+
+
+def _rows(path: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
+    rows = csv.reader(table_text(path, options), strict=True)
+    found: dict[str, tuple[str, str]] = {}
+    try:
+        header = [name.strip().casefold() for name in next(rows, [])]
+        if any(header.count(name) != 1 for name in _COLUMNS):
+            raise ContourError(f"line 1: it must name the columns {', '.join(_COLUMNS)} once each")
+        places = [header.index(name) for name in _COLUMNS]
+        for row in rows:
+            if not any(row):
+                continue
+            if len(row) <= max(places) or not row[places[0]].strip():
+                raise ContourError(f"line {rows.line_num}: a column or the name of the mask is missing")
+            mask, image, structure = (row[place].strip() for place in places)
+            if found.setdefault(mask, (image, structure)) != (image, structure):
+                raise ContourError(f"line {rows.line_num}: the mask is there twice, with two meanings")
+    except csv.Error as error:
+        raise ContourError(f"line {rows.line_num}: it is no CSV table: {error}") from None
+    return found
+
+
+def _mask(path: str, options: LabelOptions) -> _Mask:
+    return parsed_in_child(path, "contours.png:contents", _arranged, options)
+
+
+def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> _Mask:
+    shape = int(answer["rows"]), int(answer["columns"])
+    return _Mask(np.frombuffer(payload, np.uint16).reshape(shape), tuple(map(int, answer["inside"])))
+
+
+# What follows runs in the decoding child.
+
+
+def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
+    """Return size and values of a PNG file, and its pixels, uint16.
+
+    Raises
+    ------
+    ImageError
+        If it is no PNG file, or no mask.
+    """
+    values = _values(data, limits)
+    inside = [value for value in np.unique(values).tolist() if value]
+    if len(inside) > _MOST_VALUES:
+        raise ImageError(f"it has {len(inside)} values, as a picture has; a mask has few")
+    answer = {"rows": values.shape[0], "columns": values.shape[1], "inside": inside}
+    return answer, np.ascontiguousarray(values, np.uint16).tobytes()
+
+
+def _values(data: bytearray, limits: Limits) -> NDArray[Any]:
+    from io import BytesIO
+
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImageError('PNG masks need an optional package: pip install "dicom-etl[pillow]"') from None
+    Image.MAX_IMAGE_PIXELS = None  # ours is the limit that follows
+    with Image.open(BytesIO(data), formats=["PNG"]) as picture:
+        columns, rows = picture.size
+        if rows * columns * 4 > limits.max_image_bytes:
+            raise ImageError(f"{rows} rows x {columns} columns are more than --max-image-bytes allows")
+        pixels = np.asarray(picture)
+    if pixels.ndim == 3:
+        colours, opaque = pixels[..., : 3 if pixels.shape[2] > 2 else 1], pixels.shape[2] in (1, 3)
+        if not opaque and (pixels[..., -1] != pixels[..., -1].max()).any():
+            raise ImageError("it is transparent in part, so what it masks is ambiguous")
+        if (colours != colours[..., :1]).any():
+            raise ImageError("it is coloured; a mask is grey, or its palette numbers its structures")
+        pixels = colours[..., 0]
+    if pixels.dtype.kind not in "bu" and not (int(pixels.min()) >= 0 and int(pixels.max()) < 1 << 16):
+        raise ImageError("its values do not fit in 16 bits")
+    return pixels
