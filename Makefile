@@ -40,7 +40,7 @@ $(VENV)/docs.stamp: $(VENV)/demo.stamp
 
 demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in demo/
 	@mkdir -p $(DEMO)
-	@echo "\n--- ingest: five faults are planted, so exit code 3 is right"
+	@echo "\n--- ingest: six faults are planted, so exit code 3 is right"
 	$(BIN)/dicom-etl ingest sample_data -o $(DEMO)/dataset.h5 --overwrite || test $$? -eq 3
 	@echo "\n--- info"
 	$(BIN)/dicom-etl info $(DEMO)/dataset.h5
@@ -51,8 +51,12 @@ demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in de
 	@echo "\n--- preview and report"
 	$(BIN)/dicom-etl preview $(DEMO)/dataset.h5 -o $(DEMO)/overlays.png --overwrite
 	$(BIN)/dicom-etl report $(DEMO)/dataset.h5 -o $(DEMO)/report.html --overwrite
+	$(BIN)/dicom-etl preview $(DEMO)/dataset.h5 --flagged -o $(DEMO)/flagged.png --overwrite
 	@echo "\nLook at:"
-	@for name in dataset.h5 overlays.png report.html; do echo "  $(CURDIR)/$(DEMO)/$$name"; done
+	@echo "  $(CURDIR)/$(DEMO)/report.html   Findings: a shifted contour of SYN00002, two exchanged ones of SYN00003;"
+	@echo "      mark them wrong, export decisions.csv, and: dicom-etl ingest sample_data --decisions decisions.csv -o clean.h5"
+	@echo "  $(CURDIR)/$(DEMO)/flagged.png   the same three on one picture, $(DEMO)/overlays.png others"
+	@echo "  $(CURDIR)/$(DEMO)/dataset.h5    what a training loop reads: dicom-etl batches $(DEMO)/dataset.h5"
 
 test: $(VENV)/test.stamp ## Install what the tests need, and run all of them
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
@@ -92,9 +96,9 @@ fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's ans
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/test_sampler.py tests/test_splits.py
 
-data-check: $(VENV)/demo.stamp ## Check a folder of data as your CI would: make data-check DATA=folder
+data-check: $(VENV)/demo.stamp ## Check data as your CI would: make data-check DATA=folder DECISIONS=decisions.csv
 	@mkdir -p $(DEMO)
-	$(BIN)/dicom-etl ingest "$(DATA)" -o $(DEMO)/data-check.h5 --overwrite
+	$(BIN)/dicom-etl ingest "$(DATA)" -o $(DEMO)/data-check.h5 --overwrite $(if $(DECISIONS),--decisions "$(DECISIONS)")
 	$(BIN)/dicom-etl verify $(DEMO)/data-check.h5 --source "$(DATA)" --fail-on warning
 
 flip-all: $(VENV)/test.stamp ## Flip every byte of a dataset in two ways, cut it, add to it: all must be found

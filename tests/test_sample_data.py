@@ -15,6 +15,9 @@ import pytest
 from phantom.source import table
 from pydicom import config, dcmread
 
+import dicom_etl
+from dicom_etl.checks.flags import doubts
+
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 PIXELS = b"\xe0\x7f\x10\x00OW\0\0"
 
@@ -81,7 +84,11 @@ def test_counts_are_those_of_the_files(expected: dict[str, Any]) -> None:
 def test_each_planted_fault_is_there(expected: dict[str, Any]) -> None:
     names = files(SAMPLE)
     by_code = {finding["code"]: finding["path"] for finding in expected["findings"]}
-    assert set(by_code) == {"orphan-contour", "unreadable-image", "unreadable-contour", "link-missing"}
+    assert len(expected["findings"]) == 6
+    left_out = {"orphan-contour", "unreadable-image", "unreadable-contour", "link-missing"}
+    assert set(by_code) == left_out | {"misaligned"}
+    for said in (SAMPLE / "README.md", SAMPLE.parent / "Makefile"):
+        assert "six faults" in said.read_text("utf-8"), "one number of planted faults everywhere"
     number = int(by_code["orphan-contour"].split("-")[-3])
     assert f"dicoms/SYN00001/{number}.dcm" not in names
     whole = len(names["dicoms/SYN00002/1.dcm"])
@@ -152,3 +159,16 @@ def test_make_refuses_to_mix_sets_and_names_bad_options(tmp_path: Path) -> None:
     (tmp_path / "link.csv").unlink()
     done = make("--studies", "2", "--faults", "--size", "16", "--locations", "2", "--phases", "4")
     assert (done.returncode, "need 3 studies" in done.stderr) == (1, True)
+
+
+def test_an_ingest_names_each_fault_and_doubts_the_wrong_labels_alone(
+    expected: dict[str, Any], tmp_path: Path
+) -> None:
+    summary = dicom_etl.ingest(SAMPLE, tmp_path / "d.h5", jobs=1)
+    found = {(issue.code, issue.path) for issue in summary.issues}
+    for fault in expected["findings"]:
+        assert (fault["code"], fault["path"]) in found
+    doubted = {issue.path for issue in summary.issues if doubts(issue)}
+    shifted, exchanged = (f["path"] for f in expected["findings"] if f["code"] == "misaligned")
+    other = exchanged.rpartition("/")[0] + "/" + expected["findings"][-1]["what"].split("`")[1]
+    assert doubted == {shifted, exchanged, other}

@@ -11,6 +11,8 @@ from phantom.study import Study
 from phantom.trace import trace, write_contour
 
 MISSING_STUDY = ("SYN09999", "SYN-Z-99")
+SHIFT = (3.0, -2.5)
+"""Pixels by which one contour is off."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ def plant(root: Path, studies: Sequence[Study]) -> list[Planted]:
     - a truncated image, cut in its pixels so that the header still reads, with a contour on it;
     - a contour with a letter O in a number;
     - a contour with a byte order mark and CRLF line ends, which is no fault;
-    - a row of the link table whose folders do not exist.
+    - a row of the link table whose folders do not exist;
+    - a contour that was shifted;
+    - two contours of one slice location, at end-diastole and end-systole, that were exchanged.
 
     Raises
     ------
@@ -56,6 +60,8 @@ def plant(root: Path, studies: Sequence[Study]) -> list[Planted]:
         _truncated(root, second),
         _bad_line(root, third),
         Planted("link-missing", "link.csv", f"row `{','.join(MISSING_STUDY)}`: neither folder exists"),
+        _shifted(root, second),
+        _exchanged(root, third),
         _windows_file(root, first),
     ]
 
@@ -90,6 +96,26 @@ def _bad_line(root: Path, study: Study) -> Planted:
     (root / path).write_bytes(b"\n".join(lines))
     image = image_path(study, location, study.es)
     return Planted("unreadable-contour", path, "line 7 has a letter O for a zero", "icontour", image)
+
+
+def _shifted(root: Path, study: Study) -> Planted:
+    """Shift a contour by more than its observer could be wrong, and less than anybody would see in a list of files."""
+    location = study.drawn_locations[len(study.drawn_locations) // 2]
+    path = contour_path(study, "icontour", study.number(location, study.ed))
+    write_contour(root / path, trace(study.ring("icontour", location, study.ed)) + SHIFT)
+    what = f"shifted by {SHIFT[0]} px in x and {SHIFT[1]} px in y; it stays in the dataset, flagged"
+    return Planted("misaligned", path, what)
+
+
+def _exchanged(root: Path, study: Study) -> Planted:
+    location = study.drawn_locations[len(study.drawn_locations) // 2]
+    one, other = (contour_path(study, "icontour", study.number(location, p)) for p in (study.ed, study.es))
+    first, second = (root / one).read_bytes(), (root / other).read_bytes()
+    (root / one).write_bytes(second)
+    (root / other).write_bytes(first)
+    return Planted(
+        "misaligned", one, f"exchanged with `{Path(other).name}`; both stay in the dataset, flagged"
+    )
 
 
 def _windows_file(root: Path, study: Study) -> Planted:
