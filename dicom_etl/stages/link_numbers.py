@@ -187,6 +187,9 @@ def _one_series(
     winners = [unit for unit in units if _place(unit) == place]
     if not chosen:
         linked.doubts += _doubts(winners, series, numbers, stacks)
+    rivals = [unit for unit in units if unit.reading not in {winner.reading for winner in winners}]
+    if rivals:  # what the other reading would take, elsewhere
+        winners.append(max(rivals, key=lambda unit: unit.could_have(numbers, spare)))
     return {series: winners}
 
 
