@@ -255,3 +255,10 @@ def test_help_reads_as_a_manual() -> None:
             assert f"{each.name} : {each.metadata['kind'].says}" in told
     assert set(inspect.signature(dicom_etl.ingest).parameters) >= {"source", "output", "structures", "jobs"}
     assert all(f"{each.name} : " in (IngestConfig.__doc__ or "") for each in fields(IngestConfig))
+
+
+def test_structures_that_no_label_is_of_are_named_with_those_that_there_are(kept_source: TinySource) -> None:
+    with pytest.raises(dicom_etl.SourceError, match="no label is of endo; there are icontour, ocontour"):
+        dicom_etl.plan(kept_source.root, structures="endo")
+    planned = dicom_etl.plan(kept_source.root, structures="icontour,p1contour")
+    assert planned.notices == ["`structures`: no label is of p1contour; there are icontour, ocontour"]

@@ -103,6 +103,8 @@ class Plan:
         self._widths: Counter[str] = Counter()
         self._structures: set[str] = set()
         self._plan_studies(progress, pseudonyms)
+        if unknown := self._without_labels():
+            self.summary.notices.append(unknown)
         self.summary.issues = in_order(self.summary.issues)
 
     def studies(self) -> Iterator[StudyPlan]:
@@ -226,8 +228,20 @@ class Plan:
         if study.packed:
             self._packed.write(_LENGTH.pack(len(study.packed)) + study.packed)
 
+    def _without_labels(self) -> str:
+        """Name the structures that were asked for and no label is of, and those that there are; "" for none."""
+        missing = sorted(set(self.config.structures or ()) - self._structures)
+        if not missing or self._shard is not None:  # a part knows its own labels alone
+            return ""
+        there = (
+            f"there are {', '.join(sorted(self._structures))}" if self._structures else "there are no labels"
+        )
+        return f"`structures`: no label is of {', '.join(missing)}; {there}"
+
     def _nothing(self) -> str:
         summary = self.summary
+        if (unknown := self._without_labels()) and self._structures:
+            return unknown
         found = (
             f"{summary.studies} linked studies, {summary.images} readable images, {summary.contours} contours"
         )
