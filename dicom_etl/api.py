@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from dicom_etl import pipeline
 from dicom_etl.checks.decisions import Decisions
 from dicom_etl.checks.limits import VerifyOptions
-from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
+from dicom_etl.config import DASK, DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 from dicom_etl.config.kinds import PATH, Options, options_in
 from dicom_etl.errors import ConfigError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.pipeline.probe import SourceProbe
 from dicom_etl.pipeline.summary import Progress, Summary, silent
 from dicom_etl.verification.outcome import Outcome
-from dicom_etl.workers import open_executor
+from dicom_etl.workers import Executor, open_executor
 
 if TYPE_CHECKING:
     from dicom_etl.pipeline.score import StudyScores
@@ -88,6 +89,12 @@ def _open_source(
     return roots, pseudonyms, [warning] if warning else []
 
 
+def _executor(work: WorkOptions, roots: SourceRoots) -> Executor:
+    """Open what items run on; workers of a cluster must see SOURCE as this process does."""
+    probe = SourceProbe.of(roots.dicoms, roots.contours, roots.links) if work.executor == DASK else None
+    return open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, probe=probe)
+
+
 @_takes(SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
 def ingest(
     source: AnyPath | None,
@@ -140,8 +147,9 @@ def ingest(
     data, run = _config(config, given[IngestConfig], where), RunOptions(**given[RunOptions])
     decided, target = read_decisions(**given[DecisionOptions]), PATH.read("output", output)
     data = replace(data, decisions_sha256=decided.sha256)
-    with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler) as executor:
-        roots, pseudonyms, notices = _open_source(source, where)
+    roots, pseudonyms, notices = _open_source(source, where)
+    roots = roots.resolved() if work.executor == DASK else roots
+    with _executor(work, roots) as executor:
         summary = pipeline.ingest(
             roots,
             target,
@@ -199,8 +207,9 @@ def plan(
         _config(config, given[IngestConfig], where),
         RunOptions(list_unlabeled=list_unlabeled),
     )
-    with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler) as executor:
-        roots, pseudonyms, notices = _open_source(source, where)
+    roots, pseudonyms, notices = _open_source(source, where)
+    roots = roots.resolved() if work.executor == DASK else roots
+    with _executor(work, roots) as executor:
         made = pipeline.Plan(
             roots,
             data,

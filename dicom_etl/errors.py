@@ -38,6 +38,10 @@ class SourceError(DicomEtlError):
     """The input as a whole cannot be used: a folder is missing, the link table is wrong, sizes differ."""
 
 
+class ClusterError(DicomEtlError):
+    """The workers of a cluster cannot do this run: not there, of another release, or blind to SOURCE."""
+
+
 class OutputError(DicomEtlError):
     """The output cannot be written: it exists, the folder is read-only, the disk is full."""
 

@@ -32,6 +32,10 @@ class SourceRoots:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_starts", {DICOMS: f"{self.dicoms}/", CONTOURS: f"{self.contours}/"})
 
+    def resolved(self) -> SourceRoots:
+        """Return the same with paths that mean the same in every process that sees them."""
+        return SourceRoots(self.dicoms.resolve(), self.contours.resolve(), self.links.resolve())
+
     def place(self, path: str) -> str:
         """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""
         part, _, rest = real_of(path).partition("/")

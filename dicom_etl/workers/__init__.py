@@ -71,7 +71,11 @@ class InProcess:
 
 
 def open_executor(
-    jobs: int | None = None, *, kind: str = PROCESSES, scheduler: str | None = None
+    jobs: int | None = None,
+    *,
+    kind: str = PROCESSES,
+    scheduler: str | None = None,
+    probe: Callable[[], str] | None = None,
 ) -> Executor:
     """Return an executor.
 
@@ -83,6 +87,8 @@ def open_executor(
         One of `dicom_etl.config.EXECUTORS`.
     scheduler : str, optional
         Address of a Dask scheduler; without it, ``"dask"`` starts a cluster on this machine.
+    probe : callable, optional
+        What every worker of a cluster must answer as this process does before it works.
 
     Raises
     ------
@@ -99,7 +105,7 @@ def open_executor(
     if kind == DASK:
         from dicom_etl.workers.cluster import DaskCluster
 
-        return DaskCluster(scheduler, count)
+        return DaskCluster(scheduler, count, probe)
     if count == 1:
         return InProcess()
     from dicom_etl.workers.pool import ProcessPool

@@ -1,21 +1,56 @@
-"""Items on the workers of a Dask cluster; SOURCE and output are on a file system that all of them see."""
+"""Items on the workers of a Dask cluster; SOURCE and output are on a file system that all of them see.
+
+A worker of another release would draw other masks, and one that does not see SOURCE would leave out what this process
+planned. So every worker proves itself before its first item, also one that joins later, and what fails on a worker
+alone is the cluster's error, never an input that was left out.
+"""
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from dicom_etl.errors import DicomEtlError, ItemError, MissingExtraError
+from dicom_etl._version import __version__
+from dicom_etl.errors import ClusterError, ItemError, MissingExtraError
 from dicom_etl.workers import Item, Result
 from dicom_etl.workers.worker import Failure, run_item
 
 _ITEMS_PER_TASK = 8
 _AHEAD = 3
 """Tasks under way for each worker: enough to keep it busy while results travel."""
-_CONNECT_SECONDS = 30
+_CONNECT_SECONDS = 10
+_WORKERS_SECONDS = 30
+_VERSION = "__import__('dicom_etl._version', fromlist=['_']).__version__"
+"""Run by `eval`, which every worker has, also one that has another dicom-etl or none."""
+
+
+class Proof(NamedTuple):
+    """What a worker must answer before it works: the release, and what a function gives in this process."""
+
+    version: str
+    probe: Callable[[], str] | None
+    answer: str
+
+    @classmethod
+    def of(cls, probe: Callable[[], str] | None) -> Self:
+        """Ask this process."""
+        return cls(__version__, probe, probe() if probe else "")
+
+    def fault(self) -> str:
+        """Return what is wrong with this process; "" when it may work."""
+        if __version__ != self.version:
+            return (
+                f"runs dicom-etl {__version__}, this process {self.version}: install the same release on all"
+            )
+        found = self.probe() if self.probe else ""
+        if found != self.answer:
+            return f"does not see SOURCE as this process does, under the same path ({found or 'other files'})"
+        return ""
 
 
 class DaskCluster:
@@ -27,13 +62,15 @@ class DaskCluster:
         Address of an existing cluster, as in ``tcp://host:8786``; without it, a cluster of processes on this machine.
     jobs : int
         Workers of the cluster on this machine.
+    probe : callable, optional
+        What every worker must answer as this process does, before it works.
 
     Raises
     ------
     MissingExtraError
         When Dask is not installed.
-    DicomEtlError
-        When no scheduler answers at that address.
+    ClusterError
+        When no scheduler answers at that address, or its workers cannot do the run.
 
     Notes
     -----
@@ -41,21 +78,26 @@ class DaskCluster:
     one by one, and the item that loses several again is an `ItemError`.
     """
 
-    def __init__(self, scheduler: str | None, jobs: int) -> None:
+    def __init__(self, scheduler: str | None, jobs: int, probe: Callable[[], str] | None = None) -> None:
         try:
             from distributed import Client, LocalCluster
         except ImportError:
             raise MissingExtraError("`executor` dask", "dask") from None
+        self._proof = Proof.of(probe)
         self._cluster = None
         if scheduler is None:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+        else:
+            _check_address(scheduler)
         try:
             self._client = Client(self._cluster or scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise DicomEtlError(
-                f"no Dask scheduler answers at {scheduler!r} ({type(error).__name__}); "
-                "start one with: dask scheduler"
-            ) from None
+        except (OSError, ValueError, TypeError) as error:
+            raise _no_scheduler(scheduler, type(error).__name__) from None
+        try:
+            self._check_workers()
+        except BaseException:
+            self.close()
+            raise
 
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
@@ -82,7 +124,8 @@ class DaskCluster:
 
     def close(self) -> None:
         """Leave the cluster; end the one that was started here."""
-        self._client.close()
+        with suppress(OSError):  # the scheduler is gone, or does not answer any more
+            self._client.close()
         if self._cluster is not None:
             self._cluster.close()
 
@@ -96,25 +139,111 @@ class DaskCluster:
         """Close."""
         self.close()
 
+    def _check_workers(self) -> None:
+        """Wait for a worker, and ask all that are there for their release."""
+        try:
+            self._client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+        except TimeoutError:
+            raise ClusterError(
+                f"the Dask scheduler has no workers, and none came within {_WORKERS_SECONDS} s; start some with: "
+                "dask worker ADDRESS"
+            ) from None
+        for worker, answer in self._client.run(eval, _VERSION, on_error="return").items():
+            if isinstance(answer, ImportError):
+                raise ClusterError(
+                    f"the Dask worker {worker} has no dicom-etl ({answer}): install this release on all of them"
+                )
+            if answer != self._proof.version:
+                raise ClusterError(
+                    f"the Dask worker {worker} runs dicom-etl {answer}, this process {self._proof.version}: install "
+                    "the same release on all"
+                )
+
     def _most_tasks(self) -> int:
-        return _AHEAD * max(1, len(self._client.nthreads()))
+        with _connected():
+            return _AHEAD * max(1, len(self._client.nthreads()))
 
     def _submit(self, function: Callable[..., Any], items: list[Any]) -> Any:
-        return self._client.submit(run_items, function, items, pure=False)
+        with _connected():
+            return self._client.submit(run_items, function, items, self._proof, pure=False)
 
     def _results(self, function: Callable[..., Any], items: list[Any], future: Any) -> list[Any]:
         from distributed import KilledWorker
 
         try:
-            results: list[Any] = future.result()
+            with _connected():
+                results: list[Any] = future.result()
         except KilledWorker:
             if len(items) == 1:
                 return [ItemError("several workers of the cluster were lost while they read it")]
             each = [self._submit(function, [item]) for item in items]
             return [self._results(function, [item], one)[0] for item, one in zip(items, each, strict=True)]
+        except ImportError as error:
+            raise ClusterError(f"a Dask worker lacks a package: {error}; install it on all of them") from None
+        for item, result in zip(items, results, strict=True):
+            if isinstance(result, ItemError):
+                _agree(function, item, result)
         return results
 
 
-def run_items(function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-    """Run a task: every item's result, or what it raised."""
+def run_items(function: Callable[[Any], Any], items: list[Any], proof: Proof) -> list[Any]:
+    """Run a task: every item's result, or what it raised.
+
+    Raises
+    ------
+    ClusterError
+        This worker may not work.
+    """
+    if proof not in _PROVEN:
+        if fault := proof.fault():
+            raise ClusterError(f"a Dask worker on {socket.gethostname()} {fault}")
+        _PROVEN[:] = [proof]
     return [run_item(function, item) for item in items]
+
+
+_PROVEN: list[Proof] = []
+"""What this worker has answered."""
+
+
+def _agree(function: Callable[[Any], Any], item: Any, error: ItemError) -> None:
+    """Try an item here that a worker cannot read: when it can be read, the worker is wrong and not the input.
+
+    Raises
+    ------
+    ClusterError
+        Only the worker fails.
+    """
+    mine = run_item(function, item)
+    if not isinstance(mine, ItemError):
+        raise ClusterError(f"a Dask worker cannot read what this process can: {error}") from None
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Name the reason when the scheduler goes away."""
+    from distributed.client import FutureCancelledError
+
+    try:
+        yield
+    except (FutureCancelledError, OSError) as error:  # distributed's own CommClosedError is an OSError
+        raise ClusterError(
+            f"the connection to the Dask scheduler was lost ({type(error).__name__})"
+        ) from None
+
+
+def _check_address(scheduler: str) -> None:
+    """Refuse an address at which nobody listens, at once: Dask tries it twice as long as it is told, and says less."""
+    _, _, place = scheduler.rpartition("://")
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdigit():
+        raise ClusterError(f"{scheduler!r} is no address of a Dask scheduler; write it as tcp://host:8786")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_scheduler(scheduler, str(error)) from None
+
+
+def _no_scheduler(scheduler: str | None, reason: str) -> ClusterError:
+    return ClusterError(
+        f"no Dask scheduler answers at {scheduler!r} ({reason}); start one with: dask scheduler"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.errors import ImageError
+from dicom_etl.errors import ImageError, ItemError
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,10 @@ def where(_: int) -> int:
 
 def threads(_: int) -> Any:
     return {name: value for name, value in os.environ.items() if name.endswith("_NUM_THREADS")}
+
+
+def fail_elsewhere(process: int) -> int:
+    """Return 1 in any process; for a negative number only in that process."""
+    if process < 0 and os.getpid() != -process:
+        raise ItemError("not here")
+    return 1
