@@ -24,11 +24,12 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
     if summary.reused_studies:
         said = f"{summary.reused_studies} of {summary.studies} studies, {summary.reused_samples} samples"
         rows.append(("not made again", said))
+    rows += [("names", f"{name!r} = {to or 'no structure'} ({count})") for name, to, count in _names(summary)]
     if summary.output is not None:
         phases = ", ".join(f"{word} {count}" for word, count in summary.cardiac_phases.items())
         assert summary.shape is not None
         rows += [
-            ("cardiac phase", phases),
+            *([("cardiac phase", phases)] if any(summary.cardiac_phases.values()) else []),
             ("image", f"{summary.shape[0]} x {summary.shape[1]}, {summary.dtype}"),
             ("contour origin", summary.contour_origin),
             ("file", f"{summary.output} ({megabytes(summary.output_bytes)})"),
@@ -39,6 +40,16 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
     if summary.ok:
         reporter.line("  nothing was left out, and nothing is doubtful")
     reporter.issues(summary.issues)
+
+
+def _names(summary: Summary) -> list[tuple[str, str, int]]:
+    """Return names of labels, what they stand for and how many there are, for `plan`: nothing is made of them yet.
+
+    A name that is its structure goes without saying.
+    """
+    if summary.output is not None:
+        return []
+    return [(*name, count) for name, count in sorted(summary.names.items()) if name[0] != name[1]]
 
 
 def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
@@ -75,6 +86,8 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "imputed_structures": dict(sorted(summary.imputed_structures.items())),
         "not_imputed": dict(sorted(summary.not_imputed.items())),
     }
+    if names := _names(summary):
+        result["names"] = [{"name": name, "structure": to, "labels": count} for name, to, count in names]
     if summary.output is not None:
         result |= {
             "cardiac_phases": summary.cardiac_phases,

@@ -10,6 +10,7 @@ import numpy as np
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.geometry.locations import LOCATION_TOLERANCE_MM, PARALLEL_COSINE, slice_normal
+from dicom_etl.layouts.base import DICOMS
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Issue, SliceNumber
 from dicom_etl.stages.series import numbers_in_name
@@ -90,7 +91,9 @@ def check_names(study: Derived) -> Iterator[Issue]:
     originals = block["original_id"]
     for index in range(len(block)):
         paths = {"patient_id": [block["source_image"][index]], "original_id": []}
-        paths["original_id"] = [block[f"source_{name}"][index] for name in study.rows.structures]
+        for name in study.rows.structures:  # labels may lie among the images
+            path = str(block[f"source_{name}"][index])
+            paths["patient_id" if path.startswith(f"{DICOMS}/") else "original_id"].append(path)
         for column, names in paths.items():
             for name in filter(None, names):
                 folder = str(name).split("/")[1:2]
