@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dicom_etl.checks.groups import Group
 
 _SECONDS_BETWEEN_LINES = 10.0
+_FIRST_LINE_SECONDS = 0.7
+"""Nobody waits longer than a second to hear that a command is at work, whatever its steps take."""
 _STUDIES_SHOWN = 3
 """Of each kind of finding, without -v."""
 
@@ -62,6 +65,9 @@ class Reporter:
         self._last: dict[str, float] = {}
         self._pace = Pace()
         self._terminal = sys.stderr.isatty()
+        self._where = "at work"
+        self._spoke = self.started
+        self._ended = threading.Event()
         if log is not None:
             try:
                 self._log = log.open("w", encoding="utf-8")
@@ -69,11 +75,14 @@ class Reporter:
                 raise OutputError(f"cannot write the log {str(log)!r}: {error.strerror}") from None
 
     def __enter__(self) -> Reporter:
+        if not self.quiet:
+            threading.Thread(target=self._speak_up, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._stop_bar()
         if self._log:
             if error is not None:
@@ -88,6 +97,7 @@ class Reporter:
     def progress(self, stage: str, done: int, total: int) -> None:
         """Show how far and how fast a stage is: a bar on a terminal, a line now and then elsewhere."""
         stop_if_asked()
+        self._where = f"{stage}: {done} of {total}"
         now = time.monotonic()
         due = done == total or now - self._last.get(stage, self.started) >= _SECONDS_BETWEEN_LINES
         if not due and done > 1 and (self.quiet or not self._terminal):
@@ -95,7 +105,7 @@ class Reporter:
         pace = self._pace.said(stage, done, total)
         if due:
             self._last[stage] = now
-            line = f"{stage}: {done} of {total}{pace}"
+            line = f"{self._where}{pace}"
             if self._log:
                 self._log.write(line + "\n")
         if self.quiet:
@@ -103,7 +113,20 @@ class Reporter:
         if self._terminal:
             self._advance_bar(stage, done, total)
         elif due:
-            click.echo(line, err=True)
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        self._spoke = time.monotonic()
+        click.echo(line, err=True)
+
+    def _speak_up(self) -> None:
+        """Say where the work is when it has been silent for long: one step may take minutes."""
+        pause = _FIRST_LINE_SECONDS
+        while not self._ended.wait(pause):
+            if self._bar is None and time.monotonic() - self._spoke >= pause:
+                with suppress(OSError, ValueError):  # nobody listens any more
+                    self._say(f"{self._where} ..")
+            pause = _SECONDS_BETWEEN_LINES
 
     def issues(self, issues: Sequence[Issue]) -> None:
         """Print what was left out and what is doubtful, by kind and study, or one by one with -v."""
