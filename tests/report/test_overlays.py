@@ -9,6 +9,7 @@ from dicom_etl.report.framing import Box, whole_image
 from dicom_etl.report.overlays import TINT, Layers, draw
 from dicom_etl.report.palette import INKS
 from tests.builders import circle
+from tests.costs import little_spent
 
 SHAPE = (32, 32)
 SCALE = 10
@@ -91,3 +92,15 @@ def test_pixels_lie_where_they_lie_in_the_image() -> None:
     rows, columns = np.indices(picture.shape)
     assert np.average(columns, weights=picture) == pytest.approx(219.5, abs=0.5)
     assert np.average(rows, weights=picture) == pytest.approx(99.5, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["scribble", "rings"])
+def test_a_thicket_of_lines_is_drawn_in_bounded_time(kind: str) -> None:
+    """100,000 points anywhere took 30 s a picture."""
+    points = np.random.default_rng(0).uniform(0, 31, (100_000, 2))
+    rings = (
+        (points,) if kind == "scribble" else tuple(circle(x, y, 0.5, 4) for x, y in points[:50_000].tolist())
+    )
+    with little_spent(kind):
+        picture = drawn(Layers(DARK, (BLANK,), (rings,)))
+    assert (picture[..., 0] > 0).mean() > 0.9
