@@ -132,7 +132,6 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
     check_outer_has_inner,
     check_structures_differ,
 )
-_CHECKS_OF_SIMPLE = tuple(check for check in SAMPLE_CHECKS if check is not check_outline_simple)
 
 
 def sample_issues(drawn: Drawn, limits: LabelLimits, *, known_simple: bool = False) -> tuple[Issue, ...]:
@@ -148,8 +147,9 @@ def sample_issues(drawn: Drawn, limits: LabelLimits, *, known_simple: bool = Fal
         The outlines are known not to cross themselves, so that is not looked at again.
     """
     issues: list[Issue] = []
-    for check in _CHECKS_OF_SIMPLE if known_simple else SAMPLE_CHECKS:
-        issues += check(drawn, limits)
+    for check in SAMPLE_CHECKS:
+        if not (known_simple and check is check_outline_simple):
+            issues += check(drawn, limits)
     return tuple(issues)
 
 
