@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from dicom_etl.config import LabelOptions
+from dicom_etl.config import IngestConfig, LabelOptions
+from dicom_etl.contours.names import structures_of
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.geometry.locations import LOCATION_TOLERANCE_MM, PARALLEL_COSINE, slice_normal
 from dicom_etl.layouts.base import DICOMS
@@ -118,7 +119,7 @@ def check_numbers(study: Derived) -> Iterator[Issue]:
         (index, structure): match
         for index in single
         for structure in study.rows.structures
-        if (match := _number_and_structure(str(block[f"source_{structure}"][index])))
+        if (match := _number_and_structure(str(block[f"source_{structure}"][index]), study.config))
     }
     by_header = {key: int(block["instance_number"][key[0]]) in (-1, named[key][1]) for key in named}
     by_name = {key: named[key][1] in numbers_in_name(images[key[0]]) for key in named}
@@ -144,13 +145,10 @@ def check_files(study: Derived) -> Iterator[Issue]:
             yield study.issue(index, "derived-differs", f"two rows of {path} state different digests of it")
 
 
-def _number_and_structure(path: str) -> tuple[str, int] | None:
+def _number_and_structure(path: str, config: IngestConfig) -> tuple[str, int] | None:
     """Return the structure and the slice number that the name of a contour file states."""
     found = SunnybrookText().find(path, LabelOptions())
-    return (
-        next(
-            ((ref.name, ref.target.number) for ref in found.refs if isinstance(ref.target, SliceNumber)), None
-        )
-        if found
-        else None
-    )
+    for ref in found.refs if found is not None else ():
+        if isinstance(ref.target, SliceNumber):
+            return structures_of([ref.name], config.structure_map).get(ref.name, ref.name), ref.target.number
+    return None
