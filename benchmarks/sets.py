@@ -140,7 +140,7 @@ def structure_sets(source: Path, share: float, make: Maker) -> None:
         whole.file_meta = FileMetaDataset()
         whole.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         whole.SOPClassUID = whole.file_meta.MediaStorageSOPClassUID = RTStructureSetStorage
-        whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.7{len(contours)}")
+        whole.SOPInstanceUID = whole.file_meta.MediaStorageSOPInstanceUID = UID(f"2.25.7{int(patient[3:])}")
         whole.PatientID, whole.StudyInstanceUID, whole.Modality = patient, image.StudyInstanceUID, "RTSTRUCT"
         whole.StructureSetROISequence, whole.ROIContourSequence = [region], [drawn]
         whole.save_as(source / "contourfiles" / original / "structures.dcm", enforce_file_format=True)
