@@ -3,8 +3,9 @@
     python -m benchmarks.bench_masks --source SOURCE [--json FILE]
 
 All draw the same outlines (read from origin 1) on 256 x 256 pixels, from a (vertex, 2) float64 array to a uint8 mask,
-so what a library must convert first is part of its time. Time is per contour: every round draws all contours with
-one library after the other, and ratios are medians over rounds. A library that is not installed is named as missing
+so what a library must convert first is part of its time. Time is per contour, of the processor: every round draws all
+contours with one library after the other, and ratios are medians over rounds. Ours and Pillow also draw them moved off
+the half-pixel grid, each by a shift of its own. A library that is not installed is named as missing
 (``pip install ".[bench]"`` brings them all).
 """
 
@@ -77,12 +78,12 @@ def _matplotlib() -> Draw:
     return draw
 
 
-OURS = "dicom-etl coverage"
+OURS, PILLOW, OFF = "dicom-etl coverage", "Pillow polygon", ", off the grid"
 WAYS: dict[str, Callable[[], Draw]] = {
     OURS: lambda: lambda ring: rasterize((ring,), SHAPE),
     "dicom-etl soft": lambda: lambda ring: rasterize((ring,), SHAPE, values="coverage"),
     "dicom-etl centre": lambda: lambda ring: rasterize((ring,), SHAPE, rule="centre"),
-    "Pillow polygon": _pillow,
+    PILLOW: _pillow,
     "scikit-image polygon": _skimage,
     "OpenCV fillPoly": _opencv,
     "matplotlib contains": _matplotlib,
@@ -119,15 +120,15 @@ def errors(draw: Draw, rings: list[FloatArray], scale: float) -> dict[str, float
     }
 
 
-def times(ways: dict[str, Draw], rings: list[FloatArray], rounds: int) -> dict[str, NDArray[np.float64]]:
-    """Return the mean time of a contour in each round, in microseconds; ways take turns."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def times(cases: dict[str, tuple[Draw, list[FloatArray]]], rounds: int) -> dict[str, NDArray[np.float64]]:
+    """Return the mean processor time of a contour in each round, in microseconds; cases take turns."""
+    taken: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
-        for name, draw in ways.items():
-            begin = time.perf_counter()
+        for name, (draw, rings) in cases.items():
+            begin = time.process_time()
             for ring in rings:
                 draw(ring)
-            taken[name].append((time.perf_counter() - begin) / len(rings) * 1e6)
+            taken[name].append((time.process_time() - begin) / len(rings) * 1e6)
     return {name: np.array(values) for name, values in taken.items()}
 
 
@@ -144,7 +145,12 @@ def measure(source: Path, rounds: int) -> dict[str, Any]:
     files = sorted((source / "contourfiles").rglob("*.txt"))
     rings = [ring for file in files for ring in _rings(str(file))]
     ways, missing = available()
-    taken = times(ways, rings, rounds)
+    random = np.random.default_rng(0)
+    moved = [ring + random.uniform(-0.5, 0.5, 2) for ring in rings]
+    cases = {name: (draw, rings) for name, draw in ways.items()}
+    for name in {OURS, PILLOW} & ways.keys():
+        cases[name + OFF] = ways[name], moved
+    taken = times(cases, rounds)
     result = {}
     for name, draw in ways.items():
         ratios = taken[OURS] / taken[name]
@@ -152,7 +158,21 @@ def measure(source: Path, rounds: int) -> dict[str, Any]:
             "microseconds": float(np.median(taken[name])),
             "ours_over_it": float(np.median(ratios)),
         }
-    return {"contours": len(rings), "rounds": rounds, "ways": result, "missing": missing}
+    off = {name.removesuffix(OFF): times for name, times in taken.items() if name.endswith(OFF)}
+    return {
+        "contours": len(rings),
+        "rounds": rounds,
+        "ways": result,
+        "off_grid": {
+            name: {
+                "microseconds": float(np.median(times)),
+                "over_on_grid": float(np.median(times / taken[name])),
+                "ours_over_it": float(np.median(off[OURS] / times)),
+            }
+            for name, times in off.items()
+        },
+        "missing": missing,
+    }
 
 
 def table(result: dict[str, Any]) -> str:
@@ -166,6 +186,11 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"{name:22s} {row['area_mean_percent']:+6.2f} % {row['area_worst_percent']:6.2f} % "
             f"{row['shift_x_px']:+7.3f} {row['shift_y_px']:+7.3f} px {row['microseconds']:7.0f} µs "
+            f"{row['ours_over_it']:7.2f}"
+        )
+    for name, row in result["off_grid"].items():
+        lines.append(
+            f"{name + OFF:35s} {row['over_on_grid']:.2f} of on it {row['microseconds']:18.0f} µs "
             f"{row['ours_over_it']:7.2f}"
         )
     lines += [f"{name:22s} not installed" for name in result["missing"]]
