@@ -32,7 +32,7 @@ MARGIN = 64
 """Rings are followed this many pixels beyond the image; what lies farther away cannot change the image."""
 
 _HALF, _ONE, _UNITS, _NEXT = np.array(0.5), np.array(1.0), np.array(float(UNIT)), np.array(1)
-"""Arrays, for an operation takes a third less time with one than with a Python number."""
+"""Arrays, for an operation takes a third less time with one than with a Python number: 5% of drawing a contour."""
 
 _LAST = np.array(1 - 1e-10)
 """Below 1 also when added to the number of an edge."""
