@@ -1,6 +1,6 @@
 """Which patients train, validate and test: whole groups of patients, sizes balanced by samples.
 
-A patient is never on two sides, nor are two patients that share an image or a contour (a study delivered
+A patient is never in two splits, nor are two patients that share an image or a contour (a study delivered
 twice, a contour copied to the wrong patient): such patients form one group, and groups are what is assigned.
 The result is a pure function of the patients, their samples and the seed; the order of the samples does not
 matter.
@@ -75,15 +75,15 @@ def group_patients(patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable
 def assign_splits(
     patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]], fractions: Sequence[float], seed: int
 ) -> list[str]:
-    """Give every sample a side.
+    """Assign every sample to a split.
 
     Parameters
     ----------
     patient_ids, marks
         As in `group_patients`, one a sample.
     fractions : sequence of float
-        Shares of the samples that ``train``, ``val`` and ``test`` should get; a share of 0 leaves the side
-        out.
+        Shares of the samples that ``train``, ``val`` and ``test`` should get; a share of 0 leaves the
+        split out.
     seed : int
         Another seed, another assignment.
 
@@ -95,12 +95,14 @@ def assign_splits(
     Raises
     ------
     ConfigError
-        Shares that `check_fractions` refuses, or fewer groups of patients than sides.
+        Shares that `check_fractions` refuses, or fewer groups of patients than splits.
     """
     check_fractions(fractions)
     group_of = group_patients(patient_ids, marks)
-    sides = _assign([group_of[patient] for patient in patient_ids], fractions, (seed, _SPLIT_STREAM), "split")
-    return [SPLITS[side] for side in sides]
+    chosen = _assign(
+        [group_of[patient] for patient in patient_ids], fractions, (seed, _SPLIT_STREAM), "split"
+    )
+    return [SPLITS[split] for split in chosen]
 
 
 def assign_folds(
@@ -120,7 +122,7 @@ def assign_folds(
         How many, of equal size as far as whole groups allow.
     seed : int
     splits : sequence of str, optional
-        The sides from `assign_splits`: test samples are kept out of cross-validation and get ``NO_FOLD``.
+        The splits from `assign_splits`: test samples are kept out of cross-validation and get ``NO_FOLD``.
 
     Returns
     -------
@@ -146,7 +148,7 @@ def assign_folds(
 def _assign(
     groups: Sequence[str], fractions: Sequence[float], stream: tuple[int, int], what: str
 ) -> list[int]:
-    """Return the side of each sample: the best balanced of some random assignments of its group."""
+    """Return the split of each sample: the best balanced of some random assignments of its group."""
     if stream[0] < 0:
         raise ConfigError(f"split_seed is {stream[0]}: it must be 0 or more")
     names, group_of_sample, sizes = np.unique(
@@ -161,12 +163,12 @@ def _assign(
         )
     attempts = range(max(1, min(_TRIES, _STEPS // len(names))))
     tried = [_fill_up(sizes, wanted, _random_order(len(names), stream, attempt)) for attempt in attempts]
-    best = min(tried, key=lambda sides: _imbalance(sides, sizes, wanted))
-    return [int(side) for side in best[group_of_sample]]
+    best = min(tried, key=lambda chosen: _imbalance(chosen, sizes, wanted))
+    return [int(split) for split in best[group_of_sample]]
 
 
-def _imbalance(sides: NDArray[np.int64], sizes: NDArray[np.int64], wanted: NDArray[np.float64]) -> float:
-    got = np.bincount(sides, weights=sizes, minlength=len(wanted))
+def _imbalance(chosen: NDArray[np.int64], sizes: NDArray[np.int64], wanted: NDArray[np.float64]) -> float:
+    got = np.bincount(chosen, weights=sizes, minlength=len(wanted))
     return float(((got - wanted) ** 2).sum())
 
 
@@ -179,14 +181,14 @@ def _random_order(count: int, stream: tuple[int, int], attempt: int) -> NDArray[
 def _fill_up(
     sizes: NDArray[np.int64], wanted: NDArray[np.float64], order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Put each group in turn on the side that lacks most samples; leave no wanted side empty."""
+    """Put each group in turn into the split that lacks most samples; leave no wanted split empty."""
     lacking = np.where(wanted > 0, wanted, -np.inf)
     empty = wanted > 0
-    sides = np.empty(len(sizes), dtype=np.int64)
+    chosen = np.empty(len(sizes), dtype=np.int64)
     for placed, group in enumerate(order):
         must_fill = len(order) - placed <= np.count_nonzero(empty)
-        side = int(np.where(empty, lacking, -np.inf).argmax() if must_fill else lacking.argmax())
-        sides[group] = side
-        lacking[side] -= sizes[group]
-        empty[side] = False
-    return sides
+        split = int(np.where(empty, lacking, -np.inf).argmax() if must_fill else lacking.argmax())
+        chosen[group] = split
+        lacking[split] -= sizes[group]
+        empty[split] = False
+    return chosen

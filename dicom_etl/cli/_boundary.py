@@ -50,7 +50,7 @@ def exit_code(error: BaseException, *, as_json: bool = False) -> int:
     if isinstance(error, Signalled):
         code, text = 128 + error.number, last_words(error.number).removeprefix("dicom-etl: ")
     else:
-        code, text = (USAGE if isinstance(error, ConfigError) else FAILED), said(error)
+        code, text = (USAGE if isinstance(error, ConfigError) else FAILED), described(error)
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
     click.echo(f"dicom-etl: {text}", err=True)
@@ -64,7 +64,7 @@ def print_failure(text: str, code: int) -> None:
     click.echo(json.dumps({"ok": False, "error": text, "exit_code": code}, indent=2, ensure_ascii=False))
 
 
-def said(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """Return in one line what a person may read of an error."""
     if isinstance(error, DicomEtlError):
         return one_line(with_options(str(error))) or type(error).__name__

@@ -65,7 +65,7 @@ class Pace:
     def __init__(self) -> None:
         self._began: dict[str, tuple[float, int]] = {}
 
-    def said(self, stage: str, done: int, total: int) -> str:
+    def text(self, stage: str, done: int, total: int) -> str:
         """Return the rate and the time left in words; "" as long as nothing is known.
 
         Parameters

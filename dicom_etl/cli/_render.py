@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dicom_etl.cli._boundary import one_line, printable, said, with_options
+from dicom_etl.cli._boundary import described, one_line, printable, with_options
 from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, wrapped
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue
@@ -86,7 +86,7 @@ class Reporter:
         self._stop_bar()
         if self._log:
             if error is not None:
-                self._log.write(f"failed: {said(error)}\n")
+                self._log.write(f"failed: {described(error)}\n")
             self._log.close()
 
     @property
@@ -102,7 +102,7 @@ class Reporter:
         due = done == total or now - self._last.get(stage, self.started) >= _SECONDS_BETWEEN_LINES
         if not due and done > 1 and (self.quiet or not self._terminal):
             return  # this is called for every row, and the first one starts the clock
-        pace = self._pace.said(stage, done, total)
+        pace = self._pace.text(stage, done, total)
         if due:
             self._last[stage] = now
             line = f"{self._where}{pace}"
@@ -151,8 +151,8 @@ class Reporter:
             word = severity_word(severity, colour=in_colour(sys.stdout))
             click.echo(f"    {word}{code:<24}{_counted(studies)}", color=True)
             for group in studies[:_STUDIES_SHOWN] if severity != "note" else studies[:1]:
-                said_of = f"{group.patient_id or 'SOURCE'}, {group.counted}: {_about(group.issues[0])}"
-                for line in wrapped(one_line(said_of), columns(), " " * 12):
+                text = f"{group.patient_id or 'SOURCE'}, {group.counted}: {_about(group.issues[0])}"
+                for line in wrapped(one_line(text), columns(), " " * 12):
                     click.echo(line)
             if len(studies) > _STUDIES_SHOWN and severity != "note":
                 click.echo(f"            and {len(studies) - _STUDIES_SHOWN} more studies; -v prints all")

@@ -24,7 +24,7 @@ def open_missing_streams() -> None:
 
 
 def nobody_listens() -> int:
-    """Return the exit code of a program whose reader has gone, as ``head`` goes; nothing is left to be said."""
+    """Return the exit code of a program whose reader has gone, as ``head`` goes; there is nobody to print for."""
     return 128 + signal.SIGPIPE
 
 

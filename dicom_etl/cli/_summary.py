@@ -22,8 +22,8 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
     ]
     rows += _imputed_lines(summary)
     if summary.reused_studies:
-        said = f"{summary.reused_studies} of {summary.studies} studies, {summary.reused_samples} samples"
-        rows.append(("not made again", said))
+        taken = f"{summary.reused_studies} of {summary.studies} studies, {summary.reused_samples} samples"
+        rows.append(("not made again", taken))
     rows += [("names", f"{name!r} = {to or 'no structure'} ({count})") for name, to, count in _names(summary)]
     if summary.output is not None:
         phases = ", ".join(f"{word} {count}" for word, count in summary.cardiac_phases.items())

@@ -25,36 +25,46 @@ _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
 @click.command(name="batches", epilog="Example: dicom-etl batches dataset.h5 --epochs 3 --check")
 @click.argument("dataset", type=PATH)
 @click.option(
-    "--epochs", type=click.IntRange(1), default=1, show_default=True, help="Counted from the first."
+    "--epochs", type=click.IntRange(1), default=1, show_default=True, help="Epochs, counted from the first."
 )
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Samples in a batch."
+)
 @click.option(
     "--structures", metavar="A,B", default="icontour", show_default=True, help="Whose masks to serve."
 )
-@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only this side.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only samples of this split.")
 @click.option("--fold", type=int, help="Only this fold; with --split train, all others.")
 @click.option(
     "--fractions", metavar="A/B/C", help="Compute the split with these shares instead of reading it."
 )
-@click.option("--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Of --fractions.")
+@click.option(
+    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of --fractions."
+)
 @click.option(
     "--patient", "patients", multiple=True, metavar="ID", help="Only this patient; may be repeated."
 )
 @click.option("--exclude-flagged", is_flag=True, help="Leave out samples with a finding about their label.")
 @click.option("--imputed", is_flag=True, help="Serve imputed samples too.")
-@click.option("--shuffle", type=click.Choice(["full", "block", "none"]), default="full", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the order.")
+@click.option(
+    "--shuffle",
+    type=click.Choice(["full", "block", "none"]),
+    default="full",
+    show_default=True,
+    help="Order of the samples.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the order.")
 @click.option(
     "--remainder",
     type=click.Choice(["keep", "drop", "fill"]),
     default="keep",
     show_default=True,
-    help="What becomes of a short last batch.",
+    help="Whether a short last batch is kept, dropped or filled up.",
 )
+@click.option("--rank", type=click.IntRange(0), default=0, show_default=True, help="Rank of this process.")
 @click.option(
-    "--rank", type=click.IntRange(0), default=0, show_default=True, help="Which process this one is."
+    "--world-size", type=click.IntRange(1), default=1, show_default=True, help="Number of processes."
 )
-@click.option("--world-size", type=click.IntRange(1), default=1, show_default=True, help="Of how many.")
 @click.option(
     "--normalize",
     type=click.Choice(["minmax", "zscore", "percentile"]),
@@ -66,7 +76,7 @@ _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
     help="Batches made ahead; by default two more than threads, or 0 for one.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), help="That make batches; by default one a core, at most 4."
+    "--threads", type=click.IntRange(1), help="Threads that make batches; by default one a core, at most 4."
 )
 @click.option("--check", is_flag=True, help="Fail (exit code 3) when a sample was missed or repeated.")
 @click.option("--dump", type=PATH, metavar="DIR", help="Write each batch into this folder as .npz.")

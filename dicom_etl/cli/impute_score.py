@@ -85,7 +85,7 @@ def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None
         reporter.line("  no drawn slice lies between two others within --impute-max-gap")
         return
     reporter.line(
-        f"  {'structure':<12}{'along':<10}{'way':<10}{'slices':>6}{'Dice':>8}{'least':>8}{'mm':>7}{'said':>8}"
+        f"  {'structure':<12}{'along':<10}{'way':<10}{'slices':>6}{'Dice':>8}{'least':>8}{'mm':>7}{'conf.':>8}"
     )
     for mean in overall:
         reporter.line(

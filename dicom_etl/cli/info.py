@@ -28,13 +28,13 @@ def command(dataset: Path, samples_csv: Path | None, quiet: bool, verbose: bool,
         reporter.facts(
             [
                 ("patients", facts.patients),
-                ("samples", f"{facts.samples} ({_said(facts.structures)})"),
-                ("origin", _said(facts.origins)),
-                ("cardiac phase", _said(facts.cardiac_phases) or "unknown"),
-                ("split", _said(facts.splits) or "none"),
+                ("samples", f"{facts.samples} ({_counts(facts.structures)})"),
+                ("origin", _counts(facts.origins)),
+                ("cardiac phase", _counts(facts.cardiac_phases) or "unknown"),
+                ("split", _counts(facts.splits) or "none"),
                 ("image", f"{facts.shape[0]} x {facts.shape[1]}, {facts.dtype}"),
-                ("pixel spacing", f"{_said(facts.spacings_mm)} mm"),
-                ("scanner", _said(facts.scanners)),
+                ("pixel spacing", f"{_counts(facts.spacings_mm)} mm"),
+                ("scanner", _counts(facts.scanners)),
                 ("contour origin", facts.contour_origin),
                 ("raster rule", facts.raster_rule),
                 ("made by", f"dicom-etl {facts.software_version} {facts.created}".rstrip()),
@@ -48,5 +48,5 @@ def command(dataset: Path, samples_csv: Path | None, quiet: bool, verbose: bool,
         )
 
 
-def _said(counts: dict[str, int]) -> str:
+def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())

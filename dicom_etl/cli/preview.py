@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 400),
     default=16,
     show_default=True,
-    help="The most pictures in a montage; lots are drawn among more.",
+    help="Most pictures in a montage; among more, a random sample.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the lots.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random sample."
+)
 @click.option("--batch", is_flag=True, help="Draw the first batch that a BatchReader serves in an epoch.")
 @click.option(
     "--transform",
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
     help='With --batch: apply this, as in "RandomAffine(rotation_deg=20)"; repeatable.',
 )
 @click.option("--structures", metavar="A,B", help="With --batch: whose masks.  [default: icontour]")
-@click.option("--epoch", type=click.IntRange(0), default=0, show_default=True, help="With --batch: which.")
+@click.option(
+    "--epoch", type=click.IntRange(0), default=0, show_default=True, help="With --batch: number of the epoch."
+)
 @click.option("--whole", is_flag=True, help="Show whole images, not the heart and what lies around it.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @common_options
@@ -74,7 +78,7 @@ def command(
 ) -> None:
     """Draw samples of a dataset: the image in grey, masks as a tint, contours as thin lines, one colour a structure.
 
-    Without a choice, the samples are drawn by lot; the same --seed draws the same ones. With --batch, the
+    Without a choice, a random sample of the rows is drawn; the same --seed gives the same rows. With --batch, the
     pictures are those a training loop gets with that seed, after every --transform.
     """
     from dicom_etl.report.preview import write_each, write_preview

@@ -18,9 +18,11 @@ from dicom_etl.cli._render import Reporter, megabytes
     type=click.IntRange(1),
     default=100,
     show_default=True,
-    help="The most samples in the gallery: those with findings first, others by lot.",
+    help="Most samples in the gallery: those with findings, then a random sample.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the lots.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random sample."
+)
 @click.option("--no-verify", is_flag=True, help="Show only what ingest recorded; saves the time of verify.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @common_options

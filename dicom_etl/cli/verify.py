@@ -83,7 +83,7 @@ def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
     reporter.line(_headline(outcome))
     reporter.facts(
         [
-            ("seal", _seal_said(outcome)),
+            ("seal", _seal_state(outcome)),
             ("SHA-256", outcome.sha256 or "unknown"),
             ("samples", outcome.samples),
             ("checks", outcome.checks),
@@ -125,7 +125,7 @@ def _headline(outcome: Outcome) -> str:
     return f"verified {what}{outcome.file}, {found}"
 
 
-def _seal_said(outcome: Outcome) -> str:
+def _seal_state(outcome: Outcome) -> str:
     if not outcome.damaged:
         return "holds"
     seal = "holds, but is not the one expected" if outcome.sha256 else "broken"

@@ -67,7 +67,7 @@ def ingest(
     executor : Executor, optional
         Where items run; in this process by default.
     progress : Progress, optional
-        Is told how far each stage is.
+        Called with (stage, done, total).
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it; the key stays out of the file.
     decisions : Decisions, optional

@@ -56,7 +56,7 @@ def score_source(
     executor : Executor, optional
         Where studies are scored; in this process by default.
     progress : Progress, optional
-        Is told how far each stage is.
+        Called with (stage, done, total).
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it.
 

@@ -12,7 +12,7 @@ from dicom_etl.records import Issue
 
 
 class Progress(Protocol):
-    """Is told how far a stage is."""
+    """Receives how far a stage is."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note that ``done`` of ``total`` items of a stage are finished."""

@@ -89,9 +89,9 @@ def write_report(
     output : Path
         The HTML file to make. It appears whole, or not at all. The same input makes the same bytes.
     max_samples : int
-        The most samples in the gallery: those with findings first, others drawn by lot.
+        Most samples in the gallery: those with findings first, then a random sample of the others.
     seed : int
-        Of the lots.
+        Seed of the random sample.
     verify : bool
         Run the checks of `dicom_etl.verification` and show what they find; what ingest recorded is shown in any case.
     findings : sequence of Issue
@@ -99,7 +99,7 @@ def write_report(
     overwrite : bool
         Whether an existing file may be replaced.
     progress : callable, optional
-        Is told (stage, done, total).
+        Called with (stage, done, total).
 
     Raises
     ------

@@ -66,9 +66,9 @@ def write_preview(
     wanted : Wanted, optional
         Which samples to choose from; all by default.
     count : int
-        The most pictures; when more samples are wanted, lots are drawn.
+        Most pictures; among more samples, a random sample of them.
     seed : int
-        Of the lots.
+        Seed of the random sample.
     whole : bool
         Show whole images instead of what is outlined and its surroundings.
     overwrite : bool
@@ -120,7 +120,7 @@ def write_each(
     overwrite : bool
         Whether files of a folder that is not empty may be replaced; others in it stay.
     progress : callable, optional
-        Is told (stage, done, total).
+        Called with (stage, done, total).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which samples to look at: asked for by name, in doubt, worst first, or drawn by lot."""
+"""Which samples to look at: asked for by name, in doubt, worst first, or a random sample."""
 
 from __future__ import annotations
 

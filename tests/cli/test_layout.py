@@ -95,15 +95,15 @@ def test_the_pace_is_known_once_something_was_done(monkeypatch: pytest.MonkeyPat
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     pace = Pace()
-    assert pace.said("write", 1, 1000) == ""
+    assert pace.text("write", 1, 1000) == ""
     now[0] += 10
-    assert pace.said("write", 201, 1000) == ", 20/s, 40 s left"
+    assert pace.text("write", 201, 1000) == ", 20/s, 40 s left"
     now[0] += 90
-    assert pace.said("write", 251, 1000) == ", 2.5/s, 5 min 0 s left"
-    assert pace.said("write", 1000, 1000) == ", 10.0/s"
-    assert pace.said("discover", 5, 10) == ""
+    assert pace.text("write", 251, 1000) == ", 2.5/s, 5 min 0 s left"
+    assert pace.text("write", 1000, 1000) == ", 10.0/s"
+    assert pace.text("discover", 5, 10) == ""
     now[0] += 1000
-    assert pace.said("discover", 6, 10_000).endswith(" min left")
+    assert pace.text("discover", 6, 10_000).endswith(" min left")
 
 
 def test_the_shell_completes_commands_and_options() -> None:
