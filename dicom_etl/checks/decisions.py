@@ -97,19 +97,12 @@ class Decisions:
         ConfigError
             With the line, when it is not one.
         """
-        try:
-            rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ConfigError(f"{name!r} is no CSV file in UTF-8: {error}") from None
-        header = [column.strip() for column in rows[0]] if rows else []
-        unknown = [column for column in header if column not in COLUMNS]
-        if unknown or not {"patient_id", "decision"} <= set(header) or len(set(header)) < len(header):
-            raise ConfigError(f"{name!r}: its first line must name the columns {','.join(COLUMNS)}")
+        header, *rows = _read_csv(data, name)
         entries = [
             _entry(
                 dict(zip(header, row, strict=False)), len(row) - len(header), f"{name!r} line {line}", line
             )
-            for line, row in enumerate(rows[1:], start=2)
+            for line, row in enumerate(rows, start=2)
             if any(row)
         ]
         # A line without a decision is a note that somebody made.
@@ -137,6 +130,35 @@ class Decisions:
         """Return what is decided about a patient as one canonical text."""
         mine = sorted(each[:-1] for each in self.entries if each.patient_id == patient_id)
         return json.dumps(mine, separators=(",", ":"))
+
+
+def decision_rows(data: bytes, name: str) -> list[list[str]]:
+    """Return the lines of a decisions file with all of `COLUMNS`, who and why too; none of b"".
+
+    Raises
+    ------
+    ConfigError
+        As `Decisions.parse`.
+    """
+    if not data:
+        return []
+    Decisions.parse(data, name)
+    header, *rows = _read_csv(data, name)
+    lines = [dict(zip(header, row, strict=True)) for row in rows if any(row)]
+    return [[line.get(column, "").strip() for column in COLUMNS] for line in lines]
+
+
+def _read_csv(data: bytes, name: str) -> list[list[str]]:
+    """Return the lines of a decisions file; the first holds known columns."""
+    try:
+        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{name!r} is no CSV file in UTF-8: {error}") from None
+    header = [column.strip() for column in rows[0]] if rows else []
+    known = set(header) <= set(COLUMNS) and len(set(header)) == len(header)
+    if not known or not {"patient_id", "decision"} <= set(header):
+        raise ConfigError(f"{name!r}: its first line must name the columns {','.join(COLUMNS)}")
+    return [header, *rows[1:]]
 
 
 def _has_structure(text: str) -> bool:

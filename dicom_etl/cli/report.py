@@ -8,6 +8,7 @@ import click
 
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter, megabytes
+from dicom_etl.errors import ConfigError
 
 
 @click.command(name="report", epilog="Example: dicom-etl report dataset.h5 -o report.html")
@@ -24,6 +25,9 @@ from dicom_etl.cli._render import Reporter, megabytes
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random sample."
 )
 @click.option("--no-verify", is_flag=True, help="Show only what ingest recorded; saves the time of verify.")
+@click.option(
+    "--decisions", type=PATH, help="Show what was decided so far, and export it with what is added."
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @common_options
 def command(
@@ -32,6 +36,7 @@ def command(
     max_samples: int,
     seed: int,
     no_verify: bool,
+    decisions: Path | None,
     overwrite: bool,
     quiet: bool,
     verbose: bool,
@@ -50,6 +55,7 @@ def command(
             max_samples=max_samples,
             seed=seed,
             verify=not no_verify,
+            decisions=_bytes_of(decisions),
             overwrite=overwrite,
             progress=reporter.progress,
         )
@@ -67,3 +73,10 @@ def command(
                 "findings": [issue.to_json() for issue in made.issues],
             }
         )
+
+
+def _bytes_of(decisions: Path | None) -> bytes:
+    try:
+        return b"" if decisions is None else decisions.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"`decisions`: {str(decisions)!r} cannot be read: {error.strerror}") from None

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dicom_etl.checks.flags import doubts
+from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents, Sample
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
 from dicom_etl.report.greys import data_uri, grey, mask_png, picture_png, window
-from dicom_etl.report.overlays import read_layers
+from dicom_etl.report.overlays import Layers, read_layers
+from dicom_etl.report.overview import finding_target, target
 from dicom_etl.report.palette import ink_numbers, inks
 from dicom_etl.report.svg import path_data, view_box
 
@@ -49,6 +52,10 @@ class Card:
         Of the structures that are drawn, large ones first.
     areas : tuple of (name, text)
         Of the structures that are drawn.
+    targets : tuple of (name, str)
+        Of the structures that are drawn: what a decision about the label is about.
+    findings : tuple of (Issue, str)
+        Its findings, and what a decision about each is about.
     """
 
     sample: Sample
@@ -62,11 +69,21 @@ class Card:
     whole: str
     layers: tuple[Layer, ...]
     areas: tuple[tuple[str, str], ...]
+    targets: tuple[tuple[str, str], ...]
+    findings: tuple[tuple[Issue, str], ...]
 
     @property
     def codes(self) -> str:
-        """The codes of its findings, each once."""
-        return " ".join(dict.fromkeys(issue.code for issue in self.issues))
+        """The codes that doubt one of its labels, each once."""
+        return " ".join(dict.fromkeys(issue.code for issue in self.issues if doubts(issue)))
+
+    @property
+    def chips(self) -> tuple[tuple[str, str], ...]:
+        """Severity and code of its findings, each code once, the most severe first."""
+        found: dict[str, str] = {}
+        for issue in self.issues:
+            found.setdefault(issue.code, issue.severity)
+        return tuple((severity, code) for code, severity in found.items())
 
     @property
     def title(self) -> str:
@@ -114,7 +131,17 @@ def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], 
         whole=view_box(whole_image(shape)),
         layers=tuple(drawn),
         areas=tuple((contents.structures[index], _area_text(areas[index], sample)) for index in areas),
+        targets=tuple(
+            (contents.structures[index], _target(sample, contents, index, layers)) for index in areas
+        ),
+        findings=tuple((issue, finding_target(contents, issue)) for issue in issues),
     )
+
+
+def _target(sample: Sample, contents: Contents, index: int, layers: Layers) -> str:
+    digest = contour_sha256(layers.outlines[index])
+    name = contents.structures[index]
+    return target(sample.patient_id, sample.files[0], str(sample.frame), name, "*", digest)
 
 
 def _area_text(area_px: float, sample: Sample) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from dicom_etl.records import FloatArray
 from dicom_etl.report.curves import StudyCurves
@@ -46,12 +47,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A point of a curve; ``row`` is None when the page does not show the sample."""
+    """A point of a curve; ``row`` is None when the page does not show the sample, ``doubted`` when its label is."""
 
     x: float
     y: float
     text: str
     row: int | None
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,13 @@ class Chart:
     x_name: str = "stored value"
 
 
-def curve_chart(study: StudyCurves, names: Sequence[str], most: float, shown: Collection[int]) -> Chart:
+def curve_chart(
+    study: StudyCurves,
+    names: Sequence[str],
+    most: float,
+    shown: Collection[int],
+    doubted: Mapping[tuple[int, str], str] = MappingProxyType({}),
+) -> Chart:
     """Lay out the curves of one study.
 
     Parameters
@@ -87,6 +95,8 @@ def curve_chart(study: StudyCurves, names: Sequence[str], most: float, shown: Co
         The largest area of all studies in this unit: one scale lets them be compared.
     shown : collection of int
         Rows that the page shows, so that points can lead to them.
+    doubted : mapping of (int, str) to str
+        What doubts a label, by row and structure.
     """
     frame = CURVES
     locations = [point.location for curve in study.curves for point in curve.points]
@@ -99,8 +109,14 @@ def curve_chart(study: StudyCurves, names: Sequence[str], most: float, shown: Co
             Dot(
                 frame.x((point.location - low + 0.5) / (high - low + 1)),
                 frame.y(point.area / top),
-                f"{names[curve.structure]} {curve.phase}, slice {point.location}: {point.area:.0f} {study.unit}",
+                f"{names[curve.structure]} {curve.phase}, slice {point.location}: {point.area:.0f} {study.unit}"
+                + (
+                    f"; in doubt: {doubt}"
+                    if (doubt := doubted.get((point.row, names[curve.structure])))
+                    else ""
+                ),
                 point.row if point.row in shown else None,
+                bool(doubt),
             )
             for point in curve.points
         )

@@ -38,6 +38,8 @@ class Sample:
         Whether each structure is drawn.
     spacing_mm : (float, float)
         Between rows, between columns; NaN unknown.
+    frame : int
+        Of the image file, 0 first.
     """
 
     row: int
@@ -52,6 +54,14 @@ class Sample:
     origin: str
     split: str
     spacing_mm: tuple[float, float]
+    frame: int = 0
+
+    @property
+    def file_text(self) -> str:
+        """Its InstanceNumber and the name of its file, in words."""
+        number = f"image {self.instance_number}" if self.instance_number >= 0 else ""
+        frame = f"frame {self.frame}" if self.frame else ""
+        return " · ".join(filter(None, (number, self.files[0].rpartition("/")[2], frame)))
 
     @property
     def slice_text(self) -> str:

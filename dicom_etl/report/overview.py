@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from dicom_etl.checks.groups import HEADINGS, Group, group_issues, in_file
+from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.selection import PlacedIssue
@@ -36,46 +39,46 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One issue; what it is about, in words; and its row, or None when the page does not show it."""
+    """One issue; what it is about, in words; its row, or None when the page does not show it; how it is decided."""
 
     issue: Issue
     where: str
     row: int | None
+    target: str
 
 
 @dataclass(frozen=True, slots=True)
 class FindingGroup:
-    """All findings of one kind; ``count`` may be more than are listed."""
+    """One kind of finding on one study; the group may be of more than are listed."""
 
-    severity: str
-    code: str
-    count: int
+    group: Group
+    heading: str
     findings: tuple[Finding, ...]
 
 
-def figures(contents: Contents, issues: Sequence[Issue], flagged: int) -> list[Figure]:
-    """Return the numbers at the top of the page."""
+def figures(contents: Contents, issues: Sequence[Issue], flagged: Collection[int]) -> list[Figure]:
+    """Return the numbers at the top of the page; ``flagged`` are the rows with a label in doubt."""
     columns = contents.column
     phases = Counter(columns("cardiac_phase").tolist())
-    severities = Counter(issue.severity for issue in issues)
     labelled = "; ".join(f"{name} {int(columns(f'has_{name}').sum())}" for name in contents.structures)
     drawn = sum(int(columns(f"has_{name}").sum()) for name in contents.structures)
-    tone = "error" if severities["error"] else "warning" if severities["warning"] else "good"
+    groups = group_issues(issues)
+    out = Counter(group.severity for group in groups for _ in group.issues if group.heading == 0)
     return [
         Figure("Patients", f"{len(set(columns('patient_id').tolist()))}"),
         Figure("Samples", f"{len(contents)}", _origins(contents)),
         Figure("Contours", f"{drawn}", labelled),
         Figure("ED / ES", f"{phases['ED']} / {phases['ES']}", "end-diastole / end-systole"),
         Figure(
-            "Findings",
-            f"{len(issues)}",
-            ", ".join(
-                _counted(severities[word], word) for word in ("error", "warning", "note") if severities[word]
-            )
+            "Left out",
+            f"{out.total()}",
+            ", ".join(_counted(out[word], word) for word in ("error", "warning") if out[word])
             or "nothing was left out",
-            tone,
+            "error" if out["error"] else "warning" if out else "good",
         ),
-        Figure("Flagged", f"{flagged}", "samples with a doubtful label", "warning" if flagged else "good"),
+        Figure(
+            "Doubtful", f"{len(flagged)}", "samples with a label in doubt", "warning" if flagged else "good"
+        ),
     ]
 
 
@@ -125,27 +128,45 @@ def spacings(contents: Contents) -> list[Share]:
 def group_findings(
     contents: Contents, placed: Sequence[PlacedIssue], shown: Collection[int]
 ) -> list[FindingGroup]:
-    """Gather findings by kind, in the order given; ``shown`` are the rows that the page shows."""
-    patients = contents.column("patient_id")
-    kinds: dict[tuple[str, str], list[PlacedIssue]] = {}
-    for each in placed:
-        kinds.setdefault((each.issue.severity, each.issue.code), []).append(each)
+    """Gather findings by heading, kind and study; ``shown`` are the rows that the page shows."""
+    rows_of = {id(each.issue): each.rows for each in placed}
     groups, left = [], MOST_FINDINGS
-    for (severity, code), members in kinds.items():
-        listed = members[:left]
+    for group in group_issues(each.issue for each in placed):
+        listed = sorted(group.issues, key=lambda issue: rows_of[id(issue)])[:left]
         left -= len(listed)
         findings = tuple(
             Finding(
-                each.issue,
-                each.issue.path
-                or each.issue.patient_id
-                or ", ".join(dict.fromkeys(patients[list(each.rows)])),
-                next((row for row in each.rows if row in shown), None),
+                issue,
+                issue.path,
+                next((row for row in rows_of[id(issue)] if row in shown), None),
+                finding_target(contents, issue),
             )
-            for each in listed
+            for issue in listed
         )
-        groups.append(FindingGroup(severity, code, len(members), findings))
+        groups.append(FindingGroup(group, HEADINGS[group.heading], findings))
     return groups
+
+
+def finding_target(contents: Contents, issue: Issue) -> str:
+    """Return the first columns of the decision about a finding, as JSON: see `dicom_etl.checks.decisions.COLUMNS`."""
+    if issue.sample is None:
+        place = "*" if in_file(issue) else issue.path or "*"
+        return target(issue.patient_id, place, "", issue.structure, issue.code, "")
+    sample = contents.sample(issue.sample)
+    sha256 = label_digest(contents, issue.sample, issue.structure)
+    return target(sample.patient_id, sample.files[0], str(sample.frame), issue.structure, issue.code, sha256)
+
+
+def label_digest(contents: Contents, row: int, structure: str) -> str:
+    """Return the digest by which a decision knows a label; "" where nothing is drawn."""
+    known = structure in contents.structures
+    rings = contents.rings(contents.structures.index(structure), row) if known else ()
+    return contour_sha256(rings) if rings else ""
+
+
+def target(patient: str, image: str, frame: str, structure: str, code: str, sha256: str) -> str:
+    """Return what a decision is about, as the page's script takes it."""
+    return json.dumps([patient, image, frame, structure or "*", code, sha256], ensure_ascii=False)
 
 
 def _origins(contents: Contents) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dicom_etl.checks.decisions import COLUMNS, decision_rows
+from dicom_etl.checks.flags import doubts
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.digest import read_seal
 from dicom_etl.dataset.facts import Facts, read_facts
@@ -28,9 +30,10 @@ from dicom_etl.report.histograms import MARGIN, count_intensities
 from dicom_etl.report.palette import ink_numbers
 from dicom_etl.report.selection import (
     PlacedIssue,
+    doubted_labels,
     drawn_by_lot,
-    flagged_rows,
     issues_by_row,
+    neighbours,
     place_issues,
     worst_first,
 )
@@ -77,6 +80,7 @@ def write_report(
     seed: int = 0,
     verify: bool = True,
     findings: Sequence[Issue] = (),
+    decisions: bytes = b"",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -96,6 +100,8 @@ def write_report(
         Run the checks of `dicom_etl.verification` and show what they find; what ingest recorded is shown in any case.
     findings : sequence of Issue
         More to show.
+    decisions : bytes
+        A decisions file: what was decided so far, shown and exported again with what is added.
     overwrite : bool
         Whether an existing file may be replaced.
     progress : callable, optional
@@ -109,6 +115,7 @@ def write_report(
         The page cannot be written.
     """
     check_target(output.resolve(), overwrite=overwrite)
+    decided = decision_rows(decisions, "decisions")
     facts = read_facts(dataset)
     sha256 = ""
     if verify:
@@ -119,6 +126,8 @@ def write_report(
         by_row = issues_by_row(placed)
         rows = gallery_rows(contents, by_row, max_samples, seed)
         page = {**_page(contents, facts, placed, by_row, rows, seed), "sha256": sha256}
+        before = {"columns": COLUMNS, "decided": decided, "seal": page["seal"]}
+        page |= {"before": json.dumps(before, ensure_ascii=False)}
         cards = _cards(contents, rows, by_row, progress)
         with whole_file(output, overwrite=overwrite) as temporary:
             _render(temporary, {**page, "cards": cards})
@@ -140,12 +149,14 @@ def _verified(dataset: Path, progress: Progress | None) -> Outcome:
 def gallery_rows(
     contents: Contents, by_row: Mapping[int, Sequence[Issue]], most: int, seed: int
 ) -> list[int]:
-    """Return the rows that the page shows: those with findings, the worst first, then others in their order."""
-    worst = worst_first(by_row)[:most]
-    known = set(worst)
+    """Return the rows that the page shows: those with findings, the worst first, what lies beside them, then others."""
+    worst = worst_first(by_row)
+    doubtful = [row for row in worst if any(map(doubts, by_row[row]))]
+    first = list(dict.fromkeys([*worst, *neighbours(contents, doubtful)]))[:most]
+    known = set(first)
     others = [row for row in range(len(contents)) if row not in known]
-    room = most - len(worst)
-    return worst + (drawn_by_lot(others, room, seed) if room else [])
+    room = most - len(first)
+    return first + (drawn_by_lot(others, room, seed) if room else [])
 
 
 def _page(
@@ -157,7 +168,7 @@ def _page(
     seed: int,
 ) -> dict[str, Any]:
     """Return what the template shows, but for the cards."""
-    shown = set(rows)
+    shown, doubted = set(rows), doubted_labels(contents, by_row)
     studies, left_out = _studies(contents, by_row)
     counted = drawn_by_lot(range(len(contents)), MOST_COUNTED, seed)
     histograms = count_intensities(contents, counted)
@@ -169,11 +180,9 @@ def _page(
         "seal": read_seal(contents.path).sha256,
         "config": json.dumps(facts.config, indent=1, sort_keys=True),
         "structures": list(structures),
-        "figures": overview.figures(
-            contents, [each.issue for each in placed], len(flagged_rows(contents, by_row))
-        ),
+        "figures": overview.figures(contents, [each.issue for each in placed], {row for row, _ in doubted}),
         "groups": overview.group_findings(contents, placed, shown),
-        "studies": [(study, chart) for study, chart in _charts(studies, contents.structures, shown)],
+        "studies": list(_charts(studies, contents.structures, shown, doubted)),
         "studies_left_out": left_out,
         "histograms": histograms,
         "histogram_chart": intensity_chart(histograms) if histograms else None,
@@ -187,7 +196,7 @@ def _page(
         "patients": sorted({str(patients[row]) for row in rows}),
         "phases": _present(contents, "cardiac_phase", rows),
         "splits": _present(contents, "split", rows),
-        "codes": sorted({issue.code for row in rows for issue in by_row.get(row, ())}),
+        "codes": sorted({issue.code for row in rows for issue in by_row.get(row, ()) if doubts(issue)}),
     }
 
 
@@ -216,14 +225,17 @@ def _studies(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> tuple
 
 
 def _charts(
-    studies: Sequence[StudyCurves], names: Sequence[str], shown: set[int]
+    studies: Sequence[StudyCurves],
+    names: Sequence[str],
+    shown: set[int],
+    doubted: Mapping[tuple[int, str], str],
 ) -> Iterator[tuple[StudyCurves, Chart]]:
     most: dict[str, float] = {}
     for study in studies:
         areas = [point.area for curve in study.curves for point in curve.points]
         most[study.unit] = max(most.get(study.unit, 0.0), *areas)
     for study in studies:
-        yield study, curve_chart(study, names, most[study.unit], shown)
+        yield study, curve_chart(study, names, most[study.unit], shown, doubted)
 
 
 def _present(contents: Contents, name: str, rows: Sequence[int]) -> list[str]:

@@ -114,6 +114,16 @@
       y: clamp(box.y, top, top + height),
     };
     picture.setAttribute("viewBox", [view.x - size / 2, view.y - size / 2, size, size].join(" "));
+    measure();
+  }
+
+  // A bar as long as a round number of mm, or of pixels where their size is unknown.
+
+  function measure() {
+    const dots = picture.getScreenCTM().a / (Number(picture.dataset.mm) || 1);
+    const length = [1, 2, 5, 10, 20, 50, 100].filter((mm) => mm * dots <= 160).pop() || 1;
+    byId("bar").style.width = length * dots + "px";
+    byId("bar-text").textContent = length + (picture.dataset.mm ? " mm" : " px");
   }
 
   function showBox(text) {
@@ -140,12 +150,28 @@
     show({ ...view, x: view.x + before.x - after.x, y: view.y + before.y - after.y });
   }
 
-  function present(card) {
+  const middle = (text) => {
+    const [left, top, width, height] = numbers(text);
+    return { x: left + width / 2, y: top + height / 2 };
+  };
+
+  // Stepping keeps the zoom, and the place relative to what is outlined.
+
+  function present(card, keep) {
+    const before = keep && view && { ...view, from: middle(picture.dataset.close) };
     current = card;
     const sample = card.querySelector(".overlay");
     picture = sample.cloneNode(true);
     stage.replaceChildren(picture);
-    showBox(shown.get("whole") ? picture.dataset.whole : picture.dataset.close);
+    if (before) {
+      const to = middle(picture.dataset.close);
+      show({ size: before.size, x: to.x + before.x - before.from.x, y: to.y + before.y - before.from.y });
+    } else {
+      showBox(shown.get("whole") ? picture.dataset.whole : picture.dataset.close);
+    }
+    byId("viewer-file").textContent = card.dataset.file;
+    showNeighbours(card);
+    history.replaceState(null, "", "#" + card.id);
     byId("viewer-name").textContent = card.querySelector(".name").textContent;
     byId("viewer-place").textContent = card.querySelector(".place").textContent;
     const copies = (selector) => Array.from(card.querySelector(selector).children, (child) => child.cloneNode(true));
@@ -153,6 +179,7 @@
     const facts = card.querySelector(".facts").cloneNode(true);
     facts.hidden = false;
     byId("viewer-facts").replaceChildren(facts);
+    showDecisions(facts);
     const row = visible();
     const here = row.indexOf(card);
     byId("position").textContent = here + 1 + " of " + row.length;
@@ -163,13 +190,35 @@
   function step(by) {
     const row = visible();
     const card = row[row.indexOf(current) + by];
-    if (card) present(card);
+    if (card) present(card, true);
+  }
+
+  // What lies beside a sample: the other phase of its location, and its phase one location up and down.
+
+  function showNeighbours(card) {
+    const here = Number(card.dataset.location);
+    const same = cards.filter((other) => here >= 0 && other !== card && other.dataset.patient === card.dataset.patient);
+    const at = (location, fits) => same.find((other) => Number(other.dataset.location) === location && fits(other));
+    const beat = (other) => other.dataset.beat === card.dataset.beat;
+    const found = [
+      ["one slice up", at(here - 1, beat)],
+      [null, at(here, (other) => other.dataset.phase && other.dataset.phase !== card.dataset.phase)],
+      ["one slice down", at(here + 1, beat)],
+    ];
+    byId("neighbours").replaceChildren(...found.filter(([, other]) => other).map(([name, other]) => {
+      const button = document.createElement("button");
+      const text = (name ? name : "the same slice at " + other.dataset.phase);
+      button.type = "button";
+      button.append(other.querySelector(".overlay").cloneNode(true), text);
+      button.addEventListener("click", () => present(other, true));
+      return button;
+    }));
   }
 
   function open(card) {
     if (card.hidden) clear();
-    present(card);
     viewer.showModal();
+    present(card);
     byId("viewer-name").focus();
   }
 
@@ -196,7 +245,12 @@
       current.querySelector(".picture").focus();
     }
     stage.replaceChildren();
+    history.replaceState(null, "", location.pathname + location.search);
   });
+  window.addEventListener("resize", () => viewer.open && measure());
+  for (const name of ["level", "window"]) {
+    byId(name).addEventListener("input", (event) => viewer.style.setProperty("--" + name, event.target.value));
+  }
 
   function toggleAll(names) {
     const value = !names.some((name) => shown.get(name));
@@ -204,7 +258,7 @@
   }
 
   viewer.addEventListener("keydown", (event) => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input[type=text], input[type=range]")) return;
     const structures = Array.from(shown.keys()).filter((name) => name.startsWith("structure "));
     const actions = {
       ArrowLeft: () => step(-1),
@@ -261,10 +315,97 @@
     });
   }
 
+  // Decisions: what a person marked, kept by the browser, exported as a file. Each is about the first six columns but
+  // the decision: patient, image, frame, structure, code, sha256.
+
+  const data = JSON.parse(byId("decisions").dataset.before);
+  const columns = data.columns;
+  const column = (name) => columns.indexOf(name);
+  const about = ["patient_id", "source_image", "frame", "structure", "code", "sha256"].map(column);
+  const storage = "dicom-etl decisions " + data.seal;
+  const decided = new Map();
+  for (const row of data.decided) {
+    decided.set(JSON.stringify(about.map((index) => row[index])), row);
+  }
+  try {
+    for (const [target, row] of JSON.parse(localStorage.getItem(storage) || "[]")) decided.set(target, row);
+    byId("who").value = localStorage.getItem("dicom-etl who") || "";
+  } catch {
+    // A browser that keeps nothing still exports.
+  }
+
+  const keyOf = (part) => JSON.stringify(JSON.parse(part.dataset.target));
+
+  function rowOf(target) {
+    if (!decided.has(target)) {
+      const row = columns.map(() => "");
+      JSON.parse(target).forEach((value, index) => { row[about[index]] = value; });
+      decided.set(target, row);
+    }
+    return decided.get(target);
+  }
+
+  function showDecisions(root) {
+    for (const part of all(".decide", root)) {
+      const row = decided.get(keyOf(part)) || [];
+      for (const button of all("[data-choice]", part)) {
+        button.setAttribute("aria-pressed", button.dataset.choice === row[column("decision")]);
+      }
+      part.querySelector("input").value = row[column("why")] || "";
+    }
+    const count = Array.from(decided.values()).filter((row) => row[column("decision")]).length;
+    byId("decided").textContent = count ? count + (count === 1 ? " decision." : " decisions.") : "Nothing is decided yet.";
+  }
+
+  function change(part, name, value) {
+    const row = rowOf(keyOf(part));
+    row[column(name)] = name === "decision" && row[column(name)] === value ? "" : value;
+    row[column("who")] = byId("who").value;
+    if (!row[column("decision")] && !row[column("why")]) decided.delete(keyOf(part));
+    try {
+      localStorage.setItem(storage, JSON.stringify(Array.from(decided)));
+    } catch {
+      // As above.
+    }
+    showDecisions(document);
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-choice]");
+    if (button) change(button.closest(".decide"), "decision", button.dataset.choice);
+  });
+  document.addEventListener("change", (event) => {
+    const part = event.target.closest(".decide");
+    if (part) change(part, "why", event.target.value.trim());
+    if (event.target.id !== "who") return;
+    try {
+      localStorage.setItem("dicom-etl who", event.target.value);
+    } catch {
+      // As above.
+    }
+  });
+  byId("decisions").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const quoted = (text) => (/[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text);
+    const lines = [columns, ...decided.values()].map((row) => row.map(quoted).join(",") + "\r\n");
+    const link = document.createElement("a");
+    link.download = "decisions.csv";
+    link.href = "data:text/csv;charset=utf-8," + encodeURIComponent(lines.join(""));
+    link.click();
+  });
+  showDecisions(document);
+  byId("decisions").hidden = false;
+
   // A browser that goes back restores check boxes and choices, not what they did.
   byId("tools").reset();
   byId("tools").addEventListener("submit", (event) => event.preventDefault());
   for (const [name] of shown) set(name, name !== "whole" && name !== "pixels");
   filter();
   byId("tools").hidden = false;
+
+  // An address that ends in #sample-12 opens that sample.
+  const wanted = () => location.hash.startsWith("#sample-") && cardOf(location.hash.slice(8));
+  const follow = () => wanted() && !viewer.open && open(wanted());
+  window.addEventListener("hashchange", follow);
+  follow();
 })();

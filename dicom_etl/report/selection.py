@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dicom_etl.batches.sampler import Schedule
-from dicom_etl.checks.flags import LABEL_FINDINGS, flagged_samples
+from dicom_etl.checks.flags import LABEL_FINDINGS, doubts, label_flags
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
@@ -87,11 +87,24 @@ def place_issues(contents: Contents, issues: Iterable[Issue]) -> list[PlacedIssu
     """Find the samples that issues are about, by number or by the file they name; the most severe issues come first."""
     issues = list(issues)
     files = contents.rows_of_files(issue.path for issue in issues if issue.sample is None)
+    patients = contents.column("patient_id")
     placed = []
     for issue in sorted(issues, key=lambda issue: (_RANKS[issue.severity], issue.code)):
         rows = files.get(issue.path, []) if issue.sample is None else [issue.sample]
+        if issue.sample is None and issue.code in LABEL_FINDINGS and not rows:  # of a whole study
+            rows = np.flatnonzero(patients == issue.patient_id).tolist()
+        elif len(rows) == 1 and 0 <= rows[0] < len(contents):
+            issue = _at_home(contents, issue, rows[0])
         placed.append(PlacedIssue(issue, tuple(row for row in rows if 0 <= row < len(contents))))
     return placed
+
+
+def _at_home(contents: Contents, issue: Issue, row: int) -> Issue:
+    """Return an issue with the row, the patient and, where its path is that of a label, the structure it is about."""
+    sample = contents.sample(row)
+    named = dict(zip(sample.files[1:], contents.structures, strict=True)).get(issue.path, "")
+    structure = issue.structure or (named if issue.path else "")
+    return replace(issue, sample=row, patient_id=issue.patient_id or sample.patient_id, structure=structure)
 
 
 def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
@@ -103,24 +116,39 @@ def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
     return by_row
 
 
+def doubted_labels(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> dict[tuple[int, str], str]:
+    """Return what doubts each label, by row and structure: the rule of `dicom_etl.checks.flags`."""
+    drawn = {name: contents.column(f"has_{name}") == 1 for name in contents.structures}
+    found = [replace(issue, sample=row) for row, issues in by_row.items() for issue in issues]
+    codes = label_flags(found, contents.column("patient_id").tolist(), drawn)
+    return {(row, name): text for name, texts in codes.items() for row, text in enumerate(texts) if text}
+
+
 def flagged_rows(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> set[int]:
-    """Return the rows whose label is in doubt: the rule of `dicom_etl.checks.flags`, and what `verify` found by row."""
-    paths = list(zip(*(column.tolist() for column in contents.file_columns()), strict=True))
-    flagged = flagged_samples(contents.issues, paths)
-    found = {row for row, flag in enumerate(flagged) if flag}
-    return found | {
-        row
-        for row, issues in by_row.items()
-        if any(issue.code in LABEL_FINDINGS and issue.severity != "note" for issue in issues)
-    }
+    """Return the rows with a label in doubt."""
+    return {row for row, _ in doubted_labels(contents, by_row)}
+
+
+def neighbours(contents: Contents, rows: Iterable[int]) -> list[int]:
+    """Return the rows that a person wants beside some: the other phase of the location, one location up and down."""
+    names = ("patient_id", "location_index", "phase_index", "cardiac_phase")
+    patient, location, phase, word = (contents.column(name) for name in names)
+    found: dict[int, None] = {}
+    for row in rows:
+        here = (patient == patient[row]) & (location >= 0)
+        other = here & (location == location[row]) & (word != word[row]) & (word != "")
+        beside = here & (phase == phase[row]) & (np.abs(location - location[row]) == 1)
+        found |= dict.fromkeys(np.flatnonzero((other | beside) & (location[row] >= 0)).tolist())
+    return list(found)
 
 
 def worst_first(by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
     """Return the rows with findings: the most severe first, then the most findings, then the order of rows."""
 
-    def badness(row: int) -> tuple[int, int, int]:
+    def badness(row: int) -> tuple[bool, int, int, int]:
         issues = by_row[row]
-        return min(_RANKS[issue.severity] for issue in issues), -len(issues), row
+        doubted = not any(map(doubts, issues))
+        return doubted, min(_RANKS[issue.severity] for issue in issues), -len(issues), row
 
     return sorted(by_row, key=badness)
 

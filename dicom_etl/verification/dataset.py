@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from dicom_etl.checks.decisions import DROPPED
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
@@ -23,6 +24,7 @@ from dicom_etl.checks.stack import Stack
 from dicom_etl.checks.study import STUDY_CHECKS, number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.facts import read_issues
 from dicom_etl.dataset.open_validated import attribute_text, open_dataset
 from dicom_etl.errors import DatasetError
 from dicom_etl.layouts import SourceRoots
@@ -145,7 +147,9 @@ def _check_inside(
         if source is not None:
             config = structure.recorded_config(file)
             inputs.check_key(config, attribute_text(file, schema.KEY_FINGERPRINT), pseudonyms)
-            known = inputs.Source(source, pseudonyms, config, structure.recorded_paths(file))
+            dropped = frozenset(issue.path for issue in read_issues(file) if issue.code == DROPPED)
+            recorded = structure.recorded_paths(file)
+            known = inputs.Source(source, pseudonyms, config, recorded, dropped)
         _Walk(rows, outcome, structure.recorded_config(file), image_keys, progress).run(known)
 
 

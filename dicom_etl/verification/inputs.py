@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from dicom_etl.checks.decisions import Decisions, Ledger
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.errors import ConfigError, ItemError
@@ -40,12 +41,15 @@ class Source:
         The options that the dataset records.
     recorded : frozenset of str
         The paths that /issues names: known at ingest.
+    dropped : frozenset of str
+        The labels that a person decided to leave out.
     """
 
     roots: SourceRoots
     pseudonyms: Pseudonyms | None
     config: IngestConfig
     recorded: frozenset[str]
+    dropped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,21 @@ def find_inputs(source: Source) -> Iterator[StudyInputs]:
     folders = discover.find_folders(LAYOUTS[0], source.roots, source.pseudonyms)
     studies, issues = link.link_folders(folders)
     config = replace(source.config, unlabeled=True)
+    out = Ledger(Decisions().excluding(source.config.exclude))
     for names in studies:
+        if out.excluded(names.patient_id) is not None:
+            continue
         found = link_inputs(names, source.roots, config)
-        yield StudyInputs(names.patient_id, found.plan.samples, found.issues)
+        yield StudyInputs(names.patient_id, _without_dropped(found.plan.samples, source), found.issues)
     yield StudyInputs("", (), (*folders.issues, *issues))
+
+
+def _without_dropped(samples: Iterable[SamplePlan], source: Source) -> tuple[SamplePlan, ...]:
+    """Return samples without the labels that a person decided to leave out."""
+    return tuple(
+        sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in source.dropped))
+        for sample in samples
+    )
 
 
 def check_rows_have_inputs(rows: Rows, block: Block, inputs: StudyInputs, source: Source) -> Iterator[Issue]:

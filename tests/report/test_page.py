@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dicom_etl import pipeline
+from dicom_etl.checks.groups import HEADINGS
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import DatasetError, OutputError, SealError
@@ -126,10 +127,11 @@ def label_text(labels: list[Element], field: Element) -> str:
 
 def test_findings_come_worst_first_and_lead_to_their_samples(page: Element) -> None:
     codes = [group.one("span", class_="code").text for group in page.all("details", class_="panel group")]
-    assert codes == ["duplicate-contour", "unreadable-contour", "area-jump", "tiny-contour"]
+    assert codes == ["unreadable-contour", "duplicate-contour", "area-jump", "tiny-contour"]
+    assert [heading.text for heading in page.all("h3")] == list(HEADINGS)
     links = [link.attributes["href"] for link in page.all("a", class_="open")]
     assert links == ["#sample-13", "#sample-9", "#sample-2"]
-    assert list(cards(page))[:4] == [13, 9, 2, 0]
+    assert list(cards(page))[:4] == [13, 9, 2, 12], "then what lies beside the doubtful ones"
     assert cards(page)[9].attributes["data-findings"] == "area-jump"
     assert "contourfiles/SYN-T-1/i-contours/IM-0001-00" in page.one("section", id="findings").words()
 
@@ -143,8 +145,10 @@ def test_the_numbers_are_those_of_the_dataset(page: Element) -> None:
     assert figures["Patients"] == "Patients 3"
     assert figures["Contours"] == "Contours 27 icontour 18; ocontour 9"
     assert figures["ED / ES"].startswith("ED / ES 9 / 9")
-    assert figures["Findings"] == "Findings 4 2 errors, 1 warning, 1 note"
-    assert figures["Flagged"].startswith("Flagged 2 ")
+    assert figures["Left out"] == "Left out 1 1 error"
+    assert figures["Doubtful"].startswith("Doubtful 2 ")
+    in_doubt = [card for card in cards(page).values() if card.attributes["data-findings"]]
+    assert len(in_doubt) == 2, "tile, chips, filter and --flagged count alike"
     data = page.one("section", id="data").words()
     assert "Synthetic Phantom Works, 1.5 T 3 18" in data
     assert "1.4 × 1.4 3 18" in data

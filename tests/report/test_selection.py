@@ -87,8 +87,9 @@ def test_issues_find_their_rows_by_number_or_by_file(contents: Contents) -> None
 
 
 def test_flags_follow_the_rule_and_what_was_found_by_row(contents: Contents) -> None:
-    assert flagged_rows(contents, {}) == {9}
-    by_row = {
+    recorded = issues_by_row(place_issues(contents, contents.issues))
+    assert flagged_rows(contents, recorded) == {9}
+    by_row = recorded | {
         1: [issue(sample=1)],
         2: [issue("note", sample=2)],
         3: [issue("error", "source-changed", sample=3)],
