@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.cvi42 import Cvi42Workspace
+from dicom_etl.contours.nifti import NiftiMask
 from dicom_etl.contours.png import PngMask
 from dicom_etl.contours.rtstruct import RTStructureSet
 from dicom_etl.contours.seg import DicomSegmentation
@@ -19,6 +20,7 @@ READERS: tuple[ContourReader, ...] = (
     ContourTable(),
     Cvi42Workspace(),
     PngMask(),
+    NiftiMask(),
 )
 
 
@@ -29,7 +31,9 @@ def readers_for(kind: str) -> tuple[ContourReader, ...]:
 
 def readers_for_name(path: str) -> tuple[ContourReader, ...]:
     """Return who reads files that are called so."""
-    return readers_for(PurePosixPath(path).suffix.casefold())
+    return readers_for("".join(PurePosixPath(path.casefold()).suffixes[-2:])) or readers_for(
+        PurePosixPath(path.casefold()).suffix
+    )
 
 
 def reader_named(name: str) -> ContourReader:

@@ -45,6 +45,8 @@ _FARTHEST_MM = 1e6
 _SPECK_PX = 1 / 64
 """A ring narrower than this, beside others, is what cutting structures leaves behind."""
 _LEAST_PX = 0.5
+_NOWHERE = "unknown"
+"""The frame of reference of an ROI that states none: no image has it."""
 _PARALLEL = 0.9999
 """Least cosine between normals of rings that lie in one plane; tiny rings, rounded, state theirs badly."""
 
@@ -221,7 +223,7 @@ def _by_target(contours: Iterable[_Contour], roi: _Roi) -> Iterator[tuple[Target
             unnamed.append(contour)
     for instance, rings in named.items():
         yield instance, tuple(rings)
-    yield from _by_plane(unnamed, roi.frame_of_reference)
+    yield from _by_plane(unnamed, roi.frame_of_reference or _NOWHERE)
 
 
 def _by_plane(

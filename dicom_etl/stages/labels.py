@@ -15,6 +15,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.contours.names import is_no_outline, structures_of
 from dicom_etl.dicom import sop_class_of
+from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.base import CONTOURS, stamp_of
@@ -62,7 +63,7 @@ def find_labels(
             issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
             continue
         if found is None:
-            issues.append(_unknown(path, patient_id))
+            issues.append(_unknown(path, roots.place(path), patient_id))
             continue
         refs += (ref for ref in found.refs if _is_chosen(ref, config.labels))
         issues += (replace(issue, stage=STAGE, patient_id=patient_id) for issue in found.issues)
@@ -100,12 +101,12 @@ def _is_chosen(ref: ContourRef, chosen: Sequence[str]) -> bool:
     )
 
 
-def _unknown(path: str, patient_id: str) -> Issue:
+def _unknown(path: str, file: str, patient_id: str) -> Issue:
     if path.startswith(f"{CONTOURS}/"):
         message = "its name is not that of a contour file; left out"
         return Issue("warning", "unreadable-contour", message, STAGE, path, patient_id)
-    message = "it is neither a DICOM image nor a label file that is read; left out"
-    return Issue("error", "unreadable-image", message, STAGE, path, patient_id)
+    kind = glimpse(file).kind or "no label file that is read"
+    return Issue("note", "not-an-image", f"it is {kind}", STAGE, path, patient_id)
 
 
 def _unmapped(refs: Iterable[ContourRef], patient_id: str) -> Iterable[Issue]:

@@ -53,7 +53,7 @@ class References:
                 self._by_uid[header.instance_uid].append(index)
             for name in names_of(path):
                 self._by_name[name].append(index)
-            if header.frame_of_reference_uid and has_plane(header):
+            if has_plane(header):
                 frames[header.frame_of_reference_uid].append(index)
         self._planes = {frame: _Planes(inside, headers) for frame, inside in frames.items()}
 
@@ -83,10 +83,13 @@ class References:
             frames = [index for index in found if target.frame in (None, self._headers[index].frame)]
             return frames, f"{self._paths[found[0]]} has no frame {(target.frame or 0) + 1}", ""
         if isinstance(target, Plane):
-            planes = self._planes.get(target.frame_of_reference)
-            if planes is None:
+            anywhere = not target.frame_of_reference
+            known = [
+                each for frame, each in self._planes.items() if anywhere or frame == target.frame_of_reference
+            ]
+            if not known:
                 return (), "it names no image, and no image here has its frame of reference", ""
-            inside = planes.holding(target)
+            inside = [index for planes in known for index in planes.holding(target)]
             said = "lie in its plane, and it names none" if len(inside) > 1 else "no image lies in its plane"
             return inside, said, "ambiguous-series"
         assert isinstance(target, FileName)

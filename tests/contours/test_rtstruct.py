@@ -142,6 +142,11 @@ def test_what_cannot_be_placed_is_refused(
     assert found.codes() == {("error", code)}
 
 
+def test_mm_in_no_frame_of_reference_at_all_are_nowhere(images: tuple[Path, str, str]) -> None:
+    found = drawn(images, Roi(1, "LV", [Contour(RING, PLANE)], ""))
+    assert found.codes() == {("error", "orphan-contour")}
+
+
 def test_another_frame_of_reference_with_a_named_image_is_a_warning(images: tuple[Path, str, str]) -> None:
     found = drawn(images, Roi(1, "LV", [Contour(RING, PLANE, uid=images[1])], "1.2.3"))
     assert set(found.masks) == {("0.dcm", "lv")}

@@ -1,0 +1,207 @@
+"""Masks as NIfTI volumes (``.nii``, ``.nii.gz``; extra ``nifti``): placed by their affine, and by time, if any.
+
+A volume names no image, so a slice of it belongs to the one image that lies in its plane, at its time where the volume
+has four dimensions. The grid must be the image's, up to the order and direction of axes: nothing is resampled. NIfTI
+counts mm to the right, front and head, DICOM to the left, back and head. Values are names for ``--structure-map``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.config import LabelOptions
+from dicom_etl.contours.parsed import parsed_in_child
+from dicom_etl.contours.seg import outline_of
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.errors import ContourError, ImageError
+from dicom_etl.geometry.patient import has_plane, to_patient
+from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Issue, Outlines, Plane, Rings
+
+_MOST_VALUES = 64
+_NEAR = 0.02
+"""How far, in voxels, a pixel may lie from the voxel taken for it: float32 affines of 500 mm are within 0.001."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """Voxels (i, j, k, time), the affine from voxels to mm in the patient, the axis of slices, and ms of each time."""
+
+    values: NDArray[np.uint16]
+    affine: FloatArray
+    axis: int
+    times_ms: tuple[float, ...]
+    labels: dict[str, tuple[int, int, int]]
+
+
+class NiftiMask:
+    """`ContourReader` for NIfTI masks."""
+
+    name = "nifti"
+    accepts = frozenset({".nii", ".nii.gz"})
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """List the labels: a value on a slice, at a time."""
+        volume = _volume(path, options)
+        if not volume.labels:
+            return Found(
+                (), (Issue("note", "empty-structure", "the volume is empty; nothing to take", path=path),)
+            )
+        refs = (
+            ContourRef(path, item, self.name, str(value), _plane(volume, index, time))
+            for item, (index, time, value) in volume.labels.items()
+        )
+        return Found(tuple(refs))
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Trace the slices of some labels."""
+        volume = _volume(path, options)
+        rings: dict[ContourRef, Rings] = {}
+        issues: list[Issue] = []
+        for ref in refs:
+            try:
+                _, time, value = volume.labels[ref.item]
+                rings[ref] = outline_of(_slice(volume, time, image) == value, options)
+            except KeyError:
+                issues.append(
+                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
+                )
+            except ContourError as error:
+                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+        return Outlines(rings, dict.fromkeys(rings, 0.0), tuple(issues))
+
+
+def _plane(volume: _Volume, index: int, time: int) -> Plane:
+    voxel = np.zeros(4)
+    voxel[volume.axis], voxel[3] = index, 1
+    one, other = (volume.affine[:3, axis] for axis in range(3) if axis != volume.axis)
+    normal = np.cross(one, other)
+    when = volume.times_ms[time] if len(volume.times_ms) > 1 else None
+    position = (volume.affine @ voxel)[:3]
+    return Plane("", tuple(position.tolist()), tuple((normal / np.linalg.norm(normal)).tolist()), when)
+
+
+def _slice(volume: _Volume, time: int, image: ImageHeader) -> NDArray[np.uint16]:
+    """Return the values (rows, columns) that lie on the pixels of an image."""
+    if not has_plane(image):
+        raise ContourError("its image does not say where it lies")
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    points = np.column_stack((to_patient(corners, image), np.ones(3)))
+    voxels = (points @ np.linalg.inv(volume.affine).T)[:, :3]
+    first, along, down = voxels[0], voxels[1] - voxels[0], voxels[2] - voxels[0]
+    whole = np.round(np.array([first, along, down]))
+    unit = (np.abs(whole[1:]).sum(axis=1) == 1).all() and not (whole[1] * whole[2]).any()
+    last = voxels[0] + along * (image.columns - 1) + down * (image.rows - 1)
+    far = max(
+        np.abs(np.array([first, along, down]) - whole).max(),
+        np.abs(last - (whole[0] + whole[1] * (image.columns - 1) + whole[2] * (image.rows - 1))).max(),
+    )
+    if not unit or not far <= _NEAR:
+        raise ContourError(
+            "its voxels lie elsewhere than the pixels of its image, and nothing is resampled",
+            code="off-plane",
+        )
+    x, y = np.meshgrid(np.arange(image.columns), np.arange(image.rows))
+    places = (whole[0] + x[..., None] * whole[1] + y[..., None] * whole[2]).astype(int)
+    shape = volume.values.shape[:3]
+    if (places < 0).any() or (places >= shape).any():
+        raise ContourError(
+            f"its slices do not have the {image.rows} rows x {image.columns} columns of its image"
+        )
+    found: NDArray[np.uint16] = volume.values[(*np.moveaxis(places, -1, 0), time)]
+    return found
+
+
+def _volume(path: str, options: LabelOptions) -> _Volume:
+    return parsed_in_child(path, "contours.nifti:contents", _arranged, options)
+
+
+def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> _Volume:
+    values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
+    affine = np.array(answer["affine"])
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    # Slices lie farther apart than pixels; in a volume of cubes they are the last axis.
+    axis = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes[2] else 2
+    labels = dict(_labels(values, axis))
+    return _Volume(values, affine, axis, tuple(answer["times_ms"]), labels)
+
+
+def _labels(values: NDArray[np.uint16], axis: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    for time in range(values.shape[3]):
+        for index in range(values.shape[axis]):
+            part = np.take(values[..., time], index, axis=axis)
+            for value in np.flatnonzero(np.bincount(part.ravel())).tolist():
+                if value:
+                    at = f" / time {time + 1}" if values.shape[3] > 1 else ""
+                    yield f"slice {index + 1}{at} / value {value}", (index, time, value)
+
+
+# What follows runs in the decoding child.
+
+
+def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
+    """Return shape, affine (mm to the left, back, head) and times of a NIfTI file, and its voxels, uint16.
+
+    Raises
+    ------
+    ImageError
+        If it is no NIfTI-1 or -2 volume of three or four dimensions, or no mask.
+    """
+    try:
+        import nibabel
+    except ImportError:
+        raise ImageError('NIfTI masks need an optional package: pip install "dicom-etl[nifti]"') from None
+    volume = _opened(nibabel, data)
+    shape = (*volume.shape, 1)[:4]
+    if len(volume.shape) not in (3, 4) or min(shape) < 1:
+        raise ImageError(f"it has {len(volume.shape)} dimensions; masks have three, or four with time")
+    if int(np.prod(shape)) * 8 > limits.max_image_bytes:
+        raise ImageError(f"its voxels are more than --max-image-bytes {limits.max_image_bytes} allows")
+    if not (int(volume.header["qform_code"]) or int(volume.header["sform_code"])):
+        raise ImageError("it does not say where it lies: qform_code and sform_code are 0")
+    values = np.asanyarray(volume.dataobj).reshape(shape)
+    if (
+        not np.isfinite(values).all()
+        or (values != np.round(values)).any()
+        or values.min() < 0
+        or values.max() >= 1 << 16
+    ):
+        raise ImageError("its values are no labels: whole numbers from 0 to 65535")
+    if len(np.unique(values)) > _MOST_VALUES + 1:
+        raise ImageError("it has more values than masks have; is it an image?")
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(volume.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ImageError("its affine is not that of a volume")
+    unit = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}.get(volume.header.get_xyzt_units()[1], 1000.0)
+    step = float(volume.header["pixdim"][4]) * unit
+    begin = float(volume.header["toffset"]) * unit
+    answer = {
+        "shape": list(shape),
+        "affine": affine.tolist(),
+        "times_ms": [begin + step * time for time in range(shape[3])],
+    }
+    return answer, np.ascontiguousarray(values.astype(np.uint16)).tobytes()
+
+
+def _opened(nibabel: Any, data: bytearray) -> Any:
+    import gzip
+    from io import BytesIO
+
+    stream: Any = BytesIO(data)
+    if data[:2] == b"\x1f\x8b":
+        stream = gzip.GzipFile(fileobj=stream)
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        stream.seek(0)
+        try:
+            return kind.from_stream(stream)
+        except nibabel.filebasedimages.ImageFileError:
+            continue
+        except nibabel.spatialimages.HeaderDataError:
+            continue
+    raise ImageError("it is no NIfTI file")
