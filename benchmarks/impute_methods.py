@@ -25,9 +25,9 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
 from dicom_etl.impute import guide, rays
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST, Parent, estimate, parent_of
-from dicom_etl.impute.parents import BOTH, TEMPORAL, Place, Reach, plan_links
+from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
 from dicom_etl.impute.rays import Outline
-from dicom_etl.impute.score import Drawn, contour_distance_mm, dice
+from dicom_etl.impute.score import DrawnSlice, contour_distance_mm, dice
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.stages.impute_study import places_of
@@ -41,7 +41,7 @@ class Stack:
     """The drawn slices of one study and structure, by location and phase."""
 
     patient: str
-    slices: Mapping[Key, Drawn]
+    slices: Mapping[Key, DrawnSlice]
     parents: Mapping[Key, Parent]
     others: Mapping[Key, Parent]
     """The same places, the other structure."""
@@ -64,7 +64,7 @@ class Case:
         return self.neighbour(-self.reach), self.neighbour(self.reach)
 
     @property
-    def truth(self) -> Drawn:
+    def truth(self) -> DrawnSlice:
         return self.stack.slices[self.at]
 
     def ring(self, outline: Outline) -> Rings:
@@ -81,13 +81,13 @@ def read(source: Path, structure: str) -> list[Stack]:
     stacks = []
     for study in pipeline.Plan(roots, config).studies():
         places = places_of(study.samples)
-        drawn: dict[str, dict[Key, Drawn]] = {}
+        drawn: dict[str, dict[Key, DrawnSlice]] = {}
         for place, sample in zip(places, study.samples, strict=True):
             if sample.labels:
                 with contextlib.suppress(ItemError):
                     image, read = read_slice(sample, roots, config)
                     for name, outline in read.rings.items():
-                        one = Drawn(Slice(image.pixels, image.header.pixel_spacing_mm), outline)
+                        one = DrawnSlice(Slice(image.pixels, image.header.pixel_spacing_mm), outline)
                         drawn.setdefault(name, {})[place.location, place.phase] = one
         parents = {
             name: {key: parent_of(one.image, one.rings) for key, one in slices.items()}
@@ -121,7 +121,7 @@ def by(way: str, **constants: object) -> Method:
     return method
 
 
-def _drawn(case: Case) -> list[Drawn]:
+def _drawn(case: Case) -> list[DrawnSlice]:
     return [case.stack.slices[case.at[0] + step, case.at[1]] for step in (-case.reach, case.reach)]
 
 
@@ -316,7 +316,7 @@ class Phantom:
     """One synthetic study with breath-hold shifts: images and truth of each location moved by whole pixels."""
 
     study: Study
-    places: list[Place]
+    places: list[SlicePlace]
     images: list[Slice]
     truth: dict[int, FloatArray]
 
@@ -327,7 +327,7 @@ def phantom(index: int, *, shift_px: float, noise: float) -> Phantom:
     moves = np.rint(rng.normal(0, shift_px, (study.locations, 2))).astype(int)
     step = 900.0 / study.phases
     places = [
-        Place(location, 10.0 * location, phase, (phase + 0.5) * step)
+        SlicePlace(location, 10.0 * location, phase, (phase + 0.5) * step)
         for location in range(study.locations)
         for phase in range(study.phases)
     ]

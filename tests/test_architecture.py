@@ -29,6 +29,7 @@ KNOWN_IN = {
     "h5py": {"dataset", "verification", "batches", "report"},
     "pydicom": {"dicom", "contours"},
 }
+STILL_TWICE = {"Layout", "Progress", "Source", "Stack"}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc", "manager", "handler"}
 
 
@@ -97,6 +98,17 @@ def test_pure_rooms_open_no_file() -> None:
 
 def test_names_say_what_a_room_is_for() -> None:
     assert not {path.stem for path in modules()} & FORBIDDEN_NAMES
+
+
+def test_one_name_is_one_thing() -> None:
+    """No public class is defined in two modules; those that still are may not become more."""
+    homes: dict[str, list[str]] = {}
+    for path in modules():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    twice = {name: places for name, places in homes.items() if len(places) > 1 and name not in STILL_TWICE}
+    assert not twice
 
 
 def test_nothing_is_at_the_top_but_what_the_plan_lists() -> None:

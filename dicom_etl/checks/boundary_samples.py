@@ -100,8 +100,8 @@ def both_sides(points: Points) -> Points:
     return np.stack((points - step, points + step), axis=1)
 
 
-class Windows:
-    """Windows of many images, laid end to end, so that points on all of them are looked up at once.
+class PixelWindows:
+    """PixelWindows of many images, laid end to end, so that points on all of them are looked up at once.
 
     Parameters
     ----------

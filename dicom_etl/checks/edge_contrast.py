@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.checks.boundary_samples import POINTS, REACH_PX, Indices, Windows, both_sides, equal_steps
+from dicom_etl.checks.boundary_samples import POINTS, REACH_PX, Indices, PixelWindows, both_sides, equal_steps
 from dicom_etl.records import FloatArray
 
 _CEILING = 1.5
@@ -78,7 +78,7 @@ class Walls:
         corners: Sequence[tuple[int, int]],
         unit: float | None = None,
     ) -> None:
-        self._windows = Windows(windows, corners)
+        self._windows = PixelWindows(windows, corners)
         self._rims = both_sides(equal_steps(rings))
         self._places = self._windows.places(np.arange(len(rings)), self._rims, margin=REACH_PX)
         self._falls = self._fall(self._places)

@@ -37,7 +37,7 @@ _HALF, _ONE, _UNITS, _NEXT = np.array(0.5), np.array(1.0), np.array(float(UNIT))
 _LAST = np.array(1 - 1e-10)
 """Below 1 also when added to the number of an edge."""
 
-Box: TypeAlias = tuple[int, int, int, int]
+PixelBox: TypeAlias = tuple[int, int, int, int]
 """Left, top, right, bottom: whole pixels, the last two beyond the last one."""
 
 
@@ -147,21 +147,21 @@ def _cut(start: FloatArray, end: FloatArray, cell: FloatArray, low: FloatArray, 
     )
 
 
-def _boxed(start: FloatArray, end: FloatArray) -> Box:
+def _boxed(start: FloatArray, end: FloatArray) -> PixelBox:
     """Return the box of pixels around edges (edge, 2)."""
     left, top = np.minimum(start, end).min(axis=0).tolist()
     right, bottom = np.maximum(start, end).max(axis=0).tolist()
     return floor(left), floor(top), ceil(right), ceil(bottom)
 
 
-def _near(box: Box, shape: tuple[int, int]) -> bool:
+def _near(box: PixelBox, shape: tuple[int, int]) -> bool:
     """Tell whether a box lies in the image, or not more than the margin beside it."""
     left, top, right, bottom = box
     return max(-left, -top, right - shape[1], bottom - shape[0]) <= MARGIN
 
 
 def _add_up(
-    box: Box, column: FloatArray, row: FloatArray, twice_middle: FloatArray, rise: FloatArray
+    box: PixelBox, column: FloatArray, row: FloatArray, twice_middle: FloatArray, rise: FloatArray
 ) -> Window:
     """Add up edges that each lie in one pixel.
 

@@ -28,7 +28,7 @@ UNPLACED = "location or phase unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SlicePlace:
     """Where one image of a study lies; -1 and NaN where unknown, as in `geometry`."""
 
     location: int
@@ -38,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ParentLink:
     """The two slices that a slice is made of.
 
     Attributes
@@ -70,12 +70,14 @@ class Reach:
     ms: float
 
 
-def spatial_links(places: Sequence[Place], drawn: Collection[int], most_mm: float) -> dict[int, Link]:
+def spatial_links(
+    places: Sequence[SlicePlace], drawn: Collection[int], most_mm: float
+) -> dict[int, ParentLink]:
     """Link each slice between two drawn ones of its phase to the nearest on either side.
 
     Parameters
     ----------
-    places : sequence of Place
+    places : sequence of SlicePlace
         The images of one study.
     drawn : collection of int
         Positions of those that have the structure.
@@ -84,7 +86,7 @@ def spatial_links(places: Sequence[Place], drawn: Collection[int], most_mm: floa
 
     Returns
     -------
-    dict of int to Link
+    dict of int to ParentLink
         By position; weights go with the distance in mm. Nothing beyond the outermost drawn location of a
         phase.
     """
@@ -105,7 +107,7 @@ def spatial_links(places: Sequence[Place], drawn: Collection[int], most_mm: floa
             gap = at[after] - at[after - 1]
             share = round((here - at[after - 1]) / gap, SHARE_DIGITS)
             if gap <= most_mm:
-                links[index] = Link(
+                links[index] = ParentLink(
                     SPATIAL,
                     (labelled[after - 1], labelled[after]),
                     (1 - share, share),
@@ -116,8 +118,8 @@ def spatial_links(places: Sequence[Place], drawn: Collection[int], most_mm: floa
 
 
 def temporal_links(
-    places: Sequence[Place], drawn: Collection[int], most_ms: float, ed_es: tuple[int, int] | None
-) -> dict[int, Link]:
+    places: Sequence[SlicePlace], drawn: Collection[int], most_ms: float, ed_es: tuple[int, int] | None
+) -> dict[int, ParentLink]:
     """Link each slice to the drawn phases before and after it at its location, around the cycle.
 
     Parameters
@@ -131,7 +133,7 @@ def temporal_links(
 
     Returns
     -------
-    dict of int to Link
+    dict of int to ParentLink
         By position. Nothing at a location with fewer than two drawn phases.
     """
     by_location: dict[int, list[int]] = defaultdict(list)
@@ -156,11 +158,11 @@ def temporal_links(
             if 0 < gap <= most_ms:
                 share = later_share(now, start, end, period, turns)
                 distance = min((now - start) % period, (end - now) % period)
-                links[index] = Link(TEMPORAL, (before, after), (1 - share, share), gap, distance)
+                links[index] = ParentLink(TEMPORAL, (before, after), (1 - share, share), gap, distance)
     return links
 
 
-def _periods(places: Sequence[Place], by_location: Mapping[int, Sequence[int]]) -> dict[int, float]:
+def _periods(places: Sequence[SlicePlace], by_location: Mapping[int, Sequence[int]]) -> dict[int, float]:
     """Return the length of the beat at each location, in ms; locations are taken in different breath-holds.
 
     Where images are missing the beat is that of the other locations; locations whose beat nothing tells are left out.
@@ -196,17 +198,17 @@ def _between(members: Sequence[int], labelled: Sequence[int]) -> Iterator[tuple[
 
 
 def plan_links(
-    places: Sequence[Place],
+    places: Sequence[SlicePlace],
     drawn: Mapping[str, Collection[int]],
     mode: str,
     reach: Reach,
     ed_es: tuple[int, int] | None,
-) -> list[dict[int, dict[str, Link]]]:
+) -> list[dict[int, dict[str, ParentLink]]]:
     """Decide what is filled and from what.
 
     Parameters
     ----------
-    places : sequence of Place
+    places : sequence of SlicePlace
         The images of one study.
     drawn : mapping of str to collection of int
         Positions that have each structure.
@@ -222,7 +224,7 @@ def plan_links(
 
     Returns
     -------
-    list of dict of int to dict of str to Link
+    list of dict of int to dict of str to ParentLink
         One dict a round: links by position and structure, whose parents are drawn or filled in a round before. Only
         images on which nothing is drawn: a row is either drawn or imputed, never a mixture.
     """
@@ -230,7 +232,7 @@ def plan_links(
     taken: set[int] = set().union(*drawn.values())
     rounds = []
     for _ in range(1 if mode in (SPATIAL, TEMPORAL) else 2):
-        found: dict[int, dict[str, Link]] = {}
+        found: dict[int, dict[str, ParentLink]] = {}
         for structure, members in have.items():
             for index, link in _links(places, members, mode, reach, ed_es).items():
                 if index not in taken:
@@ -243,9 +245,13 @@ def plan_links(
 
 
 def _links(
-    places: Sequence[Place], drawn: Collection[int], mode: str, reach: Reach, ed_es: tuple[int, int] | None
-) -> dict[int, Link]:
-    links: dict[int, Link] = {}
+    places: Sequence[SlicePlace],
+    drawn: Collection[int],
+    mode: str,
+    reach: Reach,
+    ed_es: tuple[int, int] | None,
+) -> dict[int, ParentLink]:
+    links: dict[int, ParentLink] = {}
     if mode != TEMPORAL:
         links |= spatial_links(places, drawn, reach.mm)
     if mode != SPATIAL:
@@ -254,7 +260,7 @@ def _links(
 
 
 def unfilled(
-    places: Sequence[Place], drawn: Mapping[str, Collection[int]], mode: str, filled: Collection[int]
+    places: Sequence[SlicePlace], drawn: Mapping[str, Collection[int]], mode: str, filled: Collection[int]
 ) -> dict[str, int]:
     """Count, by reason, the images of a study that are neither drawn on nor filled."""
     taken: set[int] = set().union(*drawn.values())

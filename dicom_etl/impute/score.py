@@ -11,7 +11,7 @@ from dicom_etl.geometry.raster import rasterize
 from dicom_etl.impute.confidence import confidence
 from dicom_etl.impute.distance import boundary_distance
 from dicom_etl.impute.estimate import NEAREST, WAYS, Parent, estimate, parent_of
-from dicom_etl.impute.parents import Axis, Link, Place, Reach, spatial_links, temporal_links
+from dicom_etl.impute.parents import Axis, ParentLink, Reach, SlicePlace, spatial_links, temporal_links
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
 
@@ -23,7 +23,7 @@ _TIE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnSlice:
     """A slice and the contour that was drawn on it, in its pixel frame."""
 
     image: Slice
@@ -105,8 +105,8 @@ def _mean(way: str, location: int | None, scores: Sequence[Score]) -> Mean:
 
 def leave_one_out(
     structure: str,
-    places: Sequence[Place],
-    drawn: Mapping[int, Drawn],
+    places: Sequence[SlicePlace],
+    drawn: Mapping[int, DrawnSlice],
     reach: Reach,
     ed_es: tuple[int, int] | None,
     ways: Sequence[str] = WAYS,
@@ -117,9 +117,9 @@ def leave_one_out(
     ----------
     structure : str
         For the record.
-    places : sequence of Place
+    places : sequence of SlicePlace
         All images of the study, drawn on or not.
-    drawn : mapping of int to Drawn
+    drawn : mapping of int to DrawnSlice
         Those with the structure, by position.
     reach : Reach
         Widest gaps between the neighbours.
@@ -138,7 +138,12 @@ def leave_one_out(
 
 
 def _score(
-    structure: str, place: Place, truth: Drawn, known: Mapping[int, Parent], link: Link, way: str
+    structure: str,
+    place: SlicePlace,
+    truth: DrawnSlice,
+    known: Mapping[int, Parent],
+    link: ParentLink,
+    way: str,
 ) -> Score:
     parents = [known[index] for index in link.parents]
     made = [estimate(truth.image, parents, link.weights, way)]

@@ -11,8 +11,8 @@ from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import ED, ES, cardiac_phases
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.impute.estimate import WAYS
-from dicom_etl.impute.parents import BOTH, Place, Reach
-from dicom_etl.impute.score import Drawn, Score, leave_one_out
+from dicom_etl.impute.parents import BOTH, Reach, SlicePlace
+from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline import Plan, Progress, Summary
@@ -92,7 +92,7 @@ def score_study(
 ) -> StudyScores:
     """Score one study; depends on nothing but its arguments. An image that cannot be used becomes an issue."""
     places = places_of(study.samples)
-    drawn: dict[str, dict[int, Drawn]] = {}
+    drawn: dict[str, dict[int, DrawnSlice]] = {}
     issues: list[Issue] = []
     for index, sample in enumerate(study.samples):
         if not sample.labels:
@@ -105,7 +105,7 @@ def score_study(
         issues += drawn_here.issues
         for structure, outline in drawn_here.rings.items():
             placed = as_slice(image.pixels, image.header)
-            drawn.setdefault(structure, {})[index] = Drawn(placed, outline)
+            drawn.setdefault(structure, {})[index] = DrawnSlice(placed, outline)
     ed_es = _turns(places, drawn.get(INNER, {}))
     scores = [
         score
@@ -115,7 +115,7 @@ def score_study(
     return StudyScores(study.patient_id, tuple(scores), tuple(issues))
 
 
-def _turns(places: Sequence[Place], inner: dict[int, Drawn]) -> tuple[int, int] | None:
+def _turns(places: Sequence[SlicePlace], inner: dict[int, DrawnSlice]) -> tuple[int, int] | None:
     areas = {
         (places[index].location, places[index].phase): polygon_area(one.rings) for index, one in inner.items()
     }

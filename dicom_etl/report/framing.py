@@ -16,7 +16,7 @@ _LEAST_SIDE = 24.0
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class CropBox:
     """A rectangle in pixels; ``left`` and ``top`` are edges, so a whole image begins at -0.5."""
 
     left: float
@@ -25,12 +25,12 @@ class Box:
     height: float
 
 
-def whole_image(shape: tuple[int, int]) -> Box:
+def whole_image(shape: tuple[int, int]) -> CropBox:
     """Return the box of all pixels of an image of ``shape`` (rows, columns)."""
-    return Box(-0.5, -0.5, float(shape[1]), float(shape[0]))
+    return CropBox(-0.5, -0.5, float(shape[1]), float(shape[0]))
 
 
-def extent(outlines: Iterable[Rings]) -> Box | None:
+def extent(outlines: Iterable[Rings]) -> CropBox | None:
     """Return the box around all finite vertices, or None when there are none."""
     points = [ring[np.isfinite(ring).all(axis=1)] for rings in outlines for ring in rings]
     points = [part for part in points if len(part)]
@@ -38,10 +38,10 @@ def extent(outlines: Iterable[Rings]) -> Box | None:
         return None
     low = np.min([part.min(axis=0) for part in points], axis=0)
     high = np.max([part.max(axis=0) for part in points], axis=0)
-    return Box(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+    return CropBox(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
 
 
-def close_up_side(around: Box | None, shape: tuple[int, int]) -> float:
+def close_up_side(around: CropBox | None, shape: tuple[int, int]) -> float:
     """Return the side of a square that shows what is outlined and its surroundings, in pixels."""
     most = float(min(shape))
     if around is None:
@@ -54,12 +54,12 @@ def common_side(sides: Sequence[float]) -> float:
     return float(np.percentile(sides, 90)) if sides else 0.0
 
 
-def square_around(around: Box | None, side: float, shape: tuple[int, int]) -> Box:
+def square_around(around: CropBox | None, side: float, shape: tuple[int, int]) -> CropBox:
     """Return a square within the image, centred on what is outlined as far as the image's edge allows.
 
     Parameters
     ----------
-    around : Box, optional
+    around : CropBox, optional
         What is outlined; None centres on the image.
     side : float
         Pixels.
@@ -70,7 +70,7 @@ def square_around(around: Box | None, side: float, shape: tuple[int, int]) -> Bo
     centre = around if around is not None else whole
     left = _clamp(centre.left + centre.width / 2 - side / 2, whole.left, whole.left + whole.width - side)
     top = _clamp(centre.top + centre.height / 2 - side / 2, whole.top, whole.top + whole.height - side)
-    return Box(left, top, side, side)
+    return CropBox(left, top, side, side)
 
 
 def _clamp(value: float, low: float, high: float) -> float:

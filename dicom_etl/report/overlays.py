@@ -1,6 +1,6 @@
 """One sample as a picture: the image in grey, masks as a tint, contours as thin lines.
 
-A picture shows a `Box` of the pixel frame at some scale. A point (x, y) of that frame lies ``(x - left) * scale``
+A picture shows a `CropBox` of the pixel frame at some scale. A point (x, y) of that frame lies ``(x - left) * scale``
 dots from the left edge of what is shown.
 """
 
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from dicom_etl.dataset import schema
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.report.contents import Contents
-from dicom_etl.report.framing import Box
+from dicom_etl.report.framing import CropBox
 from dicom_etl.report.greys import grey, window
 from dicom_etl.report.palette import Ink
 
@@ -72,7 +72,7 @@ def read_layers(contents: Contents, row: int) -> Layers:
     )
 
 
-def draw(layers: Layers, inks: Sequence[Ink], box: Box, side: int) -> Image.Image:
+def draw(layers: Layers, inks: Sequence[Ink], box: CropBox, side: int) -> Image.Image:
     """Draw a part of a sample.
 
     Parameters
@@ -80,7 +80,7 @@ def draw(layers: Layers, inks: Sequence[Ink], box: Box, side: int) -> Image.Imag
     layers : Layers
     inks : sequence of Ink
         By structure.
-    box : Box
+    box : CropBox
         What to show; within the image.
     side : int
         Width and height of the picture, in dots. What is not square has black beside it.
@@ -100,7 +100,7 @@ def draw(layers: Layers, inks: Sequence[Ink], box: Box, side: int) -> Image.Imag
     return picture
 
 
-def _draw_box(layers: Layers, inks: Sequence[Ink], box: Box, size: tuple[int, int]) -> Image.Image:
+def _draw_box(layers: Layers, inks: Sequence[Ink], box: CropBox, size: tuple[int, int]) -> Image.Image:
     """Draw a part of a sample at a size of (width, height) dots."""
     edges = (box.left + 0.5, box.top + 0.5, box.left + box.width + 0.5, box.top + box.height + 0.5)
     levels = Image.fromarray(grey(layers.image, *window(layers.image)))
@@ -140,7 +140,7 @@ def _lines(strokes: Sequence[FloatArray], size: tuple[int, int], dots_wide: floa
     return canvas.reduce(_FINER)
 
 
-def _all_strokes(rings: Rings, box: Box, size: tuple[int, int], dashed: bool) -> list[FloatArray]:
+def _all_strokes(rings: Rings, box: CropBox, size: tuple[int, int], dashed: bool) -> list[FloatArray]:
     """Return the lines of an outline; of a thicket no dashes, and no corner that lies on the dot of the one before."""
     if sum(map(len, rings)) <= _MOST_CORNERS:
         return [stroke for ring in rings for stroke in _strokes(ring, box, size, dashed)]
@@ -149,7 +149,7 @@ def _all_strokes(rings: Rings, box: Box, size: tuple[int, int], dashed: bool) ->
     return [line[np.append(True, (np.diff(np.rint(line), axis=0) != 0).any(axis=1))] for line in dots]
 
 
-def _strokes(ring: FloatArray, box: Box, size: tuple[int, int], dashed: bool) -> Iterator[FloatArray]:
+def _strokes(ring: FloatArray, box: CropBox, size: tuple[int, int], dashed: bool) -> Iterator[FloatArray]:
     """Yield a ring as one closed line, or as dashes that go round it evenly, in dots of the finer picture."""
     dots = _to_dots(ring, box, (size[0] * _FINER, size[1] * _FINER))
     closed = np.concatenate((dots, dots[:1]))
@@ -164,7 +164,7 @@ def _strokes(ring: FloatArray, box: Box, size: tuple[int, int], dashed: bool) ->
         yield np.column_stack([np.interp(at, along, axis) for axis in closed.T])
 
 
-def _to_dots(ring: FloatArray, box: Box, size: tuple[int, int]) -> FloatArray:
+def _to_dots(ring: FloatArray, box: CropBox, size: tuple[int, int]) -> FloatArray:
     """Bring vertices to Pillow's frame, where a dot's number is the place of its centre."""
     scale = (size[0] / box.width, size[1] / box.height)
     dots: FloatArray = (ring - (box.left, box.top)) * scale - 0.5

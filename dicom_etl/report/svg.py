@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dicom_etl.records import Rings
-from dicom_etl.report.framing import Box
+from dicom_etl.report.framing import CropBox
 
 
 def number(value: float) -> str:
@@ -25,6 +25,6 @@ def points(places: Iterable[tuple[float, float]]) -> str:
     return " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
 
 
-def view_box(box: Box) -> str:
+def view_box(box: CropBox) -> str:
     """Return the ``viewBox`` that shows a part of the pixel frame."""
     return " ".join(f"{value:.6g}" for value in (box.left, box.top, box.width, box.height))

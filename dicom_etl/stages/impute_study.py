@@ -16,7 +16,7 @@ from dicom_etl.dataset.schema import IMPUTED, MANUAL
 from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.impute.estimate import Parent
-from dicom_etl.impute.parents import SPATIAL, Link, Place, Reach, plan_links, unfilled
+from dicom_etl.impute.parents import SPATIAL, ParentLink, Reach, SlicePlace, plan_links, unfilled
 from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages.impute import ImputePlan, ParentPair
 from dicom_etl.stages.sample import Made
@@ -27,7 +27,7 @@ ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of a direction cosine within one stack: 300 mm from the patient's origin it moves a contour by
 0.3 mm."""
 
-UNKNOWN = Place(-1, nan, -1, nan)
+UNKNOWN = SlicePlace(-1, nan, -1, nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Fillable:
     reasons: dict[str, int]
 
 
-def places_of(samples: Sequence[SamplePlan]) -> list[Place]:
+def places_of(samples: Sequence[SamplePlan]) -> list[SlicePlace]:
     """Return where each image lies; unknown for images that are not turned like the first drawn one of the study."""
     drawn = [sample.header.orientation for sample in samples if sample.labels]
     if not drawn:
@@ -46,7 +46,7 @@ def places_of(samples: Sequence[SamplePlan]) -> list[Place]:
     return [_place(sample, np.array(drawn[0])) for sample in samples]
 
 
-def _place(sample: SamplePlan, orientation: FloatArray) -> Place:
+def _place(sample: SamplePlan, orientation: FloatArray) -> SlicePlace:
     header = sample.header
     turned = np.abs(np.array(header.orientation) - orientation).max()
     if (
@@ -54,7 +54,9 @@ def _place(sample: SamplePlan, orientation: FloatArray) -> Place:
         or not np.isfinite([*header.pixel_spacing_mm, *header.position_mm]).all()
     ):
         return UNKNOWN
-    return Place(sample.location_index, sample.slice_location_mm, sample.phase_index, header.trigger_time_ms)
+    return SlicePlace(
+        sample.location_index, sample.slice_location_mm, sample.phase_index, header.trigger_time_ms
+    )
 
 
 def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> Fillable:
@@ -164,7 +166,7 @@ def imputed_alike(
 def _linked_by(
     row: SampleRow,
     index: int,
-    links: Mapping[str, Link],
+    links: Mapping[str, ParentLink],
     rank: Mapping[int, int],
     structures: tuple[str, ...],
 ) -> bool:
@@ -193,7 +195,7 @@ def _rounds(
     rows: Sequence[SampleRow],
     structures: tuple[str, ...],
     config: IngestConfig,
-) -> list[dict[int, dict[str, Link]]]:
+) -> list[dict[int, dict[str, ParentLink]]]:
     """Decide what is made of what; ``drawn`` are positions by structure, ``rows`` those of the drawn samples."""
     turns = {word: phase for phase, word in study_phases(rows, structures).items()}
     ed_es = (turns[ED], turns[ES]) if len(turns) == 2 else None
@@ -208,7 +210,7 @@ class _StudyMaker:
     ) -> None:
         self._samples, self._executor, self._structures = samples, executor, structures
         self._made: dict[int, Made | ItemError] = {}
-        self._links: dict[int, Mapping[str, Link]] = {}
+        self._links: dict[int, Mapping[str, ParentLink]] = {}
 
     def make_drawn(self, make: Callable[[SamplePlan], Made]) -> None:
         """Make what is drawn on."""
@@ -276,7 +278,7 @@ class _StudyMaker:
         made = self._made[index]
         return made.sample.row.confidence if isinstance(made, Made) else nan
 
-    def _pairs(self, links: Mapping[str, Link]) -> tuple[ParentPair, ...]:
+    def _pairs(self, links: Mapping[str, ParentLink]) -> tuple[ParentPair, ...]:
         """Gather the parents of a slice; structures of which one could not be made are left out."""
         pairs = []
         for structure, link in links.items():

@@ -29,7 +29,7 @@ from dicom_etl.records import Issue
 from dicom_etl.stages.write import dataset_attributes
 from dicom_etl.verification.outcome import Outcome
 
-Item: TypeAlias = h5py.Group | h5py.Dataset
+StoredItem: TypeAlias = h5py.Group | h5py.Dataset
 
 OPTIONAL_ATTRIBUTES = frozenset({"created"})
 _REFERENCES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
@@ -82,7 +82,7 @@ def recorded_config(file: h5py.File) -> IngestConfig:
 
 def check_attributes_small(file: h5py.File) -> Iterator[Issue]:
     """schema: no attribute is of variable length or larger than any of ours."""
-    items: list[Item] = [file]
+    items: list[StoredItem] = [file]
     file.visititems(lambda _, item: items.append(item))
     for item in items:
         for name in item.attrs:
@@ -269,7 +269,7 @@ def _same_type(found: h5py.Dataset, expected: h5py.Dataset) -> bool:
     return bool(found.dtype == expected.dtype) and same_text
 
 
-def _compare_attributes(found: Item, expected: Item, same_version: bool) -> Iterator[Issue]:
+def _compare_attributes(found: StoredItem, expected: StoredItem, same_version: bool) -> Iterator[Issue]:
     at_root = found.name == "/"
     own, wanted = (set(item.attrs) - _REFERENCES for item in (found, expected))
     for name in sorted((own ^ wanted) - (OPTIONAL_ATTRIBUTES if at_root else set())):

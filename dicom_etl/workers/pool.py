@@ -32,7 +32,7 @@ from dicom_etl.errors import DicomEtlError, ItemError
 from dicom_etl.workers import Item, Result
 from dicom_etl.workers.interrupts import stop_if_asked
 from dicom_etl.workers.threads import ONE_THREAD
-from dicom_etl.workers.worker import AHEAD, SLOT_BYTES, Answer, Failure, Request
+from dicom_etl.workers.worker import AHEAD, SLOT_BYTES, ChunkResults, Failure, Request
 
 PATIENCE_SECONDS = 0.2
 """What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
@@ -301,7 +301,7 @@ class _Worker:
         Exception
             What it met when it loaded the function.
         """
-        answer: Answer = pickle.loads(self.connection.recv_bytes())
+        answer: ChunkResults = pickle.loads(self.connection.recv_bytes())
         chunk = self.chunks.popleft()
         self.ready = True
         # A copy, so that the slot is free for the next chunk, however long somebody keeps the result: 25 us a slice.

@@ -38,7 +38,7 @@ class Request(NamedTuple):
     slot: int
 
 
-class Answer(NamedTuple):
+class ChunkResults(NamedTuple):
     """The results of a chunk, pickled, and where in the shared memory their large parts are: start and end."""
 
     seconds: float
@@ -93,7 +93,7 @@ def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mm
             payload, spans = _pack([run_item(function, item) for item in request.items], memory, request.slot)
         except Exception as error:  # noqa: BLE001  - a function or result that does not travel: the pool raises it
             payload, spans = pickle.dumps(_failure(error)), []
-        answer = Answer(time.perf_counter() - started, payload, spans)
+        answer = ChunkResults(time.perf_counter() - started, payload, spans)
         try:
             answers.send_bytes(pickle.dumps(answer, protocol=5))
         except OSError:

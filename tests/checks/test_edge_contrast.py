@@ -11,7 +11,7 @@ from dicom_etl.checks.boundary_samples import (
     DISTANCE_PX,
     MARGIN_PX,
     POINTS,
-    Windows,
+    PixelWindows,
     both_sides,
     cut_window,
     equal_steps,
@@ -105,7 +105,7 @@ class TestWindows:
         windows, corners = zip(
             *(cut_window(image, [box_of(r)]) for image, r in zip(images, rings, strict=True)), strict=True
         )
-        laid = Windows(windows, corners)
+        laid = PixelWindows(windows, corners)
         for margin in (0, 9):
             places = laid.places(np.array([2, 0, 1]), both_sides(equal_steps(rings)), margin=margin)
             assert [set(laid.values[row].ravel().tolist()) for row in places] == [{7}, {3}, {5}]

@@ -9,9 +9,9 @@ from dicom_etl.impute.parents import (
     TEMPORAL,
     TOO_FAR,
     UNPLACED,
-    Link,
-    Place,
+    ParentLink,
     Reach,
+    SlicePlace,
     plan_links,
     spatial_links,
     temporal_links,
@@ -23,9 +23,9 @@ STEP = 80.0
 FAR = Reach(100.0, 1000.0)
 
 
-def stack(locations: int = 5, spacing_mm: float = 8.0) -> list[Place]:
+def stack(locations: int = 5, spacing_mm: float = 8.0) -> list[SlicePlace]:
     return [
-        Place(location, location * spacing_mm, phase, 40 + phase * STEP)
+        SlicePlace(location, location * spacing_mm, phase, 40 + phase * STEP)
         for location in range(locations)
         for phase in range(PHASES)
     ]
@@ -60,14 +60,14 @@ def test_no_gap_wider_than_allowed_in_mm(most: float, filled: int) -> None:
 
 
 def test_distances_count_not_indices() -> None:
-    places = [Place(0, 0.0, 0, 0.0), Place(1, -2.0, 0, 0.0), Place(2, -10.0, 0, 0.0)]
+    places = [SlicePlace(0, 0.0, 0, 0.0), SlicePlace(1, -2.0, 0, 0.0), SlicePlace(2, -10.0, 0, 0.0)]
     link = spatial_links(places, {0, 2}, 100.0)[1]
     assert link.parents == (2, 0)
     assert link.weights == pytest.approx((0.2, 0.8))
 
 
 def test_unknown_places_are_left_alone() -> None:
-    places = [*stack(), Place(-1, float("nan"), -1, float("nan")), Place(2, 16.0, -1, float("nan"))]
+    places = [*stack(), SlicePlace(-1, float("nan"), -1, float("nan")), SlicePlace(2, 16.0, -1, float("nan"))]
     drawn = {at(1, 3), at(3, 3)}
     assert sorted(spatial_links(places, drawn, 100.0)) == [at(2, 3)]
     assert not temporal_links(places, {len(places) - 1, at(2, 0)}, 1000.0, None)
@@ -101,7 +101,7 @@ def test_no_gap_wider_than_allowed_in_ms(most: float, filled: int) -> None:
 def test_each_location_has_its_own_beat_unless_images_are_missing() -> None:
     """The second location was taken at a slower heart; of the third only half is there."""
     places = [
-        Place(location, 8.0 * location, phase, 40 + phase * step)
+        SlicePlace(location, 8.0 * location, phase, 40 + phase * step)
         for location, step, phases in ((0, 80.0, 10), (1, 90.0, 10), (2, 80.0, 5))
         for phase in range(phases)
     ]
@@ -112,14 +112,16 @@ def test_each_location_has_its_own_beat_unless_images_are_missing() -> None:
 
 
 def test_a_single_phase_stack_has_no_cycle() -> None:
-    places = [Place(location, 8.0 * location, 0, 5.0) for location in range(4)]
+    places = [SlicePlace(location, 8.0 * location, 0, 5.0) for location in range(4)]
     assert not temporal_links(places, {0, 3}, 1000.0, None)
 
 
 ED_ES = {at(1, 3), at(1, 9), at(3, 3), at(3, 9)}
 
 
-def filled(drawn: dict[str, set[int]], mode: str, reach: Reach = FAR) -> list[dict[int, dict[str, Link]]]:
+def filled(
+    drawn: dict[str, set[int]], mode: str, reach: Reach = FAR
+) -> list[dict[int, dict[str, ParentLink]]]:
     return plan_links(stack(), drawn, mode, reach, (9, 3))
 
 
@@ -168,7 +170,7 @@ def test_nothing_drawn_nothing_planned() -> None:
 
 
 def test_what_is_not_filled_is_explained() -> None:
-    places = [*stack(), Place(-1, float("nan"), -1, float("nan"))]
+    places = [*stack(), SlicePlace(-1, float("nan"), -1, float("nan"))]
     drawn = {"icontour": ED_ES}
     assert unfilled(places, drawn, SPATIAL, {at(2, 3), at(2, 9)}) == {ALONE: 24, BEYOND: 20, UNPLACED: 1}
     everything = {index for links in filled(drawn, BOTH) for index in links}

@@ -8,7 +8,7 @@ from phantom.study import Study
 from phantom.trace import trace
 
 from dicom_etl.impute.estimate import CONTOURS, IMAGE, NEAREST, estimate, parent_of
-from dicom_etl.impute.parents import BOTH, TEMPORAL, Place, Reach, plan_links
+from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
 from dicom_etl.impute.score import dice
 from dicom_etl.impute.slices import Slice
 
@@ -21,10 +21,10 @@ def study() -> Study:
     return Study(locations=7, phases=10, size=96, spacing_mm=2.1)
 
 
-def places(study: Study) -> list[Place]:
+def places(study: Study) -> list[SlicePlace]:
     step = CYCLE_MS / study.phases
     return [
-        Place(location, 10.0 * location, phase, (phase + 0.5) * step)
+        SlicePlace(location, 10.0 * location, phase, (phase + 0.5) * step)
         for location in range(study.locations)
         for phase in range(study.phases)
     ]
@@ -32,7 +32,7 @@ def places(study: Study) -> list[Place]:
 
 def imputed(
     study: Study, mode: str, way: str, drawn_at: Callable[[int], bool]
-) -> Iterator[tuple[Place, float]]:
+) -> Iterator[tuple[SlicePlace, float]]:
     """Yield the Dice overlap with the truth of every imputed slice that the ventricle reaches."""
     stack = places(study)
     images = [Slice(study.pixels(place.location, place.phase), (study.spacing_mm,) * 2) for place in stack]

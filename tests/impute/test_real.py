@@ -10,8 +10,8 @@ import pydicom
 import pytest
 
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST
-from dicom_etl.impute.parents import SPATIAL, Place, Reach
-from dicom_etl.impute.score import Drawn, Score, leave_one_out
+from dicom_etl.impute.parents import SPATIAL, Reach, SlicePlace
+from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 from dicom_etl.impute.slices import Slice
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -37,12 +37,12 @@ def study_scores(source: Path, link: str, structure: str) -> list[Score]:
         number = int(data.InstanceNumber) - 1
         cosines = np.array(data.ImageOrientationPatient, dtype=float)
         along = np.array(data.ImagePositionPatient, dtype=float) @ np.cross(cosines[:3], cosines[3:])
-        places[number] = Place(number // PHASES, float(along), number % PHASES, float(data.TriggerTime))
+        places[number] = SlicePlace(number // PHASES, float(along), number % PHASES, float(data.TriggerTime))
     for path in (source / "contourfiles" / original).rglob(f"*{structure}*"):
         number = int(re.findall(r"\d+", path.name)[1])
         data = pydicom.dcmread(source / "dicoms" / patient / f"{number}.dcm")
         rows, columns = map(float, data.PixelSpacing)
-        drawn[number - 1] = Drawn(Slice(data.pixel_array, (rows, columns)), (np.loadtxt(path) - 1,))
+        drawn[number - 1] = DrawnSlice(Slice(data.pixel_array, (rows, columns)), (np.loadtxt(path) - 1,))
     stack = [places[number] for number in range(len(places))]
     ways = (IMAGE, CONTOURS, DISTANCE, NEAREST)
     return list(leave_one_out(structure, stack, drawn, Reach(25.0, 1000.0), None, ways))

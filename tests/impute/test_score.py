@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, NEAREST, WAYS
-from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Place, Reach
-from dicom_etl.impute.score import Drawn, Score, contour_distance_mm, dice, leave_one_out
+from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Reach, SlicePlace
+from dicom_etl.impute.score import DrawnSlice, Score, contour_distance_mm, dice, leave_one_out
 from dicom_etl.impute.slices import Slice
 from tests.impute.outlines import blank, disc, heart
 
@@ -11,15 +11,15 @@ FAR = Reach(100.0, 1000.0)
 SIZE = 64
 
 
-def cone(locations: int = 4, phases: int = 4) -> tuple[list[Place], dict[int, Drawn]]:
+def cone(locations: int = 4, phases: int = 4) -> tuple[list[SlicePlace], dict[int, DrawnSlice]]:
     """A cone of discs, 8 mm apart, alike in all phases and drawn everywhere."""
-    places: list[Place] = []
-    drawn: dict[int, Drawn] = {}
+    places: list[SlicePlace] = []
+    drawn: dict[int, DrawnSlice] = {}
     for location in range(locations):
         for phase in range(phases):
             ring = disc(32, 32, 20 - 3 * location)
-            drawn[len(places)] = Drawn(Slice(heart(ring, size=SIZE), (1.0, 1.0)), (ring,))
-            places.append(Place(location, 8.0 * location, phase, 50.0 + 200 * phase))
+            drawn[len(places)] = DrawnSlice(Slice(heart(ring, size=SIZE), (1.0, 1.0)), (ring,))
+            places.append(SlicePlace(location, 8.0 * location, phase, 50.0 + 200 * phase))
     return places, drawn
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.report.framing import (
-    Box,
+    CropBox,
     close_up_side,
     common_side,
     extent,
@@ -16,15 +16,15 @@ from dicom_etl.report.framing import (
 
 SHAPES = st.tuples(st.integers(1, 600), st.integers(1, 600))
 PLACES = st.floats(-50, 650)
-BOXES = st.none() | st.builds(Box, PLACES, PLACES, st.floats(0, 700), st.floats(0, 700))
+BOXES = st.none() | st.builds(CropBox, PLACES, PLACES, st.floats(0, 700), st.floats(0, 700))
 
 
 def test_a_whole_image_begins_half_a_pixel_before_the_first_centre() -> None:
-    assert whole_image((96, 128)) == Box(-0.5, -0.5, 128.0, 96.0)
+    assert whole_image((96, 128)) == CropBox(-0.5, -0.5, 128.0, 96.0)
 
 
 @given(BOXES, SHAPES, st.floats(0, 1))
-def test_a_square_stays_within_the_image(around: Box | None, shape: tuple[int, int], part: float) -> None:
+def test_a_square_stays_within_the_image(around: CropBox | None, shape: tuple[int, int], part: float) -> None:
     side = part * min(shape)
     box = square_around(around, side, shape)
     assert box.width == box.height == side
@@ -33,12 +33,12 @@ def test_a_square_stays_within_the_image(around: Box | None, shape: tuple[int, i
 
 
 @given(BOXES, SHAPES)
-def test_a_close_up_is_never_larger_than_the_image(around: Box | None, shape: tuple[int, int]) -> None:
+def test_a_close_up_is_never_larger_than_the_image(around: CropBox | None, shape: tuple[int, int]) -> None:
     assert 0 < close_up_side(around, shape) <= min(shape)
 
 
 def test_what_is_outlined_is_in_the_middle() -> None:
-    around = Box(100.0, 80.0, 20.0, 30.0)
+    around = CropBox(100.0, 80.0, 20.0, 30.0)
     side = close_up_side(around, (256, 256))
     box = square_around(around, side, (256, 256))
     assert side == pytest.approx(57.0)
@@ -48,7 +48,7 @@ def test_what_is_outlined_is_in_the_middle() -> None:
 
 def test_the_extent_is_of_all_rings_and_passes_over_what_is_not_finite() -> None:
     one = (np.array([[1.0, 2.0], [3.0, 9.0]]), np.array([[np.nan, 0.0], [4.0, 5.0]]))
-    assert extent([one, ()]) == Box(1.0, 2.0, 3.0, 7.0)
+    assert extent([one, ()]) == CropBox(1.0, 2.0, 3.0, 7.0)
     assert extent([(), (np.array([[np.inf, 0.0]]),)]) is None
 
 

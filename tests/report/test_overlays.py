@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicom_etl.report.framing import Box, whole_image
+from dicom_etl.report.framing import CropBox, whole_image
 from dicom_etl.report.overlays import TINT, Layers, draw
 from dicom_etl.report.palette import INKS
 from tests.builders import circle
@@ -18,13 +18,13 @@ DARK = BLANK.copy()
 DARK[-1, -1] = 255  # so that the rest is black: an image of one value is grey
 
 
-def drawn(layers: Layers, box: Box | None = None, inks: int = 1) -> np.ndarray:
+def drawn(layers: Layers, box: CropBox | None = None, inks: int = 1) -> np.ndarray:
     box = box or whole_image(SHAPE)
     return np.asarray(draw(layers, INKS[:inks], box, round(box.width * SCALE))).astype(float)
 
 
-@pytest.mark.parametrize("box", [whole_image(SHAPE), Box(4.25, 6.5, 20.0, 20.0)], ids=["whole", "close"])
-def test_a_line_goes_through_the_vertices(box: Box) -> None:
+@pytest.mark.parametrize("box", [whole_image(SHAPE), CropBox(4.25, 6.5, 20.0, 20.0)], ids=["whole", "close"])
+def test_a_line_goes_through_the_vertices(box: CropBox) -> None:
     ring = circle(14.3, 16.8, 6.2, 200)
     picture = drawn(Layers(DARK, (BLANK,), ((ring,),)), box)
     weight = picture[..., 0] / INKS[0].rgb[0]

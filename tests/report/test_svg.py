@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.report.framing import Box
+from dicom_etl.report.framing import CropBox
 from dicom_etl.report.svg import number, path_data, points, view_box
 from tests.report.reading import read_path
 
@@ -28,4 +28,4 @@ def test_how_a_path_is_written() -> None:
     assert path_data(()) == ""
     assert number(-0.0) == "-0"
     assert points([(1, 2.345), (0.1, 3)]) == "1.00,2.35 0.10,3.00"
-    assert view_box(Box(-0.5, -0.5, 256.0, 192.0)) == "-0.5 -0.5 256 192"
+    assert view_box(CropBox(-0.5, -0.5, 256.0, 192.0)) == "-0.5 -0.5 256 192"
