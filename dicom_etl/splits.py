@@ -9,7 +9,7 @@ matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from dicom_etl.errors import ConfigError
 SPLITS = ("train", "val", "test")
 NO_FOLD = -1
 _SPLIT_STREAM, _FOLD_STREAM = 0, 1
+_JOINED_SHOWN = 5
 _TRIES = 64
 _STEPS = 200_000
 """Random orders tried, and groups placed in all: few groups need many tries, thousands balance themselves."""
@@ -99,9 +100,8 @@ def assign_splits(
     """
     check_fractions(fractions)
     group_of = group_patients(patient_ids, marks)
-    chosen = _assign(
-        [group_of[patient] for patient in patient_ids], fractions, (seed, _SPLIT_STREAM), "split"
-    )
+    check_groups(group_of, sum(share > 0 for share in fractions), "split")
+    chosen = _assign([group_of[patient] for patient in patient_ids], fractions, (seed, _SPLIT_STREAM))
     return [SPLITS[split] for split in chosen]
 
 
@@ -141,13 +141,43 @@ def assign_folds(
     groups = [
         group_of[patient] for patient, takes_part in zip(patient_ids, inside, strict=True) if takes_part
     ]
-    assigned = iter(_assign(groups, [1 / folds] * folds, (seed, _FOLD_STREAM), "fold"))
+    taken = set(groups)
+    check_groups({patient: group for patient, group in group_of.items() if group in taken}, folds, "fold")
+    assigned = iter(_assign(groups, [1 / folds] * folds, (seed, _FOLD_STREAM)))
     return [next(assigned) if takes_part else NO_FOLD for takes_part in inside]
 
 
-def _assign(
-    groups: Sequence[str], fractions: Sequence[float], stream: tuple[int, int], what: str
-) -> list[int]:
+def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
+    """Refuse to make more splits or folds than there are groups of patients.
+
+    Parameters
+    ----------
+    group_of : mapping of str to str
+        As `group_patients` returns it.
+    needed : int
+        How many groups there must be.
+    what : str
+        "split" or "fold".
+
+    Raises
+    ------
+    ConfigError
+        When there are fewer; it names the patients that must stay together, and why.
+    """
+    members: dict[str, list[str]] = {}
+    for patient, group in sorted(group_of.items()):
+        members.setdefault(group, []).append(patient)
+    if len(members) >= needed:
+        return
+    joined = [" and ".join(patients) for patients in members.values() if len(patients) > 1]
+    more = len(joined) - _JOINED_SHOWN
+    shown = "; ".join([*joined[:_JOINED_SHOWN], *([f"and {more} more"] if more > 0 else [])])
+    why = f", for these share an image or contour and stay together: {shown}" if joined else ""
+    wanted = f"{needed} {what}s need at least {needed} patients that share no image or contour"
+    raise ConfigError(f"{wanted}; there are {len(members)}{why}")
+
+
+def _assign(groups: Sequence[str], fractions: Sequence[float], stream: tuple[int, int]) -> list[int]:
     """Return the split of each sample: the best balanced of some random assignments of its group."""
     if stream[0] < 0:
         raise ConfigError(f"split_seed is {stream[0]}: it must be 0 or more")
@@ -155,12 +185,6 @@ def _assign(
         np.array(groups, dtype=np.str_), return_inverse=True, return_counts=True
     )
     wanted = np.array(fractions) * len(groups)
-    needed = int(np.count_nonzero(wanted))
-    if len(names) < needed:
-        raise ConfigError(
-            f"{needed} {what}s need at least {needed} patients that share no image or contour; "
-            f"there are {len(names)}"
-        )
     attempts = range(max(1, min(_TRIES, _STEPS // len(names))))
     tried = [_fill_up(sizes, wanted, _random_order(len(names), stream, attempt)) for attempt in attempts]
     best = min(tried, key=lambda chosen: _imbalance(chosen, sizes, wanted))

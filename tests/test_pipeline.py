@@ -19,7 +19,7 @@ from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.digest import check_seal, sha256_of_file, sha256_of_row
 from dicom_etl.dataset.facts import read_facts
 from dicom_etl.dicom import Limits
-from dicom_etl.errors import OutputError, SourceError
+from dicom_etl.errors import ConfigError, OutputError, SourceError
 from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.stages.parse import limits_of
 from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
@@ -321,3 +321,14 @@ def test_doubtful_labels_stay_in_the_file_and_are_named_with_their_row(
         assert samples["has_icontour"][()].sum() == 12
     stored = {issue.other_path for issue in read_facts(tmp_path / "out.h5").issues}
     assert stored - {""} == set(pair)
+
+
+@pytest.mark.parametrize("options", [{"folds": 3}, {"split": (0.5, 0.25, 0.25)}])
+def test_more_sides_than_patients_are_refused_before_a_slice_is_read(
+    source: TinySource, tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dicom_etl.stages import parse
+
+    monkeypatch.setattr(parse, "parse_image", lambda *_: pytest.fail("a slice was read"))
+    with pytest.raises(ConfigError, match="need at least 3 patients"):
+        ingest(source, tmp_path / "out.h5", **options)

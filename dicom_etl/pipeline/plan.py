@@ -19,6 +19,7 @@ from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.pipeline.split_assignment import check_sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
@@ -102,6 +103,7 @@ class Plan:
         self._dtypes: set[str] = set()
         self._widths: Counter[str] = Counter()
         self._structures: set[str] = set()
+        self._patients: set[str] = set()
         self._plan_studies(progress, pseudonyms)
         if unknown := self._without_labels():
             self.summary.notices.append(unknown)
@@ -132,6 +134,8 @@ class Plan:
         ------
         SourceError
             When there is nothing to write, or images differ in size and nothing says what to do.
+        ConfigError
+            When there are too few patients for the splits or folds asked for.
         """
         if not self._sizes and self._shard is not None:
             # A part without a study is still one of the parts that merge asks for.
@@ -146,6 +150,8 @@ class Plan:
                 f"images of different sizes: {sizes}. `size` ROWSxCOLUMNS brings all to one size; "
                 "`expect_size` ROWSxCOLUMNS leaves the others out"
             )
+        if self._shard is None:
+            check_sides(self.config, self._patients)
         config = self.config
         return schema.DatasetSpec(
             shape=next(iter(self._sizes)),
@@ -184,6 +190,7 @@ class Plan:
                 )
             else:
                 self._add(result)
+                self._patients.update([study.patient_id] if result.rows else [])
             progress(discover.NAME, number, len(studies))
 
     def _is_ours(self, issue: Issue) -> bool:
