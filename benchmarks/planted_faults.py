@@ -25,10 +25,9 @@ import numpy as np
 
 from dicom_etl import pipeline
 from dicom_etl.checks.flags import doubts
-from dicom_etl.dataset.open_validated import open_dataset
+from dicom_etl.dataset.reading import open_reader
 from dicom_etl.geometry.polygons import fraction_outside, polygon_area
 from dicom_etl.records import FloatArray, Issue, Rings
-from dicom_etl.verification.rows import Rows
 from tests.verification.studies import Slice, Study, findings
 
 MOST_OVERLAP = 0.9
@@ -47,9 +46,8 @@ def read_studies(source: Path, folder: Path) -> list[Study]:
     path = folder / "source.h5"
     pipeline.ingest(pipeline.locate(source), path)
     studies = []
-    with open_dataset(path) as file:
-        rows = Rows(file, path)
-        for start, stop in rows.studies():
+    with open_reader(path) as rows:
+        for _, start, stop in rows.studies():
             block = rows.block(start, stop)
             study = Study()
             for index in range(len(block)):

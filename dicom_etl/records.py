@@ -309,7 +309,10 @@ class SamplePlan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan(Record):
-    """What link makes of one study: its samples in row order, what it left out, and its counts."""
+    """What link makes of one study: its samples in row order, what it left out, and its counts.
+
+    ``inputs`` is the digest of `dicom_etl.stages.study_key.inputs_digest`.
+    """
 
     patient_id: str
     original_id: str
@@ -319,6 +322,7 @@ class StudyPlan(Record):
     contour_count: int
     unlabeled_count: int
     study: int = 0
+    inputs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +366,40 @@ class SampleRow(Record):
     pixel_origins: tuple[float, ...] = ()
     frame: int = 0
     stack_index: int = -1
+
+
+class StudyRecord(NamedTuple):
+    """A row of ``/studies``, and which study of its patient it is: studies of one patient follow each other.
+
+    ``key`` is the SHA-256 over all that the study's rows were made of; see `dicom_etl.stages.study_key`.
+    """
+
+    patient_id: str
+    key: str
+    study: int = 0
+
+
+class Decided(NamedTuple):
+    """A row of ``/decisions``: what a person decided, about which finding; nobody's name and no free text.
+
+    ``row`` is -1 for what is not in the dataset; ``structure`` and ``code`` are "*" for any.
+    """
+
+    patient_id: str
+    row: int
+    structure: str
+    code: str
+    decision: str
+
+
+class StatisticRow(NamedTuple):
+    """A row of ``/statistics``: of the pixels inside a structure, or of all where ``structure`` is ""."""
+
+    structure: str
+    pixels: int
+    mean: float
+    std: float
+    percentiles: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +481,8 @@ class EncodedSample(Record):
 
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);
     ``rings`` and ``masks`` go by structure in the dataset's order. ``issues`` are about parts that are not in
-    the row, ``label_issues`` about labels that are. ``image_key`` is as in `SampleFacts`.
+    the row, ``label_issues`` about labels that are. ``image_key`` is as in `SampleFacts`; ``pixels`` are those that
+    count for the statistics of the dataset (`dicom_etl.dataset.statistics.pixels_to_count`).
     """
 
     row: SampleRow
@@ -454,3 +493,4 @@ class EncodedSample(Record):
     image_key: int = 0
     label_issues: tuple[Issue, ...] = ()
     facts: SampleFacts | None = None
+    pixels: tuple[NDArray[Any], ...] = ()

@@ -177,6 +177,52 @@ def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
     raise ConfigError(f"{wanted}; there are {len(members)}{why}")
 
 
+class Sides:
+    """Follows the rows of a dataset, and gives each a side at the end; keeps nothing when no side is asked for.
+
+    Parameters
+    ----------
+    split : sequence of float, optional
+        Shares of train, validation and test.
+    folds : int, optional
+        How many folds.
+    seed : int
+        Another seed, another assignment.
+    """
+
+    def __init__(self, split: Sequence[float] | None, folds: int | None, seed: int) -> None:
+        self._split, self._folds, self._seed = split, folds, seed
+        self._wanted = split is not None or folds is not None
+        self._rows = 0
+        self._patients: list[str] = []
+        self._marks: list[tuple[tuple[str, int], ...]] = []
+
+    def add(self, patient_id: str, image_key: int, contour_keys: Sequence[int]) -> None:
+        """Take the next row: its patient, and the keys that copies of its image and of its contours share."""
+        self._rows += 1
+        if self._wanted:
+            self._patients.append(str(patient_id))
+            self._marks.append((("image", image_key), *(("contour", key) for key in contour_keys)))
+
+    def assign(self) -> list[tuple[str, int]]:
+        """Return (split, fold) of every row.
+
+        Raises
+        ------
+        ConfigError
+            When there are too few patients for the sides asked for.
+        """
+        if not self._wanted:
+            return [("", NO_FOLD)] * self._rows
+        splits: list[str] | None = None
+        folds = [NO_FOLD] * self._rows
+        if self._split is not None:
+            splits = assign_splits(self._patients, self._marks, self._split, self._seed)
+        if self._folds is not None:
+            folds = assign_folds(self._patients, self._marks, self._folds, self._seed, splits)
+        return list(zip(splits or [""] * self._rows, folds, strict=True))
+
+
 def _assign(groups: Sequence[str], fractions: Sequence[float], stream: tuple[int, int]) -> list[int]:
     """Return the split of each sample: the best balanced of some random assignments of its group."""
     if stream[0] < 0:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.marks import sample_marks
-from dicom_etl.checks.flags import flagged_samples
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.facts import read_issues, text_column
-from dicom_etl.dataset.open_validated import Locking, reading, structures_of
-from dicom_etl.dataset.slices import SliceTable, read_slice_table
-from dicom_etl.errors import DatasetError
+from dicom_etl.dataset.digest import image_key
+from dicom_etl.dataset.open_validated import Locking
+from dicom_etl.dataset.reading import DatasetReader, open_reader
+from dicom_etl.dataset.slices import SliceTable
 
 
 class Statistics(NamedTuple):
@@ -32,47 +30,62 @@ class Statistics(NamedTuple):
 class Source:
     """The columns, marks and slices of an open dataset."""
 
-    def __init__(self, path: Path, file: h5py.File) -> None:
-        self.path = path
-        self.structures = structures_of(file)
-        self.names = tuple(column.name for column in schema.sample_columns(self.structures))
-        self._file = file
+    def __init__(self, dataset: DatasetReader) -> None:
+        self.path = dataset.path
+        self.structures = dataset.structures
+        self.names = tuple(column.name for column in dataset.columns)
+        self._dataset = dataset
 
     def __len__(self) -> int:
         """How many rows there are."""
-        return int(self._file[schema.IMAGES].shape[0])
+        return len(self._dataset)
 
     @property
     def full_mask(self) -> int:
         """The mask value of a pixel that is covered whole: 1, or 255 where masks hold coverage."""
-        masks = self._file[schema.MASKS]
-        return 255 if any("scale_factor" in masks[name].attrs for name in self.structures) else 1
+        return self._dataset.full_mask
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of ``/samples``; text as str."""
-        dataset = self._file[schema.SAMPLES][name]
-        values = text_column(dataset).astype(np.str_) if dataset.dtype.kind == "S" else dataset[()]
-        if len(values) != len(self):
-            raise DatasetError(f"{dataset.name} has {len(values)} rows for {len(self)} images")
-        return np.asarray(values)
+        return self._dataset.column(name)
 
     def flagged(self, structure: str) -> NDArray[np.bool_]:
         """Say of each row whether its label of a structure is in doubt."""
-        names = ("source_image", f"source_{structure}")
-        paths = list(zip(*(self.column(name).tolist() for name in names), strict=True))
-        return np.array(flagged_samples(read_issues(self._file), paths), np.bool_)
+        return np.asarray(self.column(f"flagged_{structure}") == 1)
 
     def statistics(self) -> dict[str, Statistics]:
         """Return the statistics of all pixels, under "", and of those inside each structure."""
-        return {}
+        return {
+            each.structure: Statistics(
+                each.pixels,
+                each.mean,
+                each.std,
+                dict(zip(schema.PERCENTILES, each.percentiles, strict=True)),
+            )
+            for each in self._dataset.statistics()
+        }
 
-    def marks(self) -> list[list[str]]:
-        """Return what each row is recognised by, for `dicom_etl.splits.group_patients`."""
-        return sample_marks(self._file)
+    def marks(self) -> list[list[tuple[str, int]]]:
+        """Return what each row is recognised by, for `dicom_etl.splits.group_patients`: as ingest does.
+
+        Equal images have equal statistics, so only images whose statistics occur in several patients are hashed.
+        """
+        marks = [[("contour", key) for key in keys] for keys in self._dataset.contour_keys(0, len(self))]
+        columns = (self.column(f"image_{name}").tolist() for name in ("min", "max", "mean", "std"))
+        rows_of = defaultdict(list)
+        for row, key in enumerate(zip(*columns, strict=True)):
+            rows_of[key].append(row)
+        patients = self.column("patient_id")
+        for rows in rows_of.values():
+            if len({patients[row] for row in rows}) > 1:
+                for row in rows:
+                    image = self._dataset.images[row]
+                    marks[row].append(("image", image_key(image, len(self.structures))))
+        return marks
 
     def slice_table(self, name: str = schema.IMAGES) -> SliceTable:
         """Return where the slices of the images, or of ``masks/<structure>``, lie in the file."""
-        return read_slice_table(self._file[name], self.path.stat().st_size)
+        return self._dataset.slice_table(name)
 
 
 @contextmanager
@@ -84,5 +97,5 @@ def open_source(path: Path, locking: Locking) -> Iterator[Source]:
     DatasetError
         The file is no dataset, or not one to trust.
     """
-    with reading(path, locking=locking) as file:
-        yield Source(path, file)
+    with open_reader(path, locking=locking) as dataset:
+        yield Source(dataset)

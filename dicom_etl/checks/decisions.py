@@ -18,7 +18,7 @@ from typing import NamedTuple
 from dicom_etl.checks.codes import CODES
 from dicom_etl.checks.flags import LABEL_FINDINGS, doubts
 from dicom_etl.errors import ConfigError
-from dicom_etl.records import Drop, Issue
+from dicom_etl.records import Decided, Drop, Issue
 
 COLUMNS = ("patient_id", "source_image", "frame", "structure", "code", "decision", "sha256", "why", "who")
 """Of the file, in the order in which the report writes them; all but the first and ``decision`` may be missing."""
@@ -61,16 +61,6 @@ class Decision(NamedTuple):
             and self.frame in (-1, frame)
             and self.structure in (ANY, structure)
         )
-
-
-class Decided(NamedTuple):
-    """A row of ``/decisions``: what was decided, about which finding; ``row`` -1 is not in the file."""
-
-    patient_id: str
-    row: int
-    structure: str
-    code: str
-    decision: str
 
 
 class RowLabels(NamedTuple):

@@ -14,11 +14,17 @@ from dicom_etl.records import Issue, SampleFacts, Severity
 
 @dataclass(frozen=True, slots=True)
 class RowNames:
-    """What a person calls a row: its patient, its image file, and its contour file by structure."""
+    """What a person calls a row: its patient, its image file and frame, and its label by structure."""
 
     patient_id: str
     image: str
     contours: Mapping[str, str]
+    frame: int = 0
+
+    @property
+    def shown_image(self) -> str:
+        """The image file, with the frame where it is not the first."""
+        return f"{self.image}#frame {self.frame}" if self.frame else self.image
 
 
 NamesOf = Callable[[Iterable[int]], Mapping[int, RowNames]]
@@ -112,10 +118,18 @@ def _both(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
 
 def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str) -> Issue:
     mine, other = names[row], names[first]
-    message = f"the same {what} as {other.image} of {_patient(mine, other)} (sample {first})"
+    message = f"the same {what} as {other.shown_image} of {_patient(mine, other)} (sample {first})"
     severity = _severity(mine, other)
     return Issue(
-        severity, "duplicate-image", message, DATASET_STAGE, mine.image, mine.patient_id, "", row, other.image
+        severity,
+        "duplicate-image",
+        message,
+        DATASET_STAGE,
+        mine.image,
+        mine.patient_id,
+        sample=row,
+        other_path=other.shown_image,
+        frame=mine.frame,
     )
 
 
@@ -136,6 +150,7 @@ def _contour_issue(names: Mapping[int, RowNames], row: int, first: int, structur
         structure,
         row,
         other_path,
+        mine.frame,
     )
 
 

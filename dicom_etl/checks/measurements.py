@@ -50,6 +50,7 @@ def gather(
     areas_px: Mapping[str, float],
     image_key: int,
     instance_key: int = 0,
+    frame: int = 0,
 ) -> Drawn:
     """Measure one sample.
 
@@ -62,7 +63,7 @@ def gather(
     rings, paths, areas_px : mapping
         Outlines in pixels of that grid, the files they come from, and the areas they enclose, by structure;
         (), "" and 0 where a person drew nothing.
-    image_key, instance_key : int
+    image_key, instance_key, frame : int
         See `SampleFacts`.
     """
     contours = tuple(
@@ -83,6 +84,7 @@ def gather(
         window,
         corner,
         pixels.shape[1],
+        frame,
     )
     return Drawn(facts, pixels, rings)
 

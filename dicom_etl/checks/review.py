@@ -6,6 +6,7 @@ import pickle
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -19,8 +20,8 @@ from dicom_etl.checks.measurements import gather
 from dicom_etl.checks.sample_checks import sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.digest import text_key
-from dicom_etl.records import EncodedSample, ImageHeader, Issue, SampleFacts
+from dicom_etl.dataset.digest import image_key, text_key
+from dicom_etl.records import ContourFacts, EncodedSample, ImageHeader, Issue, SampleFacts
 
 _LIMITS = LabelLimits()
 
@@ -64,24 +65,63 @@ def review_sample(
         paths=dict(zip(structures, row.sources, strict=True)),
         areas_px=dict(zip(structures, row.areas_px, strict=True)),
         image_key=sample.image_key,
+        frame=row.frame,
         # Frames of one file share its UID.
         instance_key=text_key(f"{header.instance_uid}/{header.frame}") if header.instance_uid else 0,
     )
     issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
-    return EncodedSample(
-        row,
-        sample.image,
-        sample.masks,
-        sample.rings,
-        sample.issues,
-        sample.image_key,
-        label_issues=issues,
-        facts=drawn.facts,
+    return replace(sample, label_issues=issues, facts=drawn.facts)
+
+
+def stored_facts(
+    sample: EncodedSample, pixels: NDArray[Any], contour_keys: Sequence[int], structures: Sequence[str]
+) -> SampleFacts:
+    """Return what tells copies of a row that was stored before: the keys of its image and of what a person drew on it.
+
+    Parameters
+    ----------
+    sample : EncodedSample
+        The row.
+    pixels : (y, x) array
+        Its image as stored.
+    contour_keys : sequence of int
+        `contour_key` of what a person drew, in the order of the structures.
+    structures : sequence of str
+        Those of the dataset.
+    """
+    row, nowhere = sample.row, (0.0, 0.0, 0.0, 0.0)
+    drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
+    contours = [
+        ContourFacts(structures[index], row.sources[index], 0, nowhere, key, sample.rings[index][0])
+        for index, key in zip(drawn, contour_keys, strict=True)
+    ]
+    return SampleFacts(
+        row.patient_id,
+        row.source_image,
+        row.location_index,
+        row.phase_index,
+        row.trigger_time_ms,
+        row.pixel_spacing_mm,
+        tuple(sorted(contours, key=lambda contour: contour.structure)),
+        image_key(pixels, len(structures)),
+        0,
+        pixels[:0, :0],
+        (0, 0),
+        pixels.shape[1],
+        row.frame,
     )
 
 
+def study_review(samples: Sequence[EncodedSample]) -> list[Issue]:
+    """Return what the label checks find on the rows of one study; ``sample`` counts from the first."""
+    facts = [sample.facts for sample in samples if sample.facts is not None]
+    issues = [issue for sample in samples for issue in sample.label_issues]
+    issues += study_issues([each for each in facts if each.contours], _LIMITS)
+    return number_samples(clear_partners(issues), facts, 0)
+
+
 class LabelReview:
-    """Follows the rows of a dataset while they are written, and says which labels are worth a look.
+    """Follows the rows of a dataset while they are stored: what appears twice, and what a person decided.
 
     Parameters
     ----------
@@ -102,7 +142,7 @@ class LabelReview:
         self, structures: Sequence[str], ledger: Ledger | None = None, *, drop_flagged: bool = False
     ) -> None:
         self._structures = tuple(structures)
-        self._ledger = ledger if ledger is not None else Ledger()
+        self.ledger = ledger if ledger is not None else Ledger()
         self._drop_flagged = drop_flagged
         self._labels: dict[int, RowLabels] = {}
         self.doubted: list[Decision] = []
@@ -111,53 +151,42 @@ class LabelReview:
         self._starts: list[int] = []
         self._rows = 0
 
-    def study(self, samples: Sequence[EncodedSample], found: Sequence[Issue] | None = None) -> list[Issue]:
-        """Take the rows of the next study, all that are written, in their order; return what is odd about them.
-
-        ``found`` is what an earlier run found on these rows; without it they are looked at here.
-        """
-        study: list[SampleFacts] = []
-        issues: list[Issue] = []
-        for sample in samples:
+    def add(self, samples: Sequence[EncodedSample], issues: list[Issue]) -> list[Issue]:
+        """Take the rows of the next study, in their order, and what was found on them; return that as decided."""
+        for row, sample in enumerate(samples, start=self._rows):
             if sample.facts is not None:
-                study.append(sample.facts)
-                issues += sample.label_issues
-        for row, facts in enumerate(study, start=self._rows):
-            self._duplicates.add(facts, row)
-        if found is None:
-            drawn = [facts for facts in study if facts.contours]
-            found = clear_partners([*issues, *study_issues(drawn, _LIMITS)])
-        numbered = self._decide(number_samples(found, study, self._rows), samples)
+                self._duplicates.add(sample.facts, row)
+        settled = self._decide(issues, samples)
         self._remember_names(samples)
         self._rows += len(samples)
-        return numbered
+        return settled
 
     def finish(self, known: Sequence[Issue]) -> list[Issue]:
-        """Return what appears twice among all rows; ``known`` is what was found on them so far."""
+        """Return all that was found, as decided: ``known``, and what appears twice among all rows."""
         found = [
             *self._duplicates.check_images_differ(self._names_of),
             *self._duplicates.check_contours_differ(self._names_of),
         ]
-        return self._decide(clear_partners(found, known), ())
+        return self.ledger.settle([*known, *self._decide(clear_partners(found, known), ())], {})
 
     def _decide(self, issues: list[Issue], samples: Sequence[EncodedSample]) -> list[Issue]:
         """Apply what was decided to what was found; ``samples`` are the rows that follow."""
-        wanted = self._drop_flagged or (samples and self._ledger.about(samples[0].row.patient_id))
+        wanted = self._drop_flagged or (samples and self.ledger.about(samples[0].row.patient_id))
         for number, sample in enumerate(samples if wanted else (), start=self._rows):
             contours = sample.facts.contours if sample.facts is not None else ()
             keys = {contour.structure: contour.key for contour in contours}
             label = self._labels[number] = RowLabels(sample.row.source_image, sample.row.frame, keys)
-            self._ledger.look(sample.row.patient_id, label)
-        settled = self._ledger.settle(issues, self._labels)
+            self.ledger.look(sample.row.patient_id, label)
+        settled = self.ledger.settle(issues, self._labels)
         if self._drop_flagged:
             self.doubted += [drop_of(issue, self._labels) for issue in settled if doubts(issue)]
         else:
-            self.doubted += self._ledger.flagged(settled, self._labels)
+            self.doubted += self.ledger.flagged(settled, self._labels)
         return settled
 
     def _remember_names(self, samples: Sequence[EncodedSample]) -> None:
         # Names of one study are much alike, so packed they take a few bytes a row.
-        names = [(s.row.patient_id, s.row.source_image, s.row.sources) for s in samples]
+        names = [(s.row.patient_id, s.row.source_image, s.row.frame, s.row.sources) for s in samples]
         self._names.append(zlib.compress(pickle.dumps(names), 1))
         self._starts.append(self._rows)
 
@@ -167,6 +196,7 @@ class LabelReview:
         for study, members in by_study:
             names = pickle.loads(zlib.decompress(self._names[study]))
             for row in members:
-                patient, image, sources = names[row - self._starts[study]]
-                found[row] = RowNames(patient, image, dict(zip(self._structures, sources, strict=True)))
+                patient, image, frame, sources = names[row - self._starts[study]]
+                contours = dict(zip(self._structures, sources, strict=True))
+                found[row] = RowNames(patient, image, contours, frame)
         return found

@@ -171,6 +171,7 @@ def finding(
         facts.patient_id,
         contour.structure if contour else "",
         other_path=other_path,
+        frame=facts.frame,
     )
 
 

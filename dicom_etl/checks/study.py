@@ -168,9 +168,13 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
     """Return findings with their rows, which are ``first``, ``first + 1`` .. in the order of a study's images."""
     if not issues:
         return []
-    rows = {facts.image: row for row, facts in enumerate(images, start=first)}
-    rows |= {c.path: row for row, facts in enumerate(images, start=first) for c in facts.contours}
-    return [replace(issue, sample=rows.get(issue.path)) for issue in issues]
+    rows = {(facts.image, facts.frame): row for row, facts in enumerate(images, start=first)}
+    rows |= {
+        (each.path, facts.frame): row
+        for row, facts in enumerate(images, start=first)
+        for each in facts.contours
+    }
+    return [replace(issue, sample=rows.get((issue.path, issue.frame))) for issue in issues]
 
 
 def _too_small(stack: Stack, index: int, limits: LabelLimits) -> bool:

@@ -122,6 +122,11 @@ def row_digests(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> tupl
     return key, digest.hexdigest()
 
 
+def image_key(image: NDArray[Any], masks: int) -> int:
+    """Return the key of `row_digests` of an image (y, x) in a dataset with so many structures."""
+    return row_digests(image, [np.empty(0, np.uint8)] * masks)[0]
+
+
 def contour_key(rings: Sequence[NDArray[np.float64]]) -> int:
     """Return a key of 64 bits that outlines of the same points share, in any order and direction.
 
@@ -164,28 +169,6 @@ def text_key(text: str) -> int:
 
 def _key(data: bytes | memoryview) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
-
-
-def sha256_of_pixels(image: NDArray[Any]) -> str:
-    """Hash the pixels of one image (y, x) with their dtype and shape: equal for copies of an image."""
-    return sha256_of_row(image, ())
-
-
-def sha256_of_points(vertices: NDArray[np.float64]) -> str:
-    """Hash the points of a contour: equal for copies of it.
-
-    Parameters
-    ----------
-    vertices : (vertex, 2) float64
-        x,y in any order and direction, from any first vertex; rows of NaN between rings do not count.
-
-    Notes
-    -----
-    The points sorted by x, then y, as little endian float64, with -0.0 as 0.0.
-    """
-    points = vertices[~np.isnan(vertices).any(axis=1)] + 0.0
-    ordered = points[np.lexsort((points[:, 1], points[:, 0]))]
-    return hashlib.sha256(ordered.astype("<f8", copy=False).tobytes()).hexdigest()
 
 
 def append_seal(path: Path, format_version: int) -> str:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from dicom_etl.dataset import schema
-from dicom_etl.dataset.open_validated import attribute_number, attribute_text, reading, structures_of
-from dicom_etl.records import Issue
+from dicom_etl.dataset.reading import DatasetReader, open_reader
+from dicom_etl.records import Issue, StatisticRow
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `read_facts` finds in one dataset; counts are of rows."""
+    """What `read_facts` finds in one dataset; counts are of rows.
+
+    ``contour_origin`` is what was taken off all vertices; -1 where that differs, or nothing was drawn in pixels.
+    """
 
     software_version: str
     created: str
@@ -37,6 +36,9 @@ class Facts:
     issues: tuple[Issue, ...]
     spacings_mm: dict[str, int]
     scanners: dict[str, int]
+    readers: dict[str, int]
+    flagged: dict[str, int]
+    statistics: tuple[StatisticRow, ...]
 
 
 def read_facts(path: Path) -> Facts:
@@ -47,8 +49,8 @@ def read_facts(path: Path) -> Facts:
     DatasetError
         When the file is no dataset, or lacks a part of one.
     """
-    with reading(path) as file:
-        return _facts(file)
+    with open_reader(path) as rows:
+        return _facts(rows)
 
 
 def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
@@ -61,10 +63,9 @@ def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]
     """
     names: list[str] = []
     columns: list[list[Any]] = []
-    with reading(path) as file:
-        group = file[schema.SAMPLES]
-        for column in schema.sample_columns(structures_of(file)):
-            values = text_column(group[column.name]) if column.dtype[0] == "S" else group[column.name][()]
+    with open_reader(path) as rows:
+        for column in rows.columns:
+            values = rows.column(column.name)
             if values.ndim == 1:
                 names.append(column.name)
                 columns.append(values.tolist())
@@ -75,47 +76,34 @@ def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]
     return tuple(names), zip(*columns, strict=True)
 
 
-def text_column(dataset: h5py.Dataset) -> NDArray[np.object_]:
-    """Return a fixed-width text dataset (row,) as an array of str."""
-    return np.array([value.decode("utf-8", "replace") for value in dataset[()].tolist()], dtype=object)
-
-
-def read_issues(file: h5py.File) -> tuple[Issue, ...]:
-    """Return the issues that ingest recorded."""
-    group = file[schema.ISSUES]
-    columns = {column.name: text_column(group[column.name]).tolist() for column in schema.ISSUE_COLUMNS}
-    return tuple(
-        Issue(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
-    )
-
-
-def _facts(file: h5py.File) -> Facts:
-    samples = file[schema.SAMPLES]
-    structures = structures_of(file)
-    spacings = [f"{row:g} x {column:g}" for row, column in samples["pixel_spacing_mm"][()].tolist()]
-    scanners = zip(
-        text_column(samples["manufacturer"]), samples["field_strength_t"][()].tolist(), strict=True
-    )
+def _facts(rows: DatasetReader) -> Facts:
+    spacings = [f"{row:g} x {column:g}" for row, column in rows.column("pixel_spacing_mm").tolist()]
+    scanners = zip(rows.column("manufacturer"), rows.column("field_strength_t").tolist(), strict=True)
+    origins = [rows.column(f"pixel_origin_{name}") for name in rows.structures]
+    found = {float(each) for column in origins for each in column[np.isfinite(column)]}
     return Facts(
-        software_version=attribute_text(file, "software_version"),
-        created=attribute_text(file, "created"),
-        samples=file[schema.IMAGES].shape[0],
-        patients=len(set(text_column(samples["patient_id"]))),
-        shape=file[schema.IMAGES].shape[1:],
-        dtype=file[schema.IMAGES].dtype.str,
-        structures={name: int(samples[f"has_{name}"][()].sum()) for name in structures},
-        cardiac_phases=_counts(text_column(samples["cardiac_phase"])),
-        origins=_counts(text_column(samples["origin"])),
-        splits=_counts(text_column(samples["split"])),
-        contour_origin=attribute_number(file, "contour_origin"),
-        raster_rule=attribute_text(file, "raster_rule"),
-        config=json.loads(attribute_text(file, "config")),
-        issues=read_issues(file),
+        software_version=rows.attribute("software_version"),
+        created=rows.attribute("created"),
+        samples=len(rows),
+        patients=len(set(rows.column("patient_id").tolist())),
+        shape=rows.shape,
+        dtype=rows.dtype.str,
+        structures={name: int(rows.column(f"has_{name}").sum()) for name in rows.structures},
+        cardiac_phases=_counts(rows.column("cardiac_phase")),
+        origins=_counts(rows.column("origin")),
+        splits=_counts(rows.column("split")),
+        contour_origin=int(found.pop()) if len(found) == 1 else -1,
+        raster_rule=rows.attribute("raster_rule"),
+        config=rows.recorded_options(),
+        issues=rows.issues(),
         spacings_mm=_counts(spacings),
         scanners=_counts([f"{maker or 'unknown maker'}, {field:g} T" for maker, field in scanners]),
+        readers=_counts(np.concatenate([[""], *(rows.column(f"reader_{name}") for name in rows.structures)])),
+        flagged={name: int(rows.column(f"flagged_{name}").sum()) for name in rows.structures},
+        statistics=rows.statistics(),
     )
 
 
-def _counts(values: list[str] | NDArray[np.object_]) -> dict[str, int]:
-    names, counts = np.unique(np.array(values, dtype=str), return_counts=True)
+def _counts(values: Iterable[Any]) -> dict[str, int]:
+    names, counts = np.unique(np.array(list(values), dtype=str), return_counts=True)
     return {str(name): int(count) for name, count in zip(names, counts, strict=True) if name}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -35,6 +33,8 @@ _LARGEST_CHUNK = 256 << 20
 _TABLES_MAY_CLAIM = 256 << 20
 """What all tables together may inflate to, plus `_TABLES_PER_FILE` bytes for each byte of the file."""
 _TABLES_PER_FILE = 16
+File: TypeAlias = h5py.File
+"""For rooms that only hand an open file on."""
 Locking: TypeAlias = bool | Literal["best-effort"] | None
 """As `h5py.File` takes it. None is HDF5's own default: any other clashes with the same file opened elsewhere."""
 
@@ -89,23 +89,6 @@ def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) ->
     return file
 
 
-@contextmanager
-def reading(path: Path, *, locking: Locking = None) -> Iterator[h5py.File]:
-    """Open a dataset for the block, and call it damaged when the block stumbles over what it holds.
-
-    Raises
-    ------
-    DatasetError
-        As `open_dataset`; also when names, shapes or types are not those of the format.
-    """
-    with open_dataset(path, locking=locking) as file:
-        try:
-            check_layout(file)
-            yield file
-        except BROKEN as error:
-            raise damaged(path, error) from None
-
-
 def damaged(path: Path, error: Exception) -> DatasetError:
     """Return the error of a dataset over which reading stumbled."""
     return DatasetError(f"{str(path)!r} is damaged: {error}; dicom-etl verify tells more")
@@ -133,17 +116,21 @@ def check_layout(file: h5py.File) -> None:
         if offsets[0] != 0 or offsets[-1] != count or (offsets[1:] < offsets[:-1]).any():
             raise ValueError(f"the offsets of the contours of {structure} are not in order")
     columns = schema.sample_columns(structures)
+    samples = samples_of(file)
     for column in columns:
-        name = f"{schema.SAMPLES}/{column.name}"
         expected = (rows, *(length for _, length in column.axes))
-        if _shape_of(file, name, len(expected), np.dtype(column.dtype).kind) != expected:
-            raise ValueError(f"/{name} does not fit the images")
-    issues = {_shape_of(file, f"{schema.ISSUES}/{column.name}", 1, "S") for column in schema.ISSUE_COLUMNS}
-    if len(issues) != 1:
-        raise ValueError("the columns of /issues differ in length")
+        if _shape_of(samples, column.name, len(expected), np.dtype(column.dtype).kind) != expected:
+            raise ValueError(f"{samples.name}/{column.name} does not fit the images")
+    for table, (_, columns) in schema.TABLES.items():
+        lengths = {
+            _shape_of(file, f"{table}/{column.name}", 1 + len(column.axes), np.dtype(column.dtype).kind)[0]
+            for column in columns
+        }
+        if len(lengths) != 1:
+            raise ValueError(f"the columns of /{table} differ in length")
 
 
-def _shape_of(file: h5py.File, name: str, axes: int, kinds: str) -> tuple[int, ...]:
+def _shape_of(file: h5py.Group, name: str, axes: int, kinds: str) -> tuple[int, ...]:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
         raise TypeError(f"/{name} is no dataset")
@@ -183,6 +170,11 @@ def attribute_number(target: h5py.Group | h5py.Dataset, name: str) -> int:
     return int(target.attrs[name])
 
 
+def samples_of(file: h5py.File) -> h5py.Group:
+    """Open ``/samples`` for reading; nothing else does."""
+    return file[schema.SAMPLES]
+
+
 def structures_of(file: h5py.File) -> tuple[str, ...]:
     """Return the structures of a dataset, in its order."""
     return tuple(attribute_text(file, "structures").split())
@@ -192,6 +184,10 @@ def _check_version(file: h5py.File) -> None:
     if attribute_text(file, "format") != schema.FORMAT:
         raise DatasetError("an HDF5 file, but not a dicom-etl dataset")
     version = attribute_number(file, "format_version")
+    if version == 1:
+        raise DatasetError(
+            "format version 1, which dicom-etl 0.1 made and this release does not read; ingest the source again"
+        )
     if version != schema.FORMAT_VERSION:
         raise DatasetError(
             f"format version {version}, but this dicom-etl reads version {schema.FORMAT_VERSION}; "

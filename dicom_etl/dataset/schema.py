@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from math import nan
+from typing import Any
 
 FORMAT = "dicom-etl"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 IMAGES = "images"
 MASKS = "masks"
 CONTOURS = "contours"
 SAMPLES = "samples"
+STUDIES = "studies"
 ISSUES = "issues"
+DECISIONS = "decisions"
+STATISTICS = "statistics"
 VERTICES = "vertices"
 OFFSETS = "offsets"
 DIMENSIONS = ("sample", "y", "x")
@@ -38,15 +44,25 @@ class Column:
     Attributes
     ----------
     name : str
-        Name of the dataset, and of the field of the record it is filled from.
+        Name of the dataset; of a column by structure, what stands before ``_<structure>``.
     dtype : str
         numpy dtype; ``"S"`` is UTF-8 text whose width the data decides, ``"S8"`` one of fixed width.
     doc : str
-        What it means; stored as the attribute ``long_name``.
+        What it means; stored as the attribute ``long_name``. ``{structure}`` is replaced by the structure.
     units : str
         UDUNITS spelling, "" where there is none.
     axes : tuple of (name, length)
         Axes after the row.
+    field : str
+        Field of `SampleRow` that it is filled from; "" for the one of its name.
+    by_structure : bool
+        There is one for each structure, and the field holds a tuple in the dataset's order.
+    missing : object
+        Value by structure of a row whose field is empty.
+    late : bool
+        Known only when all rows are.
+    structure : str
+        Of a column that `sample_columns` made for one structure.
     """
 
     name: str
@@ -54,14 +70,70 @@ class Column:
     doc: str
     units: str = ""
     axes: tuple[tuple[str, int], ...] = field(default=())
+    field: str = ""
+    by_structure: bool = False
+    missing: Any = None
+    late: bool = False
+    structure: str = ""
+
+    @property
+    def record_field(self) -> str:
+        """The field of the record that it is filled from."""
+        return self.field or self.name
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds text."""
+        return self.dtype[0] == "S"
 
 
-LEADING_COLUMNS = (
-    Column("patient_id", "S", "subject, as the link table spells it"),
+SAMPLE_COLUMNS = (
+    Column("patient_id", "S", "subject, as the source spells it"),
     Column("original_id", "S", "the subject's id in the contour set"),
+    Column("study_index", "i4", "row of /studies"),
+    Column("stack_index", "i4", "stack of the study, 0 first; -1 unknown"),
     Column("source_image", "S", "image file, relative to SOURCE"),
-)
-TRAILING_COLUMNS = (
+    Column("frame", "i4", "frame of the image file, 0 first"),
+    Column(
+        "source",
+        "S",
+        "{structure} label: file relative to SOURCE, or file#item; empty where none is drawn",
+        field="sources",
+        by_structure=True,
+    ),
+    Column(
+        "reader",
+        "S",
+        "format that {structure} was read from; empty where none is drawn",
+        field="readers",
+        by_structure=True,
+        missing="",
+    ),
+    Column(
+        "pixel_origin",
+        "f8",
+        "what was taken off the {structure} vertices, as the format counts pixels; NaN for mm or none",
+        field="pixel_origins",
+        by_structure=True,
+        missing=nan,
+    ),
+    Column(
+        "has",
+        "u1",
+        "1 where {structure} is drawn or imputed (see origin), else 0",
+        field="has",
+        by_structure=True,
+    ),
+    Column(
+        "flagged", "u1", "1 where the {structure} label is in doubt, else 0", by_structure=True, late=True
+    ),
+    Column(
+        "flag_codes",
+        "S",
+        "codes of the findings that doubt the {structure} label",
+        by_structure=True,
+        late=True,
+    ),
     Column("sha256_image_file", "S64", "SHA-256 of the image file"),
     Column("instance_number", "i4", "InstanceNumber (0020,0013); -1 unknown"),
     Column("location_index", "i4", "slice location along the stack, 0 at the end acquired first; -1 unknown"),
@@ -102,59 +174,87 @@ TRAILING_COLUMNS = (
         "to the nearer parent along the cycle, the farthest structure's; NaN none",
         "ms",
     ),
-    Column("split", "S5", "train, val or test; empty without --split"),
-    Column("fold", "i2", "cross-validation fold; -1 without --folds"),
+    # Relative to the row itself, so that joining files or leaving rows in front of it out does not change it.
+    Column(
+        "imputed_from",
+        "i4",
+        "rows that {structure} was imputed from, relative to this one (-3: three rows before); 0 not imputed",
+        axes=(("parent", 2),),
+        by_structure=True,
+        missing=(0, 0),
+    ),
+    Column(
+        "imputed_share",
+        "f8",
+        "weight of the second parent of {structure}, 0 to 1; NaN not imputed",
+        "1",
+        by_structure=True,
+        missing=nan,
+    ),
+    Column("split", "S5", "train, val or test; empty without --split", late=True),
+    Column("fold", "i2", "cross-validation fold; -1 without --folds", late=True),
     Column("sha256", "S64", "SHA-256 of the row's image and masks"),
+)
+STUDY_COLUMNS = (
+    Column("patient_id", "S", "subject, as the source spells it"),
+    Column("key", "S64", "SHA-256 over all that the rows of the study were made of"),
 )
 ISSUE_COLUMNS = (
     Column("severity", "S7", "error, warning or note"),
     Column("code", "S", "kind of finding, a stable word"),
     Column("stage", "S", "where it was found"),
+    Column("study_index", "i4", "row of /studies; -1 none"),
     Column("path", "S", "input it is about, relative to SOURCE"),
+    Column("frame", "i4", "frame of the image file, 0 first; -1 the file as a whole, or no image"),
+    Column("structure", "S", "label that it is about; empty for the image or what belongs to no structure"),
+    Column("row", "i8", "row of /samples; -1 not in the file"),
     Column("other_path", "S", "second input where two do not go together, relative to SOURCE; else empty"),
     Column("message", "S", "what was wrong"),
 )
+DECISION_COLUMNS = (
+    Column("patient_id", "S", "subject, as the source spells it"),
+    Column("row", "i8", "row of /samples; -1 not in the file"),
+    Column("structure", "S", "label that was decided on; * for all of the image"),
+    Column("code", "S", "finding that was decided on; * for any"),
+    Column("decision", "S", "keep or drop"),
+)
+PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
+STATISTIC_COLUMNS = (
+    Column("structure", "S", "whose inside was measured; empty for whole images"),
+    Column("count", "i8", "pixels", field="pixels"),
+    Column("mean", "f8", "mean of the stored pixels; NaN without any"),
+    Column("std", "f8", "population standard deviation of the stored pixels; NaN without any"),
+    Column(
+        "percentiles",
+        "f8",
+        f"{', '.join(f'{each:g}' for each in PERCENTILES)}%; of whole images every 16th pixel counts",
+        axes=(("percentile", len(PERCENTILES)),),
+    ),
+)
+TABLES = {
+    STUDIES: ("study", STUDY_COLUMNS),
+    ISSUES: ("issue", ISSUE_COLUMNS),
+    DECISIONS: ("decision_number", DECISION_COLUMNS),
+    STATISTICS: ("statistic", STATISTIC_COLUMNS),
+}
+"""The tables beside /samples: name of the scale that counts their rows, and columns."""
 
 
-def source_column(structure: str) -> Column:
-    """Return the column that names the contour file of a structure."""
-    return Column(
-        f"source_{structure}", "S", f"{structure} file, relative to SOURCE; empty where none is drawn"
-    )
-
-
-def has_column(structure: str) -> Column:
-    """Return the column that says whether a structure is drawn."""
-    return Column(f"has_{structure}", "u1", f"1 where {structure} is drawn or imputed (see origin), else 0")
-
-
-def imputed_from_column(structure: str) -> Column:
-    """Return the column that names the rows an imputed structure was made of.
-
-    Relative to the row itself, so that joining files or leaving rows in front of it out does not change it.
-    """
-    doc = (
-        f"rows that {structure} was imputed from, relative to this one (-3: three rows before); 0 not imputed"
-    )
-    return Column(f"imputed_from_{structure}", "i4", doc, axes=(("parent", 2),))
-
-
-def imputed_share_column(structure: str) -> Column:
-    """Return the column that says how an imputed structure was weighted."""
-    return Column(
-        f"imputed_share_{structure}", "f8", "weight of the second parent, 0 to 1; NaN not imputed", "1"
-    )
-
-
-def sample_columns(structures: tuple[str, ...]) -> tuple[Column, ...]:
-    """Return all columns of ``/samples``, in the order they are written."""
-    return (
-        *LEADING_COLUMNS,
-        *(source_column(structure) for structure in structures),
-        *(has_column(structure) for structure in structures),
-        *TRAILING_COLUMNS,
-        *(imputed_from_column(structure) for structure in structures),
-        *(imputed_share_column(structure) for structure in structures),
+def sample_columns(structures: Iterable[str]) -> tuple[Column, ...]:
+    """Return all columns of ``/samples``, those by structure spelled out."""
+    names = tuple(structures)
+    return tuple(
+        replace(
+            column,
+            name=f"{column.name}_{name}",
+            doc=column.doc.format(structure=name),
+            field=column.record_field,
+            structure=name,
+        )
+        if column.by_structure
+        else column
+        for column in SAMPLE_COLUMNS
+        for name in (names if column.by_structure else ("",))
     )
 
 
@@ -171,7 +271,7 @@ class DatasetSpec:
     structures : tuple of str
         In alphabetical order; the order of masks and contours everywhere.
     widths : tuple of (str, int)
-        Bytes needed by each ``"S"`` column.
+        Bytes needed by the ``"S"`` columns of /samples that are known before all rows are.
     compression : str
         ``"none"``, or a filter of `config.COMPRESSIONS`, for images and masks.
     fletcher32 : bool
@@ -190,6 +290,11 @@ class DatasetSpec:
     fletcher32: bool = False
     mask_values: str = "binary"
     part: bool = False
+
+    @property
+    def full_mask(self) -> int:
+        """The mask value of a pixel that is covered whole."""
+        return 255 if self.mask_values == "coverage" else 1
 
     def bytes_per_row(self) -> int:
         """Return the least that a row takes on disk; 0 when a filter makes that unknown."""

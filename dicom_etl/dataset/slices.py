@@ -68,11 +68,21 @@ class SliceTable:
         """
         starts, sizes = self.offsets[rows].tolist(), self.sizes[rows].tolist()
         for place, (row, start, size) in enumerate(zip(rows.tolist(), starts, sizes, strict=True)):
-            try:
-                data = codecs.inflate(mapped[start : start + size], self.slice_bytes)
-            except ValueError as error:
-                raise DatasetError(f"{self.name}, row {row}: {error}") from None
-            codecs.put_together(data, self.dtype, self.shuffled, out[place])
+            self.decode_one(mapped[start : start + size], row, out[place])
+
+    def decode_one(self, stored: memoryview, row: int, out: NDArray[Any]) -> None:
+        """Decode the chunk of a row into ``out`` (y, x).
+
+        Raises
+        ------
+        DatasetError
+            As `decode`.
+        """
+        try:
+            data = codecs.inflate(stored, self.slice_bytes)
+        except ValueError as error:
+            raise DatasetError(f"{self.name}, row {row}: {error}") from None
+        codecs.put_together(data, self.dtype, self.shuffled, out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""The dataset as one HDF5 file, format version 1 (see `dicom_etl.dataset.schema`), sealed at its end.
+"""The dataset as one HDF5 file, format version 2 (see `dicom_etl.dataset.schema`), sealed at its end.
 
 Bytes depend on the rows and options alone: no times, no variable-length strings, one fixed order of calls.
 """
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.encoding import filter_options
+from dicom_etl.dataset.ending import Ending
 from dicom_etl.dataset.sink import Sink
 from dicom_etl.errors import OutputError
 from dicom_etl.geometry.polygons import join_rings
-from dicom_etl.records import EncodedSample, Issue, SampleRow
+from dicom_etl.records import EncodedSample, Issue, SampleRow, StudyRecord
 
 _TABLE_FILTERS: dict[str, Any] = {
     "compression": "gzip",
@@ -30,13 +31,6 @@ _TABLE_FILTERS: dict[str, Any] = {
     "shuffle": True,
     "fletcher32": True,
 }
-_BY_STRUCTURE: dict[str, tuple[str, Any]] = {
-    "source_": ("sources", ""),
-    "has_": ("has", False),
-    "imputed_from_": ("imputed_from", (0, 0)),
-    "imputed_share_": ("imputed_share", float("nan")),
-}
-"""Columns that exist once a structure: field of the record, and the value of a row that has none."""
 _CACHE_LINE = 64
 _MOST_ALIGNED = 1 << 16
 """Files are written and read fastest from multiples of this: the system moves them in blocks of so many bytes."""
@@ -96,9 +90,12 @@ class HDF5Writer:
 
     def __init__(self, path: Path, spec: schema.DatasetSpec) -> None:
         self._spec = spec
-        self._widths = dict(spec.widths)
+        self._widths = {f"{schema.SAMPLES}/{name}": width for name, width in spec.widths}
+        self._columns = schema.sample_columns(spec.structures)
         self._rows: list[SampleRow] = []
         self._phases: list[str] = []
+        self._study_indices: list[int] = []
+        self._studies = 0
         self._vertices: list[list[NDArray[np.float64]]] = [[] for _ in spec.structures]
         self._offsets: list[list[int]] = [[0] for _ in spec.structures]
         self._count = self._room = 0
@@ -141,20 +138,17 @@ class HDF5Writer:
         self._count += 1
 
     def end_study(self, cardiac_phases: Mapping[int, str]) -> None:
-        """Fill in ED / ES for the rows since the last call."""
+        """Close the rows since the last call as one study; ``cardiac_phases`` gives ED / ES by phase index."""
         for row in self._rows[len(self._phases) :]:
             self._phases.append(cardiac_phases.get(row.phase_index, ""))
+            self._study_indices.append(self._studies)
+        self._studies += 1
         while len(self._rows) >= schema.ROWS_PER_CHUNK:
             with self._writing:
                 self._flush(schema.ROWS_PER_CHUNK)
 
-    def finish(
-        self,
-        splits: Sequence[tuple[str, int]],
-        issues: Sequence[Issue],
-        attributes: Mapping[str, str | int | float],
-    ) -> None:
-        """Store what is known only at the end (split and fold of each row, issues, attributes) and close the file.
+    def finish(self, ending: Ending) -> None:
+        """Store what is known only at the end, and close the file.
 
         Raises
         ------
@@ -165,15 +159,16 @@ class HDF5Writer:
             self._flush(len(self._rows))
             for slices in (self._images, *self._masks):
                 slices.resize(self._count, axis=0)
-            samples = self._file[schema.SAMPLES]
-            samples["split"][:] = _text([split for split, _ in splits], 5)
-            samples["fold"][:] = np.array([fold for _, fold in splits], dtype="i2")
+            self._write_late_columns(ending)
             self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
             if self._spec.part:
                 keys = self._table(_timeless_group(self._file, schema.PART), schema.INSTANCE_KEY, "u8")
                 self._extend(keys, np.frombuffer(self._instance_keys, dtype="u8"))
-            self._write_issues(issues)
-            for name, value in attributes.items():
+            self._write_table(schema.STUDIES, ending.studies)
+            self._write_table(schema.ISSUES, _stored_issues(ending.issues, ending.studies))
+            self._write_table(schema.DECISIONS, ending.decisions)
+            self._write_table(schema.STATISTICS, ending.statistics)
+            for name, value in ending.attributes.items():
                 _set_attribute(self._file, name, value)
             self._file.close()
 
@@ -231,25 +226,30 @@ class HDF5Writer:
 
     def _create_samples(self) -> None:
         group = _timeless_group(self._file, schema.SAMPLES)
-        columns = schema.sample_columns(self._spec.structures)
+        self._create_axes(group, self._columns)
+        for column in self._columns:
+            if not column.late:
+                self._column(group, column, self._file["sample"])
+
+    def _create_axes(self, group: h5py.Group, columns: Sequence[schema.Column]) -> None:
         for name, length in dict(axis for column in columns for axis in column.axes).items():
             scale = self._table(group, name, "i8", length=length, grows=False)
             scale.make_scale(name)
             scale[:] = np.arange(length)
-        for column in columns:
-            dataset = self._column(group, column)
-            _attach(dataset, self._file["sample"], *(group[name] for name, _ in column.axes))
 
-    def _column(self, group: h5py.Group, column: schema.Column) -> h5py.Dataset:
-        dtype = h5py.string_dtype("utf-8", self._width(column)) if column.dtype[0] == "S" else column.dtype
+    def _column(self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset) -> h5py.Dataset:
+        dtype = h5py.string_dtype("utf-8", self._width(group, column)) if column.is_text else column.dtype
         dataset = self._table(group, column.name, dtype, axes=tuple(length for _, length in column.axes))
         _set_attribute(dataset, "long_name", column.doc)
         if column.units:
             _set_attribute(dataset, "units", column.units)
+        _attach(dataset, rows, *(group[name] for name, _ in column.axes))
         return dataset
 
-    def _width(self, column: schema.Column) -> int:
-        return int(column.dtype[1:]) if len(column.dtype) > 1 else max(1, self._widths.get(column.name, 1))
+    def _width(self, group: h5py.Group, column: schema.Column) -> int:
+        if len(column.dtype) > 1:
+            return int(column.dtype[1:])
+        return max(1, self._widths.get(f"{group.name.strip('/')}/{column.name}", 1))
 
     def _table(
         self,
@@ -288,11 +288,17 @@ class HDF5Writer:
 
     def _flush(self, count: int) -> None:
         """Write the columns of the first ``count`` waiting rows, and all waiting vertices."""
-        rows, phases = self._rows[:count], self._phases[:count]
-        del self._rows[:count], self._phases[:count]
+        rows = self._rows[:count]
+        given: dict[str, list[Any]] = {
+            "cardiac_phase": self._phases[:count],
+            "study_index": self._study_indices[:count],
+        }
+        del self._rows[:count], self._phases[:count], self._study_indices[:count]
         samples = self._file[schema.SAMPLES]
-        for column in schema.sample_columns(self._spec.structures):
-            self._extend(samples[column.name], self._values(column, rows, phases))
+        for column in self._columns:
+            if not column.late:
+                values = given[column.name] if column.name in given else self._values(column, rows)
+                self._store(samples, column, values)
         for index, structure in enumerate(self._spec.structures):
             group = self._file[schema.CONTOURS][structure]
             vertices = self._vertices[index]
@@ -306,29 +312,56 @@ class HDF5Writer:
             vertices.clear()
             self._offsets[index] = [offsets[-1]]
 
-    def _values(
-        self, column: schema.Column, rows: Sequence[SampleRow], phases: Sequence[str]
-    ) -> NDArray[Any]:
+    def _values(self, column: schema.Column, rows: Sequence[SampleRow]) -> list[Any]:
         """Gather one column of some rows."""
-        name = column.name
-        if name in ("split", "fold"):
-            values: list[Any] = ["" if name == "split" else -1] * len(rows)
-        elif name == "cardiac_phase":
-            values = list(phases)
-        elif name.startswith(tuple(_BY_STRUCTURE)) and name != "source_image":
-            values = self._by_structure(name, rows)
-        else:
-            values = list(map(attrgetter(name), rows))
-        if column.dtype[0] == "S":
-            return _text(values, self._width(column))
-        return np.array(values, dtype=column.dtype).reshape(len(rows), *(length for _, length in column.axes))
-
-    def _by_structure(self, name: str, rows: Sequence[SampleRow]) -> list[Any]:
-        prefix = next(prefix for prefix in _BY_STRUCTURE if name.startswith(prefix))
-        field, missing = _BY_STRUCTURE[prefix]
-        index = self._spec.structures.index(name.removeprefix(prefix))
+        values = list(map(attrgetter(column.record_field), rows))
+        if not column.by_structure:
+            return values
+        index = self._spec.structures.index(column.structure)
         # What is empty as a whole holds for no structure.
-        return [values[index] if values else missing for values in map(attrgetter(field), rows)]
+        return [each[index] if each else column.missing for each in values]
+
+    def _write_late_columns(self, ending: Ending) -> None:
+        samples = self._file[schema.SAMPLES]
+        for column in self._columns:
+            if not column.late:
+                continue
+            if column.by_structure:
+                codes = ending.flags.get(column.structure, [""] * self._count)
+                values: list[Any] = list(codes if column.is_text else map(bool, codes))
+            else:
+                place = ("split", "fold").index(column.name)
+                values = [each[place] for each in ending.splits]
+            self._create_and_store(samples, column, self._file["sample"], values)
+
+    def _write_table(self, name: str, records: Sequence[Any]) -> None:
+        """Write a table that is known as a whole, a record a row."""
+        scale_name, columns = schema.TABLES[name]
+        group = _timeless_group(self._file, name)
+        scale = self._table(group, scale_name, "i8")
+        scale.make_scale(scale_name)
+        self._extend(scale, np.arange(len(records)))
+        self._create_axes(group, columns)
+        for column in columns:
+            self._create_and_store(group, column, scale, list(map(attrgetter(column.record_field), records)))
+
+    def _create_and_store(
+        self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset, values: list[Any]
+    ) -> None:
+        if column.dtype == "S":
+            key = f"{group.name.strip('/')}/{column.name}"
+            self._widths[key] = max([self._widths.get(key, 1), *(len(text.encode()) for text in values)])
+        self._column(group, column, rows)
+        self._store(group, column, values)
+
+    def _store(self, group: h5py.Group, column: schema.Column, values: list[Any]) -> None:
+        """Append values to a column."""
+        if column.is_text:
+            made: NDArray[Any] = _text(values, self._width(group, column))
+        else:
+            axes = (length for _, length in column.axes)
+            made = np.array(values, dtype=column.dtype).reshape(len(values), *axes)
+        self._extend(group[column.name], made)
 
     @staticmethod
     def _extend(dataset: h5py.Dataset, values: NDArray[Any]) -> None:
@@ -337,17 +370,38 @@ class HDF5Writer:
             dataset.resize(start + len(values), axis=0)
             dataset[start:] = values
 
-    def _write_issues(self, issues: Sequence[Issue]) -> None:
-        group = _timeless_group(self._file, schema.ISSUES)
-        scale = self._table(group, "issue", "i8")
-        scale.make_scale("issue")
-        self._extend(scale, np.arange(len(issues)))
-        for column in schema.ISSUE_COLUMNS:
-            texts = [getattr(issue, column.name) for issue in issues]
-            self._widths[column.name] = max((len(text.encode()) for text in texts), default=1)
-            dataset = self._column(group, column)
-            _attach(dataset, scale)
-            self._extend(dataset, _text(texts, self._width(column)))
+
+class _StoredIssue(NamedTuple):
+    severity: str
+    code: str
+    stage: str
+    study_index: int
+    path: str
+    frame: int
+    structure: str
+    row: int
+    other_path: str
+    message: str
+
+
+def _stored_issues(issues: Sequence[Issue], studies: Sequence[StudyRecord]) -> list[_StoredIssue]:
+    """Return issues as the file holds them: with the row of /studies instead of the patient."""
+    index_of = {(study.patient_id, study.study): index for index, study in enumerate(studies)}
+    return [
+        _StoredIssue(
+            issue.severity,
+            issue.code,
+            issue.stage,
+            index_of.get((issue.patient_id, issue.study), -1),
+            issue.path,
+            issue.frame,
+            issue.structure,
+            -1 if issue.sample is None else issue.sample,
+            issue.other_path,
+            issue.message,
+        )
+        for issue in issues
+    ]
 
 
 def _alignment(spec: schema.DatasetSpec) -> tuple[int, int]:

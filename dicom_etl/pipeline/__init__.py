@@ -16,9 +16,9 @@ from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.rows import drop_doubted, write_rows
-from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
-from dicom_etl.stages import rasterize, write
+from dicom_etl.pipeline.rows import RowWriter, drop_doubted
+from dicom_etl.pipeline.summary import Progress, Summary, silent
+from dicom_etl.stages import rasterize
 from dicom_etl.workers import Executor, InProcess
 
 __all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
@@ -90,7 +90,7 @@ def ingest(
     # Worker processes import this package for its item functions, and have no use for the HDF5 library.
     from dicom_etl.dataset.atomic import check_space, check_target, whole_file
     from dicom_etl.dataset.writer import open_writer
-    from dicom_etl.pipeline.checkpoint import earlier_work
+    from dicom_etl.pipeline.keeper import earlier_work
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()
@@ -115,15 +115,17 @@ def ingest(
     # What is kept for the next run takes as much room again.
     check_space(output, planned * spec.bytes_per_row() * (2 if options.resume else 1))
     with (
-        earlier_work(output, plan, spec, options=options, progress=progress) as (reuse, watchers),
+        earlier_work(output, plan, spec, options=options, progress=progress) as (earlier, keeper),
         whole_file(output, overwrite=options.overwrite) as temporary,
     ):
         with open_writer(temporary, spec) as writer:
-            sides = write_rows(plan, spec, writer, progress=progress, reuse=reuse, watchers=watchers)
-            summary.issues = in_order([*summary.issues, *plan.stale_decisions()])
+            rows = RowWriter(plan, spec, writer, progress=progress, earlier=earlier, keeper=keeper)
+            assembly = rows.run()
+            found = [*assembly.findings(summary.issues), *plan.stale_decisions()]
+            ending = assembly.ending(found, plan.key_fingerprint, _attributes(options, planned))
+            summary.issues = list(ending.issues)
             _check_written(summary, options, spec)
-            attributes = _attributes(plan, spec, options, planned)
-            writer.finish(sides, summary.issues, attributes)
+            writer.finish(ending)
         try:
             summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
             summary.output_bytes = temporary.stat().st_size
@@ -131,7 +133,7 @@ def ingest(
             raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
     summary.output = output
     summary.shape, summary.dtype = spec.shape, spec.dtype
-    summary.contour_origin = int(attributes["contour_origin"])
+    summary.contour_origin = assembly.contour_origin
     return summary
 
 
@@ -146,13 +148,9 @@ def _check_written(summary: Summary, options: RunOptions, spec: schema.DatasetSp
         )
 
 
-def _attributes(
-    plan: Plan, spec: schema.DatasetSpec, options: RunOptions, planned: int
-) -> dict[str, str | int | float]:
-    """Return what the dataset states about itself; ``planned`` is how many rows were to be made."""
-    attributes = write.dataset_attributes(
-        plan.config, spec.structures, plan.summary.issues, plan.key_fingerprint
-    )
+def _attributes(options: RunOptions, planned: int) -> dict[str, str | int | float]:
+    """Return what a dataset of this run states beside what all do; ``planned`` is how many rows were to be made."""
+    attributes: dict[str, str | int | float] = {}
     if options.shard is not None:
         attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
     if options.timestamp:

@@ -1,51 +1,71 @@
-"""Joins the parts of a sharded ingest: the same bytes as one ingest of everything."""
+"""Joins datasets that share no patient and were made alike; parts of one ingest give the bytes of the whole."""
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dicom_etl.checks.duplicates import Duplicates, RowNames
-from dicom_etl.checks.flags import clear_partners
+from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal, row_digests
 from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.errors import DatasetError, OutputError, SourceError
-from dicom_etl.pipeline.labels import facts_of, of_one_study
 from dicom_etl.pipeline.plan import common_dtype
-from dicom_etl.pipeline.split_assignment import Sides
-from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
+from dicom_etl.pipeline.summary import Progress, Summary, silent
+from dicom_etl.records import Decided, EncodedSample, Issue
 from dicom_etl.stages import write
 
 if TYPE_CHECKING:
-    from dicom_etl.dataset.parts import Part
-    from dicom_etl.dataset.stored import StoredSample
+    from dicom_etl.dataset.reading import DatasetReader, Study
     from dicom_etl.dataset.writer import HDF5Writer
+    from dicom_etl.pipeline.assembly import Assembly
+    from dicom_etl.pipeline.earlier import OpenFiles
 
 NAME = "merge"
+_ALIKE = ("software_version", "config", "structures", "raster_rule")
+"""Attributes in which datasets agree whose rows could have been made by one run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What must be known of a dataset before any row is copied; it need not be open for that.
+
+    ``planned`` is how many rows were to be made, ``shard`` is (0, 0) for what is no part of a sharded ingest.
+    """
+
+    path: Path
+    alike: tuple[str, ...]
+    key_fingerprint: str
+    shard: tuple[int, int]
+    planned: int
+    rows: int
+    shape: tuple[int, int]
+    dtype: str
+    structures: tuple[str, ...]
+    widths: dict[str, int]
+    studies: tuple[Study, ...]
 
 
 def merge(
-    parts: Sequence[Path], output: Path, *, overwrite: bool = False, progress: Progress = silent
+    inputs: Sequence[Path], output: Path, *, overwrite: bool = False, progress: Progress = silent
 ) -> Summary:
-    """Join the parts of one ingest into one dataset.
+    """Join datasets into one.
 
-    Stored chunks are copied as they are. What spans parts is decided again: duplicates, splits and folds, the order
-    of rows and issues, and the seal.
+    Stored chunks are copied as they are. What spans datasets is decided again: duplicates, splits and folds,
+    statistics, flags, the order of rows and issues, and the seal.
 
     Parameters
     ----------
-    parts : sequence of Path
-        All parts, in any order; each was made by ``ingest --shard`` with the same options.
+    inputs : sequence of Path
+        All parts of a sharded ingest, or any datasets that share no patient and were made with the same options; in
+        any order.
     output : Path
         The file to make. It appears whole, or not at all.
     overwrite : bool
@@ -56,91 +76,154 @@ def merge(
     Raises
     ------
     DatasetError
-        When a part is damaged, missing or given twice, or parts were made with different options or keys.
+        When a dataset is damaged, a part is missing, a patient is in two of them, or they were made with different
+        options or keys.
     SourceError
         When images differ in size, or there is no row.
     OutputError
         When the file cannot be written.
     """
     from dicom_etl.dataset.atomic import check_space, check_target, whole_file
-    from dicom_etl.dataset.parts import Part
     from dicom_etl.dataset.writer import open_writer
+    from dicom_etl.pipeline.earlier import OpenFiles
 
     check_target(output.resolve(), overwrite=overwrite)
-    with ExitStack() as stack:
-        opened = [stack.enter_context(Part(path)) for path in parts]
-        _check_complete(opened)
-        config = IngestConfig.from_json(opened[0].alike["config"])
-        spec = _common_spec(opened, config)
-        check_space(output, sum(part.rows for part in opened) * spec.bytes_per_row())
+    with OpenFiles() as files:
+        found = []
+        for number, path in enumerate(inputs, start=1):
+            found.append(_look_into(files.get(path, hashed=True)))
+            progress("open", number, len(inputs))
+        _check_shards(found)
+        _check_alike(found)
+        order = _in_order(found)
+        config = IngestConfig.from_json(found[0].alike[_ALIKE.index("config")])
+        spec = _common_spec(found, config)
+        check_space(output, sum(each.rows for each in found) * spec.bytes_per_row())
         with whole_file(output, overwrite=overwrite) as temporary:
             with open_writer(temporary, spec) as writer:
-                summary, sides = _copy(opened, writer, config, spec, progress)
-                if not summary.samples:
-                    raise SourceError("no part has a row: every image or contour failed to be read")
-                attributes = write.dataset_attributes(
-                    config, spec.structures, summary.issues, opened[0].key_fingerprint
-                )
-                writer.finish(sides, summary.issues, attributes)
+                copy = _Copy(files, writer, config, spec, progress)
+                copy.studies(order)
+                issues = copy.assembly.findings(list(copy.issues(found)))
+                ending = copy.assembly.ending(issues, found[0].key_fingerprint, {}, copy.decisions)
+                if not copy.assembly.rows:
+                    raise SourceError("no dataset has a row: every image or contour failed to be read")
+                writer.finish(ending)
+            summary = copy.summary
             try:
                 summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
                 summary.output_bytes = temporary.stat().st_size
             except OSError as error:
                 raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
+    summary.issues = list(ending.issues)
     summary.output, summary.shape, summary.dtype = output, spec.shape, spec.dtype
-    summary.contour_origin = int(attributes["contour_origin"])
+    summary.contour_origin = copy.assembly.contour_origin
     return summary
 
 
-def _check_complete(parts: Sequence[Part]) -> None:
+def _look_into(reader: DatasetReader) -> _Input:
+    shard = _whole_numbers(reader.attribute("shard"), reader.path) if reader.attribute("shard") else (0, 0)
+    planned = reader.attribute("planned")
+    studies, patients = reader.studies(), reader.column("patient_id")
+    for study in studies:
+        if (patients[study.start : study.stop] != study.record.patient_id).any():
+            raise DatasetError(
+                f"{str(reader.path)!r} is damaged: /studies and /samples name different patients"
+            )
+    return _Input(
+        reader.path,
+        tuple(map(reader.attribute, _ALIKE)),
+        reader.attribute(schema.KEY_FINGERPRINT),
+        shard,
+        int(planned) if planned.isdecimal() else len(reader),
+        len(reader),
+        reader.shape,
+        reader.dtype.str,
+        reader.structures,
+        reader.widths(),
+        tuple(studies),
+    )
+
+
+def _whole_numbers(text: str, path: Path) -> tuple[int, int]:
+    """Read ``I/N``."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and len(text) < 20 and 1 <= int(number) <= int(count)):
+        raise DatasetError(f"{str(path)!r} is damaged: it says that it is part {text[:20]!r}")
+    return int(number), int(count)
+
+
+def _check_shards(inputs: Sequence[_Input]) -> None:
     """Refuse parts that are not all of one ingest."""
-    first = parts[0]
-    given: dict[int, Part] = {}
+    parts = [each for each in inputs if each.shard[1]]
+    given: dict[int, _Input] = {}
     for part in parts:
-        if part.key_fingerprint != first.key_fingerprint:
+        number, count = part.shard
+        if count != parts[0].shard[1]:
             raise DatasetError(
-                f"{part.path.name!r} and {first.path.name!r} hold pseudonyms of two keys, or only one of them holds "
-                "pseudonyms, so one patient could be two in the dataset; ingest all parts with the same key"
+                f"{part.path.name!r} is one of {count} parts, but {parts[0].path.name!r} of {parts[0].shard[1]}"
             )
-        for name, value in part.alike.items():
-            if value != first.alike[name]:
+        if number in given:
+            raise DatasetError(f"{part.path.name!r} and {given[number].path.name!r} are both part {number}")
+        given[number] = part
+    if parts and len(given) < parts[0].shard[1]:
+        count = parts[0].shard[1]
+        first = [number for number in range(1, min(count, len(given) + 5) + 1) if number not in given][:5]
+        named = ", ".join(f"{number}/{count}" for number in first)
+        more = ", .." if count - len(given) > len(first) else ""
+        raise DatasetError(f"parts are missing: {named}{more}")
+
+
+def _check_alike(inputs: Sequence[_Input]) -> None:
+    """Refuse datasets whose rows could not have been made by one run."""
+    first = inputs[0]
+    for each in inputs[1:]:
+        if each.key_fingerprint != first.key_fingerprint:
+            raise DatasetError(
+                f"{each.path.name!r} and {first.path.name!r} hold pseudonyms of two keys, or only one of them holds "
+                "pseudonyms, so one patient could be two in the dataset; ingest both with the same key"
+            )
+        for name, mine, other in zip(_ALIKE, each.alike, first.alike, strict=True):
+            if mine != other:
                 raise DatasetError(
-                    f"{part.path.name!r} and {first.path.name!r} were made with different options ({name}); "
-                    "ingest all parts alike"
+                    f"{each.path.name!r} and {first.path.name!r} were made with different options ({name}); "
+                    "ingest both alike"
                 )
-        if part.shards != first.shards:
-            raise DatasetError(
-                f"{part.path.name!r} is one of {part.shards} parts, but {first.path.name!r} of {first.shards}"
-            )
-        if part.shard in given:
-            raise DatasetError(
-                f"{part.path.name!r} and {given[part.shard].path.name!r} are both part {part.shard}"
-            )
-        given[part.shard] = part
-    missing = [f"{number}/{first.shards}" for number in range(1, first.shards + 1) if number not in given]
-    if missing:
-        raise DatasetError(f"parts are missing: {', '.join(missing)}")
 
 
-def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetSpec:
+def _in_order(inputs: Sequence[_Input]) -> list[tuple[_Input, Study]]:
+    """Return the studies of all datasets by patient, as one ingest orders them."""
+    owner: dict[str, _Input] = {}
+    for each in inputs:
+        for study in each.studies:
+            other = owner.setdefault(study.record.patient_id, each)
+            if other is not each:
+                raise DatasetError(
+                    f"a patient is in both {other.path.name!r} and {each.path.name!r}; "
+                    "datasets that are joined share none"
+                )
+    found = [(each, study) for each in inputs for study in each.studies]
+    return sorted(found, key=lambda pair: pair[1].record.patient_id)
+
+
+def _common_spec(inputs: Sequence[_Input], config: IngestConfig) -> schema.DatasetSpec:
     """Return what the whole would have been planned as."""
-    planned = [part for part in parts if part.planned]
+    planned = [each for each in inputs if each.planned]
     if not planned:
-        raise SourceError("no part holds a sample, so there is nothing to write")
+        raise SourceError("no dataset holds a sample, so there is nothing to write")
     first = planned[0]
-    for part in planned:
-        if part.shape != first.shape:
+    for each in planned:
+        if each.shape != first.shape:
             raise SourceError(
-                f"{first.path.name!r} has images of {first.shape[0]}x{first.shape[1]}, but {part.path.name!r} of "
-                f"{part.shape[0]}x{part.shape[1]}; `size` ROWSxCOLUMNS brings all to one size when parts are ingested"
+                f"{first.path.name!r} has images of {first.shape[0]}x{first.shape[1]}, but {each.path.name!r} of "
+                f"{each.shape[0]}x{each.shape[1]}; `size` ROWSxCOLUMNS brings all to one size when they are ingested"
             )
     widths: dict[str, int] = {}
-    for part in parts:
-        for column, width in part.widths().items():
+    for each in inputs:
+        for column, width in each.widths.items():
             widths[column] = max(widths.get(column, 1), width)
     return schema.DatasetSpec(
         shape=first.shape,
-        dtype=common_dtype(part.dtype for part in planned),
+        dtype=common_dtype(each.dtype for each in planned),
         structures=first.structures,
         widths=tuple(sorted(widths.items())),
         compression=config.compression,
@@ -149,97 +232,89 @@ def _common_spec(parts: Sequence[Part], config: IngestConfig) -> schema.DatasetS
     )
 
 
-def _copy(
-    parts: Sequence[Part],
-    writer: HDF5Writer,
-    config: IngestConfig,
-    spec: schema.DatasetSpec,
-    progress: Progress,
-) -> tuple[Summary, list[tuple[str, int]]]:
-    """Store all rows in the order of patients; return counts and issues, and the sides of the rows."""
-    structures = spec.structures
-    summary = Summary(structures=dict.fromkeys(structures, 0))
-    sides, duplicates = Sides(config), Duplicates()
-    total = sum(part.rows for part in parts)
-    found = [issue for part in parts for issue in part.issues() if of_one_study(issue)]
-    copied: list[tuple[Part, range, int]] = []
-    for patient, part, rows in _in_patient_order(parts):
-        summary.studies += 1
-        copied.append((part, rows, summary.samples))
-        phases: dict[int, str] = {}
-        for number, stored in zip(rows, part.read(rows), strict=True):
-            if part.dtype != spec.dtype:
-                stored = _as_type(stored, part.masks(number), spec)
-            writer.append(stored.sample)
-            facts = facts_of(stored, structures, stored.instance_key)
-            duplicates.add(facts, summary.samples)
-            sides.add(patient, facts.image_key, [contour.key for contour in facts.contours])
-            _count(summary, stored, structures)
-            if stored.cardiac_phase:
-                phases[stored.sample.row.phase_index] = stored.cardiac_phase
-            progress(NAME, summary.samples, total)
-        writer.end_study(phases)
-    names = _Names(copied, structures)
-    copies = [*duplicates.check_images_differ(names), *duplicates.check_contours_differ(names)]
-    summary.issues = in_order([*found, *clear_partners(copies, found)])
-    return summary, sides.assign()
+class _Copy:
+    """Stores the studies of several datasets, and counts them."""
 
+    def __init__(
+        self,
+        files: OpenFiles,
+        writer: HDF5Writer,
+        config: IngestConfig,
+        spec: schema.DatasetSpec,
+        progress: Progress,
+    ) -> None:
+        from dicom_etl.pipeline.assembly import Assembly
 
-def _in_patient_order(parts: Sequence[Part]) -> Iterator[tuple[str, Part, range]]:
-    """Yield the studies of all parts by patient, as one ingest orders them."""
-    last = ""
-    streams = [[(patient, part.shard, rows) for patient, rows in part.studies()] for part in parts]
-    by_shard = {part.shard: part for part in parts}
-    for patient, shard, rows in heapq.merge(*streams, key=lambda study: study[0]):
-        if patient == last:
-            raise DatasetError("a patient is in two parts; the link table was changed between their ingests")
-        last = patient
-        yield patient, by_shard[shard], rows
+        self._files, self._writer, self._spec = files, writer, spec
+        self._progress = progress
+        self._done = 0
+        self._moves: dict[tuple[Path, int], int] = {}
+        self.assembly: Assembly = Assembly(spec, config)
+        self.summary = Summary(structures=dict.fromkeys(spec.structures, 0))
+        self.decisions: list[Decided] = []
+
+    def studies(self, order: Sequence[tuple[_Input, Study]]) -> None:
+        """Store all rows."""
+        from dicom_etl.pipeline.rows import copy_rows, count_row
+
+        total = sum(len(study.rows) for _, study in order)
+        for each, study in order:
+            record = study.record
+            if len(study.rows):
+                self._moves[each.path, study.start] = self.assembly.rows - study.start
+            rows = self._rows(self._files.get(each.path), study)
+            written, phases = copy_rows(rows, self._writer, partial(self._step, total))
+            self.assembly.add(record, written, ())
+            self.summary.studies += 1
+            for sample, phase in zip(written, phases, strict=True):
+                count_row(self.summary, sample.row, phase, self._spec.structures)
+                self.summary.images += 1
+                self.summary.unlabeled += not any(sample.row.has)
+                self.summary.contours += sum(sample.row.has) * (sample.row.origin != schema.IMPUTED)
+
+    def issues(self, inputs: Sequence[_Input]) -> Iterator[Issue]:
+        """Yield what was found on single studies, with the rows of the whole; note decisions on the way."""
+        for each in inputs:
+            reader = self._files.get(each.path)
+            for issue in reader.issues():
+                if issue.stage != DATASET_STAGE:
+                    yield replace(issue, sample=self._moved(each, issue.sample))
+            for decision in reader.decisions():
+                row = self._moved(each, None if decision.row < 0 else decision.row)
+                self.decisions.append(decision._replace(row=-1 if row is None else row))
+
+    def _moved(self, each: _Input, row: int | None) -> int | None:
+        """Return where a row of a dataset is now."""
+        if row is None:
+            return None
+        starts = [study.start for study in each.studies if study.stop > study.start]
+        place = bisect_right(starts, row) - 1
+        return row + self._moves[each.path, starts[place]] if place >= 0 else None
+
+    def _rows(self, reader: DatasetReader, study: Study) -> Iterator[tuple[EncodedSample, str]]:
+        from dicom_etl.pipeline.earlier import stored_samples
+
+        keys = reader.instance_keys()
+        for number, (sample, phase) in zip(study.rows, stored_samples(reader, study.rows), strict=True):
+            if reader.dtype.str != self._spec.dtype:
+                sample = _as_type(sample, reader, number, self._spec)
+            if keys is not None and sample.facts is not None:
+                sample = replace(sample, facts=sample.facts._replace(instance_key=int(keys[number])))
+            yield sample, phase
+
+    def _step(self, total: int) -> None:
+        self._done += 1
+        self._progress(NAME, self._done, total)
 
 
 def _as_type(
-    stored: StoredSample, masks: Sequence[NDArray[np.uint8]], spec: schema.DatasetSpec
-) -> StoredSample:
+    sample: EncodedSample, reader: DatasetReader, number: int, spec: schema.DatasetSpec
+) -> EncodedSample:
     """Return a row as one ingest makes it where other images of the dataset need a wider type."""
-    pixels = stored.pixels.astype(spec.dtype)
-    sample = stored.sample
-    row = replace(sample.row, **write.pixel_columns(pixels), sha256=row_digests(pixels, masks)[1])
+    pixels = np.ascontiguousarray(reader.images[number], spec.dtype)
+    key, sha256 = row_digests(pixels, reader.masks(number))
+    row = replace(sample.row, **write.pixel_columns(pixels), sha256=sha256)
     image = encode_chunk(pixels, spec.compression, spec.fletcher32)
-    return replace(stored, sample=replace(sample, row=row, image=image), pixels=pixels)
-
-
-def _count(summary: Summary, stored: StoredSample, structures: Sequence[str]) -> None:
-    row = stored.sample.row
-    imputed = row.origin == schema.IMPUTED
-    summary.samples += 1
-    summary.images += 1
-    summary.unlabeled += not any(row.has)
-    summary.imputed += imputed
-    summary.drawn += row.origin == schema.MANUAL
-    counts = summary.imputed_structures if imputed else summary.structures
-    for structure, has in zip(structures, row.has, strict=True):
-        counts[structure] = counts.get(structure, 0) + has
-        summary.contours += has and not imputed
-    if stored.cardiac_phase:
-        summary.cardiac_phases[stored.cardiac_phase] += 1
-
-
-class _Names:
-    """Looks up what a person calls a row of the whole; few are asked for, so none is kept."""
-
-    def __init__(self, copied: Sequence[tuple[Part, range, int]], structures: Sequence[str]) -> None:
-        self._copied, self._structures = copied, structures
-        self._starts = [start for _, _, start in copied]
-
-    def __call__(self, rows: Iterable[int]) -> Mapping[int, RowNames]:
-        return {row: self._name(row) for row in rows}
-
-    def _name(self, row: int) -> RowNames:
-        part, rows, start = self._copied[bisect_right(self._starts, row) - 1]
-        place = rows.start + row - start
-        (stored,) = part.read_rows(range(place, place + 1))
-        return RowNames(
-            stored.patient_id,
-            stored.source_image,
-            dict(zip(self._structures, stored.sources, strict=True)),
-        )
+    counted = tuple(values.astype(spec.dtype) for values in sample.pixels)
+    facts = sample.facts._replace(image_key=key) if sample.facts is not None else None
+    return replace(sample, row=row, image=image, image_key=key, facts=facts, pixels=counted)

@@ -1,112 +1,152 @@
-"""The rows of a dataset: made by an executor, stored by one writer in plan order, closed study by study."""
+"""The rows of a dataset: made by an executor or taken from earlier ones, stored in plan order, study by study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from dicom_etl.checks.decisions import Ledger
-from dicom_etl.checks.review import LabelReview
+from dicom_etl.checks.review import LabelReview, study_review
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
+from dicom_etl.pipeline.assembly import Assembly
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.split_assignment import Sides
 from dicom_etl.pipeline.summary import Progress, Summary
-from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan
-from dicom_etl.splits import NO_FOLD
+from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan, StudyRecord
 from dicom_etl.stages import parse, write
 from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_sample
+from dicom_etl.stages.study_key import file_digest, hashed_images, study_key
 from dicom_etl.workers import Executor
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
-    from dicom_etl.pipeline.reuse import Reuse
+    from dicom_etl.pipeline.earlier import Earlier, TakenStudy
+    from dicom_etl.pipeline.keeper import Keeper
 
 Made = tuple[SamplePlan, EncodedSample | ItemError]
-
-
-class Watcher(Protocol):
-    """Is told of each row that this run makes, so that the next one need not make it."""
-
-    def append(self, plan: SamplePlan, made: EncodedSample) -> None:
-        """Take the next row, and the image that it was made of."""
-
-    def end_study(self, cardiac_phases: Mapping[int, str], issues: Sequence[Issue]) -> None:
-        """Close the rows of one study; ``issues`` is what the label checks found on it."""
-
-
 _NOTHING = Chunk(b"")
 
 
-def write_rows(
-    plan: Plan,
-    spec: schema.DatasetSpec,
-    writer: HDF5Writer,
-    *,
-    progress: Progress,
-    reuse: Reuse | None = None,
-    watchers: Sequence[Watcher] = (),
-    review: LabelReview | None = None,
-) -> list[tuple[str, int]]:
-    """Make and store all rows; counts in the plan's summary become those of what was stored.
+class RowWriter:
+    """Makes or takes the rows of all studies of a plan, and stores them.
 
     Parameters
     ----------
-    plan, spec
-        What to make, of what, and where.
+    plan : Plan
+        What to make; counts in its summary become those of what is stored, issues are added.
+    spec : DatasetSpec
+        What all rows have in common.
     writer : HDF5Writer
         Takes the rows.
     progress : Progress
         Is told how far it is.
-    reuse : Reuse, optional
+    earlier : Earlier, optional
         Studies that need not be made.
-    watchers : sequence of Watcher
-        Are told of those that are made.
+    keeper : Keeper, optional
+        Stores those that are made once more, for a run that is killed.
     review : LabelReview, optional
         Looks at the labels; one that applies what the plan's ledger holds by default.
-
-    Returns
-    -------
-    list of (str, int)
-        Split and fold of each row.
     """
-    summary, config = plan.summary, plan.config
-    total = summary.samples
-    summary.samples = summary.drawn = summary.imputed = 0
-    summary.structures = dict.fromkeys(spec.structures, 0)
-    made = _counted(
-        _all_rows(
-            plan.studies(),
-            reuse,
-            partial(_make_rows, executor=plan.executor, roots=plan.roots, config=config, spec=spec),
-        ),
-        partial(progress, write.NAME, total=total),
-    )
-    review = review if review is not None else LabelReview(spec.structures, plan.ledger)
-    sides = Sides(config)
-    for patient, study in groupby(made, key=lambda pair: pair[0].patient_id):
-        taken = reuse is not None and reuse.has(patient)
-        told = () if taken else watchers
-        written = _write_study(study, writer, summary, config, told)
-        phases = _end_study([sample.row for sample in written], writer, summary, spec.structures)
-        found = review.study(written, reuse.found_on(patient) if reuse is not None else None)
-        summary.issues += found
-        summary.reused_studies += taken
-        summary.reused_samples += taken * len(written)
-        for watcher in told:
-            watcher.end_study(phases, found)
-        for sample in written:
-            contours = sample.facts.contours if sample.facts is not None else ()
-            sides.add(sample.row.patient_id, sample.image_key, [contour.key for contour in contours])
-    summary.issues += review.finish(summary.issues)
-    summary.issues = plan.ledger.settle(summary.issues, {})
-    # A part cannot know what its patients share with others; `merge` decides.
-    return [("", NO_FOLD)] * summary.samples if spec.part else sides.assign()
+
+    def __init__(
+        self,
+        plan: Plan,
+        spec: schema.DatasetSpec,
+        writer: HDF5Writer,
+        *,
+        progress: Progress,
+        earlier: Earlier | None = None,
+        keeper: Keeper | None = None,
+        review: LabelReview | None = None,
+    ) -> None:
+        self._plan, self._spec, self._writer = plan, spec, writer
+        self._progress, self._earlier, self._keeper = progress, earlier, keeper
+        self._done, self._total = 0, plan.summary.samples
+        review = review if review is not None else LabelReview(spec.structures, plan.ledger)
+        self._assembly = Assembly(spec, plan.config, review)
+
+    def run(self) -> Assembly:
+        """Store all rows; return what followed them."""
+        summary = self._plan.summary
+        summary.samples = summary.drawn = summary.imputed = 0
+        summary.structures = dict.fromkeys(self._spec.structures, 0)
+        make = partial(
+            make_rows,
+            executor=self._plan.executor,
+            roots=self._plan.roots,
+            config=self._plan.config,
+            spec=self._spec,
+        )
+        earlier = self._earlier
+        for taken, group in groupby(
+            self._plan.studies(), key=lambda study: earlier is not None and earlier.has(study)
+        ):
+            if earlier is not None and taken:
+                for study in group:
+                    self._copy_study(earlier.take(study))
+            else:
+                for study, made in _by_study(group, make):
+                    self._make_study(study, made)
+        return self._assembly
+
+    def _make_study(self, study: StudyPlan, made: Iterable[Made]) -> None:
+        """Store a study that is made."""
+        config = self._plan.config
+        written: list[EncodedSample] = []
+        issues: list[Issue] = []
+        digests = dict.fromkeys(hashed_images(study.samples, config), "")
+        for sample, result in made:
+            self._step()
+            if isinstance(result, ItemError):
+                issues.append(
+                    item_issue(result, parse.NAME, sample.image, sample.patient_id, frame=sample.header.frame)
+                )
+                continue
+            digests[sample.image] = result.row.sha256_image_file
+            issues += result.issues
+            if any(result.row.has) or config.unlabeled:
+                self._writer.append(result)
+                if self._keeper is not None:
+                    self._keeper.append(result)
+                written.append(_without_chunks(result))
+        for image, digest in digests.items():
+            digests[image] = digest or file_digest(self._plan.roots.place(image))
+        decided = self._plan.ledger.decisions.of(study.patient_id)
+        key = study_key(study, digests, config, self._plan.key_fingerprint, decided)
+        record = StudyRecord(study.patient_id, key, study.study)
+        phases = write.study_phases([sample.row for sample in written], self._spec.structures)
+        self._writer.end_study(phases)
+        issues += study_review(written)
+        if self._keeper is not None:
+            self._keeper.end_study(record, phases, issues)
+        self._end(record, written, [phases.get(sample.row.phase_index, "") for sample in written], issues)
+
+    def _copy_study(self, taken: TakenStudy) -> None:
+        """Store a study that an earlier run has made."""
+        study = taken.plan
+        written, phases = copy_rows(taken.samples(), self._writer, self._step)
+        record = StudyRecord(study.patient_id, taken.key, study.study)
+        self._end(record, written, phases, taken.issues())
+        self._plan.summary.reused_studies += 1
+        self._plan.summary.reused_samples += len(written)
+
+    def _end(
+        self, record: StudyRecord, written: list[EncodedSample], phases: list[str], issues: list[Issue]
+    ) -> None:
+        summary = self._plan.summary
+        summary.issues += self._assembly.add(record, written, issues)
+        for sample, phase in zip(written, phases, strict=True):
+            count_row(summary, sample.row, phase, self._spec.structures)
+
+    def _step(self) -> None:
+        self._done += 1
+        self._progress(write.NAME, self._done, self._total)
 
 
 class _Nowhere:
@@ -126,27 +166,42 @@ def drop_doubted(plan: Plan, spec: schema.DatasetSpec, *, progress: Progress) ->
     """
     before = deepcopy(plan.summary)
     review = LabelReview(spec.structures, plan.ledger, drop_flagged=plan.config.drop_flagged)
-    write_rows(plan, spec, _Nowhere(), progress=progress, review=review)  # type: ignore[arg-type]
+    rows = RowWriter(plan, spec, _Nowhere(), progress=progress, review=review)  # type: ignore[arg-type]
+    rows.run().findings(plan.summary.issues)
     plan.summary = before
     plan.ledger = Ledger(plan.ledger.decisions.resolved(review.doubted))
 
 
-def _all_rows(
-    studies: Iterator[StudyPlan], reuse: Reuse | None, make: Callable[[Iterator[StudyPlan]], Iterator[Made]]
-) -> Iterator[Made]:
-    """Make rows, or take them from earlier datasets: in the order of the plan."""
-    if reuse is None:
-        yield from make(studies)
-        return
-    for taken, group in groupby(studies, key=lambda study: reuse.has(study.patient_id)):
-        if taken:
-            for study in group:
-                yield from reuse.rows(study)
-        else:
-            yield from make(group)
+def copy_rows(
+    rows: Iterable[tuple[EncodedSample, str]], writer: HDF5Writer, step: Callable[[], None]
+) -> tuple[list[EncodedSample], list[str]]:
+    """Store the rows of one study that come with their cardiac phase; return them without chunks, and the phases."""
+    written: list[EncodedSample] = []
+    words: list[str] = []
+    for sample, word in rows:
+        writer.append(sample)
+        written.append(_without_chunks(sample))
+        words.append(word)
+        step()
+    found = {sample.row.phase_index: word for sample, word in zip(written, words, strict=True) if word}
+    writer.end_study(found)
+    return written, words
 
 
-def _make_rows(
+def count_row(summary: Summary, row: SampleRow, phase: str, structures: tuple[str, ...]) -> None:
+    """Count a row that was stored."""
+    imputed = row.origin == schema.IMPUTED
+    summary.samples += 1
+    summary.imputed += imputed
+    summary.drawn += row.origin == schema.MANUAL
+    counts = summary.imputed_structures if imputed else summary.structures
+    for structure, has in zip(structures, row.has, strict=True):
+        counts[structure] = counts.get(structure, 0) + has
+    if phase:
+        summary.cardiac_phases[phase] += 1
+
+
+def make_rows(
     studies: Iterator[StudyPlan],
     executor: Executor,
     roots: SourceRoots,
@@ -172,35 +227,26 @@ def _make_rows(
         )
 
 
-def _counted(made: Iterable[Made], progress: Callable[[int], None]) -> Iterator[Made]:
-    for done, pair in enumerate(made, start=1):
-        progress(done)
-        yield pair
+def _by_study(
+    studies: Iterable[StudyPlan], make: Callable[[Iterator[StudyPlan]], Iterator[Made]]
+) -> Iterator[tuple[StudyPlan, Iterable[Made]]]:
+    """Yield each study with the rows that are made of it; none where nothing could be made."""
+    pending: deque[StudyPlan] = deque()
+
+    def noted() -> Iterator[StudyPlan]:
+        for study in studies:
+            pending.append(study)
+            yield study
+
+    for identity, made in groupby(make(noted()), key=lambda pair: (pair[0].patient_id, pair[0].study)):
+        while (pending[0].patient_id, pending[0].study) != identity:
+            yield pending.popleft(), ()
+        yield pending.popleft(), made
+    yield from ((study, ()) for study in pending)
 
 
-def _write_study(
-    made: Iterable[Made],
-    writer: HDF5Writer,
-    summary: Summary,
-    config: IngestConfig,
-    watchers: Sequence[Watcher],
-) -> list[EncodedSample]:
-    """Store images and masks of one study; return its rows without them, so that memory stays flat."""
-    written: list[EncodedSample] = []
-    for sample, result in made:
-        if isinstance(result, ItemError):
-            summary.issues.append(item_issue(result, parse.NAME, sample.image, sample.patient_id))
-            continue
-        summary.issues += result.issues
-        if any(result.row.has) or config.unlabeled:
-            writer.append(result)
-            for watcher in watchers:
-                watcher.append(sample, result)
-            written.append(_without_pixels(result))
-    return written
-
-
-def _without_pixels(sample: EncodedSample) -> EncodedSample:
+def _without_chunks(sample: EncodedSample) -> EncodedSample:
+    """Return a row without images, masks and outlines, so that memory stays flat."""
     facts = sample.facts.kept() if sample.facts is not None else None
     return EncodedSample(
         sample.row,
@@ -210,24 +256,5 @@ def _without_pixels(sample: EncodedSample) -> EncodedSample:
         image_key=sample.image_key,
         label_issues=sample.label_issues,
         facts=facts,
+        pixels=sample.pixels,
     )
-
-
-def _end_study(
-    rows: list[SampleRow], writer: HDF5Writer, summary: Summary, structures: tuple[str, ...]
-) -> dict[int, str]:
-    """Close the rows of one study and count them; return ED / ES by phase."""
-    phases = write.study_phases(rows, structures)
-    writer.end_study(phases)
-    summary.samples += len(rows)
-    for row in rows:
-        imputed = row.origin == schema.IMPUTED
-        summary.imputed += imputed
-        summary.drawn += row.origin == schema.MANUAL
-        counts = summary.imputed_structures if imputed else summary.structures
-        for structure, has in zip(structures, row.has, strict=True):
-            counts[structure] = counts.get(structure, 0) + has
-        word = phases.get(row.phase_index)
-        if word:
-            summary.cardiac_phases[word] += 1
-    return phases

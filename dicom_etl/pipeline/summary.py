@@ -67,7 +67,7 @@ class Summary:
     cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
     shape: tuple[int, int] | None = None
     dtype: str = ""
-    contour_origin: int | None = None
+    contour_origin: float | None = None
     reused_studies: int = 0
     reused_samples: int = 0
     notices: list[str] = field(default_factory=list)
@@ -103,5 +103,7 @@ def in_order(issues: Iterable[Issue]) -> list[Issue]:
             issue.severity,
             issue.other_path,
             issue.message,
+            issue.frame,
+            issue.structure,
         ),
     )

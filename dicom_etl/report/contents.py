@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.dataset import schema
-from dicom_etl.dataset.facts import read_issues, text_column
-from dicom_etl.dataset.open_validated import BROKEN, check_layout, damaged, open_dataset, structures_of
-from dicom_etl.errors import DatasetError
-from dicom_etl.geometry.polygons import split_rings
+from dicom_etl.dataset.reading import open_reader
 from dicom_etl.records import Issue, Rings
-
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +97,13 @@ class Contents:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: h5py.File = open_dataset(path)
+        self._rows = open_reader(path)
         try:
-            self._read(check_layout)
-            self.structures = structures_of(self._file)
-            self._images: h5py.Dataset = self._read(lambda file: file[schema.IMAGES])
-            self.issues: tuple[Issue, ...] = self._read(read_issues)
+            self.structures = self._rows.structures
+            self.issues: tuple[Issue, ...] = self._rows.issues()
             self._columns: dict[str, NDArray[Any]] = {}
-            for column in schema.sample_columns(self.structures):
-                values = self.column(column.name)
-                if len(values) != len(self):
-                    raise DatasetError(
-                        f"{str(path)!r} is damaged: {len(values)} {column.name} for {len(self)} images; "
-                        "dicom-etl verify tells more"
-                    )
         except BaseException:
-            self._file.close()
+            self._rows.close()
             raise
 
     def __enter__(self) -> Contents:
@@ -129,32 +112,30 @@ class Contents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._rows.close()
 
     def __len__(self) -> int:
-        return int(self._images.shape[0])
+        return len(self._rows)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of every image."""
-        return int(self._images.shape[1]), int(self._images.shape[2])
+        return self._rows.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Stored dtype of the images."""
-        dtype: np.dtype[Any] = self._images.dtype
-        return dtype
+        return self._rows.dtype
 
-    @cached_property
+    @property
     def full_mask(self) -> int:
         """The mask value of a pixel that is covered whole: 1, or 255 where masks hold coverage."""
-        masks = self._read(lambda file: [file[schema.MASKS][name] for name in self.structures])
-        return 255 if any("scale_factor" in dataset.attrs for dataset in masks) else 1
+        return self._rows.full_mask
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of ``/samples``: numbers as stored, text as an array of str."""
         if name not in self._columns:
-            self._columns[name] = self._read(lambda file: _values(file[schema.SAMPLES][name]))
+            self._columns[name] = self._rows.column(name)
         return self._columns[name]
 
     def sample(self, row: int) -> Sample:
@@ -192,33 +173,12 @@ class Contents:
 
     def image(self, row: int) -> NDArray[Any]:
         """Return one image, (y, x), in the stored dtype."""
-        image: NDArray[Any] = self._read(lambda file: self._images[row])
-        return image
+        return self._rows.images[row]
 
     def mask(self, structure: int, row: int) -> NDArray[np.uint8]:
         """Return one mask, (y, x): 0 .. `full_mask`."""
-        name = self.structures[structure]
-        mask: NDArray[np.uint8] = self._read(lambda file: file[schema.MASKS][name][row])
-        return mask
+        return self._rows.masks(row)[structure]
 
     def rings(self, structure: int, row: int) -> Rings:
         """Return the outlines of one structure in the pixel frame; none where it is not drawn."""
-        name = self.structures[structure]
-
-        def cut(file: h5py.File) -> Rings:
-            group = file[schema.CONTOURS][name]
-            start, stop = group[schema.OFFSETS][row : row + 2].tolist()
-            return split_rings(group[schema.VERTICES][start:stop])
-
-        return self._read(cut)
-
-    def _read(self, take: Callable[[h5py.File], Found]) -> Found:
-        try:
-            return take(self._file)
-        except BROKEN as error:
-            raise damaged(self.path, error) from None
-
-
-def _values(dataset: h5py.Dataset) -> NDArray[Any]:
-    values: NDArray[Any] = text_column(dataset) if dataset.dtype.kind == "S" else dataset[()]
-    return values
+        return self._rows.rings(self.structures[structure], row, row + 1)[0]

@@ -160,6 +160,9 @@ def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:
     return as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
 
 
-def item_issue(error: ItemError, stage: str, path: str, patient_id: str, structure: str = "") -> Issue:
+def item_issue(
+    error: ItemError, stage: str, path: str, patient_id: str, structure: str = "", *, frame: int = -1
+) -> Issue:
     """Turn the error of one item into an issue."""
-    return Issue("error", error.code, f"{error}; left out", stage, path, patient_id, structure)
+    message = f"{error}; left out"
+    return Issue("error", error.code, message, stage, path, patient_id, structure, frame=frame)

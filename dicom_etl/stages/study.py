@@ -21,6 +21,7 @@ from dicom_etl.stages import discover, link, rasterize
 from dicom_etl.stages.images import read_images
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
+from dicom_etl.stages.study_key import hashed_images, inputs_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +79,12 @@ def plan_study(
     list_unlabeled: bool,
 ) -> PlannedStudy:
     """List the files of one study, read the headers of its images, and link its contours to them."""
-    linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled)
-    study, issues = linked.plan, list(linked.issues)
-    samples = tuple(_on_grid(_of_expected_size(study.samples, config, issues), config, issues))
-    rows, imputed, not_imputed = _rows_to_be(samples, config)
     # To impute, the times and places of all images are needed, not only of those that become rows.
-    kept = StudyPlan(
-        study.patient_id,
-        study.original_id,
-        samples,
-        (),
-        study.image_count,
-        study.contour_count,
-        unlabeled_count=0,
-        study=study.study,
-    )
+    linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled)
+    study = linked.plan
+    rows, imputed, not_imputed = _rows_to_be(study.samples, config)
     return PlannedStudy(
-        packed=_pack(kept) if rows else b"",
+        packed=_pack(replace(study, issues=())) if rows else b"",
         rows=len(rows),
         image_count=study.image_count,
         contour_count=study.contour_count,
@@ -106,31 +96,45 @@ def plan_study(
         sizes=dict(Counter(rasterize.grid_shape(sample.header, config) for sample in rows)),
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
-        issues=tuple(issues),
+        issues=study.issues,
         names=linked.names,
     )
 
 
 class LinkedStudy(NamedTuple):
-    """A study as linked, all that was left out on the way, its labels and their names (see `FoundLabels`)."""
+    """A study as linked, with all that was left out on the way; its labels and their names (see `FoundLabels`)."""
 
     plan: StudyPlan
-    issues: tuple[Issue, ...]
     labels: tuple[Label, ...]
     names: dict[tuple[str, str], int]
 
 
 def link_inputs(
-    folders: StudyFolders, roots: SourceRoots, config: IngestConfig, *, list_unlabeled: bool = False
+    folders: StudyFolders,
+    roots: SourceRoots,
+    config: IngestConfig,
+    *,
+    list_unlabeled: bool = False,
+    every_image: bool = False,
 ) -> LinkedStudy:
-    """List the files of one study, read headers, look into label files, and link."""
+    """List the files of one study, read headers, look into label files, and link.
+
+    The plan holds the images that fit the options; with ``every_image`` those without a label whatever the options say.
+    """
     files = discover.find_files(LAYOUTS[0], roots, folders)
     read = read_images(files.images, roots, config, folders.patient_id)
     found = find_labels((*files.label_files, *read.label_files), roots, config, folders.patient_id)
-    options = link.LinkOptions.of(config, folders.patient_id, list_unlabeled=list_unlabeled)
-    plan = link.link_study(replace(files, labels=found.labels), read.images, read.lost, options)
-    issues = (*files.issues, *read.issues, *found.issues, *plan.issues)
-    return LinkedStudy(plan, issues, found.labels, found.names)
+    files = replace(files, labels=found.labels)
+    wanted = replace(config, unlabeled=True) if every_image else config
+    options = link.LinkOptions.of(wanted, folders.patient_id, list_unlabeled=list_unlabeled)
+    plan = link.link_study(files, read.images, read.lost, options)
+    issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
+    samples = tuple(_on_grid(_of_expected_size(plan.samples, config, issues), config, issues))
+    if plan.study:
+        issues = [replace(issue, study=plan.study) for issue in issues]
+    inputs = inputs_digest(files, read.images, hashed_images(samples, config), roots)
+    plan = replace(plan, samples=samples, issues=tuple(issues), inputs=inputs)
+    return LinkedStudy(plan, found.labels, found.names)
 
 
 def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
@@ -204,4 +208,5 @@ def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
     for sample in samples:
         for label in sample.labels:
             texts.setdefault(f"source_{label.structure}", set()).add(label.ref.source)
+            texts.setdefault(f"reader_{label.structure}", set()).add(label.ref.reader)
     return {column: max(len(text.encode()) for text in values) for column, values in texts.items() if values}

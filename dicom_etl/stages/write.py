@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl._version import __version__
-from dicom_etl.config import IngestConfig
-from dicom_etl.contours import sunnybrook
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import row_digests
 from dicom_etl.dataset.encoding import encode_chunk
+from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import polygon_area
@@ -144,6 +141,8 @@ def encode_sample(
         **pixel_columns(pixels),
         **_label_columns(bool(rings), imputed, spec.structures),
         areas_px=tuple([polygon_area(outline) if outline else 0.0 for outline in all_rings]),
+        frame=header.frame,
+        stack_index=plan.stack_index,
     )
     return EncodedSample(
         row,
@@ -152,6 +151,7 @@ def encode_sample(
         all_rings,
         tuple(issues),
         image_key,
+        pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
     )
 
 
@@ -197,28 +197,3 @@ def study_phases(rows: Iterable[SampleRow], structures: Sequence[str]) -> dict[i
             if row.has[inner] and row.origin == schema.MANUAL
         }
     )
-
-
-def dataset_attributes(
-    config: IngestConfig, structures: tuple[str, ...], issues: Sequence[Issue], key_fingerprint: str = ""
-) -> dict[str, str | int | float]:
-    """Return the attributes at the root of the dataset; ``key_fingerprint`` is `Pseudonyms.fingerprint`, "" without."""
-    counts = Counter(issue.severity for issue in issues)
-    origin = config.contour_origin
-    if origin is None:
-        # One number for the file: formats of different origin are shifted alike where they are read.
-        origin = sunnybrook.ORIGIN
-    of_pseudonyms = {schema.KEY_FINGERPRINT: key_fingerprint} if config.pseudonymize else {}
-    return {
-        "format": schema.FORMAT,
-        "format_version": schema.FORMAT_VERSION,
-        "software_version": __version__,
-        "config": config.to_json(),
-        "structures": " ".join(structures),
-        "contour_origin": origin,
-        "raster_rule": config.raster_rule,
-        "issues_error": counts["error"],
-        "issues_warning": counts["warning"],
-        "issues_note": counts["note"],
-        **of_pseudonyms,
-    }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,8 +24,9 @@ from dicom_etl.checks.stack import Stack
 from dicom_etl.checks.study import STUDY_CHECKS, number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.facts import read_issues
-from dicom_etl.dataset.open_validated import attribute_text, open_dataset
+from dicom_etl.dataset.open_validated import open_dataset
+from dicom_etl.dataset.reading import DatasetReader, read_open
+from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
 from dicom_etl.errors import DatasetError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
@@ -36,7 +37,6 @@ from dicom_etl.verification.digests import check_row_digests
 from dicom_etl.verification.inside import look_inside
 from dicom_etl.verification.labels import draw
 from dicom_etl.verification.outcome import Outcome
-from dicom_etl.verification.rows import Rows
 
 DERIVATIONS: tuple[derivation.StudyDerivation, ...] = (
     derivation.check_masks,
@@ -133,24 +133,32 @@ def _check_inside(
         outcome.note(structure.check_opens, structure.check_opens(error))
         return
     with file:
-        if not structure.check_structure(file, outcome) or outcome.options.fast:
+        if not structure.check_structure(file, outcome):
             return
         try:
-            rows = Rows(file, path)
+            rows = read_open(path, file)
+            config = IngestConfig.from_json(rows.attribute("config"))
+            sound = outcome.note(structure.check_attributes, structure.check_attributes(rows, config))
+            if not sound or outcome.options.fast:
+                return
+            outcome.samples = len(rows)
+            image_keys: array[int] = array("Q")
+            outcome.note(check_row_digests, check_row_digests(rows, image_keys))
         except DatasetError as error:
             outcome.note(structure.check_opens, structure.check_opens(error))
             return
-        outcome.samples = len(rows)
-        image_keys: array[int] = array("Q")
-        outcome.note(check_row_digests, check_row_digests(rows, image_keys))
         known = None
         if source is not None:
-            config = structure.recorded_config(file)
-            inputs.check_key(config, attribute_text(file, schema.KEY_FINGERPRINT), pseudonyms)
-            dropped = frozenset(issue.path for issue in read_issues(file) if issue.code == DROPPED)
-            recorded = structure.recorded_paths(file)
-            known = inputs.Source(source, pseudonyms, config, recorded, dropped)
-        _Walk(rows, outcome, structure.recorded_config(file), image_keys, progress).run(known)
+            inputs.check_key(config, rows.attribute(schema.KEY_FINGERPRINT), pseudonyms)
+            dropped = frozenset(issue.path for issue in rows.issues() if issue.code == DROPPED)
+            known = inputs.Source(source, pseudonyms, config, frozenset(_left_out(rows)), dropped)
+        _Walk(rows, outcome, config, image_keys, progress).run(known)
+
+
+def _left_out(rows: DatasetReader) -> Iterator[tuple[str, str]]:
+    """Yield code and path of what /issues keeps."""
+    for issue in rows.issues():
+        yield issue.code, issue.path
 
 
 class _Walk:
@@ -158,7 +166,7 @@ class _Walk:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: DatasetReader,
         outcome: Outcome,
         config: IngestConfig,
         image_keys: array[int],
@@ -169,15 +177,20 @@ class _Walk:
         self._limits = outcome.options.limits
         self._duplicates = Duplicates()
         self._contour_keys: dict[int, list[int]] = defaultdict(list)
+        pixels = rows.shape[0] * rows.shape[1]
+        self._statistics = PixelStatistics(rows.dtype.str, rows.structures, pixels)
 
     def run(self, source: inputs.Source | None) -> None:
         rows, note = self._rows, self._outcome.note
-        note(whole.check_patient_order, whole.check_patient_order(rows))
-        for start, stop in rows.studies():
+        note(whole.check_study_order, whole.check_study_order(rows))
+        for _, start, stop in rows.studies():
+            if start == stop:
+                continue
             derived = Derived(rows, rows.block(start, stop), self._config)
             for check in DERIVATIONS:
                 note(check, check(derived))
             self._check_labels(derived)
+            self._count_pixels(derived)
             self._progress("verify", stop, len(rows))
         images = self._duplicates.check_images_differ(self._names_of)
         contours = self._duplicates.check_contours_differ(self._names_of)
@@ -187,6 +200,10 @@ class _Walk:
         note(whole.check_split_words, whole.check_split_words(rows))
         sides = whole.check_split_sides(rows, self._image_keys, self._contour_keys)
         note(whole.check_split_sides, sides)
+        assigned = whole.check_split_assigned(rows, self._config, self._image_keys, self._contour_keys)
+        note(whole.check_split_assigned, assigned)
+        note(whole.check_flags, whole.check_flags(rows))
+        note(whole.check_statistics_table, whole.check_statistics_table(rows, self._statistics.rows()))
         if source is not None:
             self._check_inputs(source)
 
@@ -215,26 +232,42 @@ class _Walk:
         for check, issue in zip(checks, issues, strict=True):
             self._outcome.note(check, [issue])
 
+    def _count_pixels(self, derived: Derived) -> None:
+        block, rows = derived.block, self._rows
+        for index in range(len(block)):
+            row = block.start + index
+            masks = zip(rows.structures, rows.masks(row), strict=True)
+            drawn = [mask if block[f"has_{name}"][index] else None for name, mask in masks]
+            counted = pixels_to_count(rows.images[row], drawn, rows.full_mask)
+            self._statistics.add(block["image_mean"][index], block["image_std"][index], counted)
+
     def _check_inputs(self, source: inputs.Source) -> None:
         rows, note = self._rows, self._outcome.note
-        left = {
-            str(rows.column("patient_id", start, start + 1)[0]): (start, stop)
-            for start, stop in rows.studies()
-        }
+        left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
         done = 0
         for found in inputs.find_inputs(source):
-            place = left.pop(found.patient_id, None)
-            block = None if place is None else rows.block(*place)
+            study = left.pop((found.patient_id, found.study), None)
+            block = None if study is None else rows.block(study.start, study.stop)
+            unchanged = study is not None and study.record.key == found.key(source)
             if block is not None:
                 rows_have = inputs.check_rows_have_inputs(rows, block, found, source)
                 note(inputs.check_rows_have_inputs, rows_have)
                 done += len(block)
                 self._progress("inputs", done, len(rows))
-            note(inputs.check_inputs_have_rows, inputs.check_inputs_have_rows(block, found, source))
-        for patient, place in sorted(left.items()):
-            nothing = inputs.StudyInputs(patient, (), ())
-            gone = inputs.check_rows_have_inputs(rows, rows.block(*place), nothing, source)
+            have_rows = inputs.check_inputs_have_rows(rows, block, found, source, unchanged=unchanged)
+            note(inputs.check_inputs_have_rows, have_rows)
+        for (patient, number), study in sorted(left.items()):
+            nothing = inputs.StudyInputs(patient, number)
+            gone = inputs.check_rows_have_inputs(rows, rows.block(study.start, study.stop), nothing, source)
             note(inputs.check_rows_have_inputs, gone)
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
-        return {row: self._rows.names(row) for row in wanted}
+        return {row: _names(self._rows, row) for row in wanted}
+
+
+def _names(rows: DatasetReader, row: int) -> RowNames:
+    patient, image, frame = (
+        rows.column(name, row, row + 1)[0] for name in ("patient_id", "source_image", "frame")
+    )
+    contours = {name: str(rows.column(f"source_{name}", row, row + 1)[0]) for name in rows.structures}
+    return RowNames(str(patient), str(image), contours, int(frame))

@@ -12,12 +12,12 @@ import numpy as np
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, image_statistics
-from dicom_etl.verification.rows import Block, Rows
 
 _STATISTICS = ("image_min", "image_max", "image_mean", "image_std")
 _CLOSE = 1e-9
@@ -28,7 +28,7 @@ _CLOSE = 1e-9
 class Derived:
     """What derivations work on: the rows of one study, and how the dataset was made."""
 
-    rows: Rows
+    rows: DatasetReader
     block: Block
     config: IngestConfig
 
@@ -109,13 +109,13 @@ def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
 
 
 def check_order(study: Derived) -> Iterator[Issue]:
-    """derived-differs: the rows of a study are in order of location, phase, instance number and image file."""
+    """derived-differs: the rows of a study are in order of stack, location, phase, instance number, image and frame."""
     block = study.block
-    names = ("location_index", "phase_index", "instance_number", "source_image")
+    names = ("stack_index", "location_index", "phase_index", "instance_number", "source_image", "frame")
     keys = list(zip(*(block[name].tolist() for name in names), strict=True))
     for index, (before, after) in enumerate(pairwise(keys), start=1):
         if after < before:
-            message = f"location, phase, instance and image {_shown(after)} come after {_shown(before)}"
+            message = f"stack, location, phase, instance, image and frame {_shown(after)} come after {_shown(before)}"
             yield study.issue(index, "derived-differs", message)
 
 

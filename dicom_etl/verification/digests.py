@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from dicom_etl.dataset.digest import row_digests
+from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.records import Issue
-from dicom_etl.verification.rows import Rows
 
 _BATCH = 64
 
 
-def check_row_digests(rows: Rows, image_keys: array[int]) -> Iterator[Issue]:
+def check_row_digests(rows: DatasetReader, image_keys: array[int]) -> Iterator[Issue]:
     """digest-mismatch: the SHA-256 of each row is that of its image and masks.
 
     Keys of the images are appended to ``image_keys`` on the way, so that no pixel is hashed twice. Hashing lets other
@@ -37,7 +37,7 @@ def check_row_digests(rows: Rows, image_keys: array[int]) -> Iterator[Issue]:
                 yield row_issue(rows, row, "digest-mismatch", message)
 
 
-def row_issue(rows: Rows, row: int, code: str, message: str, structure: str = "") -> Issue:
+def row_issue(rows: DatasetReader, row: int, code: str, message: str, structure: str = "") -> Issue:
     """Return an error about one row."""
     patient, image = (str(rows.column(name, row, row + 1)[0]) for name in ("patient_id", "source_image"))
     return Issue("error", code, message, "verify", image, patient, structure, row)

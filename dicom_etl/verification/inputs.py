@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,17 +11,18 @@ import numpy as np
 from dicom_etl.checks.decisions import Decisions, Ledger
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import Image, Issue, Rings, SamplePlan, SampleRow, Severity
+from dicom_etl.records import Image, Issue, Rings, SamplePlan, SampleRow, Severity, StudyPlan
 from dicom_etl.stages import discover, link, parse, write
 from dicom_etl.stages.rasterize import draw_mask, to_grid
 from dicom_etl.stages.study import link_inputs
-from dicom_etl.verification.rows import Block, Rows
+from dicom_etl.stages.study_key import read_study_key
 
 STAGE = "inputs"
-_NOT_FROM_A_FILE = frozenset({"cardiac_phase", "split", "fold"})
+_NOT_FROM_A_FILE = frozenset({"study_index", "cardiac_phase", "split", "fold"})
 """Columns that are derived from all rows of a study or a dataset."""
 _OF_THE_LABEL = frozenset({"imputed_distance_mm", "imputed_distance_ms", "confidence", "origin"})
 """Further ones that an imputed row does not take from its files."""
@@ -39,8 +40,8 @@ class Source:
         What ids and paths became, for a dataset of pseudonyms.
     config : IngestConfig
         The options that the dataset records.
-    recorded : frozenset of str
-        The paths that /issues names: known at ingest.
+    recorded : frozenset of (str, str)
+        Code and path of what /issues names: known at ingest.
     dropped : frozenset of str
         The labels that a person decided to leave out.
     """
@@ -48,17 +49,38 @@ class Source:
     roots: SourceRoots
     pseudonyms: Pseudonyms | None
     config: IngestConfig
-    recorded: frozenset[str]
+    recorded: frozenset[tuple[str, str]]
     dropped: frozenset[str] = frozenset()
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The paths that /issues names."""
+        return frozenset(path for _, path in self.recorded)
 
 
 @dataclass(frozen=True, slots=True)
 class StudyInputs:
-    """What SOURCE holds now for one patient: images with their contours, and what cannot be used."""
+    """What SOURCE holds now for one study: images with their contours, and what cannot be used.
+
+    ``plan`` is what ingest would make of it.
+    """
 
     patient_id: str
-    samples: tuple[SamplePlan, ...]
-    issues: tuple[Issue, ...]
+    study: int = 0
+    samples: tuple[SamplePlan, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    plan: StudyPlan | None = None
+
+    def key(self, source: Source) -> str:
+        """Return the key that ingest would give it now; "" where nothing is made, or a decisions file counts."""
+        config = source.config
+        if self.plan is None or config.decisions_sha256 or config.drop_flagged:
+            return ""
+        fingerprint = "" if source.pseudonyms is None else source.pseudonyms.fingerprint()
+        decided = Decisions().excluding(config.exclude).of(self.patient_id)
+        return read_study_key(
+            self.plan, roots=source.roots, config=config, key_fingerprint=fingerprint, decisions=decided
+        )
 
 
 def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | None) -> None:
@@ -91,14 +113,14 @@ def find_inputs(source: Source) -> Iterator[StudyInputs]:
     """
     folders = discover.find_folders(LAYOUTS[0], source.roots, source.pseudonyms)
     studies, issues = link.link_folders(folders)
-    config = replace(source.config, unlabeled=True)
     out = Ledger(Decisions().excluding(source.config.exclude))
     for names in studies:
         if out.excluded(names.patient_id) is not None:
             continue
-        found = link_inputs(names, source.roots, config)
-        yield StudyInputs(names.patient_id, _without_dropped(found.plan.samples, source), found.issues)
-    yield StudyInputs("", (), (*folders.issues, *issues))
+        plan = link_inputs(names, source.roots, source.config, every_image=True).plan
+        samples = _without_dropped(plan.samples, source)
+        yield StudyInputs(plan.patient_id, plan.study, samples, plan.issues, plan)
+    yield StudyInputs("", issues=(*folders.issues, *issues))
 
 
 def _without_dropped(samples: Iterable[SamplePlan], source: Source) -> tuple[SamplePlan, ...]:
@@ -109,7 +131,9 @@ def _without_dropped(samples: Iterable[SamplePlan], source: Source) -> tuple[Sam
     )
 
 
-def check_rows_have_inputs(rows: Rows, block: Block, inputs: StudyInputs, source: Source) -> Iterator[Issue]:
+def check_rows_have_inputs(
+    rows: DatasetReader, block: Block, inputs: StudyInputs, source: Source
+) -> Iterator[Issue]:
     """source-changed: each row is what its files in SOURCE give now, to the last pixel, vertex and header value.
 
     An error naming what differs, or that a file is missing or cannot be used.
@@ -128,29 +152,53 @@ def check_rows_have_inputs(rows: Rows, block: Block, inputs: StudyInputs, source
             yield _finding(block, index, "error", image, f"its image cannot be used now: {error}")
 
 
-def check_inputs_have_rows(block: Block | None, inputs: StudyInputs, source: Source) -> Iterator[Issue]:
+def check_inputs_have_rows(
+    rows: DatasetReader, block: Block | None, inputs: StudyInputs, source: Source, *, unchanged: bool
+) -> Iterator[Issue]:
     """source-changed: what SOURCE holds became a row, or was left out with a reason that /issues keeps.
 
-    A warning for each image, contour or problem that is new.
+    A warning for each image, label or problem that is new; an error where the key of the study says that SOURCE is what
+    the dataset was made of, so that the dataset has lost it.
     """
+    severity: Severity = "error" if unchanged else "warning"
+    new = "lost from /issues" if unchanged else "new in SOURCE since"
     for issue in inputs.issues:
-        if issue.severity != "note" and issue.path not in source.recorded:
-            message = f"new in SOURCE since: {issue.code}: {issue.message}"
-            yield Issue("warning", "source-changed", message, STAGE, issue.path, inputs.patient_id)
+        known = (issue.code, issue.path) in source.recorded if unchanged else issue.path in source.named
+        if not known and (unchanged or issue.severity != "note"):
+            message = f"{new}: {issue.code}: {issue.message}"
+            yield Issue(severity, "source-changed", message, STAGE, issue.path, inputs.patient_id)
     used = set() if block is None else {id(plan) for plan in _by_row(block, inputs.samples)}
     for plan in inputs.samples:
-        size = (plan.header.rows, plan.header.columns)
-        wanted = plan.labels or source.config.unlabeled
-        if id(plan) in used or not wanted or source.config.expect_size not in (None, size):
+        yield from _structures_missing(rows, plan, severity)
+        if id(plan) in used or not (plan.labels or source.config.unlabeled):
             continue
         paths = [plan.image, *(label.ref.source for label in plan.labels)]
-        if source.recorded.isdisjoint(paths) or _usable(plan, source):
+        if source.named.isdisjoint(paths) or _usable(plan, source):
             drawn = ", ".join(label.structure for label in plan.labels) or "no contour"
             message = f"an image with {drawn} that has no row"
-            yield Issue("warning", "source-changed", message, STAGE, plan.image, inputs.patient_id)
+            yield Issue(
+                severity,
+                "source-changed",
+                message,
+                STAGE,
+                plan.image,
+                inputs.patient_id,
+                frame=plan.header.frame,
+            )
 
 
-def _compare(rows: Rows, block: Block, index: int, plan: SamplePlan, source: Source) -> Iterator[Issue]:
+def _structures_missing(rows: DatasetReader, plan: SamplePlan, severity: Severity) -> Iterator[Issue]:
+    """Yield labels of structures that the dataset does not have at all."""
+    for label in plan.labels:
+        if label.structure not in rows.structures:
+            message = f"the dataset has no {label.structure}, but it is drawn here"
+            path = label.ref.source
+            yield Issue(severity, "source-changed", message, STAGE, path, plan.patient_id, label.structure)
+
+
+def _compare(
+    rows: DatasetReader, block: Block, index: int, plan: SamplePlan, source: Source
+) -> Iterator[Issue]:
     """Compare one row with its files."""
     image, found, problems = _read(plan, source)
     imputed = str(block["origin"][index]) == schema.IMPUTED
@@ -160,8 +208,10 @@ def _compare(rows: Rows, block: Block, index: int, plan: SamplePlan, source: Sou
     skipped = _NOT_FROM_A_FILE | (_OF_THE_LABEL if imputed else frozenset())
     differing = [
         column.name
-        for column in (*schema.LEADING_COLUMNS, *schema.TRAILING_COLUMNS)
-        if column.name not in skipped and not _equal(block[column.name][index], getattr(made, column.name))
+        for column in schema.SAMPLE_COLUMNS
+        if not column.by_structure
+        and column.name not in skipped
+        and not _equal(block[column.name][index], getattr(made, column.name))
     ]
     if differing:
         changed = "sha256_image_file" in differing
@@ -171,7 +221,7 @@ def _compare(rows: Rows, block: Block, index: int, plan: SamplePlan, source: Sou
 
 
 def _compare_contours(
-    rows: Rows,
+    rows: DatasetReader,
     block: Block,
     index: int,
     plan: SamplePlan,
@@ -211,7 +261,7 @@ def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Rings], di
 
 
 def _row(
-    rows: Rows, block: Block, index: int, plan: SamplePlan, image: Image, config: IngestConfig
+    rows: DatasetReader, block: Block, index: int, plan: SamplePlan, image: Image, config: IngestConfig
 ) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
     spec = schema.DatasetSpec(rows.shape, rows.dtype.str, rows.structures, ())
@@ -230,20 +280,10 @@ def _usable(plan: SamplePlan, source: Source) -> bool:
 
 
 def _by_row(block: Block, samples: tuple[SamplePlan, ...]) -> list[SamplePlan | None]:
-    """Return the sample of each row: that of the same file and place, else of the same file, each once."""
-    left: dict[str, list[SamplePlan]] = {}
-    for sample in samples:
-        left.setdefault(sample.image, []).append(sample)
-    found: list[SamplePlan | None] = []
-    for index, path in enumerate(block["source_image"].tolist()):
-        candidates = left.get(path, [])
-        place = (int(block["location_index"][index]), int(block["phase_index"][index]))
-        here = [plan for plan in candidates if (plan.location_index, plan.phase_index) == place]
-        plan = next(iter(here or candidates), None)
-        if plan is not None:
-            candidates.remove(plan)
-        found.append(plan)
-    return found
+    """Return the sample of each row: that of the same file and frame."""
+    by_image = {(sample.image, sample.header.frame): sample for sample in samples}
+    images = zip(block["source_image"].tolist(), block["frame"].tolist(), strict=True)
+    return [by_image.pop(image, None) for image in images]
 
 
 def _equal(stored: Any, made: Any) -> bool:

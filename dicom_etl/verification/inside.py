@@ -96,10 +96,10 @@ def _look(path: Path) -> Iterator[Issue]:
     """Open the file although its seal is broken, and yield what is wrong, as far as it can be read."""
     from dicom_etl.checks.limits import VerifyOptions
     from dicom_etl.dataset.open_validated import open_dataset
+    from dicom_etl.dataset.reading import read_open
     from dicom_etl.errors import DatasetError
     from dicom_etl.verification import structure
     from dicom_etl.verification.digests import check_row_digests
-    from dicom_etl.verification.rows import Rows
 
     try:
         with open_dataset(path, sealed=False) as file:
@@ -107,7 +107,7 @@ def _look(path: Path) -> Iterator[Issue]:
             sound = structure.check_structure(file, outcome)
             yield from outcome.findings
             if sound:
-                yield from check_row_digests(Rows(file, path), array("Q"))
+                yield from check_row_digests(read_open(path, file), array("Q"))
     except DatasetError as error:
         yield from structure.check_opens(error)
 

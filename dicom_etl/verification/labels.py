@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dicom_etl.checks.measurements import Drawn, gather
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.verification.rows import Block, Rows
 
 
-def draw(rows: Rows, block: Block, index: int, image_key: int) -> Drawn:
+def draw(rows: DatasetReader, block: Block, index: int, image_key: int) -> Drawn:
     """Gather what was drawn by hand on the row at a position in a block, as ingest did."""
     by_hand = block["origin"][index] == schema.MANUAL
     rings = {name: block.rings[name][index] if by_hand else () for name in rows.structures}
@@ -25,4 +25,5 @@ def draw(rows: Rows, block: Block, index: int, image_key: int) -> Drawn:
         paths={name: str(block[f"source_{name}"][index]) for name in rows.structures},
         areas_px={name: polygon_area(outline) if outline else 0.0 for name, outline in rings.items()},
         image_key=image_key,
+        frame=int(block["frame"][index]),
     )

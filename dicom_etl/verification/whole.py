@@ -4,25 +4,99 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from dicom_etl.records import Issue
-from dicom_etl.splits import NO_FOLD, SPLITS, group_patients
+from dicom_etl.checks.flags import label_flags
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset.reading import DatasetReader
+from dicom_etl.errors import ConfigError
+from dicom_etl.records import Issue, StatisticRow
+from dicom_etl.splits import NO_FOLD, SPLITS, Sides, group_patients
 from dicom_etl.verification.digests import row_issue
-from dicom_etl.verification.rows import Rows
 
 
-def check_patient_order(rows: Rows) -> Iterator[Issue]:
-    """derived-differs: rows are in order of patient_id, so each patient's follow each other."""
-    patients = rows.column("patient_id")
-    for row in (np.flatnonzero(patients[1:] < patients[:-1]) + 1).tolist():
-        message = f"patient {str(patients[row])!r} comes after {str(patients[row - 1])!r}"
-        yield row_issue(rows, row, "derived-differs", message)
+def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
+    """derived-differs: rows are in order of patient_id and study, and /studies names each study's patient.
+
+    So the rows of a study follow each other, and /studies has one of each.
+    """
+    patients, index = rows.column("patient_id").tolist(), rows.column("study_index").tolist()
+    studies = [study.record for study in rows.studies()]
+    for row, (patient, study) in enumerate(zip(patients, index, strict=True)):
+        if not 0 <= study < len(studies) or studies[study].patient_id != patient:
+            message = f"study_index is {study}, which is no study of patient {patient!r}"
+            yield row_issue(rows, row, "derived-differs", message)
+        elif row and (patient, study) < (patients[row - 1], index[row - 1]):
+            message = (
+                f"patient {patient!r}, study {study} comes after {patients[row - 1]!r}, {index[row - 1]}"
+            )
+            yield row_issue(rows, row, "derived-differs", message)
+    for one, other in pairwise(studies):
+        if other.patient_id < one.patient_id:
+            message = f"in /studies {other.patient_id!r} comes after {one.patient_id!r}"
+            yield Issue("error", "derived-differs", message, "verify", patient_id=other.patient_id)
+    for each in studies:
+        if len(each.key) != 64 or not set(each.key) <= set("0123456789abcdef"):
+            message = f"the key of a study of {each.patient_id!r} is no SHA-256"
+            yield Issue("error", "derived-differs", message, "verify", patient_id=each.patient_id)
 
 
-def check_split_words(rows: Rows) -> Iterator[Issue]:
+def check_flags(rows: DatasetReader) -> Iterator[Issue]:
+    """derived-differs: flagged_* and flag_codes_* are what /issues says of each label."""
+    drawn = {name: rows.column(f"has_{name}") == 1 for name in rows.structures}
+    expected = label_flags(rows.issues(), rows.column("patient_id").tolist(), drawn)
+    for name in rows.structures:
+        codes, flagged = rows.column(f"flag_codes_{name}").tolist(), rows.column(f"flagged_{name}").tolist()
+        for row, (mine, flag, wanted) in enumerate(zip(codes, flagged, expected[name], strict=True)):
+            if mine != wanted or flag != bool(wanted):
+                message = f"flag_codes_{name} is {mine!r}, flagged_{name} {flag}, but /issues says {wanted!r}"
+                yield row_issue(rows, row, "derived-differs", message, name)
+
+
+def check_statistics_table(rows: DatasetReader, expected: Sequence[StatisticRow]) -> Iterator[Issue]:
+    """derived-differs: /statistics holds what the stored pixels give, of all and inside each structure."""
+    found = rows.statistics()
+    names = [each.structure for each in found]
+    if names != [each.structure for each in expected]:
+        message = f"/statistics is about {names}, not about all pixels and those of each structure"
+        yield Issue("error", "derived-differs", message, "verify")
+        return
+    for mine, wanted in zip(found, expected, strict=True):
+        numbers = (mine.pixels, mine.mean, mine.std, *mine.percentiles)
+        others = (wanted.pixels, wanted.mean, wanted.std, *wanted.percentiles)
+        if not np.allclose(numbers, others, rtol=1e-9, atol=1e-9, equal_nan=True):
+            message = f"/statistics of {mine.structure or 'all pixels'} are not those of the stored images"
+            yield Issue("error", "derived-differs", message, "verify", structure=mine.structure)
+
+
+def check_split_assigned(
+    rows: DatasetReader, config: IngestConfig, image_keys: array[int], contour_keys: Mapping[int, list[int]]
+) -> Iterator[Issue]:
+    """derived-differs: split and fold of each row are those that the recorded options give.
+
+    Not looked at in one part of a sharded ingest, which has none.
+    """
+    if rows.attribute("shard"):
+        return
+    sides = Sides(config.split, config.folds, config.split_seed)
+    for row, patient in enumerate(rows.column("patient_id").tolist()):
+        sides.add(patient, image_keys[row], contour_keys.get(row, ()))
+    try:
+        expected = sides.assign()
+    except ConfigError as error:
+        yield Issue("error", "derived-differs", f"the recorded split cannot be made: {error}", "verify")
+        return
+    stored = zip(rows.column("split").tolist(), rows.column("fold").tolist(), strict=True)
+    for row, (mine, wanted) in enumerate(zip(stored, expected, strict=True)):
+        if mine != wanted:
+            message = f"split and fold are {mine}, but the recorded options give {wanted}"
+            yield row_issue(rows, row, "derived-differs", message)
+
+
+def check_split_words(rows: DatasetReader) -> Iterator[Issue]:
     """derived-differs: a dataset is split as a whole or not at all, and test samples take no part in folds."""
     splits, folds = rows.column("split"), rows.column("fold")
     is_split, is_folded = bool((splits != "").any()), bool((folds != NO_FOLD).any())
@@ -36,7 +110,7 @@ def check_split_words(rows: Rows) -> Iterator[Issue]:
 
 
 def check_split_sides(
-    rows: Rows, image_keys: array[int], contour_keys: dict[int, list[int]]
+    rows: DatasetReader, image_keys: array[int], contour_keys: dict[int, list[int]]
 ) -> Iterator[Issue]:
     """patient-in-two-splits: a patient is on one side, together with all who share an image or a contour with it.
 

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.checks.flags import label_flags
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal, sha256_of_row
 from dicom_etl.dataset.encoding import encode_chunk
+from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.writer import HDF5Writer
-from dicom_etl.records import EncodedSample, FloatArray, Issue, SampleRow
-from dicom_etl.stages.write import dataset_attributes, image_statistics
+from dicom_etl.records import EncodedSample, FloatArray, Issue, SampleRow, StudyRecord
+from dicom_etl.stages.write import image_statistics
 
 NAN = float("nan")
 
@@ -80,7 +82,7 @@ class Content:
     def outline(self, index: int, structure: int) -> tuple[FloatArray, ...]:
         if not self.has[index, structure]:
             return ()
-        own = np.array([[0, 0], [5, 0], [5, 5 + structure], [0, 1 + index * 1e-6]], dtype=np.float64)
+        own = np.array([[0, 0], [5, 0], [5, 5 + structure], [0, 1 + index * 1e-2]], dtype=np.float64)
         return (self.rings.get((index, structure), own),)
 
 
@@ -136,10 +138,15 @@ def write_dataset(path: Path, made: Content, *, compression: str = "none", fletc
         )
     writer.end_study({0: "ED", 1: "ES"})
     config = replace(IngestConfig(), compression=compression, fletcher32=fletcher32)
+    drawn = {name: made.has[:, index] for index, name in enumerate(made.structures)}
     writer.finish(
-        list(zip(made.splits, made.folds, strict=True)),
-        list(made.issues),
-        dataset_attributes(config, made.structures, list(made.issues)),
+        Ending(
+            splits=list(zip(made.splits, made.folds, strict=True)),
+            attributes=dataset_attributes(config, made.structures, list(made.issues)),
+            studies=[StudyRecord(made.patients[0], "0" * 64)],
+            issues=list(made.issues),
+            flags=label_flags(made.issues, made.patients, drawn),
+        )
     )
     append_seal(path, schema.FORMAT_VERSION)
     return path

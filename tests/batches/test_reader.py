@@ -270,8 +270,8 @@ class TestSelection:
         made.splits = ["train"] * 24 + ["val"] * 8 + ["test"] * 8
         made.folds = [row // 8 for row in range(32)] + [-1] * 8
         made.issues = [
-            Issue("warning", "area-jump", "m", "verify", "contourfiles/4-ocontour.txt"),
-            Issue("error", "duplicate-image", "m", "verify", "dicoms/P01/9.dcm"),
+            Issue("warning", "area-jump", "m", "labels", "", made.patients[4], "ocontour", 4),
+            Issue("error", "duplicate-image", "m", "dataset", "", made.patients[9], "", 9),
             Issue("error", "orphan-contour", "m", "link", "contourfiles/6-icontour.txt"),
         ]
         return made, write_dataset(tmp_path / "mixed.h5", made)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from dicom_etl.checks.decisions import (
     COLUMNS,
-    Decided,
     Decision,
     Decisions,
     Ledger,
@@ -19,7 +18,7 @@ from dicom_etl.checks.decisions import (
 )
 from dicom_etl.dataset.digest import contour_key, contour_sha256
 from dicom_etl.errors import ConfigError
-from dicom_etl.records import Issue
+from dicom_etl.records import Decided, Issue
 
 RING = (np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 4.0]]),)
 SHA = contour_sha256(RING)

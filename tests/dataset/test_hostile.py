@@ -99,7 +99,7 @@ HARMS: dict[str, Harm] = {
     "bomb": lambda file, _: bomb(file, 250_000_000, 3),
     "chunk of a gigabyte": lambda file, _: bomb(file, 1_000_000_000, 1),
     "other format": lambda file, _: file.attrs.__setitem__("format", np.bytes_("netcdf")),
-    "later version": lambda file, _: file.attrs.__setitem__("format_version", 2),
+    "later version": lambda file, _: file.attrs.__setitem__("format_version", 3),
 }
 SLOW_TO_MAKE = {"bomb", "chunk of a gigabyte"}
 

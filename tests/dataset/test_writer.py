@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.ending import Ending
 from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Chunk, EncodedSample
@@ -47,7 +48,7 @@ def test_tables_longer_than_a_chunk_hold_every_row_in_order(tmp_path: Path, pati
                 writer.end_study({0: "ED"})
             writer.append(sample)
         writer.end_study({1: "ES"})
-        writer.finish([("", -1)] * count, [], {})
+        writer.finish(Ending(splits=[("", -1)] * count, attributes={}))
     with h5py.File(path) as file:
         table = file["samples"]
         assert file["sample"][()].tolist() == list(range(count))
@@ -74,7 +75,7 @@ def test_a_text_that_is_longer_than_its_column_is_never_cut(tmp_path: Path) -> N
         writer.append(sample)
         writer.end_study({})
         with pytest.raises(OutputError, match="4 bytes does not fit its column of 3"):
-            writer.finish([("", -1)], [], {})
+            writer.finish(Ending(splits=[("", -1)], attributes={}))
 
 
 def test_a_mistake_of_ours_is_raised_as_it_is_and_the_file_closed(tmp_path: Path) -> None:

@@ -28,12 +28,12 @@ def walk(file: h5py.File) -> list[h5py.Dataset]:
 
 def test_only_what_the_schema_lists_is_in_the_file(dataset: Path) -> None:
     with h5py.File(dataset) as file:
-        assert set(file) == {"images", "masks", "contours", "samples", "issues", "sample", "y", "x"}
+        assert set(file) == {"images", "masks", "contours", "samples", *schema.TABLES, "sample", "y", "x"}
         columns = {column.name for column in schema.sample_columns(("icontour", "ocontour"))}
         assert set(file["samples"]) == columns | {"row_column", "cosine", "xyz", "parent"}
         assert set(file["masks"]) == set(file["contours"]) == {"icontour", "ocontour"}
         assert set(file.attrs) == {
-            "format", "format_version", "software_version", "config", "structures", "contour_origin",
+            "format", "format_version", "software_version", "config", "structures",
             "raster_rule", "issues_error", "issues_warning", "issues_note",
         }  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_nothing_is_of_variable_length_boolean_or_timed(dataset: Path) -> None:
             assert h5py.h5o.get_info(found.id).mtime == 0
         groups: list[h5py.Group] = [file["/"]]
         file.visititems(lambda _, item: groups.append(item) if isinstance(item, h5py.Group) else None)
-        assert len(groups) == 7
+        assert len(groups) == 10
         assert {h5py.h5o.get_info(group.id).mtime for group in groups} == {0}
 
 

@@ -168,7 +168,7 @@ def test_parts_of_nothing_are_refused_as_one_ingest_refuses_it(source: TinySourc
         merge(shards(source, tmp_path / "parts", 2), tmp_path / "merged.h5")
     for item in source.drawn():
         source.contour(*item).unlink()
-    with pytest.raises(SourceError, match="no part holds a sample"):
+    with pytest.raises(SourceError, match="no dataset holds a sample"):
         merge(shards(source, tmp_path / "none", 2), tmp_path / "merged.h5")
     assert not (tmp_path / "merged.h5").exists()
 
@@ -186,9 +186,10 @@ def test_a_patient_in_two_parts_is_refused(five: TinySource, tmp_path: Path) -> 
 
     def rename(file: h5py.File) -> None:
         file["samples/patient_id"][:] = patient
+        file["studies/patient_id"][:] = patient
 
     parts[1] = tamper(parts[1], tmp_path / "renamed.h5", rename)
-    with pytest.raises(DatasetError, match="a patient is in two parts"):
+    with pytest.raises(DatasetError, match="a patient is in both"):
         merge(parts, tmp_path / "merged.h5")
     assert {path.name for path in tmp_path.iterdir()} == {"parts", "renamed.h5"}
 
@@ -235,7 +236,7 @@ def test_a_study_is_in_one_part_for_ever() -> None:
     [
         ("1 2", "missing: 3/3"),
         ("1 2 3 3", "both part 3"),
-        ("1 2 whole", "is no part"),
+        ("1 2 whole", "missing: 3/3"),
         ("1 2 other", "different options"),
         ("1 2 nowhere", "cannot be read"),
     ],

@@ -20,7 +20,7 @@ from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.dataset.kept import KeptFolder
 from dicom_etl.errors import OutputError
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.pipeline import Summary, checkpoint
+from dicom_etl.pipeline import Summary, keeper
 from dicom_etl.stages import write
 from dicom_etl.workers import Executor
 from dicom_etl.workers.pool import ProcessPool
@@ -32,14 +32,14 @@ KILLED = """
 import os, signal, sys
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.dataset.kept import KeptFolder
-from dicom_etl.pipeline import checkpoint
+from dicom_etl.pipeline import keeper
 
 # A shell in the background starts programs that ignore Ctrl-C, and so would this one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 rows, place, *words = sys.argv[1:]
 left = int(rows)
-checkpoint.PART_ROWS = 3
+keeper.PART_ROWS = 3
 stored = HDF5Writer.append
 
 def append(self, sample):
@@ -137,7 +137,7 @@ def whole(six: TinySource, tmp_path_factory: pytest.TempPathFactory) -> Summary:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close a part after every study."""
-    monkeypatch.setattr(checkpoint, "PART_ROWS", 1)
+    monkeypatch.setattr(keeper, "PART_ROWS", 1)
 
 
 @pytest.fixture
@@ -269,8 +269,7 @@ def test_parts_of_other_options_are_not_used(six: TinySource, stopped: Path, tmp
     assert resumed.sha256 == fresh.sha256
     assert resumed.reused_studies == 0
     assert len(resumed.notices) == 1
-    assert "3 of the kept parts" in resumed.notices[0]
-    assert "other options" in resumed.notices[0]
+    assert "with these options" in resumed.notices[0]
 
 
 def test_a_run_that_does_not_resume_leaves_nothing_behind(

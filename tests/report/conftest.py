@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dicom_etl import pipeline
+from dicom_etl.dataset.ending import Ending
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import Issue
 from dicom_etl.report.page import write_report
@@ -26,11 +26,11 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     doubt = Issue("warning", "area-jump", "3.1 times the area of its neighbour", "link", doubtful, "SYN00002")
     finish = HDF5Writer.finish
 
-    def with_doubt(
-        self: HDF5Writer, splits: Sequence[tuple[str, int]], issues: Sequence[Issue], attributes: Any
-    ) -> None:
-        sides = [("train" if place < 12 else "test", -1) for place in range(len(splits))]
-        finish(self, sides, [*issues, doubt], attributes)
+    def with_doubt(self: HDF5Writer, ending: Ending) -> None:
+        rows = len(ending.splits)
+        sides = [("train" if place < 12 else "test", -1) for place in range(rows)]
+        flags = {"icontour": ["area-jump" if row == 9 else "" for row in range(rows)]}
+        finish(self, replace(ending, splits=sides, issues=[*ending.issues, doubt], flags=flags))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(HDF5Writer, "finish", with_doubt)

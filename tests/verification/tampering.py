@@ -307,7 +307,7 @@ KINDS: dict[str, Kind] = {
     ),
     "units": Kind(lambda f: set_text(f["samples/trigger_time_ms"], "units", "s"), "schema"),
     "text of variable length": Kind(lambda f: f.attrs.create("created", "today"), "schema"),
-    "format version": Kind(lambda f: f.attrs.modify("format_version", np.int64(2)), "schema"),
+    "format version": Kind(lambda f: f.attrs.modify("format_version", np.int64(3)), "schema"),
     "count of issues": Kind(lambda f: f.attrs.modify("issues_error", np.int64(1)), "schema"),
     "dataset missing": Kind(lambda f: f["samples"].__delitem__("fold"), "schema"),
     "dataset added": Kind(lambda f: f["samples"].create_dataset("x", data=np.zeros(12), chunks=True), "schema"),

@@ -141,10 +141,10 @@ def test_a_value_that_cannot_be_is_named_with_its_row(
 def test_a_seal_of_another_version_is_no_seal_of_ours(dataset: Path, tmp_path: Path) -> None:
     path = tmp_path / "later.h5"
     path.write_bytes(dataset.read_bytes()[:-SEAL_BYTES])
-    append_seal(path, 2)
+    append_seal(path, 3)
     (finding,) = verify_dataset(path).findings
     assert finding.code == "seal-broken"
-    assert "format version 2" in finding.message
+    assert "format version 3" in finding.message
 
 
 @pytest.fixture(scope="module")

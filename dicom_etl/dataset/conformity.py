@@ -1,0 +1,225 @@
+"""Whether an opened file is laid out as this format is, to the last attribute.
+
+What a dataset must look like is not spelled here once more: an empty one of the same shape, dtype and structures is
+written, and compared with. So writer and verifier cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl._version import __version__
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.ending import Ending, dataset_attributes
+from dicom_etl.dataset.open_validated import attribute_text, samples_of, structures_of
+from dicom_etl.dataset.writer import HDF5Writer
+from dicom_etl.errors import ConfigError
+from dicom_etl.geometry.polygons import split_rings
+
+StoredItem: TypeAlias = h5py.Group | h5py.Dataset
+OPTIONAL_ATTRIBUTES = frozenset({"created"})
+_REFERENCES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
+"""HDF5's own bookkeeping of dimension scales: object addresses, which differ from file to file."""
+_MOST_ATTRIBUTE_BYTES = 1 << 20
+_BLOCK = 1 << 16
+_OF_ANY_WIDTH = frozenset(
+    f"/{table}/{column.name}"
+    for table, (_, columns) in schema.TABLES.items()
+    for column in columns
+    if column.dtype == "S"
+)
+"""Text as wide as the longest of it; that of /samples is as wide as the plan's."""
+
+
+def odd_attributes(file: h5py.File) -> Iterator[str]:
+    """Say which attributes are of variable length or larger than any of ours."""
+    items: list[StoredItem] = [file]
+    file.visititems(lambda _, item: items.append(item))
+    for item in items:
+        for name in item.attrs:
+            found = item.attrs.get_id(name)
+            is_reference = name in _REFERENCES
+            if found.get_storage_size() > _MOST_ATTRIBUTE_BYTES and not is_reference:
+                yield f"{item.name}: attribute {name} has {found.get_storage_size()} bytes"
+            elif h5py.check_dtype(vlen=found.dtype) is not None and not is_reference:
+                yield f"{item.name}: attribute {name} is of variable length; a dataset has none"
+
+
+def layout_differences(file: h5py.File) -> Iterator[str]:
+    """Say which groups, datasets, attributes, dtypes, axes, chunks and filters are not those that ingest writes."""
+    try:
+        config = IngestConfig.from_json(attribute_text(file, "config"))
+        images = file[schema.IMAGES]
+        if not isinstance(images, h5py.Dataset) or images.ndim != 3 or images.dtype.kind not in "iuf":
+            raise ValueError("/images is not a stack of images")
+        spec = schema.DatasetSpec(
+            shape=images.shape[1:],
+            dtype=images.dtype.str,
+            structures=structures_of(file),
+            widths=tuple(_widths(file)),
+            compression=config.compression,
+            fletcher32=config.fletcher32,
+            mask_values=config.mask_values,
+        )
+    except (ConfigError, KeyError, ValueError) as error:
+        yield f"{error}; nothing says how the file should be laid out"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        pattern = Path(folder) / "pattern.h5"
+        writer = HDF5Writer(pattern, spec)
+        writer.finish(Ending(splits=(), attributes=dataset_attributes(config, spec.structures, ())))
+        with h5py.File(pattern, "r", locking=False) as expected:
+            same_version = attribute_text(file, "software_version") == __version__
+            yield from _compare_groups(file, expected, same_version)
+
+
+def length_differences(file: h5py.File) -> Iterator[str]:
+    """Say which columns, stacks and tables do not have the length that the others have."""
+    count = file[schema.IMAGES].shape[0]
+    if not count:
+        yield "the dataset has no rows"
+    datasets = [file["sample"], *file[schema.MASKS].values()]
+    columns = schema.sample_columns(structures_of(file))
+    datasets += [samples_of(file)[column.name] for column in columns]
+    for dataset in datasets:
+        if dataset.shape[0] != count:
+            yield f"{dataset.name} has {dataset.shape[0]} rows, but /images {count}"
+    for group in file[schema.CONTOURS].values():
+        for name, length in ((schema.OFFSETS, count + 1), ("offset", count + 1)):
+            if group[name].shape[0] != length:
+                yield f"{group[name].name} has {group[name].shape[0]} entries instead of {length}"
+        if group["vertex"].shape[0] != group[schema.VERTICES].shape[0]:
+            yield f"{group['vertex'].name} and {schema.VERTICES} differ in length"
+    for table, (scale, columns) in schema.TABLES.items():
+        lengths = {file[table][name].shape[0] for name in (scale, *(column.name for column in columns))}
+        if len(lengths) > 1:
+            yield f"the columns of /{table} have different lengths: {sorted(lengths)}"
+
+
+def scale_differences(file: h5py.File) -> Iterator[str]:
+    """Say which axes are not tied to their scale, and which scales do not count 0, 1, 2 .. ."""
+    found: list[h5py.Dataset] = []
+    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    for dataset in found:
+        if dataset.is_scale:
+            for start in range(0, dataset.shape[0], _BLOCK):
+                values = dataset[start : start + _BLOCK]
+                if (values != np.arange(start, start + len(values))).any():
+                    yield f"{dataset.name} does not count 0, 1, 2 .."
+                    break
+            continue
+        for axis, dimension in enumerate(dataset.dims):
+            if len(dimension) != 1 or dimension[0].shape[0] != dataset.shape[axis]:
+                yield f"axis {axis} of {dataset.name} has no scale of its length"
+
+
+def odd_contours(file: h5py.File) -> Iterator[tuple[str, str, int | None]]:
+    """Say which offsets or outlines cannot be read as such; with the structure, and the row where it is one."""
+    for structure in structures_of(file):
+        group = file[schema.CONTOURS][structure]
+        offsets, count = group[schema.OFFSETS][()], group[schema.VERTICES].shape[0]
+        if offsets[0] != 0 or offsets[-1] != count or (np.diff(offsets) < 0).any():
+            yield f"{group.name}: offsets do not rise from 0 to the {count} vertices", structure, None
+            continue
+        for start in range(0, len(offsets) - 1, _BLOCK // 64):
+            part = offsets[start : start + _BLOCK // 64 + 1]
+            vertices = group[schema.VERTICES][part[0] : part[-1]]
+            for row, (low, high) in enumerate(itertools.pairwise(part), start):
+                problem = _contour_problem(vertices[low - part[0] : high - part[0]])
+                if problem:
+                    yield f"the {structure} {problem}", structure, row
+
+
+def _contour_problem(vertices: NDArray[np.float64]) -> str:
+    """Say what is wrong with the stored vertices of one row; "" when nothing is, or nothing is drawn."""
+    if not len(vertices):
+        return ""
+    gaps = np.isnan(vertices)
+    if (gaps.any(axis=1) != gaps.all(axis=1)).any() or np.isinf(vertices).any():
+        return "has a coordinate that is not a number"
+    rings = split_rings(vertices)
+    if len(rings) != gaps.all(axis=1).sum() + 1 or any(_points(ring) < 3 for ring in rings):
+        return "has a ring of fewer than three points"
+    return ""
+
+
+def _points(ring: NDArray[np.float64]) -> int:
+    """Count the distinct points of a ring, up to three."""
+    first = {(x, y) for x, y in ring[:3].tolist()}
+    return len(first) if len(first) == 3 else min(3, len(np.unique(ring, axis=0)))
+
+
+def _widths(file: h5py.File) -> Iterator[tuple[str, int]]:
+    """Yield the width of each text column of /samples whose width the data decides."""
+    samples = samples_of(file)
+    for column in schema.sample_columns(structures_of(file)):
+        dataset = samples.get(column.name)
+        if column.dtype == "S" and isinstance(dataset, h5py.Dataset) and dataset.dtype.kind == "S":
+            yield column.name, dataset.dtype.itemsize
+
+
+def _compare_groups(found: h5py.Group, expected: h5py.Group, same_version: bool) -> Iterator[str]:
+    for name in sorted(set(found) ^ set(expected)):
+        where = f"{found.name.rstrip('/')}/{name}"
+        yield f"{where} is missing" if name in expected else f"{where} belongs to no dataset"
+    yield from _compare_attributes(found, expected, same_version)
+    for name in sorted(set(found) & set(expected)):
+        one, other = found[name], expected[name]
+        if type(one) is not type(other):
+            yield f"{one.name} should be a {type(other).__name__.lower()}"
+        elif isinstance(one, h5py.Group):
+            yield from _compare_groups(one, other, same_version)
+        else:
+            yield from _compare_datasets(one, other, same_version)
+
+
+def _compare_datasets(found: h5py.Dataset, expected: h5py.Dataset, same_version: bool) -> Iterator[str]:
+    if not _same_type(found, expected):
+        yield f"{found.name}: dtype {found.dtype}, but {expected.dtype} in a dataset"
+    for what in ("maxshape", "chunks", "is_scale"):
+        one, other = getattr(found, what), getattr(expected, what)
+        if one != other:
+            yield f"{found.name}: {what} is {one}, but {other} in a dataset"
+    if found.ndim != expected.ndim or found.shape[1:] != expected.shape[1:]:
+        yield (f"{found.name}: shape {found.shape}, but (row, {str(expected.shape[1:])[1:]} in a dataset")
+    elif _filters(found) != _filters(expected):
+        yield f"{found.name}: filters {_filters(found)}, but {_filters(expected)} in a dataset"
+    yield from _compare_attributes(found, expected, same_version)
+
+
+def _same_type(found: h5py.Dataset, expected: h5py.Dataset) -> bool:
+    if found.name in _OF_ANY_WIDTH and found.dtype.kind == expected.dtype.kind == "S":
+        texts = (h5py.check_string_dtype(dataset.dtype) for dataset in (found, expected))
+        return len({text and text.encoding for text in texts}) == 1  # the width follows the longest text
+    same_text = h5py.check_string_dtype(found.dtype) == h5py.check_string_dtype(expected.dtype)
+    return bool(found.dtype == expected.dtype) and same_text
+
+
+def _compare_attributes(found: StoredItem, expected: StoredItem, same_version: bool) -> Iterator[str]:
+    at_root = found.name == "/"
+    own, wanted = (set(item.attrs) - _REFERENCES for item in (found, expected))
+    for name in sorted((own ^ wanted) - (OPTIONAL_ATTRIBUTES if at_root else set())):
+        state = "is missing" if name in wanted else "belongs to no dataset"
+        yield f"{found.name}: attribute {name} {state}"
+    for name in sorted(own & wanted):
+        one, other = found.attrs[name], expected.attrs[name]
+        # At the root values differ by dataset; `check_attributes` derives them. Wording may differ by version.
+        free = at_root or (name == "long_name" and not same_version)
+        if type(one) is not type(other) or not (free or np.array_equal(one, other)):
+            yield f"{found.name}: attribute {name} is {one!r}, but {other!r} in a dataset"
+
+
+def _filters(dataset: h5py.Dataset) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the filters and their settings; that of shuffle is the size of an item, so it says nothing."""
+    creation = dataset.id.get_create_plist()
+    found = [creation.get_filter(index) for index in range(creation.get_nfilters())]
+    return [(code, () if code == h5py.h5z.FILTER_SHUFFLE else tuple(values)) for code, _, values, _ in found]

@@ -1,0 +1,445 @@
+"""THE reader of a dataset: columns, contours, slices, tables and stored chunks, for whoever reads one.
+
+Verification, report, batches, merge and info all read through it. Nothing is kept but where the slices lie; whatever
+h5py stumbles over in a damaged file becomes a `DatasetError` that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import check_seal, contour_key
+from dicom_etl.dataset.open_validated import (
+    BROKEN,
+    Locking,
+    attribute_text,
+    check_layout,
+    damaged,
+    open_dataset,
+    samples_of,
+    structures_of,
+)
+from dicom_etl.dataset.slices import SliceTable, read_slice_table
+from dicom_etl.errors import DatasetError
+from dicom_etl.geometry.polygons import split_rings
+from dicom_etl.records import (
+    Chunk,
+    Decided,
+    EncodedSample,
+    FloatArray,
+    Issue,
+    Rings,
+    SampleRow,
+    StatisticRow,
+    StudyRecord,
+)
+
+Found = TypeVar("Found")
+
+
+class Study(NamedTuple):
+    """The rows of one study: from ``start`` up to ``stop``, none where all its images failed to be read."""
+
+    record: StudyRecord
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> range:
+        """The same as a range."""
+        return range(self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows that follow each other, without their pixels.
+
+    Attributes
+    ----------
+    start, stop : int
+        The rows.
+    columns : dict of str to ndarray
+        The columns of ``/samples``, (row, ..); text as str.
+    rings : dict of str to list of Rings
+        By structure, then row.
+    """
+
+    start: int
+    stop: int
+    columns: dict[str, NDArray[Any]]
+    rings: dict[str, list[Rings]]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, column: str) -> NDArray[Any]:
+        """Return a column."""
+        return self.columns[column]
+
+
+def open_reader(
+    path: Path, *, locking: Locking = None, sealed: bool = True, hashed: bool = False
+) -> DatasetReader:
+    """Open a dataset for reading.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``dicom-etl ingest`` made.
+    locking, sealed
+        As `open_dataset` takes them.
+    hashed : bool
+        Check every byte against the seal first.
+
+    Returns
+    -------
+    DatasetReader
+        A context manager; whoever opens it closes it.
+
+    Raises
+    ------
+    DatasetError
+        When the file is no dataset, or one whose parts do not fit together.
+    """
+    if hashed:
+        try:
+            check_seal(path)
+        except OSError as error:
+            raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        except DatasetError as error:
+            raise type(error)(f"{str(path)!r}: {error}") from None
+    file = open_dataset(path, locking=locking, sealed=sealed)
+    try:
+        return read_open(path, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def read_open(path: Path, file: h5py.File) -> DatasetReader:
+    """Return the reader of a file that `open_dataset` opened.
+
+    Raises
+    ------
+    DatasetError
+        When its parts do not fit together.
+    """
+    try:
+        check_layout(file)
+        return DatasetReader(path, file, samples_of(file), structures_of(file))
+    except BROKEN as error:
+        raise damaged(path, error) from None
+
+
+class DatasetReader:
+    """An open dataset; see `open_reader`."""
+
+    def __init__(self, path: Path, file: h5py.File, samples: h5py.Group, structures: tuple[str, ...]) -> None:
+        self.path = path
+        self.structures = structures
+        self.columns = schema.sample_columns(structures)
+        self._file, self._samples = file, samples
+        self._images: h5py.Dataset = file[schema.IMAGES]
+        self.shape: tuple[int, int] = self._images.shape[1:]
+        self.dtype: np.dtype[Any] = self._images.dtype
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return int(self._images.shape[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        if "_bytes" in self.__dict__:
+            self._bytes.close()
+        self._file.close()
+
+    def attribute(self, name: str) -> str:
+        """Return an attribute of the root as text; "" when it is missing."""
+        return self._read(lambda: attribute_text(self._file, name))
+
+    def recorded_options(self) -> dict[str, Any]:
+        """Return the options as the file spells them; `IngestConfig.from_json` makes a config of their text."""
+        text = self.attribute("config")
+        return self._read(lambda: dict(json.loads(text)))
+
+    @cached_property
+    def full_mask(self) -> int:
+        """The mask value of a pixel that is covered whole: 1, or 255 where masks hold coverage."""
+        masks = self._read(lambda: [self._file[schema.MASKS][name] for name in self.structures])
+        return 255 if any("scale_factor" in dataset.attrs for dataset in masks) else 1
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Return a column of ``/samples``, or a part of it: numbers as stored, text as an array of str."""
+        return self._read(lambda: _values(self._samples[name], start, stop))
+
+    def block(self, start: int, stop: int) -> Block:
+        """Read the columns and contours of some rows."""
+        columns = {column.name: self.column(column.name, start, stop) for column in self.columns}
+        return Block(start, stop, columns, {name: self.rings(name, start, stop) for name in self.structures})
+
+    @cached_property
+    def offsets(self) -> dict[str, NDArray[np.int64]]:
+        """Where the vertices of each row begin, (row + 1,), by structure."""
+        return self._read(
+            lambda: {name: self._file[schema.CONTOURS][name][schema.OFFSETS][()] for name in self.structures}
+        )
+
+    def rings(self, structure: str, start: int, stop: int) -> list[Rings]:
+        """Return the outlines of one structure on some rows, in the pixel frame; none where it is not drawn."""
+        bounds = self.offsets[structure][start : stop + 1].tolist()
+        first = bounds[0]
+        stored = self._file[schema.CONTOURS][structure]
+        vertices: FloatArray = self._read(lambda: stored[schema.VERTICES][first : bounds[-1]])
+        return [split_rings(vertices[low - first : high - first]) for low, high in pairwise(bounds)]
+
+    def contour_keys(self, start: int, stop: int) -> list[list[int]]:
+        """Return for some rows the keys of what a person drew on them; `dicom_etl.dataset.digest.contour_key`."""
+        by_hand = (self.column("origin", start, stop) == schema.MANUAL).tolist()
+        outlines = [self.rings(name, start, stop) for name in self.structures]
+        return [
+            [contour_key(each[place]) for each in outlines if each[place]] if drawn else []
+            for place, drawn in enumerate(by_hand)
+        ]
+
+    @cached_property
+    def images(self) -> Slices:
+        """The images, one (y, x) a row."""
+        return self._slices(schema.IMAGES)
+
+    def masks(self, row: int) -> list[NDArray[np.uint8]]:
+        """Return the masks (y, x) of a row, in the order of the structures."""
+        return [slices[row] for slices in self._masks]
+
+    def slice_table(self, name: str = schema.IMAGES) -> SliceTable:
+        """Return where the slices of the images, or of ``masks/<structure>``, lie in the file."""
+        size = self._read(lambda: self.path.stat().st_size)
+        return self._read(lambda: read_slice_table(self._file[name], size))
+
+    def sample_rows(self, start: int, stop: int) -> list[SampleRow]:
+        """Return some rows as they were handed to the writer; the areas, which the file does not hold, are empty."""
+        values = {column.name: self.column(column.name, start, stop).tolist() for column in self.columns}
+        fields: dict[str, list[Any]] = {}
+        for column in self.columns:
+            if column.record_field in SampleRow.__dataclass_fields__ and not column.late:
+                if column.by_structure:
+                    fields.setdefault(column.record_field, []).append(values[column.name])
+                else:
+                    fields[column.record_field] = values[column.name]
+        for name in {
+            column.record_field for column in self.columns if column.by_structure and not column.late
+        }:
+            fields[name] = list(zip(*fields[name], strict=True))
+        if not self.structures:
+            fields |= dict.fromkeys(("sources", "has"), [()] * (stop - start))
+        names = tuple(fields)
+        return [
+            _sample_row(dict(zip(names, each, strict=True))) for each in zip(*fields.values(), strict=True)
+        ]
+
+    def encoded(self, rows: range) -> Iterator[EncodedSample]:
+        """Read some rows ready to be stored again; chunks stay as they are stored."""
+        outlines = [self.rings(name, rows.start, rows.stop) for name in self.structures]
+        datasets = [self._images, *(self._file[schema.MASKS][name] for name in self.structures)]
+        for place, row in enumerate(self.sample_rows(rows.start, rows.stop)):
+            image, *masks = (_chunk(dataset, rows.start + place) for dataset in datasets)
+            yield EncodedSample(row, image, tuple(masks), tuple(each[place] for each in outlines))
+
+    def widths(self) -> dict[str, int]:
+        """Return the bytes of each text column of ``/samples`` whose width the data decides, known before the end."""
+        return {
+            column.name: self._samples[column.name].dtype.itemsize
+            for column in self.columns
+            if column.dtype == "S" and not column.late
+        }
+
+    def studies(self) -> list[Study]:
+        """Return the studies in the order of the file."""
+        counted: dict[str, int] = {}
+        found = []
+        index = self.column("study_index")
+        table = self._table(schema.STUDIES)
+        bounds = np.searchsorted(index, np.arange(len(table) + 1)).tolist()
+        for (patient, key), start, stop in zip(table, bounds[:-1], bounds[1:], strict=True):
+            number = counted[patient] = counted.get(patient, -1) + 1
+            found.append(Study(StudyRecord(patient, key, number), start, stop))
+        return found
+
+    def issues(self) -> tuple[Issue, ...]:
+        """Return what was left out or is to be looked at."""
+        return self._issues
+
+    def issues_of(self, patient_id: str, study: int) -> list[Issue]:
+        """Return those of one study."""
+        return self._issues_by_study.get((patient_id, study), [])
+
+    @cached_property
+    def _issues_by_study(self) -> dict[tuple[str, int], list[Issue]]:
+        found: dict[tuple[str, int], list[Issue]] = {}
+        for issue in self._issues:
+            found.setdefault((issue.patient_id, issue.study), []).append(issue)
+        return found
+
+    @cached_property
+    def _issues(self) -> tuple[Issue, ...]:
+        studies = [study.record for study in self.studies()]
+        nobody = StudyRecord("", "")
+        found = []
+        for values in self._table(schema.ISSUES):
+            severity, code, stage, index, path, frame, structure, row, other_path, message = values
+            study = studies[index] if 0 <= index < len(studies) else nobody
+            found.append(
+                Issue(
+                    severity,
+                    code,
+                    message,
+                    stage,
+                    path,
+                    study.patient_id,
+                    structure,
+                    row if row >= 0 else None,
+                    other_path,
+                    frame,
+                    study.study,
+                )
+            )
+        return tuple(found)
+
+    def decisions(self) -> tuple[Decided, ...]:
+        """Return what was decided about labels."""
+        return tuple(Decided(*values) for values in self._table(schema.DECISIONS))
+
+    def statistics(self) -> tuple[StatisticRow, ...]:
+        """Return the statistics of all pixels, then of those inside each structure."""
+        return tuple(
+            StatisticRow(name, pixels, mean, std, tuple(percentiles))
+            for name, pixels, mean, std, percentiles in self._table(schema.STATISTICS)
+        )
+
+    def instance_keys(self) -> NDArray[np.uint64] | None:
+        """Return for each row of a part what files of one SOPInstanceUID share; None where it is no part."""
+        if schema.PART not in self._file:
+            return None
+        keys: NDArray[np.uint64] = self._read(lambda: self._file[schema.PART][schema.INSTANCE_KEY][()])
+        if len(keys) != len(self):
+            raise damaged(self.path, ValueError(f"{len(keys)} instance keys for {len(self)} rows"))
+        return keys
+
+    def _table(self, name: str) -> list[tuple[Any, ...]]:
+        columns = schema.TABLES[name][1]
+        found = self._read(lambda: [_values(self._file[name][column.name]).tolist() for column in columns])
+        return list(zip(*found, strict=True))
+
+    @cached_property
+    def _masks(self) -> list[Slices]:
+        return [self._slices(f"{schema.MASKS}/{name}") for name in self.structures]
+
+    def _slices(self, name: str) -> Slices:
+        return Slices(self.slice_table(name), self._bytes)
+
+    @cached_property
+    def _bytes(self) -> FileBytes:
+        return FileBytes(self.path)
+
+    def _read(self, take: Callable[[], Found]) -> Found:
+        try:
+            return take()
+        except BROKEN as error:
+            raise damaged(self.path, error) from None
+
+
+class FileBytes:
+    """The bytes of a file: mapped, or where memory is limited read piece by piece.
+
+    A mapping counts as memory with RLIMIT_AS, so a file of 390 MB could not be verified within 512.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("rb", buffering=0)
+        self._mapped: memoryview | None = None
+        if not _memory_is_limited():
+            with self._stream as stream:
+                self._mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def close(self) -> None:
+        """Close the file; arrays that share its memory stay good."""
+        self._stream.close()
+
+    def take(self, offset: int, size: int) -> memoryview:
+        """Return some bytes; several threads may ask at once."""
+        if self._mapped is not None:
+            return self._mapped[offset : offset + size]
+        return memoryview(os.pread(self._stream.fileno(), size, offset))
+
+
+def _memory_is_limited() -> bool:
+    try:
+        import resource
+    except ImportError:  # only POSIX has it
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+class Slices:
+    """Images or masks of a dataset, as arrays (y, x) that may share the file's memory; for several threads at once."""
+
+    def __init__(self, table: SliceTable, stored: FileBytes) -> None:
+        self._table, self._stored = table, stored
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        """Return one slice, (y, x).
+
+        Raises
+        ------
+        DatasetError
+            Its chunk does not hold it.
+        """
+        table = self._table
+        stored = self._stored.take(int(table.offsets[row]), int(table.sizes[row]))
+        if table.codec == "raw":
+            return np.ndarray(table.shape, table.dtype, stored)
+        found = np.empty(table.shape, table.dtype)
+        table.decode_one(stored, row, found)
+        return found
+
+
+def _values(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+    values: NDArray[Any] = dataset[start:stop]
+    return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
+
+
+def _chunk(dataset: h5py.Dataset, row: int) -> Chunk:
+    return Chunk(np.frombuffer(dataset.id.read_direct_chunk((row, 0, 0))[1], dtype=np.uint8))
+
+
+def _sample_row(values: dict[str, Any]) -> SampleRow:
+    plain: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
+    }
+    plain["has"] = tuple(map(bool, plain["has"]))
+    if "imputed_from" in plain:
+        plain["imputed_from"] = tuple(tuple(each) for each in plain["imputed_from"])
+    return SampleRow(**plain)

@@ -1,0 +1,149 @@
+"""Count, mean, deviation and percentiles of the stored pixels, in memory that does not grow with their number.
+
+Values of up to 16 bits are counted one by one, so their percentiles are exact. Wider ones and numbers with a fraction
+are counted by the first 16 bits of their float32 (sign, exponent, 7 bits of the fraction): to 0.4%. Of whole images
+every 16th pixel is counted: all would cost 7% of an ingest (92 of 1,350 us for 256 x 256 pixels), a 16th costs 0.5%.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.dataset.schema import PERCENTILES
+from dicom_etl.records import StatisticRow
+
+_EVERY = 4
+_LEVELS = 1 << 16
+_WAITING = 64
+"""Rows whose values are counted at once: one row costs as much in calls as in counting."""
+
+
+def pixels_to_count(
+    image: NDArray[Any], masks: Sequence[NDArray[np.uint8] | None], full_mask: int
+) -> tuple[NDArray[Any], ...]:
+    """Return the pixels of one row that count: every 16th of the image, then all inside each mask.
+
+    Parameters
+    ----------
+    image : (y, x) array
+        As stored.
+    masks : sequence of (y, x) uint8, or None
+        One a structure, None where it is not drawn. A pixel is inside from half of ``full_mask`` on.
+    full_mask : int
+        1, or 255 where masks hold coverage.
+    """
+    threshold = (full_mask + 1) // 2
+    # A copy, for the image belongs to an executor.
+    return (
+        image[::_EVERY, ::_EVERY].flatten(),
+        *(image[:0, 0] if mask is None else image[mask >= threshold] for mask in masks),
+    )
+
+
+class PixelStatistics:
+    """Counts the pixels of a dataset, row by row.
+
+    Parameters
+    ----------
+    dtype : str
+        Of the images.
+    structures : sequence of str
+        Those of the dataset, in its order.
+    pixels : int
+        Of one image.
+    """
+
+    def __init__(self, dtype: str, structures: Sequence[str], pixels: int) -> None:
+        self._names = ("", *structures)
+        self._whole = pixels
+        self._tallies = [_Tally(np.dtype(dtype)) for _ in self._names]
+        self._waiting: list[tuple[NDArray[Any], ...]] = []
+
+    def add(self, mean: float, std: float, values: tuple[NDArray[Any], ...]) -> None:
+        """Take the next row: mean and deviation of its image, and its `pixels_to_count`."""
+        self._tallies[0].add_moments(self._whole, mean * self._whole, (std * std + mean * mean) * self._whole)
+        for tally, inside in zip(self._tallies[1:], values[1:], strict=True):
+            tally.add_values(inside)
+        self._waiting.append(values)
+        if len(self._waiting) == _WAITING:
+            self._count()
+
+    def rows(self) -> list[StatisticRow]:
+        """Return the table: all pixels, then those inside each structure."""
+        self._count()
+        return [tally.row(name) for name, tally in zip(self._names, self._tallies, strict=True)]
+
+    def _count(self) -> None:
+        for tally, several in zip(
+            self._tallies, zip(*self._waiting, strict=True), strict=bool(self._waiting)
+        ):
+            tally.count(np.concatenate(several))
+        self._waiting.clear()
+
+
+class _Tally:
+    """Counts pixels of one kind. Sums of integers are exact, so they depend on no order."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+        self._narrow = dtype.kind in "iu" and dtype.itemsize <= 2
+        self._levels = np.zeros(_LEVELS, np.int64)
+        self._pixels = 0
+        self._sum: float = 0
+        self._squares: float = 0
+
+    def add_moments(self, pixels: int, total: float, squares: float) -> None:
+        self._pixels += pixels
+        self._sum += total
+        self._squares += squares
+
+    def add_values(self, values: NDArray[Any]) -> None:
+        if not len(values):
+            return
+        if self._narrow:
+            wide = values.astype(np.int64)
+            self.add_moments(len(values), int(wide.sum()), int(wide @ wide))
+        else:
+            exact = values.astype(np.float64)
+            # `fsum` rounds once, whatever the processor adds up at once.
+            self.add_moments(len(values), math.fsum(exact.tolist()), math.fsum((exact * exact).tolist()))
+
+    def count(self, values: NDArray[Any]) -> None:
+        if not len(values):
+            return
+        levels = self._level(values)
+        first = int(levels.min())
+        found = np.bincount(levels - first)
+        self._levels[first : first + len(found)] += found
+
+    def row(self, name: str) -> StatisticRow:
+        if not self._pixels:
+            return StatisticRow(name, 0, math.nan, math.nan, (math.nan,) * len(PERCENTILES))
+        pixels, total = self._pixels, self._sum
+        spread = (pixels * self._squares - total * total) / pixels / pixels
+        return StatisticRow(name, pixels, total / pixels, math.sqrt(max(0.0, spread)), self._percentiles())
+
+    def _level(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return numbers from 0 to 65,535 in the order of the values."""
+        if self._narrow:
+            return values.astype(np.int64) - int(np.iinfo(self._dtype).min)
+        bits = values.astype(np.float32).view(np.uint32).astype(np.int64) >> 16
+        return np.where(bits < 0x8000, bits + 0x8000, 0xFFFF - bits)
+
+    def _percentiles(self) -> tuple[float, ...]:
+        """Return for each percentile the least value that at least so many of the counted pixels do not exceed."""
+        reached = np.cumsum(self._levels)
+        ranks = np.ceil(np.array(PERCENTILES) / 100 * reached[-1])
+        return tuple(map(self._value, np.searchsorted(reached, ranks).tolist()))
+
+    def _value(self, level: int) -> float:
+        if self._narrow:
+            return float(level + int(np.iinfo(self._dtype).min))
+        bits = level - 0x8000 if level >= 0x8000 else 0xFFFF - level
+        middle = np.array([bits << 16 | 0x8000], np.uint32).view(np.float32)
+        return float(middle[0])

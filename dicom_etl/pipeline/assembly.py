@@ -1,0 +1,136 @@
+"""What spans the studies of a dataset, made or copied: duplicates, splits and folds, statistics, flags."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dicom_etl.checks.flags import label_flags
+from dicom_etl.checks.review import LabelReview
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.ending import Ending, dataset_attributes
+from dicom_etl.dataset.statistics import PixelStatistics
+from dicom_etl.pipeline.summary import in_order
+from dicom_etl.records import Decided, EncodedSample, Issue, StudyRecord
+from dicom_etl.splits import NO_FOLD, Sides
+
+
+class Assembly:
+    """Follows the rows of a dataset, study by study, and says at the end what only all of them decide.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+        What all rows have in common.
+    config : IngestConfig
+        Options that shape the data.
+    review : LabelReview, optional
+        Looks at the labels, and applies what was decided about them.
+    """
+
+    def __init__(
+        self, spec: schema.DatasetSpec, config: IngestConfig, review: LabelReview | None = None
+    ) -> None:
+        self._spec, self._config = spec, config
+        self._review = review if review is not None else LabelReview(spec.structures)
+        self._sides = Sides(config.split, config.folds, config.split_seed)
+        self._statistics = PixelStatistics(spec.dtype, spec.structures, spec.shape[0] * spec.shape[1])
+        self._patients: list[str] = []
+        self._has = {name: array("b") for name in spec.structures}
+        self._studies: list[StudyRecord] = []
+        self._origins: set[float] = set()
+
+    @property
+    def contour_origin(self) -> float | None:
+        """What was taken off all vertices; None where that differs, or nothing is drawn in pixels."""
+        return next(iter(self._origins)) if len(self._origins) == 1 else None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self._patients)
+
+    def add(
+        self, study: StudyRecord, samples: Sequence[EncodedSample], issues: Iterable[Issue]
+    ) -> list[Issue]:
+        """Take the next study.
+
+        Parameters
+        ----------
+        study : StudyRecord
+            Its row of /studies.
+        samples : sequence of EncodedSample
+            Its rows, in their order; only their columns, facts and pixels that count are looked at.
+        issues : iterable of Issue
+            What was found on it; ``sample`` counts from its first row.
+
+        Returns
+        -------
+        list of Issue
+            The same as they stand after what was decided, with the rows of the dataset.
+        """
+        first = self.rows
+        self._studies.append(study)
+        for sample in samples:
+            row = sample.row
+            self._patients.append(str(row.patient_id))
+            self._origins.update(origin for origin in row.pixel_origins if origin == origin)
+            for has, drawn in zip(self._has.values(), row.has, strict=True):
+                has.append(drawn)
+            contours = sample.facts.contours if sample.facts is not None else ()
+            self._sides.add(row.patient_id, sample.image_key, [contour.key for contour in contours])
+            self._statistics.add(row.image_mean, row.image_std, sample.pixels)
+        numbered = [
+            replace(
+                issue,
+                sample=None if issue.sample is None else issue.sample + first,
+                patient_id=study.patient_id,
+                study=study.study,
+            )
+            for issue in issues
+        ]
+        return self._review.add(samples, numbered)
+
+    def findings(self, known: Sequence[Issue]) -> list[Issue]:
+        """Return all that was found, as it stands after what was decided: ``known``, and copies among the rows."""
+        return self._review.finish(known)
+
+    def ending(
+        self,
+        issues: Sequence[Issue],
+        key_fingerprint: str,
+        further_attributes: Mapping[str, str | int | float],
+        decisions: Sequence[Decided] = (),
+    ) -> Ending:
+        """Return what is known now that all studies were added.
+
+        Parameters
+        ----------
+        issues : sequence of Issue
+            All that were found.
+        key_fingerprint : str
+            `Pseudonyms.fingerprint`, "" without.
+        further_attributes : mapping
+            Beside those that every dataset has.
+        decisions : sequence of Decided
+            What was decided about labels when the rows were made, if that was before.
+        """
+        found = in_order(issues)
+        drawn = {name: np.frombuffer(has, np.int8).astype(np.bool_) for name, has in self._has.items()}
+        structures = self._spec.structures
+        # A part cannot know what its patients share with others; `merge` decides.
+        splits = [("", NO_FOLD)] * self.rows if self._spec.part else self._sides.assign()
+        return Ending(
+            splits=splits,
+            attributes=dataset_attributes(self._config, structures, found, key_fingerprint)
+            | dict(further_attributes),
+            studies=self._studies,
+            issues=found,
+            flags=label_flags(found, self._patients, drawn),
+            decisions=sorted([*decisions, *self._review.ledger.decided]),
+            statistics=self._statistics.rows(),
+        )

@@ -1,0 +1,233 @@
+"""Studies of earlier datasets that need not be made again: those whose key stands there. Stored chunks are copied.
+
+An earlier dataset is one that `reuse` names, or a part that a killed run has kept. Whatever the key covers is not
+compared again (see `dicom_etl.stages.study_key`); what lies between studies (duplicates, splits and folds, the order of
+issues) is decided from all rows in any case. So the bytes are those of one fresh run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dicom_etl.checks.decisions import STALE
+from dicom_etl.checks.review import stored_facts
+from dicom_etl.checks.sample_checks import DATASET_STAGE
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import text_key
+from dicom_etl.dataset.reading import DatasetReader, Study, open_reader
+from dicom_etl.dataset.statistics import pixels_to_count
+from dicom_etl.errors import DatasetError, ItemError
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.pipeline.plan import Plan
+from dicom_etl.pipeline.summary import Progress
+from dicom_etl.records import EncodedSample, Issue, StudyPlan
+from dicom_etl.stages import discover, link
+from dicom_etl.stages.study_key import read_study_key
+
+NAME = "compare"
+_MOST_OPEN = 16
+"""Files that are open at once: a part of 200 each would not go with ``ulimit -n 64``."""
+_FOUND_ANEW = frozenset({discover.NAME, link.NAME, DATASET_STAGE})
+"""Stages whose findings every run makes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """A study in a file."""
+
+    path: Path
+    study: Study
+
+
+class OpenFiles:
+    """Datasets by path, the last few of them open; a context manager.
+
+    They were checked byte by byte when they were first opened, and are expected to stay as they are.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[Path, DatasetReader] = {}
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def get(self, path: Path, *, hashed: bool = False) -> DatasetReader:
+        """Return an open dataset, which is closed when others are needed.
+
+        Raises
+        ------
+        DatasetError
+            When it is damaged, or no dataset.
+        """
+        found = self._open.pop(path, None)
+        if found is None:
+            while len(self._open) >= _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            found = open_reader(path, hashed=hashed)
+        self._open[path] = found
+        return found
+
+
+class Earlier:
+    """What can be taken from earlier datasets.
+
+    Parameters
+    ----------
+    files : OpenFiles
+        Keeps them open.
+    spec : DatasetSpec
+        What all rows of this run have in common.
+    """
+
+    def __init__(self, files: OpenFiles, spec: schema.DatasetSpec) -> None:
+        self._files, self._spec = files, spec
+        self._by_key: dict[str, StoredStudy] = {}
+        self._patients: set[str] = set()
+        self._keys: dict[tuple[str, int], str] = {}
+
+    def open(self, named: Path | None, kept: Sequence[Path], notices: list[str]) -> None:
+        """Look into earlier datasets.
+
+        Parameters
+        ----------
+        named : Path, optional
+            A dataset that a person named.
+        kept : sequence of Path
+            Parts that a killed run kept; those that cannot be used are removed.
+        notices : list of str
+            Gets a line for each kind of earlier dataset that cannot be used.
+        """
+        refused: Counter[str] = Counter()
+        for path in (*([] if named is None else [named]), *kept):
+            try:
+                reason = self._add(path)
+            except DatasetError as error:
+                reason = str(error) if path is named else "damaged"
+            if reason and path is named:
+                notices.append(f"`reuse` takes nothing, all is made anew: {reason}")
+            elif reason:
+                path.unlink(missing_ok=True)
+                refused[reason] += 1
+        for reason, count in refused.items():
+            notices.append(f"`resume`: {count} of the kept parts cannot be used and were removed: {reason}")
+
+    def compare(self, plan: Plan, *, progress: Progress) -> None:
+        """Find the studies of a plan whose key stands in an earlier dataset."""
+        if not self._by_key:
+            return
+        key = partial(_key, roots=plan.roots, config=plan.config, key_fingerprint=plan.key_fingerprint)
+        decided = plan.ledger.decisions.of
+        known = (
+            (study, decided(study.patient_id))
+            for study in plan.studies()
+            if study.patient_id in self._patients
+        )
+        total = len(self._patients)
+        for number, ((study, _), result) in enumerate(plan.executor.map(key, known), start=1):
+            if not isinstance(result, ItemError) and result in self._by_key:
+                self._keys[study.patient_id, study.study] = result
+            progress(NAME, min(number, total), total)
+        progress(NAME, total, total)
+        if not self._keys:
+            plan.summary.notices.append(
+                "all is made anew: no study of the earlier work was made of these inputs, with these options, by this "
+                "version"
+            )
+
+    def has(self, study: StudyPlan) -> bool:
+        """Whether a study is taken."""
+        return (study.patient_id, study.study) in self._keys
+
+    def take(self, study: StudyPlan) -> TakenStudy:
+        """Return a study that is taken."""
+        key = self._keys[study.patient_id, study.study]
+        stored = self._by_key[key]
+        return TakenStudy(self._files.get(stored.path), stored.study, study)
+
+    def _add(self, path: Path) -> str:
+        """Take the studies of a file; or say why it can have none for this run."""
+        rows, spec = self._files.get(path, hashed=True), self._spec
+        for words, mine, wanted in (
+            ("its structures are others", rows.structures, spec.structures),
+            ("its images have another size", rows.shape, spec.shape),
+            ("its images have another type", rows.dtype.str, spec.dtype),
+        ):
+            if mine != wanted:
+                return words
+        for study in rows.studies():
+            self._by_key[study.record.key] = StoredStudy(path, study)
+            self._patients.add(study.record.patient_id)
+        return ""
+
+
+def _key(
+    study: tuple[StudyPlan, str], *, roots: SourceRoots, config: IngestConfig, key_fingerprint: str
+) -> str:
+    """Return the key of a study and of what was decided about it."""
+    plan, decided = study
+    return read_study_key(
+        plan, roots=roots, config=config, key_fingerprint=key_fingerprint, decisions=decided
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TakenStudy:
+    """A study as it is stored, and as this run has planned it."""
+
+    reader: DatasetReader
+    study: Study
+    plan: StudyPlan
+
+    @property
+    def key(self) -> str:
+        """The key of both."""
+        return self.study.record.key
+
+    def samples(self) -> Iterator[tuple[EncodedSample, str]]:
+        """Yield its rows, ready to be stored again, with their cardiac phase."""
+        planned = {(sample.image, sample.header.frame): sample.header for sample in self.plan.samples}
+        for sample, phase in stored_samples(self.reader, self.study.rows):
+            header = planned[sample.row.source_image, sample.row.frame]
+            uid, frame = header.instance_uid, header.frame
+            assert sample.facts is not None
+            facts = sample.facts._replace(instance_key=text_key(f"{uid}/{frame}") if uid else 0)
+            yield replace(sample, facts=facts), phase
+
+    def issues(self) -> list[Issue]:
+        """Return what was found when its rows were made, counted from its first row."""
+        record = self.study.record
+        return [
+            issue if issue.sample is None else replace(issue, sample=issue.sample - self.study.start)
+            for issue in self.reader.issues_of(record.patient_id, record.study)
+            if issue.stage not in _FOUND_ANEW and issue.code != STALE
+        ]
+
+
+def stored_samples(reader: DatasetReader, rows: range) -> Iterator[tuple[EncodedSample, str]]:
+    """Yield rows of a dataset, ready to be stored again, with their cardiac phase.
+
+    They carry what tells copies and the pixels that count for statistics, as rows do that are made.
+    """
+    phases = reader.column("cardiac_phase", rows.start, rows.stop).tolist()
+    keys = reader.contour_keys(rows.start, rows.stop)
+    for number, sample, phase, mine in zip(rows, reader.encoded(rows), phases, keys, strict=True):
+        pixels, masks = reader.images[number], reader.masks(number)
+        drawn = [mask if has else None for mask, has in zip(masks, sample.row.has, strict=True)]
+        facts = stored_facts(sample, pixels, mine, reader.structures)
+        counted = pixels_to_count(pixels, drawn, reader.full_mask)
+        yield replace(sample, image_key=facts.image_key, facts=facts, pixels=counted), phase

@@ -1,0 +1,127 @@
+"""The key of a study: SHA-256 over all that its rows were made of. Equal keys, equal rows; nothing else is compared.
+
+It covers versions, options, the key of pseudonyms, decisions, the bytes of every label file that belongs to the study
+and of every image that has a label or may become a row, and of every other image its size and what its header says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import marshal
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dicom_etl._version import __version__
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset.digest import sha256_of_file
+from dicom_etl.dataset.schema import FORMAT_VERSION
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.records import FoundImage, SamplePlan, StudyFiles, StudyPlan
+
+_OF_ALL_STUDIES: dict[str, Any] = {
+    "split": None,
+    "folds": None,
+    "split_seed": 0,
+    "decisions_sha256": "",
+    "exclude": (),
+}
+"""Options that say nothing about a study which its rows or its own decisions do not say."""
+
+
+def hashed_images(samples: Sequence[SamplePlan], config: IngestConfig) -> set[str]:
+    """Return the image files whose bytes are part of the key: those with a label, and those that may become rows."""
+    every = config.unlabeled or config.impute is not None
+    return {sample.image for sample in samples if every or sample.labels}
+
+
+def inputs_digest(
+    files: StudyFiles, images: Sequence[FoundImage], hashed: Collection[str], roots: SourceRoots
+) -> str:
+    """Hash what planning knows of a study's inputs: its label files, and the headers of images that are not hashed.
+
+    Parameters
+    ----------
+    files : StudyFiles
+        All files of the study.
+    images : sequence of FoundImage
+        Those whose header could be read.
+    hashed : collection of str
+        The images of `hashed_images`.
+    roots : SourceRoots
+        Where the parts of the SOURCE lie.
+    """
+    digest = hashlib.sha256()
+    for path in sorted({label.ref.path for label in files.labels}):
+        digest.update(f"label {path}\0{file_digest(roots.place(path))}\n".encode())
+    for image in images:
+        if image.path not in hashed:
+            # Version 0 of marshal writes equal values alike, in a third of the time of repr (2.1 against 6.6 us).
+            digest.update(f"image {image.path}\0".encode() + marshal.dumps(tuple(image.header), 0))
+    for path in files.images:
+        if path not in hashed:
+            digest.update(f"size {path}\0{_size(roots.place(path))}\n".encode())
+    return digest.hexdigest()
+
+
+def study_key(
+    study: StudyPlan,
+    digests: Mapping[str, str],
+    config: IngestConfig,
+    key_fingerprint: str,
+    decisions: str = "",
+) -> str:
+    """Return the key of a study.
+
+    Parameters
+    ----------
+    study : StudyPlan
+        With its `inputs_digest`.
+    digests : mapping of str to str
+        The SHA-256 of each of its `hashed_images`, "" for one that cannot be read.
+    config : IngestConfig
+        Options that shape the data.
+    key_fingerprint : str
+        `Pseudonyms.fingerprint`, "" without.
+    decisions : str
+        A canonical text of what was decided about the study's labels.
+    """
+    options = replace(config, **_OF_ALL_STUDIES).to_json()
+    made_of = [
+        __version__,
+        FORMAT_VERSION,
+        options,
+        key_fingerprint,
+        decisions,
+        study.patient_id,
+        study.original_id,
+        study.inputs,
+        sorted(digests.items()),
+    ]
+    return hashlib.sha256(json.dumps(made_of, separators=(",", ":")).encode()).hexdigest()
+
+
+def read_study_key(
+    study: StudyPlan, *, roots: SourceRoots, config: IngestConfig, key_fingerprint: str, decisions: str = ""
+) -> str:
+    """Return the key of a study whose images were not read yet, by reading them."""
+    paths = hashed_images(study.samples, config)
+    digests = {path: file_digest(roots.place(path)) for path in paths}
+    return study_key(study, digests, config, key_fingerprint, decisions)
+
+
+def file_digest(file: str) -> str:
+    """Return the SHA-256 of a file, "" when it cannot be read."""
+    with suppress(OSError):
+        return sha256_of_file(Path(file))
+    return ""
+
+
+def _size(file: str) -> int:
+    with suppress(OSError):
+        return os.stat(file).st_size  # noqa: PTH116  - a Path costs as much again as the call
+    return -1
