@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from dicom_etl.checks.codes import CODES
 from dicom_etl.checks.flags import LABEL_FINDINGS, doubts
+from dicom_etl.checks.measurements import INNER
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Decided, Drop, Issue
 
@@ -275,7 +276,7 @@ class Ledger:
             self._note_drop(issue)
             return issue
         label = labels.get(issue.sample) if issue.sample is not None else None
-        kept = False
+        kept = label is not None and issue.code == "outer-without-inner" and self._lost_inner(issue, label)
         for each in self._of[issue.patient_id]:
             if self._covers(each, issue, label):
                 self._used.add(each)
@@ -306,6 +307,11 @@ class Ledger:
             self._stale[each] = None
             return False
         return True
+
+    def _lost_inner(self, issue: Issue, label: RowLabels) -> bool:
+        """Tell whether an outer contour lacks its inner one because that was dropped, which says nothing new."""
+        drops = self.drops(issue.patient_id, label.image, label.frame)
+        return INNER not in label.keys and any(drop.structure in (ANY, INNER) for drop in drops)
 
     def _note_drop(self, issue: Issue) -> None:
         for each in self._of[issue.patient_id]:

@@ -115,6 +115,16 @@ def test_what_is_dropped_is_told_to_whoever_reads_the_image() -> None:
     assert len(book.finish()) == 2
 
 
+def test_an_outer_contour_whose_inner_one_was_dropped_is_no_new_doubt() -> None:
+    alone = Issue("warning", "outer-without-inner", "m", "labels", "c/1-o.txt", "A", "ocontour", 3)
+    label = {3: RowLabels("d/1.dcm", 0, {"ocontour": 7})}
+    for line, severity in (
+        ("A,d/1.dcm,0,icontour,*,drop,", "note"),
+        ("A,d/2.dcm,0,icontour,*,drop,", "warning"),
+    ):
+        assert ledger(line).settle([alone], label)[0].severity == severity
+
+
 def test_a_drop_by_finding_names_the_labels_that_have_it() -> None:
     book = ledger("A,*,,*,misaligned,drop,")
     assert book.flagged([FOUND, ORPHAN], {3: LABEL}) == [
