@@ -227,7 +227,12 @@ def plan(
 
 @_takes(SourceOptions, VerifyOptions)
 def verify(
-    dataset: AnyPath, *, source: AnyPath | None = None, progress: Progress = silent, **options: Any
+    dataset: AnyPath,
+    *,
+    source: AnyPath | None = None,
+    jobs: int | None = None,
+    progress: Progress = silent,
+    **options: Any,
 ) -> Outcome:
     """Prove a dataset: its bytes, its structure, every row; then look for wrong labels, and for changes of SOURCE.
 
@@ -237,6 +242,8 @@ def verify(
         The file.
     source : str or Path, optional
         Compare it with this SOURCE, file by file.
+    jobs : int, optional
+        Processes to work in, this one included; by default one a core.
     progress : callable, optional
         Called as ``progress(stage, done, total)``.
     **options
@@ -263,13 +270,15 @@ def verify(
     notices: list[str] = []
     if source is not None or where.dicoms is not None:
         roots, pseudonyms, notices = _open_source(source, where)
-    outcome = verify_dataset(
-        PATH.read("dataset", dataset),
-        VerifyOptions(**given[VerifyOptions]),
-        source=roots,
-        pseudonyms=pseudonyms,
-        progress=progress,
-    )
+    with open_executor(WorkOptions(jobs=jobs).jobs) as executor:
+        outcome = verify_dataset(
+            PATH.read("dataset", dataset),
+            VerifyOptions(**given[VerifyOptions]),
+            source=roots,
+            pseudonyms=pseudonyms,
+            executor=executor,
+            progress=progress,
+        )
     outcome.notices = notices
     outcome.source = "" if roots is None else source_name(source, where.pseudonymize)
     return outcome

@@ -13,7 +13,7 @@ from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._config_file import read_toml
 from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of
 from dicom_etl.cli._render import Reporter
-from dicom_etl.config import SourceOptions
+from dicom_etl.config import SourceOptions, WorkOptions
 
 if TYPE_CHECKING:
     from dicom_etl.records import Issue
@@ -35,6 +35,7 @@ _PICTURES = 8
     "--source", cls=Option, section="input", type=PATH, help="Compare with this SOURCE, file by file."
 )
 @options_of(SourceOptions, VerifyOptions)
+@options_of(WorkOptions, only=("jobs",))
 @click.option("--show-limits", is_flag=True, help="Print the limits of the label checks; do nothing else.")
 @common_options
 def command(

@@ -90,6 +90,12 @@ class Block:
         """Return a column."""
         return self.columns[column]
 
+    def part(self, start: int, stop: int) -> Block:
+        """Return some of the rows."""
+        taken = slice(start - self.start, stop - self.start)
+        columns = {name: values[taken] for name, values in self.columns.items()}
+        return Block(start, stop, columns, {name: rings[taken] for name, rings in self.rings.items()})
+
 
 def open_reader(
     path: Path, *, locking: Locking = None, sealed: bool = True, hashed: bool = False
@@ -156,6 +162,7 @@ class DatasetReader:
         self._images: h5py.Dataset = file[schema.IMAGES]
         self.shape: tuple[int, int] = self._images.shape[1:]
         self.dtype: np.dtype[Any] = self._images.dtype
+        self._ahead = Block(0, 0, {}, {})
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -197,7 +204,16 @@ class DatasetReader:
         return self._read(lambda: _values(self._samples[name], start, stop))
 
     def block(self, start: int, stop: int) -> Block:
-        """Read the columns and contours of some rows."""
+        """Return the columns and contours of some rows.
+
+        Rows behind them are read too and kept for the next call: some 60 columns opened for each small study
+        took more time than all checks of it.
+        """
+        if not (self._ahead.start <= start and stop <= self._ahead.stop):
+            self._ahead = self._read_block(start, min(len(self), max(stop, start + schema.ROWS_PER_CHUNK)))
+        return self._ahead.part(start, stop)
+
+    def _read_block(self, start: int, stop: int) -> Block:
         columns = {column.name: self.column(column.name, start, stop) for column in self.columns}
         return Block(start, stop, columns, {name: self.rings(name, start, stop) for name in self.structures})
 

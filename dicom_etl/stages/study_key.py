@@ -106,11 +106,18 @@ def study_key(
 
 
 def read_study_key(
-    study: StudyPlan, *, roots: SourceRoots, config: IngestConfig, key_fingerprint: str, decisions: str = ""
+    study: StudyPlan,
+    *,
+    roots: SourceRoots,
+    config: IngestConfig,
+    key_fingerprint: str,
+    decisions: str = "",
+    known: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the key of a study whose images were not read yet, by reading them."""
+    """Return the key of a study, by reading those of its images whose SHA-256 is not ``known``."""
+    known = known or {}
     paths = hashed_images(study.samples, config)
-    digests = {path: file_digest(roots.place(path)) for path in paths}
+    digests = {path: known.get(path) or file_digest(roots.place(path)) for path in paths}
     return study_key(study, digests, config, key_fingerprint, decisions)
 
 

@@ -11,48 +11,39 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from dicom_etl.checks.decisions import DROPPED
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
-from dicom_etl.checks.sample_checks import SAMPLE_CHECKS
-from dicom_etl.checks.stack import Stack
-from dicom_etl.checks.study import STUDY_CHECKS, number_samples
+from dicom_etl.checks.study import STUDY_CHECKS
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.open_validated import open_dataset
 from dicom_etl.dataset.reading import DatasetReader, read_open
-from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
-from dicom_etl.errors import DatasetError
+from dicom_etl.dataset.statistics import PixelStatistics
+from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import Issue, SampleFacts
-from dicom_etl.verification import derivation, geometry_checks, imputed, inputs, seal, structure, whole
-from dicom_etl.verification.derivation import Derived
-from dicom_etl.verification.digests import check_row_digests
+from dicom_etl.verification import inputs, seal, structure, whole
 from dicom_etl.verification.inside import look_inside
-from dicom_etl.verification.labels import draw
 from dicom_etl.verification.outcome import Outcome
-
-DERIVATIONS: tuple[derivation.StudyDerivation, ...] = (
-    derivation.check_masks,
-    derivation.check_statistics,
-    derivation.check_label_columns,
-    derivation.check_cardiac_phases,
-    derivation.check_order,
-    derivation.check_values,
-    geometry_checks.check_slice_locations,
-    geometry_checks.check_location_indices,
-    geometry_checks.check_phase_indices,
-    geometry_checks.check_names,
-    geometry_checks.check_numbers,
-    geometry_checks.check_files,
-    imputed.check_imputed_contours,
+from dicom_etl.verification.study import (
+    CHECKS,
+    Checked,
+    Sealed,
+    check_study,
+    compare_study,
+    identity,
+    reader,
 )
+from dicom_etl.workers import Executor, InProcess
 
 
 class Progress(Protocol):
@@ -72,6 +63,7 @@ def verify_dataset(
     *,
     source: SourceRoots | None = None,
     pseudonyms: Pseudonyms | None = None,
+    executor: Executor | None = None,
     progress: Progress = _silent,
 ) -> Outcome:
     """Check a dataset.
@@ -86,6 +78,8 @@ def verify_dataset(
         What it was made of; compared with it when given.
     pseudonyms : Pseudonyms, optional
         What ids and paths became, for a dataset that was made with ``--pseudonymize``.
+    executor : Executor, optional
+        Where studies are checked; in this process by default.
     progress : Progress, optional
         Is told how far each stage is.
 
@@ -105,6 +99,7 @@ def verify_dataset(
     """
     options = options if options is not None else VerifyOptions()
     outcome = Outcome(str(path), options)
+    named = identity(path) if path.exists() else (0, 0, 0, 0)
     outcome.sha256, broken = seal.read_and_hash(path)
     outcome.note(seal.check_seal, broken)
     if options.expect and not broken:
@@ -114,16 +109,18 @@ def verify_dataset(
         if options.look_inside:
             look_inside(path, outcome)
     else:
-        _check_inside(path, outcome, source, pseudonyms, progress)
+        _check_inside(path, named, outcome, source, pseudonyms, executor or InProcess(), progress)
     outcome.sort()
     return outcome
 
 
 def _check_inside(
     path: Path,
+    named: tuple[int, int, int, int],
     outcome: Outcome,
     source: SourceRoots | None,
     pseudonyms: Pseudonyms | None,
+    executor: Executor,
     progress: Progress,
 ) -> None:
     """Open a file whose seal holds, and check what is in it."""
@@ -142,17 +139,16 @@ def _check_inside(
             if not sound or outcome.options.fast:
                 return
             outcome.samples = len(rows)
-            image_keys: array[int] = array("Q")
-            outcome.note(check_row_digests, check_row_digests(rows, image_keys))
+            known = None
+            if source is not None:
+                inputs.check_key(config, rows.attribute(schema.KEY_FINGERPRINT), pseudonyms)
+                dropped = frozenset(issue.path for issue in rows.issues() if issue.code == DROPPED)
+                known = inputs.Source(source, pseudonyms, config, frozenset(_left_out(rows)), dropped)
+            _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known)
         except DatasetError as error:
             outcome.note(structure.check_opens, structure.check_opens(error))
-            return
-        known = None
-        if source is not None:
-            inputs.check_key(config, rows.attribute(schema.KEY_FINGERPRINT), pseudonyms)
-            dropped = frozenset(issue.path for issue in rows.issues() if issue.code == DROPPED)
-            known = inputs.Source(source, pseudonyms, config, frozenset(_left_out(rows)), dropped)
-        _Walk(rows, outcome, config, image_keys, progress).run(known)
+        finally:
+            reader.cache_clear()
 
 
 def _left_out(rows: DatasetReader) -> Iterator[tuple[str, str]]:
@@ -165,17 +161,12 @@ class _Walk:
     """Goes through the studies of a dataset once, and runs what is checked by row, by study and over all."""
 
     def __init__(
-        self,
-        rows: DatasetReader,
-        outcome: Outcome,
-        config: IngestConfig,
-        image_keys: array[int],
-        progress: Progress,
+        self, rows: DatasetReader, outcome: Outcome, file: Sealed, executor: Executor, progress: Progress
     ) -> None:
-        self._rows, self._outcome, self._config = rows, outcome, config
-        self._image_keys, self._progress = image_keys, progress
-        self._limits = outcome.options.limits
+        self._rows, self._outcome, self._file = rows, outcome, file
+        self._executor, self._progress = executor, progress
         self._duplicates = Duplicates()
+        self._image_keys: array[int] = array("Q")
         self._contour_keys: dict[int, list[int]] = defaultdict(list)
         pixels = rows.shape[0] * rows.shape[1]
         self._statistics = PixelStatistics(rows.dtype.str, rows.structures, pixels)
@@ -183,15 +174,7 @@ class _Walk:
     def run(self, source: inputs.Source | None) -> None:
         rows, note = self._rows, self._outcome.note
         note(whole.check_study_order, whole.check_study_order(rows))
-        for _, start, stop in rows.studies():
-            if start == stop:
-                continue
-            derived = Derived(rows, rows.block(start, stop), self._config)
-            for check in DERIVATIONS:
-                note(check, check(derived))
-            self._check_labels(derived)
-            self._count_pixels(derived)
-            self._progress("verify", stop, len(rows))
+        self._check_studies()
         images = self._duplicates.check_images_differ(self._names_of)
         contours = self._duplicates.check_contours_differ(self._names_of)
         copies = clear_partners([*images, *contours], self._outcome.findings)
@@ -200,65 +183,67 @@ class _Walk:
         note(whole.check_split_words, whole.check_split_words(rows))
         sides = whole.check_split_sides(rows, self._image_keys, self._contour_keys)
         note(whole.check_split_sides, sides)
-        assigned = whole.check_split_assigned(rows, self._config, self._image_keys, self._contour_keys)
+        assigned = whole.check_split_assigned(rows, self._file.config, self._image_keys, self._contour_keys)
         note(whole.check_split_assigned, assigned)
         note(whole.check_flags, whole.check_flags(rows))
         note(whole.check_statistics_table, whole.check_statistics_table(rows, self._statistics.rows()))
         if source is not None:
             self._check_inputs(source)
 
-    def _check_labels(self, derived: Derived) -> None:
-        block = derived.block
-        facts: list[SampleFacts] = []
-        found: list[tuple[Callable[..., Any], Issue]] = []
-        for index in range(len(block)):
-            row = block.start + index
-            drawn = draw(self._rows, block, index, self._image_keys[row])
-            facts.append(drawn.facts)
-            self._duplicates.add(drawn.facts, row)
-            self._contour_keys[row] += [contour.key for contour in drawn.facts.contours]
-            found += [(check, issue) for check in SAMPLE_CHECKS for issue in check(drawn, self._limits)]
-        drawn_on = [one for one in facts if one.contours]
-        if drawn_on:
-            stack = Stack(drawn_on)
-            found += [(check, issue) for check in STUDY_CHECKS for issue in check(stack, self._limits)]
-        issues = clear_partners([issue for _, issue in found])
-        self._note_all([check for check, _ in found], number_samples(issues, facts, block.start))
-        ran: tuple[Callable[..., Any], ...] = (*SAMPLE_CHECKS, *(STUDY_CHECKS if drawn_on else ()))
-        for each in ran:
-            self._outcome.note(each, ())
+    def _check_studies(self) -> None:
+        bounds = ((start, stop) for _, start, stop in self._rows.studies() if start < stop)
+        check = partial(check_study, file=self._file, limits=self._outcome.options.limits)
+        for (start, stop), checked in self._executor.map(check, bounds):
+            if isinstance(checked, ItemError):
+                raise checked
+            self._take(start, checked)
+            self._progress("verify", stop, len(self._rows))
 
-    def _note_all(self, checks: Sequence[Callable[..., Any]], issues: Sequence[Issue]) -> None:
-        for check, issue in zip(checks, issues, strict=True):
-            self._outcome.note(check, [issue])
-
-    def _count_pixels(self, derived: Derived) -> None:
-        block, rows = derived.block, self._rows
-        for index in range(len(block)):
-            row = block.start + index
-            masks = zip(rows.structures, rows.masks(row), strict=True)
-            drawn = [mask if block[f"has_{name}"][index] else None for name, mask in masks]
-            counted = pixels_to_count(rows.images[row], drawn, rows.full_mask)
-            self._statistics.add(block["image_mean"][index], block["image_std"][index], counted)
+    def _take(self, start: int, checked: Checked) -> None:
+        """Note what was found in one study, and keep what others are compared with."""
+        for check in CHECKS:
+            if checked.drawn or check not in STUDY_CHECKS:
+                self._outcome.note(check, ())
+        for number, found in groupby(checked.found, key=itemgetter(0)):
+            self._outcome.note(CHECKS[number], [issue for _, issue in found])
+        for row, facts in enumerate(checked.facts, start=start):
+            self._duplicates.add(facts, row)
+            self._image_keys.append(facts.image_key)
+            self._contour_keys[row] += [contour.key for contour in facts.contours]
+        for counted in checked.pixels:
+            self._statistics.add(*counted)
 
     def _check_inputs(self, source: inputs.Source) -> None:
         rows, note = self._rows, self._outcome.note
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
+        folders, nowhere = inputs.find_studies(source)
+        known = (left.pop((each.patient_id, each.study), None) for each in folders)
+        items = [
+            (
+                each,
+                None if study is None else (study.start, study.stop),
+                "" if study is None else study.record.key,
+            )
+            for each, study in zip(folders, known, strict=True)
+        ]
         done = 0
-        for found in inputs.find_inputs(source):
-            study = left.pop((found.patient_id, found.study), None)
-            block = None if study is None else rows.block(study.start, study.stop)
-            unchanged = study is not None and study.record.key == found.key(source)
-            if block is not None:
-                rows_have = inputs.check_rows_have_inputs(rows, block, found, source)
-                note(inputs.check_rows_have_inputs, rows_have)
-                done += len(block)
+        for (_, bounds, _), compared in self._executor.map(
+            partial(compare_study, file=self._file, source=source), items
+        ):
+            if isinstance(compared, ItemError):
+                raise compared
+            if bounds is not None:
+                note(inputs.check_rows_have_inputs, compared.rows)
+                done += bounds[1] - bounds[0]
                 self._progress("inputs", done, len(rows))
-            have_rows = inputs.check_inputs_have_rows(rows, block, found, source, unchanged=unchanged)
-            note(inputs.check_inputs_have_rows, have_rows)
+            note(inputs.check_inputs_have_rows, compared.besides)
+        besides = inputs.check_inputs_have_rows(rows, None, nowhere, source, unchanged=False)
+        note(inputs.check_inputs_have_rows, besides)
         for (patient, number), study in sorted(left.items()):
             nothing = inputs.StudyInputs(patient, number)
-            gone = inputs.check_rows_have_inputs(rows, rows.block(study.start, study.stop), nothing, source)
+            gone = inputs.check_rows_have_inputs(
+                rows, rows.block(study.start, study.stop), nothing, source, {}
+            )
             note(inputs.check_rows_have_inputs, gone)
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-from array import array
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -107,7 +106,8 @@ def _look(path: Path) -> Iterator[Issue]:
             sound = structure.check_structure(file, outcome)
             yield from outcome.findings
             if sound:
-                yield from check_row_digests(read_open(path, file), array("Q"))
+                rows = read_open(path, file)
+                yield from check_row_digests(rows, 0, rows.column("sha256").tolist(), [])
     except DatasetError as error:
         yield from structure.check_opens(error)
 

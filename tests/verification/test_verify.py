@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.errors import ConfigError, DatasetError
 from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.verification import seal
 from dicom_etl.verification.dataset import verify_dataset
+from dicom_etl.workers.pool import ProcessPool
 from tests.builders import (
     ORIENTATION,
     TinySource,
@@ -314,3 +317,35 @@ class TestInputs:
         one.write_bytes(other.read_bytes())
         other.write_bytes(data)
         assert len([text for _, _, text in self.changes(source, path) if "another outline" in text]) == 2
+
+
+def test_what_is_found_never_depends_on_the_processes(
+    kept_source: TinySource, dataset: Path, tmp_path: Path
+) -> None:
+    def much(file: h5py.File) -> None:
+        file["masks/icontour"][2, 0, 0] = 1
+        file["samples/image_mean"][5] += 1
+
+    path, roots = tamper(dataset, tmp_path / "changed.h5", much), pipeline.locate(kept_source.root)
+    alone = verify_dataset(path, STRICT, source=roots)
+    with ProcessPool(2, patience_seconds=0) as pool:
+        together = verify_dataset(path, STRICT, source=roots, executor=pool)
+    assert alone.findings
+    assert together.to_json() == alone.to_json()
+
+
+def test_a_file_that_takes_the_place_of_the_one_hashed_is_not_looked_at(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = (Path(shutil.copy(dataset, tmp_path / name)) for name in ("one.h5", "other.h5"))
+    hashed = seal.read_and_hash
+
+    def swap(path: Path) -> Any:
+        found = hashed(path)
+        other.replace(path)
+        return found
+
+    monkeypatch.setattr(seal, "read_and_hash", swap)
+    outcome = verify_dataset(path)
+    assert [issue.code for issue in outcome.findings] == ["schema"]
+    assert "was replaced while it was verified" in outcome.findings[0].message

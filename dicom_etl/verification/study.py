@@ -1,0 +1,186 @@
+"""What is checked study by study: rows, labels, and the inputs that they came from.
+
+Each function depends on nothing but its arguments and the file, so it runs in any process of any executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.checks.flags import clear_partners
+from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.sample_checks import SAMPLE_CHECKS
+from dicom_etl.checks.stack import Stack
+from dicom_etl.checks.study import STUDY_CHECKS, number_samples
+from dicom_etl.config import IngestConfig
+from dicom_etl.dataset.reading import DatasetReader, open_reader
+from dicom_etl.dataset.statistics import pixels_to_count
+from dicom_etl.errors import DatasetError
+from dicom_etl.records import ContourFacts, Issue, SampleFacts, StudyFolders
+from dicom_etl.verification import derivation, geometry_checks, imputed, inputs
+from dicom_etl.verification.derivation import Derived
+from dicom_etl.verification.digests import check_row_digests
+from dicom_etl.verification.labels import draw
+
+CHECKS: tuple[Callable[..., Any], ...] = (
+    check_row_digests,
+    derivation.check_masks,
+    derivation.check_statistics,
+    derivation.check_label_columns,
+    derivation.check_cardiac_phases,
+    derivation.check_order,
+    derivation.check_values,
+    geometry_checks.check_slice_locations,
+    geometry_checks.check_location_indices,
+    geometry_checks.check_phase_indices,
+    geometry_checks.check_names,
+    geometry_checks.check_numbers,
+    geometry_checks.check_files,
+    imputed.check_imputed_contours,
+    *SAMPLE_CHECKS,
+    *STUDY_CHECKS,
+)
+"""All that look at one study. Findings name theirs by its place here."""
+_DERIVATIONS = CHECKS[1 : CHECKS.index(SAMPLE_CHECKS[0])]
+_NO_PIXELS: NDArray[Any] = np.empty((0, 0))
+_NO_RING = np.empty((0, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A dataset whose seal holds, for every process that opens it.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    identity : (int, int, int, int)
+        Device, inode, size and time of change of the file that was hashed: no other is opened.
+    config : IngestConfig
+        The options that it records.
+    """
+
+    path: Path
+    identity: tuple[int, int, int, int]
+    config: IngestConfig
+
+
+class Checked(NamedTuple):
+    """What came of one study: findings, and what is compared with other studies.
+
+    ``found`` are findings with the place of their check in `CHECKS`. ``facts`` and ``pixels`` go by row, without
+    images; ``drawn`` says whether anything was drawn by hand, else `STUDY_CHECKS` had nothing to look at.
+    """
+
+    found: list[tuple[int, Issue]]
+    facts: list[SampleFacts]
+    pixels: list[tuple[float, float, tuple[NDArray[Any], ...]]]
+    drawn: bool
+
+
+class Compared(NamedTuple):
+    """What came of comparing one study with SOURCE: about its rows, and about what SOURCE holds besides."""
+
+    rows: list[Issue]
+    besides: list[Issue]
+
+
+def identity(path: Path) -> tuple[int, int, int, int]:
+    """Return what tells one file from another one under the same name."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=1)
+def reader(file: Sealed) -> DatasetReader:
+    """Return the open dataset; opened once in a process.
+
+    Raises
+    ------
+    DatasetError
+        When it is not the file that was hashed.
+    """
+    opened = open_reader(file.path)
+    if identity(file.path) != file.identity:
+        raise DatasetError(f"{str(file.path)!r} was replaced while it was verified")
+    return opened
+
+
+def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -> Checked:
+    """Check the rows from one up to another, all of one study.
+
+    Raises
+    ------
+    DatasetError
+        When the file does not hold what its structure says.
+    """
+    rows = reader(file)
+    derived = Derived(rows, rows.block(*bounds), file.config)
+    keys: list[int] = []
+    digests = derived.block["sha256"].tolist()
+    found = [(0, issue) for issue in check_row_digests(rows, bounds[0], digests, keys)]
+    for number, check in enumerate(_DERIVATIONS, start=1):
+        found += [(number, issue) for issue in check(derived)]
+    labels, facts = _check_labels(derived, keys, limits)
+    drawn = any(one.contours for one in facts)
+    return Checked([*found, *labels], [_bare(one) for one in facts], list(_pixels(derived)), drawn)
+
+
+def _check_labels(
+    derived: Derived, keys: Sequence[int], limits: LabelLimits
+) -> tuple[list[tuple[int, Issue]], list[SampleFacts]]:
+    facts: list[SampleFacts] = []
+    found: list[tuple[int, Issue]] = []
+    first = CHECKS.index(SAMPLE_CHECKS[0])
+    for index, key in enumerate(keys):
+        drawn = draw(derived.rows, derived.block, index, key)
+        facts.append(drawn.facts)
+        for number, check in enumerate(SAMPLE_CHECKS, start=first):
+            found += [(number, issue) for issue in check(drawn, limits)]
+    drawn_on = [one for one in facts if one.contours]
+    if drawn_on:
+        stack = Stack(drawn_on)
+        for number, study_check in enumerate(STUDY_CHECKS, start=first + len(SAMPLE_CHECKS)):
+            found += [(number, issue) for issue in study_check(stack, limits)]
+    issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
+    return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts
+
+
+def _bare(facts: SampleFacts) -> SampleFacts:
+    """Leave out what only checks within the study look at."""
+    contours = tuple(ContourFacts(*contour[:-1], _NO_RING) for contour in facts.contours)
+    return facts._replace(contours=contours, window=_NO_PIXELS)
+
+
+def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any], ...]]]:
+    block, rows = derived.block, derived.rows
+    for index in range(len(block)):
+        row = block.start + index
+        masks = zip(rows.structures, rows.masks(row), strict=True)
+        drawn = [mask if block[f"has_{name}"][index] else None for name, mask in masks]
+        counted = pixels_to_count(rows.images[row], drawn, rows.full_mask)
+        yield float(block["image_mean"][index]), float(block["image_std"][index]), counted
+
+
+def compare_study(
+    item: tuple[StudyFolders, tuple[int, int] | None, str], *, file: Sealed, source: inputs.Source
+) -> Compared:
+    """Compare one study with what SOURCE holds now; ``item`` is its folders, its rows if it has any, and its key."""
+    folders, bounds, key = item
+    rows, found = reader(file), inputs.find_study(folders, source)
+    block = None if bounds is None else rows.block(*bounds)
+    digests: dict[str, str] = {}
+    have_inputs = (
+        [] if block is None else list(inputs.check_rows_have_inputs(rows, block, found, source, digests))
+    )
+    unchanged = key != "" and key == found.key(source, digests)
+    return Compared(
+        have_inputs, list(inputs.check_inputs_have_rows(rows, block, found, source, unchanged=unchanged))
+    )
