@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dicom_etl.stages.impute import Imputed
 
 NAME = "write"
+STATISTICS = ("image_min", "image_max", "image_mean", "image_std")
+"""The columns of `image_statistics`."""
 INNER = "icontour"
 """The structure whose area decides end-diastole and end-systole: the LV endocardium."""
 _ROWS = 64
@@ -66,8 +68,7 @@ def _exact_dtype(image: NDArray[Any], low: float, high: float, rows: int) -> typ
 
 def pixel_columns(image: NDArray[Any]) -> dict[str, Any]:
     """Return the columns of a row that are computed from its image (y, x), as it is stored."""
-    low, high, mean, std = image_statistics(image)
-    return {"image_min": low, "image_max": high, "image_mean": mean, "image_std": std}
+    return dict(zip(STATISTICS, image_statistics(image), strict=True))
 
 
 def encode_sample(
@@ -109,24 +110,47 @@ def encode_sample(
         raise ImageError(f"{rows}x{columns} pixels, but the dataset has {spec.shape[0]}x{spec.shape[1]}")
     pixels = np.ascontiguousarray(image.pixels, dtype=spec.dtype)
     all_rings, all_masks = _by_structure(rings, masks, spec)
+    image_key, sha256 = row_digests(pixels, all_masks)
+    measured = {"sha256": sha256, **pixel_columns(pixels)}
+    row = make_row(plan, image, rings, spec.structures, measured, imputed, origins)
+    return EncodedSample(
+        row,
+        encode_chunk(pixels, spec.compression, spec.fletcher32),
+        tuple([encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks]),
+        all_rings,
+        tuple(issues),
+        image_key,
+        pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
+    )
+
+
+def make_row(
+    plan: SamplePlan,
+    image: Image,
+    rings: Mapping[str, Rings],
+    structures: Sequence[str],
+    measured: Mapping[str, Any],
+    imputed: Imputed | None = None,
+    origins: Mapping[str, float] = MappingProxyType({}),
+) -> SampleRow:
+    """Return the columns of a sample; ``measured`` are its `pixel_columns` and SHA-256, the rest as `encode_sample`."""
     refs = [
         next(
             (each.ref for each in plan.labels if each.structure == name and name in rings and not imputed),
             None,
         )
-        for name in spec.structures
+        for name in structures
     ]
-    image_key, sha256 = row_digests(pixels, all_masks)
     header = image.header
-    row = SampleRow(
+    return SampleRow(
         patient_id=plan.patient_id,
         original_id=plan.original_id,
         source_image=plan.image,
         sources=tuple(["" if ref is None else ref.source for ref in refs]),
         readers=tuple(["" if ref is None else ref.reader for ref in refs]),
-        pixel_origins=tuple([origins.get(name, math.nan) for name in spec.structures]),
+        pixel_origins=tuple([origins.get(name, math.nan) for name in structures]),
         sha256_image_file=image.sha256,
-        has=tuple([structure in rings for structure in spec.structures]),
+        has=tuple([structure in rings for structure in structures]),
         instance_number=header.instance_number,
         location_index=plan.location_index,
         slice_location_mm=plan.slice_location_mm,
@@ -137,21 +161,11 @@ def encode_sample(
         position_mm=header.position_mm,
         manufacturer=plan.header.manufacturer,  # as planned: its column is as wide as the plan's texts
         field_strength_t=header.field_strength_t,
-        sha256=sha256,
-        **pixel_columns(pixels),
-        **_label_columns(bool(rings), imputed, spec.structures),
-        areas_px=tuple([polygon_area(outline) if outline else 0.0 for outline in all_rings]),
+        **measured,
+        **_label_columns(bool(rings), imputed, structures),
+        areas_px=tuple([polygon_area(rings[name]) if rings.get(name) else 0.0 for name in structures]),
         frame=header.frame,
         stack_index=plan.stack_index,
-    )
-    return EncodedSample(
-        row,
-        encode_chunk(pixels, spec.compression, spec.fletcher32),
-        tuple([encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks]),
-        all_rings,
-        tuple(issues),
-        image_key,
-        pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
     )
 
 

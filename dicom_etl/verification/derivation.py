@@ -17,9 +17,8 @@ from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue
 from dicom_etl.stages.rasterize import draw_mask
-from dicom_etl.stages.write import INNER, image_statistics
+from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
 
-_STATISTICS = ("image_min", "image_max", "image_mean", "image_std")
 _CLOSE = 1e-9
 """Relative difference of two sums of one image in another order; those of 16-bit images are exact."""
 
@@ -71,7 +70,7 @@ def check_statistics(study: Derived) -> Iterator[Issue]:
     """derived-differs: least, largest, mean and standard deviation are those of the stored image."""
     for index in range(len(study.block)):
         found = image_statistics(study.rows.images[study.block.start + index])
-        for name, value in zip(_STATISTICS, found, strict=True):
+        for name, value in zip(STATISTICS, found, strict=True):
             recorded = float(study.block[name][index])
             if not math.isclose(recorded, value, rel_tol=_CLOSE, abs_tol=_CLOSE):
                 yield study.issue(

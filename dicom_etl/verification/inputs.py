@@ -11,6 +11,7 @@ import numpy as np
 from dicom_etl.checks.decisions import Decisions, Ledger
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import sha256_of_row
 from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
@@ -274,12 +275,15 @@ def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Rings], di
 
 def _row(rows: DatasetReader, block: Block, index: int, plan: SamplePlan, image: Image) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
-    spec = schema.DatasetSpec(rows.shape, rows.dtype.str, rows.structures, ())
+    row = block.start + index
     rings = {name: block.rings[name][index] for name in rows.structures if block.rings[name][index]}
-    # Whether the stored masks are those of the stored outlines is another check.
-    stored = zip(rows.structures, rows.masks(block.start + index), strict=True)
-    masks = {name: mask for name, mask in stored if name in rings}
-    return write.encode_sample(plan, image, rings, masks, spec, ()).row
+    pixels, stored = np.ascontiguousarray(image.pixels, dtype=rows.dtype), rows.images[row]
+    measured: dict[str, Any]
+    if np.array_equal(pixels, stored):  # other checks hold what is stored to its digest and its statistics
+        measured = {name: block[name][index] for name in ("sha256", *write.STATISTICS)}
+    else:
+        measured = {"sha256": sha256_of_row(pixels, rows.masks(row)), **write.pixel_columns(pixels)}
+    return write.make_row(plan, image, rings, rows.structures, measured)
 
 
 def _usable(plan: SamplePlan, source: Source) -> bool:
