@@ -184,7 +184,7 @@ def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
         )
         message = (
             f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
-            "do the files count pixels from another origin? --contour-origin sets it"
+            "do the files count pixels from another origin? `contour_origin` sets it"
         )
         yield of_study(stack.images, "misaligned", message)
 

@@ -184,7 +184,7 @@ class Reporter:
     def json(self, value: dict[str, Any]) -> None:
         """Print the JSON object of a result, when asked for."""
         if self.as_json:
-            click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+            click.echo(with_options(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
 
     def _advance_bar(self, stage: str, done: int, total: int) -> None:
         if self._bar is None:
@@ -223,7 +223,7 @@ def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:
         When the file cannot be written.
     """
     names = ("severity", "code", "stage", "patient_id", "structure", "path", "message")
-    write_csv(path, names, ([getattr(issue, name) for name in names] for issue in issues))
+    write_csv(path, names, ([with_options(getattr(issue, name)) for name in names] for issue in issues))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -102,7 +102,7 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
         raise ContourError("it has no points")
     if len(points) > options.max_points:
         raise ContourError(
-            f"more than {options.max_points} points, which no contour has; --max-contour-points raises the limit"
+            f"more than {options.max_points} points, which no contour has; `max_contour_points` raises the limit"
         )
     if not np.abs(points).max() <= _FARTHEST:
         raise ContourError(f"a coordinate is beyond {_FARTHEST:.0f}")

@@ -162,7 +162,7 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
     if len(volume.shape) not in (3, 4) or min(shape) < 1:
         raise ImageError(f"it has {len(volume.shape)} dimensions; masks have three, or four with time")
     if int(np.prod(shape)) * 8 > limits.max_image_bytes:
-        raise ImageError(f"its voxels are more than --max-image-bytes {limits.max_image_bytes} allows")
+        raise ImageError(f"its voxels are more than `max_image_bytes` {limits.max_image_bytes} allows")
     if not (int(volume.header["qform_code"]) or int(volume.header["sform_code"])):
         raise ImageError("it does not say where it lies: qform_code and sform_code are 0")
     values = np.asanyarray(volume.dataobj).reshape(shape)

@@ -93,7 +93,7 @@ def table_bytes(path: str, options: LabelOptions) -> bytes:
     try:
         return read_whole(path, Limits(max_file_bytes=most)).data
     except ImageError as error:
-        raise ContourError(str(error).replace("--max-file-bytes", "--max-contour-bytes")) from None
+        raise ContourError(str(error).replace("`max_file_bytes`", "`max_contour_bytes`")) from None
 
 
 def located(issue: Issue, path: str) -> Issue:

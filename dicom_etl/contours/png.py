@@ -164,7 +164,7 @@ def _values(data: bytearray, limits: Limits) -> NDArray[Any]:
     with Image.open(BytesIO(data), formats=["PNG"]) as picture:
         columns, rows = picture.size
         if rows * columns * 4 > limits.max_image_bytes:
-            raise ImageError(f"{rows} rows x {columns} columns are more than --max-image-bytes allows")
+            raise ImageError(f"{rows} rows x {columns} columns are more than `max_image_bytes` allows")
         pixels = np.asarray(picture)
     if pixels.ndim == 3:
         colours, opaque = pixels[..., : 3 if pixels.shape[2] > 2 else 1], pixels.shape[2] in (1, 3)

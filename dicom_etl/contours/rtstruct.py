@@ -339,7 +339,7 @@ def _points(item: Dataset, max_points: int) -> tuple[FloatArray, str]:
     if count > 3 * max_points:
         return (
             none,
-            f"more than {max_points} points, which no contour has; --max-contour-points raises the limit",
+            f"more than {max_points} points, which no contour has; `max_contour_points` raises the limit",
         )
     stated = objects.whole_number(item, "NumberOfContourPoints")
     if count % 3 or (stated is not None and 3 * stated != count):

@@ -113,7 +113,7 @@ def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
         raise ContourError("the mask is empty")
     if sum(map(len, rings)) > options.max_points:
         raise ContourError(
-            f"its mask has more than {options.max_points} corners; --max-contour-points raises the limit"
+            f"its mask has more than {options.max_points} corners; `max_contour_points` raises the limit"
         )
     return rings
 
@@ -251,7 +251,7 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
         raise ImageError(f"NumberOfFrames is {count}, but {len(groups)} frames are described")
     if not 0 < rows * columns * bits * count <= 8 * limits.max_image_bytes:
         raise ImageError(
-            f"its frames are larger than {limits.max_image_bytes} bytes; --max-image-bytes allows more"
+            f"its frames are larger than {limits.max_image_bytes} bytes; `max_image_bytes` allows more"
         )
     answer: dict[str, Any] = {
         "kind": kind,

@@ -76,7 +76,7 @@ def _content(path: str, max_bytes: int) -> bytes:
         raise ContourError("the file became shorter while it was read")
     if len(data) > max_bytes:
         raise ContourError(
-            f"larger than {max_bytes} bytes, which no contour is; --max-contour-bytes raises the limit"
+            f"larger than {max_bytes} bytes, which no contour is; `max_contour_bytes` raises the limit"
         )
     return data
 
@@ -88,7 +88,7 @@ def _points(data: bytes, max_points: int) -> FloatArray:
     lines = data.count(b"\n") + 1
     if lines > max_points:
         raise ContourError(
-            f"more than {max_points} points, which no contour has; --max-contour-points raises the limit"
+            f"more than {max_points} points, which no contour has; `max_contour_points` raises the limit"
         )
     # The lines of a file have few shapes, so shapes are matched, not lines: 27 us a file of 200 points instead of 142.
     decimals = {_decimals(shape) for shape in set(data.translate(_DIGITS_AS_ZEROS).split(b"\n"))}

@@ -112,7 +112,7 @@ def _rings(
         raise ContourError(label.problem)
     if sum(map(len, label.points.values())) > 3 * options.max_points:
         raise ContourError(
-            f"more than {options.max_points} points, which no contour has; --max-contour-points raises the limit"
+            f"more than {options.max_points} points, which no contour has; `max_contour_points` raises the limit"
         )
     found = tuple(ring_of(_in_pixels(label, points, image, origin)) for points in label.points.values())
     kept = without_repeated(found)

@@ -135,7 +135,7 @@ def frame_from_bytes(
 def _plain_header(found: native_reader.Plain, limits: Limits) -> ImageHeader:
     if found.offset > limits.max_header_bytes:
         raise ImageError(
-            f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
+            f"no pixel data within {limits.max_header_bytes} bytes; `max_header_bytes` allows more"
         )
     header = image_header(found.elements, limits)
     notes = check_length(header, found.length)

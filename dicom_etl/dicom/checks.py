@@ -285,7 +285,7 @@ def check_extent(header: ImageHeader, limits: Limits) -> None:
     if size > limits.max_image_bytes:
         raise ImageError(
             f"the image of {header.rows} x {header.columns} pixels takes {size} bytes, more than "
-            f"{limits.max_image_bytes}; --max-image-bytes allows more"
+            f"{limits.max_image_bytes}; `max_image_bytes` allows more"
         )
 
 

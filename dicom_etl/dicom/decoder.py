@@ -238,7 +238,7 @@ def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str
             if child.late:
                 raise ImageError(
                     f"it takes more than {limits.max_item_seconds:g} seconds to read; "
-                    "--max-item-seconds allows more"
+                    "`max_item_seconds` allows more"
                 ) from None
             if fresh:
                 raise ImageError(
@@ -253,7 +253,7 @@ def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str
         if fresh:
             raise ImageError(
                 f"it takes more than {limits.max_item_memory} bytes of memory to read; "
-                "--max-item-memory allows more"
+                "`max_item_memory` allows more"
             )
         child = _Child()
     if "error" in answer:

@@ -39,7 +39,7 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
             if size > most:
                 raise ImageError(
                     f"the deflated data set is longer than {most} bytes; it is damaged, or "
-                    "--max-image-bytes and --max-header-bytes allow more"
+                    "`max_image_bytes` and `max_header_bytes` allow more"
                 )
     except zlib.error:
         raise ImageError("the deflated data set is damaged") from None

@@ -81,7 +81,7 @@ def check_size(size: int, limits: Limits) -> None:
     """Refuse a file that is too large to be read whole."""
     if size > limits.max_file_bytes:
         raise ImageError(
-            f"the file is {size} bytes long, more than {limits.max_file_bytes}; --max-file-bytes allows more"
+            f"the file is {size} bytes long, more than {limits.max_file_bytes}; `max_file_bytes` allows more"
         )
 
 

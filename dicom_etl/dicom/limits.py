@@ -43,7 +43,7 @@ class Limits:
         for item in fields(self):
             value = getattr(self, item.name)
             if not (isfinite(value) and value > 0):
-                raise ConfigError(f"--{item.name.replace('_', '-')} is {value}; it must be more than 0")
+                raise ConfigError(f"`{item.name}` is {value}; it must be more than 0")
 
 
 DEFAULT = Limits()

@@ -148,7 +148,7 @@ def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits
     )
     if not watch.tag and len(body) > most:
         raise ImageError(
-            f"no pixel data within {limits.max_header_bytes} bytes; --max-header-bytes allows more"
+            f"no pixel data within {limits.max_header_bytes} bytes; `max_header_bytes` allows more"
         )
     if not watch.tag:
         whole = watch.end in (len(body), UNDEFINED) and stream.tell() == len(body)

@@ -138,7 +138,7 @@ def _axis(old: int, new: int | None, old_mm: float, new_mm: float | None) -> Axi
     if new_mm is not None:
         if not (isfinite(old_mm) and old_mm > 0):
             raise ImageError(
-                "has no PixelSpacing, so --spacing cannot be applied to it; ingest it without --spacing"
+                "has no PixelSpacing, so `spacing_mm` cannot be applied to it; ingest it without `spacing_mm`"
             )
         step = new_mm / old_mm
         if abs(step - 1) <= _SAME_SPACING:
@@ -148,7 +148,7 @@ def _axis(old: int, new: int | None, old_mm: float, new_mm: float | None) -> Axi
     if not 1 <= resampled <= LARGEST_SIDE:
         raise ImageError(
             f"{old} pixels of {old_mm:g} mm would become {resampled} of {new_mm:g} mm, "
-            f"but 1 to {LARGEST_SIDE} are possible; choose another --spacing"
+            f"but 1 to {LARGEST_SIDE} are possible; choose another `spacing_mm`"
         )
     new = resampled if new is None else new
     return Axis(old, resampled, new, step, resampled // 2 - new // 2)

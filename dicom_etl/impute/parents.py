@@ -21,7 +21,7 @@ NEAREST = "nearest"
 MODES = (SPATIAL, TEMPORAL, BOTH, NEAREST)
 
 BEYOND = "beyond the outermost drawn location"
-TOO_FAR = "the gap is wider than --impute-max-gap"
+TOO_FAR = "the gap is wider than `impute_max_gap`"
 ALONE = "not between two drawn slices"
 UNPLACED = "location or phase unknown"
 """Why an image is not filled."""

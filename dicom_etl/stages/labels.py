@@ -122,7 +122,7 @@ def _unmapped(refs: Iterable[ContourRef], patient_id: str) -> Iterable[Issue]:
             else "have names that give no structure of their own"
         )
         message = (
-            f"{len(left)} labels {what}{f' ({items})' if items else ''}; --structure-map NAME=structure takes "
+            f"{len(left)} labels {what}{f' ({items})' if items else ''}; `structure_map` NAME=structure takes "
             "them, and `dicom-etl plan` shows the names; left out"
         )
         yield Issue("note" if harmless else "error", "name-unmapped", message, STAGE, path, patient_id)

@@ -25,7 +25,7 @@ LEAST_HELD = 0.8
 FEW = 5
 LEAST_FILLED = 0.45
 """Share of the locations x phases that drawn numbers touch; those of another stack scatter over its phases."""
-_ASK = "--series [PATIENT:]NUMBER decides, and `dicom-etl plan` lists the numbers"
+_ASK = "`series` [PATIENT:]NUMBER decides, and `dicom-etl plan` lists the numbers"
 
 Number = tuple[int, int]
 """The series number (-1 where a label has none) and the slice number that a label states."""
@@ -329,7 +329,7 @@ def _paired(linked: Linked, labels: Set[Number], units: _Units, paths: Sequence[
         if header[label] != name[label]:
             reason = (
                 f"slice {label[1]} is {paths[header[label][0]]} by InstanceNumber and {paths[name[label][0]]} by the "
-                "names of the files; --number-from header or name decides"
+                "names of the files; `number_from` header or name decides"
             )
             linked.doubts.clear()
             return _refuse(linked, labels, MISMATCH, reason)
@@ -367,7 +367,7 @@ def _look_up(
         reason = f"{paths[images[0]]} is slice {number} and slice {said[images[0]]}, by InstanceNumber and by its name"
         linked.refused[label] = (
             MISMATCH,
-            f"{reason}; --number-from header or name decides; the label is left out",
+            f"{reason}; `number_from` header or name decides; the label is left out",
         )
     else:
         linked.images[label] = images[0]

@@ -183,7 +183,7 @@ def refuse_ambiguous(
                 others = [other.ref.source for other in labels if other.structure == label.structure]
                 message = (
                     f"{_listed(others)} are all {label.structure} on {paths[image]}; all are left out, "
-                    "and --labels FORMAT or --labels GLOB chooses"
+                    "and `labels` FORMAT or `labels` GLOB chooses"
                 )
                 issues.append(
                     Issue(

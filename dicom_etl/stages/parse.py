@@ -143,7 +143,7 @@ def check_outline(rings: Rings, shape: tuple[int, int], config: IngestConfig) ->
     if crossing is not None:
         raise ContourError(
             f"the outline crosses itself near x {crossing[0]:.2f}, y {crossing[1]:.2f}, so its area is ambiguous; "
-            "--allow-self-intersection fills it by the even-odd rule",
+            "`allow_self_intersection` fills it by the even-odd rule",
             code="self-intersection",
         )
     _check_inside(rings, shape)
@@ -157,6 +157,6 @@ def _check_inside(rings: Rings, shape: tuple[int, int]) -> None:
     if beyond > MOST_OUTSIDE_PX or share > MOST_OUTSIDE_SHARE:
         raise ContourError(
             f"it reaches {beyond:.2f} px beyond the image of {shape[0]} rows x {shape[1]} columns, with {share:.1%} "
-            "of its area; is it drawn on another image, or does it count pixels otherwise (--contour-origin)?",
+            "of its area; is it drawn on another image, or does it count pixels otherwise (`contour_origin`)?",
             code="contour-outside-image",
         )

@@ -35,7 +35,7 @@ def _problem(study: Derived, index: int, structure: str, stored: Rings) -> str:
     steps = block[f"imputed_from_{structure}"][index].tolist()
     share = float(block[f"imputed_share_{structure}"][index])
     if config.impute is None:
-        return "is in a dataset that was made without --impute"
+        return "is in a dataset that was made without `impute`"
     positions = [index + step for step in steps]
     if 0 in steps or not all(0 <= position < len(block) for position in positions) or not 0 <= share <= 1:
         return f"names the rows {steps} and the share {share:g}, which no contour is made of"

@@ -105,9 +105,9 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, data: bytes, said:
 
 
 def test_limits_name_their_option(tmp_path: Path) -> None:
-    with pytest.raises(ContourError, match="--max-contour-points"):
+    with pytest.raises(ContourError, match="`max_contour_points`"):
         read(tmp_path, SQUARE * 100, max_points=100)
-    with pytest.raises(ContourError, match="--max-contour-bytes"):
+    with pytest.raises(ContourError, match="`max_contour_bytes`"):
         read(tmp_path, SQUARE, max_bytes=10)
 
 

@@ -166,10 +166,10 @@ REFUSED = {
     ),
     "too much of it outside": Refused(square(0.1, 11, 20.1, 31), "2.0%", "contour-outside-image"),
     "negative coordinates": Refused(square(-31, -31, -11, -11), "100.0%", "contour-outside-image"),
-    "too many points": Refused(b"1 2\n" * 100_001, "--max-contour-points"),
-    "too many bytes": Refused(b"1 2 \n" * 2_000_001, "--max-contour-bytes"),
-    "more points than asked for": Refused(SQUARE, "--max-contour-points", config={"max_contour_points": 3}),
-    "more bytes than asked for": Refused(SQUARE, "--max-contour-bytes", config={"max_contour_bytes": 20}),
+    "too many points": Refused(b"1 2\n" * 100_001, "`max_contour_points`"),
+    "too many bytes": Refused(b"1 2 \n" * 2_000_001, "`max_contour_bytes`"),
+    "more points than asked for": Refused(SQUARE, "`max_contour_points`", config={"max_contour_points": 3}),
+    "more bytes than asked for": Refused(SQUARE, "`max_contour_bytes`", config={"max_contour_bytes": 20}),
 }
 """Errors of the file as such have one code, those of a readable outline their own."""
 
@@ -199,7 +199,7 @@ def test_what_crosses_itself_is_filled_on_request(tmp_path: Path) -> None:
 def test_the_origin_decides_what_is_outside(tmp_path: Path) -> None:
     at_the_edge = square(-0.5, 11, 20, 31)
     assert verdict(tmp_path, at_the_edge, contour_origin=0)
-    with pytest.raises(ContourError, match="--contour-origin"):
+    with pytest.raises(ContourError, match="`contour_origin`"):
         verdict(tmp_path, at_the_edge)
 
 

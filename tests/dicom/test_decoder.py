@@ -94,7 +94,7 @@ def test_hang_is_ended(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sabotage(broken, "time.sleep(60)")
         start = time.monotonic()
         with pytest.raises(
-            ImageError, match=r"takes more than 0\.2 seconds to read; --max-item-seconds allows"
+            ImageError, match=r"takes more than 0\.2 seconds to read; `max_item_seconds` allows"
         ):
             read_image(odd, limits=Limits(max_item_seconds=0.2))
         assert time.monotonic() - start < 20
@@ -130,7 +130,7 @@ def test_memory_is_bounded(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         sabotage(broken, "bytearray(500 << 20)")
         with pytest.raises(
-            ImageError, match="more than 419430400 bytes of memory to read; --max-item-memory"
+            ImageError, match="more than 419430400 bytes of memory to read; `max_item_memory`"
         ):
             read_image(odd, limits=Limits(max_item_seconds=30))
         assert read_image(odd, limits=Limits(max_item_memory=1 << 30, max_item_seconds=30)).header.rows == 12

@@ -138,7 +138,7 @@ def test_a_file_that_was_changed_is_read_again(reads: list[int], tmp_path: Path)
     assert len(reads) == 2
     assert after.sha256 == sha256_of_file(path) != before.sha256
     np.testing.assert_array_equal(after.pixels, before.pixels + 1)
-    with pytest.raises(ImageError, match="--max-file-bytes"):
+    with pytest.raises(ImageError, match="`max_file_bytes`"):
         read_image(path, 1, Limits(max_file_bytes=1000))
 
 

@@ -175,11 +175,11 @@ def test_empty_modality_lut_sequence_says_nothing(tmp_path: Path) -> None:
 def test_header_longer_than_the_limit() -> None:
     for encoding in ("explicit", "big"):
         refuse(
-            base(encoding), "no pixel data within 500 bytes; --max-header-bytes", Limits(max_header_bytes=500)
+            base(encoding), "no pixel data within 500 bytes; `max_header_bytes`", Limits(max_header_bytes=500)
         )
 
 
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
 def test_limits_are_positive_numbers(value: float) -> None:
-    with pytest.raises(ConfigError, match=r"--max-item-seconds is .*; it must be more than 0"):
+    with pytest.raises(ConfigError, match=r"`max_item_seconds` is .*; it must be more than 0"):
         Limits(max_item_seconds=value)

@@ -237,9 +237,9 @@ def test_wrong_transfer_syntax_that_pydicom_sees_through_is_noted(tmp_path: Path
 def test_limits_name_their_options(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "1.dcm", ramp(), elements={(0x0029, 0x1010): ("OB", bytes(50_000))})
     for limits, option in (
-        (Limits(max_image_bytes=239), "--max-image-bytes"),
-        (Limits(max_file_bytes=1000), "--max-file-bytes"),
-        (Limits(max_header_bytes=1000), "--max-header-bytes"),
+        (Limits(max_image_bytes=239), "`max_image_bytes`"),
+        (Limits(max_file_bytes=1000), "`max_file_bytes`"),
+        (Limits(max_header_bytes=1000), "`max_header_bytes`"),
     ):
         with pytest.raises(ImageError, match=option):
             read_image(path, limits=limits)
@@ -252,7 +252,7 @@ def test_rows_times_columns_that_claim_too_much(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "1.dcm", ramp(), Rows=65535, Columns=65535)
     with (
         little_spent(),
-        pytest.raises(ImageError, match=r"65535 x 65535 pixels takes 8589672450 bytes.*--max-image-bytes"),
+        pytest.raises(ImageError, match=r"65535 x 65535 pixels takes 8589672450 bytes.*`max_image_bytes`"),
     ):
         read_image(path)
 
@@ -330,7 +330,7 @@ def test_deflated_bomb(bomb: str, tmp_path: Path) -> None:
     assert path.stat().st_size < 1 << 20
     with (
         little_spent(bomb),
-        pytest.raises(ImageError, match=r"data set is longer than \d+ bytes; .*--max-image-bytes"),
+        pytest.raises(ImageError, match=r"data set is longer than \d+ bytes; .*`max_image_bytes`"),
     ):
         read_image(path, limits=Limits(max_image_bytes=32 << 20))
 

@@ -116,7 +116,7 @@ DERIVED: dict[str, tuple[Change, str]] = {
     "folder of another": (column("source_icontour", "x/SYN-T-9/y.txt"), "'SYN-T-1', but the file is"),
     "word of a split": (column("split", "half", slice(0, 12)), "split is 'half'"),
     "fold below all": (column("fold", -7, slice(0, 12)), "fold is -7"),
-    "imputed without the option": (imputed, "was made without --impute"),
+    "imputed without the option": (imputed, "was made without `impute`"),
 }
 
 
