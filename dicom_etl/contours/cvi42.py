@@ -16,7 +16,7 @@ import numpy as np
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import parsed_once, table_bytes
-from dicom_etl.contours.rings import ring_of, without_repeated
+from dicom_etl.contours.rings import are_nested, joined, ring_of, without_repeated
 from dicom_etl.errors import ContourError
 from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Issue, Outlines, Rings
 
@@ -82,7 +82,7 @@ class Cvi42Workspace:
         for ref in refs:
             try:
                 found = tuple(_in_pixels(ring, origin, options) for ring in labels[ref.item].rings)
-                rings[ref] = without_repeated(found)
+                rings[ref] = _apart(without_repeated(found), ref, issues)
             except KeyError:
                 issues.append(
                     Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
@@ -90,6 +90,15 @@ class Cvi42Workspace:
             except ContourError as error:
                 issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
         return Outlines(rings, dict.fromkeys(rings, origin), tuple(issues))
+
+
+def _apart(rings: Rings, ref: ContourRef, issues: list[Issue]) -> Rings:
+    """Join rings that overlap: each numbered contour is an outline of its own, never a hole in another."""
+    if not are_nested(rings):
+        return rings
+    message = f"its {len(rings)} contours overlap; they are joined"
+    issues.append(Issue("note", "self-intersection", message, path=ref.source))
+    return joined(rings)
 
 
 def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:

@@ -8,7 +8,13 @@ from numpy.typing import NDArray
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.outlines import measure
 from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.geometry.raster import rasterize
+from dicom_etl.geometry.tracing import trace
 from dicom_etl.records import FloatArray, Rings
+
+_PARTS = 8
+_MOST_SIDE = 4096
+"""Steps a pixel, and the most along a side, of the lattice that rings are joined on."""
 
 
 def ring_of(points: FloatArray) -> FloatArray:
@@ -48,6 +54,23 @@ def are_nested(rings: Rings) -> bool:
         return False
     whole = sum(polygon_area((ring,)) for ring in rings)
     return polygon_area(rings) < whole * (1 - 1e-9)
+
+
+def joined(rings: Rings) -> Rings:
+    """Return the outline of what lies in any of some rings, on a lattice of 1/`_PARTS` px.
+
+    It runs along the lattice, so its area is that of the union to about a thousandth, without a rule for every way in
+    which lines can touch.
+    """
+    low = np.floor(np.min([ring.min(axis=0) for ring in rings], axis=0))
+    size = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0)) - low
+    parts = max(1, min(_PARTS, int(_MOST_SIDE // size.max())))
+    columns, rows = (size.astype(int) * parts).tolist()
+    inside = np.zeros((rows, columns), dtype=np.bool_)
+    for ring in rings:
+        fine = (ring - low) * parts - 0.5
+        inside |= rasterize((fine,), (rows, columns), rule="coverage", values="binary").astype(np.bool_)
+    return tuple((ring + 0.5) / parts + low for ring in trace(inside))
 
 
 def _has_three_points(ring: FloatArray) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dicom_etl.checks.decisions import Decisions, Ledger
 from dicom_etl.config import IngestConfig
+from dicom_etl.contours import READERS
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
@@ -91,6 +92,10 @@ class Plan:
     ) -> None:
         if config.pseudonymize != (pseudonyms is not None):
             raise ConfigError("`pseudonymize` needs its key, and the key needs the option")
+        if config.pseudonymize and not {reader.name for reader in READERS}.issuperset(config.labels):
+            raise ConfigError(
+                "`labels`: a pattern of paths is recorded, so with `pseudonymize` name a format"
+            )
         self.summary = Summary()
         self.roots, self.config, self._list_unlabeled = roots, config, list_unlabeled
         self._shard = shard

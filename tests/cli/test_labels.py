@@ -98,6 +98,8 @@ def test_with_pseudonyms_no_name_of_a_label_leaves(runner: CliRunner, pelvis: Pa
     key = tmp_path / "key"
     key.write_text("0123456789abcdef" * 4)
     key.chmod(0o600)
+    refused = run(runner, "plan", pelvis, "--pseudonymize", key, "--labels", "RS*")
+    assert refused.exit_code == 2, refused.output
     options = ("--pseudonymize", key, "--structure-map", "Prostate=gland,Femur=femur")
     done = run(runner, "ingest", pelvis, "-o", tmp_path / "o.h5", *options)
     assert done.exit_code == 3

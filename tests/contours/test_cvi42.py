@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from dicom_etl.records import ImageHeader
+from dicom_etl.geometry.polygons import fraction_outside, polygon_area
+from dicom_etl.records import FloatArray, ImageHeader
 from tests.contours.drawing import Drawn, draw, public_masks, shared_formats
 from tests.contours.objects import place
 from tests.contours.workspaces import _HEAD, contour, workspace
 from tests.costs import little_spent
-from tests.shapes import square
+from tests.shapes import disc, square
 
 PLANE = ImageHeader(
     50, 60, pixel_spacing_mm=(1.5, 1.5), position_mm=(12.0, -43.0, 30.0), orientation=(1, 0, 0, 0, 1, 0)
@@ -55,6 +56,18 @@ def test_numbered_keys_are_rings_of_one_label(images: tuple[Path, str, str]) -> 
     )
     found = drawn(images, (images[1], contours))
     assert found.areas() == {("0.dcm", "sapapil_musc_contour"): 48}
+
+
+@pytest.mark.parametrize("other", [disc((14.5, 12.5), 3, 90), square(12.5, 12.5, 4), square(11.5, 11.5, 2)])
+def test_numbered_contours_that_overlap_are_joined(images: tuple[Path, str, str], other: FloatArray) -> None:
+    one = square(10.5, 10.5, 4)
+    both = ((one * 4).tolist(), (other * 4).tolist())
+    contours = "".join(contour(f"sapapilMuscContour000{n}", points) for n, points in enumerate(both))
+    found = drawn(images, (images[1], contours))
+    outside = fraction_outside((other,), (one,)) * polygon_area((other,))
+    joined = found.rings["0.dcm", "sapapil_musc_contour"]
+    assert polygon_area(joined) == pytest.approx(16 + outside, abs=0.1)
+    assert found.codes() == {("note", "self-intersection")}
 
 
 def test_kinds_that_are_no_outline_are_taken_only_when_mapped(images: tuple[Path, str, str]) -> None:
@@ -130,8 +143,7 @@ def test_a_binary_workspace_is_named_with_the_way_out(images: tuple[Path, str, s
 EDGE: dict[str, tuple[set[str], set[tuple[str, str]]]] = {
     "sub2": ({"80 icontour"}, set()),
     "no_sub": (set(), {("error", "unreadable-contour")}),
-    # Its three rings of papillary muscles cross each other, which leaves their area open.
-    "papillary": ({"80 icontour"}, {("error", "self-intersection")}),
+    "papillary": ({"80 icontour", "80 sapapil_musc_contour"}, {("note", "self-intersection")}),
     "names": ({"80 icontour", "80 ocontour", "80 rv_icontour"}, {("note", "name-unmapped")}),
     "two_studies": ({"80 icontour"}, {("error", "orphan-contour")}),
     "unknown_image": ({"? icontour"}, {("error", "orphan-contour")}),
