@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import parsed_once, table_bytes
+from dicom_etl.contours.parsed import Notes, parsed_once, read_each, table_bytes
 from dicom_etl.contours.rings import are_nested, joined, ring_of, without_repeated
 from dicom_etl.errors import ContourError
-from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Issue, Outlines, Rings
+from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Outlines, Rings
 
 if TYPE_CHECKING:
     from xml.parsers.expat import XMLParserType
@@ -77,27 +77,19 @@ class Cvi42Workspace:
         """Bring the points of some labels into the pixel frame."""
         labels = _labels(path, options)
         origin = ORIGIN if options.contour_origin is None else float(options.contour_origin)
-        rings: dict[ContourRef, Rings] = {}
-        issues: list[Issue] = []
-        for ref in refs:
-            try:
-                found = tuple(_in_pixels(ring, origin, options) for ring in labels[ref.item].rings)
-                rings[ref] = _apart(without_repeated(found), ref, issues)
-            except KeyError:
-                issues.append(
-                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
-                )
-            except ContourError as error:
-                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        return Outlines(rings, dict.fromkeys(rings, origin), tuple(issues))
+
+        def one(ref: ContourRef, notes: Notes) -> Rings:
+            found = tuple(_in_pixels(ring, origin, options) for ring in labels[ref.item].rings)
+            return _apart(without_repeated(found), notes)
+
+        return read_each(refs, one, origin)
 
 
-def _apart(rings: Rings, ref: ContourRef, issues: list[Issue]) -> Rings:
+def _apart(rings: Rings, notes: Notes) -> Rings:
     """Join rings that overlap: each numbered contour is an outline of its own, never a hole in another."""
     if not are_nested(rings):
         return rings
-    message = f"its {len(rings)} contours overlap; they are joined"
-    issues.append(Issue("note", "self-intersection", message, path=ref.source))
+    notes.append(("self-intersection", f"its {len(rings)} contours overlap; they are joined"))
     return joined(rings)
 
 

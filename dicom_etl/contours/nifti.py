@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import parsed_in_child
+from dicom_etl.contours.parsed import Notes, parsed_in_child, read_each
 from dicom_etl.contours.seg import outline_of
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
@@ -62,19 +62,12 @@ class NiftiMask:
     ) -> Outlines:
         """Trace the slices of some labels."""
         volume = _volume(path, options)
-        rings: dict[ContourRef, Rings] = {}
-        issues: list[Issue] = []
-        for ref in refs:
-            try:
-                _, time, value = volume.labels[ref.item]
-                rings[ref] = outline_of(_slice(volume, time, image) == value, options)
-            except KeyError:
-                issues.append(
-                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
-                )
-            except ContourError as error:
-                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        return Outlines(rings, dict.fromkeys(rings, 0.0), tuple(issues))
+
+        def one(ref: ContourRef, _: Notes) -> Rings:
+            _index, time, value = volume.labels[ref.item]
+            return outline_of(_slice(volume, time, image) == value, options)
+
+        return read_each(refs, one, 0.0)
 
 
 def _plane(volume: _Volume, index: int, time: int) -> Plane:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from dicom_etl.config import LabelOptions
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.whole import read_whole
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.records import Issue
+from dicom_etl.records import ContourRef, Issue, Outlines, Rings
 
 T = TypeVar("T")
 _MOST_KEPT = 4
@@ -94,6 +94,43 @@ def table_bytes(path: str, options: LabelOptions) -> bytes:
         return read_whole(path, Limits(max_file_bytes=most)).data
     except ImageError as error:
         raise ContourError(str(error).replace("`max_file_bytes`", "`max_contour_bytes`")) from None
+
+
+Notes = list[tuple[str, str]]
+"""Code and text of what a person may like to know of a label."""
+
+
+def read_each(
+    refs: Sequence[ContourRef],
+    read: Callable[[ContourRef, Notes], Rings],
+    origin: float | Mapping[str, float],
+) -> Outlines:
+    """Read labels one by one, so that what is wrong with one costs that one alone.
+
+    Parameters
+    ----------
+    refs : sequence of ContourRef
+        Of one file.
+    read : callable
+        Returns the rings of one and adds to its notes; raises `ContourError`, or `KeyError` where it is not there.
+    origin : float or mapping of str to float
+        What is taken off the vertices, of all or by item.
+    """
+    rings: dict[ContourRef, Rings] = {}
+    issues: list[Issue] = []
+    for ref in refs:
+        notes: Notes = []
+        try:
+            rings[ref] = read(ref, notes)
+        except KeyError:
+            issues.append(
+                Issue("error", "unreadable-contour", "it is not in the file any more", path=ref.source)
+            )
+        except ContourError as error:
+            issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+        issues += (Issue("note", code, message, path=ref.source) for code, message in notes)
+    origins = {ref: origin if isinstance(origin, float) else origin[ref.item] for ref in rings}
+    return Outlines(rings, origins, tuple(issues))
 
 
 def located(issue: Issue, path: str) -> Issue:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import parsed_in_child, parsed_once, table_text
+from dicom_etl.contours.parsed import Notes, parsed_in_child, parsed_once, read_each, table_text
 from dicom_etl.contours.seg import outline_of
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
@@ -73,15 +73,12 @@ class PngMask:
                 f"it has {mask.values.shape[0]} rows x {mask.values.shape[1]} columns, but its image has "
                 f"{image.rows} x {image.columns}"
             )
-        rings: dict[ContourRef, Rings] = {}
-        issues: list[Issue] = []
-        for ref in refs:
+
+        def one(ref: ContourRef, _: Notes) -> Rings:
             value = int(ref.item.removeprefix("value ") or mask.inside[0])
-            try:
-                rings[ref] = outline_of(mask.values == value, options)
-            except ContourError as error:
-                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        return Outlines(rings, dict.fromkeys(rings, 0.0), tuple(issues))
+            return outline_of(mask.values == value, options)
+
+        return read_each(refs, one, 0.0)
 
 
 def _listed(folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:

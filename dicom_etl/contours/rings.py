@@ -40,6 +40,16 @@ def ring_of(points: FloatArray) -> FloatArray:
     return ring
 
 
+def even_odd(rings: Rings, notes: list[tuple[str, str]], *, holes: bool = True) -> Rings:
+    """Return the rings that are filled even-odd, and note repeated ones and, where ``holes`` need one, nested ones."""
+    kept = without_repeated(rings)
+    if len(kept) < len(rings):
+        notes.append(("ring-repeated", f"{len(rings) - len(kept)} of its {len(rings)} rings are there twice"))
+    if holes and are_nested(kept):
+        notes.append(("rings-nested", "rings lie in each other; the inner one is a hole (even-odd)"))
+    return kept
+
+
 def without_repeated(rings: Rings) -> Rings:
     """Return the rings without those that have the points of an earlier one: filled even-odd, both would vanish."""
     seen: dict[bytes, FloatArray] = {}

@@ -15,8 +15,8 @@ import numpy as np
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.config.kinds import name_key
-from dicom_etl.contours.parsed import located, parsed_in_child, runs
-from dicom_etl.contours.rings import are_nested, ring_of, without_repeated
+from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each, runs
+from dicom_etl.contours.rings import even_odd, ring_of
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
@@ -99,26 +99,13 @@ class RTStructureSet:
     ) -> Outlines:
         """Bring the rings of some labels into the pixel frame of their image."""
         labels = _structure_set(path, options).labels
-        rings: dict[ContourRef, Rings] = {}
-        issues: list[Issue] = []
-        for ref in refs:
-            try:
-                contours = labels[ref.item][2]
-                rings[ref] = _rings(contours, image, ref, issues)
-            except KeyError:
-                issues.append(
-                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
-                )
-            except ContourError as error:
-                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        return Outlines(rings, dict.fromkeys(rings, float("nan")), tuple(issues))
+        return read_each(refs, lambda ref, notes: _rings(labels[ref.item][2], image, notes), float("nan"))
 
 
-def _rings(contours: Sequence[_Contour], image: ImageHeader, ref: ContourRef, issues: list[Issue]) -> Rings:
+def _rings(contours: Sequence[_Contour], image: ImageHeader, notes: Notes) -> Rings:
     if not has_plane(image):
         raise ContourError("its image does not say where it lies, so mm cannot be placed on it")
     rings: list[FloatArray] = []
-    notes: list[tuple[str, str]] = []
     for contour in contours:
         if contour.problem:
             raise ContourError(f"contour {contour.number}: {contour.problem}")
@@ -138,18 +125,7 @@ def _rings(contours: Sequence[_Contour], image: ImageHeader, ref: ContourRef, is
             notes.append(("tiny-contour", f"contour {contour.number} covers less than half a pixel"))
     if not rings:
         raise ContourError("the outline encloses no area")
-    kept = without_repeated(tuple(rings))
-    if len(kept) < len(rings):
-        notes.append(
-            (
-                "ring-repeated",
-                f"{len(rings) - len(kept)} of its {len(rings)} rings are there twice; taken once",
-            )
-        )
-    if contours[0].kind == "CLOSED_PLANAR" and are_nested(kept):
-        notes.append(("rings-nested", "rings lie in each other; the inner one is a hole (even-odd)"))
-    issues += (Issue("note", code, message, path=ref.source) for code, message in notes)
-    return kept
+    return even_odd(tuple(rings), notes, holes=contours[0].kind == "CLOSED_PLANAR")
 
 
 def _structure_set(path: str, options: LabelOptions) -> StructureSet:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import located, parsed_in_child
+from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
@@ -84,20 +84,13 @@ class DicomSegmentation:
     ) -> Outlines:
         """Trace the masks of some labels, whose grid must be that of their image."""
         found = _segmentation(path, options)
-        rings: dict[ContourRef, Rings] = {}
-        issues: list[Issue] = []
-        for ref in refs:
-            try:
-                frame, value, _ = found.labels[ref.item]
-                _check_grid(found, found.frames[frame], image)
-                rings[ref] = outline_of(_mask(path, found, frame, value), options)
-            except KeyError:
-                issues.append(
-                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
-                )
-            except ContourError as error:
-                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        return Outlines(rings, dict.fromkeys(rings, 0.0), tuple(issues))
+
+        def one(ref: ContourRef, _: Notes) -> Rings:
+            frame, value, _name = found.labels[ref.item]
+            _check_grid(found, found.frames[frame], image)
+            return outline_of(_mask(path, found, frame, value), options)
+
+        return read_each(refs, one, 0.0)
 
 
 def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import parsed_once, table_text
-from dicom_etl.contours.rings import are_nested, ring_of, without_repeated
+from dicom_etl.contours.parsed import Notes, parsed_once, read_each, table_text
+from dicom_etl.contours.rings import even_odd, ring_of
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
 from dicom_etl.records import (
@@ -28,7 +28,6 @@ from dicom_etl.records import (
     Found,
     ImageHeader,
     Instance,
-    Issue,
     Outlines,
     Rings,
     SliceNumber,
@@ -77,21 +76,12 @@ class ContourTable:
     ) -> Outlines:
         """Bring the vertices of some labels into the pixel frame."""
         labels = _labels(path, options) or {}
-        rings: dict[ContourRef, Rings] = {}
-        origins: dict[ContourRef, float] = {}
-        issues: list[Issue] = []
-        for ref in refs:
-            try:
-                label = labels[ref.item]
-                origins[ref] = _origin(label, options)
-                rings[ref] = _rings(label, image, origins[ref], ref, issues, options)
-            except KeyError:
-                issues.append(
-                    Issue("error", "unreadable-contour", "is not in the file any more", path=ref.source)
-                )
-            except ContourError as error:
-                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        return Outlines(rings, origins, tuple(issues))
+        origins = {item: _origin(label, options) for item, label in labels.items()}
+
+        def one(ref: ContourRef, notes: Notes) -> Rings:
+            return _rings(labels[ref.item], image, origins[ref.item], notes, options)
+
+        return read_each(refs, one, origins)
 
 
 def _origin(label: _Label, options: LabelOptions) -> float:
@@ -100,29 +90,16 @@ def _origin(label: _Label, options: LabelOptions) -> float:
     return label.origin if options.contour_origin is None else float(options.contour_origin)
 
 
-def _rings(
-    label: _Label,
-    image: ImageHeader,
-    origin: float,
-    ref: ContourRef,
-    issues: list[Issue],
-    options: LabelOptions,
-) -> Rings:
+def _rings(label: _Label, image: ImageHeader, origin: float, notes: Notes, options: LabelOptions) -> Rings:
     if label.problem:
         raise ContourError(label.problem)
     if sum(map(len, label.points.values())) > 3 * options.max_points:
         raise ContourError(
             f"more than {options.max_points} points, which no contour has; `max_contour_points` raises the limit"
         )
-    found = tuple(ring_of(_in_pixels(label, points, image, origin)) for points in label.points.values())
-    kept = without_repeated(found)
-    if len(kept) < len(found):
-        message = f"{len(found) - len(kept)} of its {len(found)} rings are there twice; taken once"
-        issues.append(Issue("note", "ring-repeated", message, path=ref.source))
-    if are_nested(kept):
-        message = "rings lie in each other; the inner one is a hole (even-odd)"
-        issues.append(Issue("note", "rings-nested", message, path=ref.source))
-    return kept
+    return even_odd(
+        tuple(ring_of(_in_pixels(label, points, image, origin)) for points in label.points.values()), notes
+    )
 
 
 def _in_pixels(label: _Label, points: array[float], image: ImageHeader, origin: float) -> FloatArray:
