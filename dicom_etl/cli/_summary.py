@@ -31,7 +31,7 @@ def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
         rows += [
             *([("cardiac phase", phases)] if any(summary.cardiac_phases.values()) else []),
             ("image", f"{summary.shape[0]} x {summary.shape[1]}, {summary.dtype}"),
-            ("contour origin", summary.contour_origin),
+            *([] if summary.contour_origin is None else [("contour origin", f"{summary.contour_origin:g}")]),
             ("file", f"{summary.output} ({megabytes(summary.output_bytes)})"),
             ("SHA-256", summary.sha256),
             ("time", f"{reporter.seconds:.1f} s"),

@@ -35,7 +35,10 @@ def command(dataset: Path, samples_csv: Path | None, quiet: bool, verbose: bool,
                 ("image", f"{facts.shape[0]} x {facts.shape[1]}, {facts.dtype}"),
                 ("pixel spacing", f"{_counts(facts.spacings_mm)} mm"),
                 ("scanner", _counts(facts.scanners)),
-                ("contour origin", facts.contour_origin),
+                (
+                    "contour origin",
+                    "differs, or mm" if facts.contour_origin < 0 else f"{facts.contour_origin:g}",
+                ),
                 ("raster rule", facts.raster_rule),
                 ("made by", f"dicom-etl {facts.software_version} {facts.created}".rstrip()),
             ]

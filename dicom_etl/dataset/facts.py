@@ -30,7 +30,7 @@ class Facts:
     cardiac_phases: dict[str, int]
     origins: dict[str, int]
     splits: dict[str, int]
-    contour_origin: int
+    contour_origin: float
     raster_rule: str
     config: dict[str, Any]
     issues: tuple[Issue, ...]
@@ -92,7 +92,7 @@ def _facts(rows: DatasetReader) -> Facts:
         cardiac_phases=_counts(rows.column("cardiac_phase")),
         origins=_counts(rows.column("origin")),
         splits=_counts(rows.column("split")),
-        contour_origin=int(found.pop()) if len(found) == 1 else -1,
+        contour_origin=found.pop() if len(found) == 1 else -1,
         raster_rule=rows.attribute("raster_rule"),
         config=rows.recorded_options(),
         issues=rows.issues(),

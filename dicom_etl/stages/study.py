@@ -123,8 +123,9 @@ def link_inputs(
     """
     files = discover.find_files(LAYOUTS[0], roots, folders)
     read = read_images(files.images, roots, config, folders.patient_id)
-    found = find_labels((*files.label_files, *read.label_files), roots, config, folders.patient_id)
-    files = replace(files, labels=found.labels)
+    label_files = (*files.label_files, *read.label_files)
+    found = find_labels(label_files, roots, config, folders.patient_id)
+    files = replace(files, labels=found.labels, label_files=label_files)
     wanted = replace(config, unlabeled=True) if every_image else config
     options = link.LinkOptions.of(wanted, folders.patient_id, list_unlabeled=list_unlabeled)
     plan = link.link_study(files, read.images, read.lost, options)

@@ -56,7 +56,7 @@ def inputs_digest(
         Where the parts of the SOURCE lie.
     """
     digest = hashlib.sha256()
-    for path in sorted({label.ref.path for label in files.labels}):
+    for path in sorted({*files.label_files, *(label.ref.path for label in files.labels)}):
         digest.update(f"label {path}\0{file_digest(roots.place(path))}\n".encode())
     for image in images:
         if image.path not in hashed:

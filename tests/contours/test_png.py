@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dicom_etl import pipeline
-from dicom_etl.config import IngestConfig
+from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import ImageHeader
 from tests.builders import make_source
@@ -147,6 +147,24 @@ def test_masks_beside_the_images_are_ingested_and_verified(tmp_path: Path) -> No
     assert (summary.samples, summary.structures) == (1, {"icontour": 1})
     with h5py.File(output) as file:
         assert (file["masks/icontour"][0] == (mask > 0)).all()
+
+
+def test_another_table_makes_a_study_anew(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", studies=1)
+    for path in (source.root / "contourfiles").rglob("*.txt"):
+        path.unlink()
+    image = source.image(0, 0, source.ed)
+    mask = np.zeros(source.pixels(0, 0, source.ed).shape, np.uint8)
+    mask[5:12, 6:14] = 255
+    Image.fromarray(mask).save(image.parent / "a.png")
+    roots, outputs = pipeline.locate(source.root), [tmp_path / "1.h5", tmp_path / "2.h5"]
+    made: list[pipeline.Summary] = []
+    for output, name in zip(outputs, ("LV endo", "RV endo"), strict=True):
+        (image.parent / "masks.csv").write_text(f"mask,image,structure\na.png,{image.stem},{name}\n")
+        reuse = outputs[0] if made else None
+        made.append(pipeline.ingest(roots, output, IngestConfig(), RunOptions(reuse=reuse)))
+    assert [summary.structures for summary in made] == [{"icontour": 1}, {"rv_icontour": 1}]
+    assert made[1].reused_studies == 0
 
 
 def test_masks_of_others_are_taken_as_they_are_and_their_shift_is_named(
