@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from dicom_etl.config.kinds import (
     FLAG,
@@ -213,21 +214,33 @@ class IngestConfig(Options):
 
     @classmethod
     def from_json(cls, text: str) -> IngestConfig:
-        """Read what `to_json` wrote.
+        """Read what `to_json` of this or an earlier release wrote.
+
+        An option that the text lacks takes the value that reproduces what was done before there was one: a new option
+        is no new format.
 
         Raises
         ------
         ConfigError
-            When the text holds another set of options or a value that cannot be used.
+            When the text holds an option that this release does not know, or a value that cannot be used.
         """
         try:
             values = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConfigError("the recorded config is not JSON") from None
-        names = {each.name for each in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
-            raise ConfigError("the recorded config does not hold the options of this version")
-        return cls(**values)
+        if not isinstance(values, dict):
+            raise ConfigError("the recorded config is no table of options")
+        unknown = sorted(values.keys() - {each.name for each in fields(cls)})
+        if unknown:
+            raise ConfigError(
+                f"the recorded config has the option {unknown[0]!r}, which this release does not know; a later one "
+                "made the dataset"
+            )
+        return cls(**_BEFORE_THERE_WAS_ONE | values)
+
+
+_BEFORE_THERE_WAS_ONE: dict[str, Any] = {}
+"""Options whose default is not what was done before they existed: that value, for datasets of that time."""
 
 
 @documented

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from dicom_etl.pipeline.earlier import OpenFiles
 
 NAME = "merge"
-_ALIKE = ("software_version", "config", "structures", "raster_rule")
-"""Attributes in which datasets agree whose rows could have been made by one run."""
+_ALIKE = ("software_version", "structures")
+"""Attributes in which datasets agree whose rows could have been made by one run, beside all options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class _Input:
     """
 
     path: Path
-    alike: tuple[str, ...]
+    alike: dict[str, object]
+    config: IngestConfig
     key_fingerprint: str
     shard: tuple[int, int]
     planned: int
@@ -96,7 +97,7 @@ def merge(
         _check_shards(found)
         _check_alike(found)
         order = _in_order(found)
-        config = IngestConfig.from_json(found[0].alike[_ALIKE.index("config")])
+        config = found[0].config
         spec = _common_spec(found, config)
         check_space(output, sum(each.rows for each in found) * spec.bytes_per_row())
         with whole_file(output, overwrite=overwrite) as temporary:
@@ -123,6 +124,7 @@ def merge(
 def _look_into(reader: DatasetReader) -> _Input:
     shard = _whole_numbers(reader.attribute("shard"), reader.path) if reader.attribute("shard") else (0, 0)
     planned = reader.attribute("planned")
+    config = IngestConfig.from_json(reader.attribute("config"))
     studies, patients = reader.studies(), reader.column("patient_id")
     for study in studies:
         if (patients[study.start : study.stop] != study.record.patient_id).any():
@@ -131,7 +133,8 @@ def _look_into(reader: DatasetReader) -> _Input:
             )
     return _Input(
         reader.path,
-        tuple(map(reader.attribute, _ALIKE)),
+        {name: reader.attribute(name) for name in _ALIKE} | asdict(config),
+        config,
         reader.attribute(schema.KEY_FINGERPRINT),
         shard,
         int(planned) if planned.isdecimal() else len(reader),
@@ -182,8 +185,8 @@ def _check_alike(inputs: Sequence[_Input]) -> None:
                 f"{each.path.name!r} and {first.path.name!r} hold pseudonyms of two keys, or only one of them holds "
                 "pseudonyms, so one patient could be two in the dataset; ingest both with the same key"
             )
-        for name, mine, other in zip(_ALIKE, each.alike, first.alike, strict=True):
-            if mine != other:
+        for name, mine in each.alike.items():
+            if mine != first.alike[name]:
                 raise DatasetError(
                     f"{each.path.name!r} and {first.path.name!r} were made with different options ({name}); "
                     "ingest both alike"

@@ -83,7 +83,6 @@ def set_rule(file: h5py.File, rule: str) -> None:
 
 def set_origin(file: h5py.File, origin: int) -> None:
     set_config(file, contour_origin=origin)
-    file.attrs.modify("contour_origin", np.int64(origin))
 
 
 def swap(dataset: h5py.Dataset, one: int, other: int) -> None:
