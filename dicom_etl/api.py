@@ -80,6 +80,9 @@ def _open_source(
         dicoms=options.dicoms,
         contours=options.contours,
         links=options.links,
+        layout=options.layout or "",
+        link_columns=options.link_columns,
+        patient_from_header=options.patient_from == "header",
     )
     if options.pseudonymize is None:
         return roots, None, []

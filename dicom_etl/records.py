@@ -238,12 +238,17 @@ class Link(Record):
 
 @dataclass(frozen=True, slots=True)
 class SourceFolders(Record):
-    """The names of what lies at the top of a SOURCE, in sorted order; nothing below is opened yet."""
+    """The folders of studies in a SOURCE, in sorted order; nothing below is opened yet. ``table`` is the link table."""
 
     links: tuple[Link, ...]
     images: tuple[str, ...]
     contours: tuple[str, ...]
     issues: tuple[Issue, ...]
+    table: str = "link.csv"
+    together: bool = False
+    """Whether labels lie among the images."""
+    grouped: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Patient and files of each study, where folders mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +264,7 @@ class StudyFolders(Record):
     contours: str
     name_key: bytes = field(default=b"", repr=False)
     study: int = 0
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dicom_etl.config.kinds import (
+    COLUMNS,
     FLAG,
     GAP,
     MAX_SIDE,
@@ -38,6 +39,7 @@ from dicom_etl.errors import ConfigError
 
 __all__ = ["MAX_SIDE", "IngestConfig", "LabelOptions", "RunOptions", "SourceOptions", "WorkOptions"]
 
+LAYOUTS = ("linked-folders", "sunnybrook-cap", "sunnybrook-miccai", "rvsc", "tree")
 RASTER_RULES = ("coverage", "centre", "pillow")
 COMPRESSIONS = ("none", "gzip")
 _PSEUDONYM = re.compile("[a-z2-7]{16}:[0-9]+").fullmatch
@@ -60,6 +62,15 @@ class SourceOptions(Options):
     dicoms: Path | None = option(None, PATH, "input", "Images, when not SOURCE/dicoms.")
     contours: Path | None = option(None, PATH, "input", "Contours, when not SOURCE/contourfiles.")
     links: Path | None = option(None, PATH, "input", "Link table, when not SOURCE/link.csv.")
+    link_columns: tuple[str, ...] = option(
+        (), COLUMNS, "input", "Headings of the link table: the patient's, then the original's."
+    )
+    layout: str | None = option(
+        None, choice(*LAYOUTS), "input", "How SOURCE is arranged; by default it is recognised."
+    )
+    patient_from: str | None = option(
+        None, choice("folder", "header"), "input", "What names a patient of a tree: its folder, or PatientID."
+    )
     pseudonymize: Path | None = option(
         None, PATH, "input", "Key file (32 random bytes or more): ids and paths become pseudonyms."
     )

@@ -197,6 +197,14 @@ def _read_name_map(keyword: str, value: Any) -> tuple[str, ...]:
     return tuple(f"{digest}={structure}" for digest, structure in sorted(found.items()))
 
 
+def _read_columns(keyword: str, value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    found = tuple(str(name).strip() for name in names) if isinstance(names, Iterable) else ()
+    if found and (len(set(found)) != 2 or not all(found)):
+        raise refused(keyword, "two headings, as in PatientID,OriginalID", value)
+    return found
+
+
 def _read_words(keyword: str, value: Any) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, Iterable) or not all(isinstance(word, str) and word for word in words):
@@ -284,6 +292,7 @@ FLAG = Kind(_read_flag, "bool")
 TEXT = Kind(_read_text, "str", "TEXT")
 PATH = Kind(_read_path, "path", "PATH")
 NAME_MAP = Kind(_read_name_map, "mapping of str to str, or str", "NAME=STRUCTURE,..")
+COLUMNS = Kind(_read_columns, "str or sequence of str", "PATIENT,ORIGINAL")
 SERIES = Kind(_read_series, "int, str or sequence of them", "[PATIENT:]NUMBER", repeated=True)
 WORDS = Kind(_read_words, "str or sequence of str", "FORMAT|GLOB", repeated=True)
 NAMES = Kind(_read_names, "str or sequence of str", "A,B")

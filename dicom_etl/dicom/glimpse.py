@@ -44,6 +44,8 @@ class Glimpse(NamedTuple):
         Where it holds the header of an image, up to its pixel data.
     kind : str
         What it is in words, when it is plainly no image; else "".
+    patient_id, study_uid : str
+        PatientID and StudyInstanceUID, "" where they are unknown.
     """
 
     is_dicom: bool
@@ -51,6 +53,8 @@ class Glimpse(NamedTuple):
     has_pixels: bool = False
     header: ImageHeader | None = None
     kind: str = ""
+    patient_id: str = ""
+    study_uid: str = ""
 
 
 def glimpse(path: Path | str) -> Glimpse:
@@ -72,7 +76,15 @@ def glimpse(path: Path | str) -> Glimpse:
     values, has_pixels = _walk(data, PREFIX_END if start < 0 else start)
     sop_class = read.label(values.get(el.SOP_CLASS) or values.get(_MEDIA_CLASS, b""))
     header = _header(values) if has_pixels else None
-    return Glimpse(True, sop_class, has_pixels, header, "" if has_pixels else _kind_of_object(sop_class))
+    return Glimpse(
+        True,
+        sop_class,
+        has_pixels,
+        header,
+        "" if has_pixels else _kind_of_object(sop_class),
+        read.label(values.get(el.PATIENT_ID, b"")),
+        read.label(values.get(el.STUDY_UID, b"")),
+    )
 
 
 def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:

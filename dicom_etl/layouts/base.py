@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import SourceFolders, StudyFiles, StudyFolders
@@ -17,7 +17,7 @@ LINKS = "link.csv"
 
 @dataclass(frozen=True, slots=True)
 class SourceRoots:
-    """Where the three parts of a SOURCE lie on disk.
+    """Where the parts of a SOURCE lie on disk, and how it is arranged.
 
     In records and in the dataset a file is named by its part (``dicoms/..``, ``contourfiles/..``), so that
     names do not change when the parts lie elsewhere, and no path of this machine gets out.
@@ -26,6 +26,13 @@ class SourceRoots:
     dicoms: Path
     contours: Path
     links: Path
+    layout: str = "linked-folders"
+    root: Path | None = None
+    """Where every path begins; None where the parts lie one by one."""
+    link_columns: tuple[str, ...] = ()
+    """Headings of patient and original in the link table; () for those that are known."""
+    patient_from_header: bool = False
+    """Whether a patient is a PatientID, and no folder."""
     _starts: dict[str, str] = field(init=False, repr=False, compare=False)
     """What the name of a part is on disk, as text."""
 
@@ -38,6 +45,8 @@ class SourceRoots:
 
     def place(self, path: str) -> str:
         """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""
+        if self.root is not None:
+            return f"{self.root}/{real_of(path)}"
         part, _, rest = real_of(path).partition("/")
         return self._starts[part] + rest if rest else str(self.links)
 
@@ -52,7 +61,7 @@ def stamp_of(place: str) -> tuple[int, int] | None:
 
 
 class Layout(Protocol):
-    """Finds images, contours and the link table in one arrangement of folders.
+    """Finds images, labels and the link table in one arrangement of folders.
 
     It names everything as it is on disk; `dicom_etl.stages.discover` decides what is shown. So its messages name
     rows, columns and options, and repeat nothing of the input.
@@ -61,14 +70,22 @@ class Layout(Protocol):
     ----------
     name : str
         The word for the layout.
+    says : str
+        How it looks, in a few words.
+    name_offset : int, optional
+        Labels number images as the names of their files do; InstanceNumber is larger by this. None where nothing of
+        the kind is known.
     """
 
     name: str
+    says: str
+    name_offset: int | None
 
-    def locate(
-        self, source: Path | None, *, dicoms: Path | None, contours: Path | None, links: Path | None
-    ) -> SourceRoots:
-        """Return where the parts lie: the ones named one by one, the others below ``source``.
+    def recognises(self, source: Path) -> bool:
+        """Tell by the names in a folder whether it is arranged so."""
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        """Return where the parts lie; ``options`` are those of `dicom_etl.layouts.locate`.
 
         Raises
         ------

@@ -1,5 +1,7 @@
 """The link table: a CSV file with the columns ``patient_id`` and ``original_id``, one row a study.
 
+Other tables name them ``PatientID`` and ``OriginalID``, or as the option says; commas, semicolons or tabs part columns.
+
 Messages name the row and the column and repeat nothing of the table: its ids can be names of people.
 """
 
@@ -15,14 +17,24 @@ from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Link
 
 COLUMNS = ("patient_id", "original_id")
+_OTHER_NAMES = (("patientid", "originalid"),)
+"""Headings of the table that the Cardiac Atlas Project publishes, in lower case."""
+_SEPARATORS = (",", ";", "\t")
 MAX_BYTES = 8 << 20
 """Some 200,000 studies; beyond it, reading would take more than 512 MB of memory."""
 MAX_ID_BYTES = 255
 """No file system has longer names, and ids name folders."""
 
 
-def read_link_table(path: Path) -> tuple[Link, ...]:
+def read_link_table(path: Path, columns: tuple[str, ...] = ()) -> tuple[Link, ...]:
     """Read all rows, in the order of the file. BOM, CRLF, quotes and further columns are accepted.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    columns : tuple of str
+        Headings of the two columns, the patient's first; () for those that are known.
 
     Raises
     ------
@@ -34,7 +46,7 @@ def read_link_table(path: Path) -> tuple[Link, ...]:
     seen: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
     try:
         rows = _rows(path)
-        header = _checked_header(next(rows, None))
+        header = _checked_header(next(rows, None), columns)
         for number, row in rows:
             if not any(cell.strip() for cell in row):
                 continue
@@ -55,7 +67,10 @@ def read_link_table(path: Path) -> tuple[Link, ...]:
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield each row with its number, counted from 1 as a spreadsheet does."""
-    yield from enumerate(csv.reader(io.StringIO(_text(path), newline=""), strict=True), start=1)
+    text = _text(path)
+    heading = text.partition("\n")[0]
+    separator = max(_SEPARATORS, key=heading.count)
+    yield from enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), start=1)
 
 
 def _text(path: Path) -> str:
@@ -76,17 +91,22 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _checked_header(first: tuple[int, Sequence[str]] | None) -> list[str]:
+def _checked_header(first: tuple[int, Sequence[str]] | None, columns: tuple[str, ...]) -> list[str]:
+    """Return the header with the two columns under the names that we have for them."""
     if first is None:
         raise SourceError(f"the link table is empty; it needs the header {','.join(COLUMNS)}")
     header = [name.strip().casefold() for name in first[1]]
-    wrong = [f"{name} is there {header.count(name)} times" for name in COLUMNS if header.count(name) != 1]
+    wanted = tuple(name.strip().casefold() for name in columns)
+    pairs = (wanted,) if wanted else (COLUMNS, *_OTHER_NAMES)
+    pair = next((pair for pair in pairs if set(pair) <= set(header)), pairs[0])
+    wrong = [f"{name} is there {header.count(name)} times" for name in pair if header.count(name) != 1]
     if wrong:
         raise SourceError(
-            f"the link table, row 1: it must name the columns {' and '.join(COLUMNS)} once each, separated "
-            f"by commas; {', '.join(wrong)}"
+            f"the link table, row 1: it must name the columns {' and '.join(pair)} once each, separated by commas, "
+            f"semicolons or tabs; {', '.join(wrong)}; `link_columns` gives other names"
         )
-    return header
+    ours = dict(zip(pair, COLUMNS, strict=True))
+    return [ours.get(name, f"{name} " if name in COLUMNS else name) for name in header]
 
 
 def _checked_id(cell: str, row: int, column: str, seen: dict[str, int]) -> str:

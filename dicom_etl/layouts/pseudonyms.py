@@ -164,27 +164,26 @@ class Pseudonyms:
         raise TypeError("a key for pseudonyms is not passed on or stored")
 
 
-def shown_path(part: str, folder: str, inside: str, name_key: bytes) -> str:
+def shown_path(folder: str, inside: str, name_key: bytes) -> str:
     """Return a path of a SOURCE as it is shown, with the one on disk as its `real_of`.
 
     Parameters
     ----------
-    part : str
-        ``dicoms`` or ``contourfiles``, which is kept.
     folder : str
-        The study's folder in that part; shown as it says itself.
+        The study's folder; shown as it says itself; "" where a study has none.
     inside : str
         The path below that folder, as it is on disk.
     name_key : bytes
         Each name below the folder becomes a pseudonym of the path down to it, so equal names in two places
         look different; b"" leaves them as they are.
     """
-    real = f"{part}/{real_of(folder)}/{inside}"
+    real = f"{real_of(folder)}/{inside}" if folder else inside
     if not name_key:
         return escaped(real)
+    part = folder.partition("/")[0]
     names = inside.split("/")
     shown = [_pseudonym(name_key, part, *names[: depth + 1]) for depth in range(len(names))]
-    return SourceName("/".join((part, folder, *shown)), real)
+    return SourceName("/".join((folder, *shown) if folder else shown), real)
 
 
 def is_pseudonym(text: str) -> bool:

@@ -13,7 +13,7 @@ from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal
 from dicom_etl.errors import OutputError, SourceError
-from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.layouts import SourceRoots, locate
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import RowWriter, drop_doubted
@@ -22,23 +22,6 @@ from dicom_etl.stages import rasterize
 from dicom_etl.workers import Executor, InProcess
 
 __all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
-
-
-def locate(
-    source: Path | None = None,
-    *,
-    dicoms: Path | None = None,
-    contours: Path | None = None,
-    links: Path | None = None,
-) -> SourceRoots:
-    """Find the parts of a SOURCE: the ones named one by one, the others below ``source``.
-
-    Raises
-    ------
-    SourceError
-        When a part is missing.
-    """
-    return LAYOUTS[0].locate(source, dicoms=dicoms, contours=contours, links=links)
 
 
 def ingest(

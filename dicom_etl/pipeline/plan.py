@@ -18,7 +18,7 @@ from dicom_etl.contours import READERS
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
-from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.split_assignment import check_sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
@@ -174,7 +174,7 @@ class Plan:
         return self.config.structures or tuple(sorted(self._structures))
 
     def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
-        folders = discover.find_folders(LAYOUTS[0], self.roots, pseudonyms)
+        folders = discover.find_folders(layout_of(self.roots), self.roots, pseudonyms)
         studies, issues = link.link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
         studies = self._of_shard(studies)
@@ -190,9 +190,7 @@ class Plan:
         )
         for number, (study, result) in enumerate(self.executor.map(plan, studies), start=1):
             if isinstance(result, ItemError):
-                self.summary.issues.append(
-                    item_issue(result, discover.NAME, f"dicoms/{study.images}", study.patient_id)
-                )
+                self.summary.issues.append(item_issue(result, discover.NAME, study.images, study.patient_id))
             else:
                 self._add(result)
                 self._patients.update([study.patient_id] if result.rows else [])

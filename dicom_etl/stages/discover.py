@@ -6,7 +6,7 @@ escaped where they could not be printed, or pseudonyms. No later stage sees a re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,8 +14,8 @@ from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.dicom import Limits, read_headers, sop_class_of
 from dicom_etl.errors import ImageError, LabelFileError
 from dicom_etl.layouts import Layout, SourceRoots
-from dicom_etl.layouts.base import CONTOURS, DICOMS
-from dicom_etl.layouts.pseudonyms import Pseudonyms, escaped, real_of, shown_path, vendor
+from dicom_etl.layouts.base import CONTOURS
+from dicom_etl.layouts.pseudonyms import Pseudonyms, SourceName, escaped, real_of, shown_path, vendor
 from dicom_etl.records import (
     FoundImage,
     Issue,
@@ -46,15 +46,34 @@ def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | No
         When the link table or a folder cannot be used.
     """
     found = layout.folders(roots)
-    by_part: dict[str, Callable[[str], str]] = {DICOMS: escaped, CONTOURS: escaped}
-    if pseudonyms is not None:
-        by_part = {DICOMS: pseudonyms.patient, CONTOURS: pseudonyms.original}
-    return SourceFolders(
-        tuple(_shown_link(link, pseudonyms) for link in found.links),
-        tuple(sorted(map(by_part[DICOMS], found.images))),
-        tuple(sorted(map(by_part[CONTOURS], found.contours))),
-        tuple(_shown_issue(issue, by_part) for issue in found.issues),
+
+    def image_folder(path: str) -> str:
+        return _shown_folder(path, pseudonyms.patient if pseudonyms is not None else None)
+
+    def label_folder(path: str) -> str:
+        return _shown_folder(path, pseudonyms.original if pseudonyms is not None else None)
+
+    return replace(
+        found,
+        links=tuple(_shown_link(link, pseudonyms) for link in found.links),
+        images=tuple(sorted(map(image_folder, found.images))),
+        contours=tuple(sorted(map(label_folder, found.contours))),
+        issues=tuple(
+            replace(
+                issue,
+                path=(label_folder if issue.path.startswith(f"{CONTOURS}/") else image_folder)(issue.path),
+            )
+            for issue in found.issues
+        ),
     )
+
+
+def _shown_folder(path: str, pseudonym: Callable[[str], str] | None) -> str:
+    """Return what a folder of the SOURCE is shown as; those above it are named by the layout."""
+    above, _, name = path.rpartition("/")
+    if pseudonym is None:
+        return escaped(path)
+    return SourceName(f"{above}/{pseudonym(name)}" if above else pseudonym(name), path)
 
 
 def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
@@ -62,7 +81,7 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
     found = layout.files(
         roots, replace(study, images=real_of(study.images), contours=real_of(study.contours))
     )
-    shown = partial(_shown, {DICOMS: study.images, CONTOURS: study.contours}, study.name_key)
+    shown = partial(_shown, (study.images, study.contours), study.name_key)
     return StudyFiles(
         study.patient_id,
         study.original_id,
@@ -110,18 +129,28 @@ def read_image_headers(
     return tuple(FoundImage(path, header) for header in headers)
 
 
+def not_images(others: Mapping[str, Sequence[str]], patient_id: str) -> Iterator[Issue]:
+    """Report files that are neither images nor labels, by kind."""
+    for kind, paths in sorted(others.items()):
+        count = f"{kind}, and {len(paths) - 1} more like it" if len(paths) > 1 else kind
+        yield Issue("note", "not-an-image", f"it is {count}", NAME, paths[0], patient_id)
+
+
 def may_hold_labels(path: str, roots: SourceRoots) -> bool:
     """Tell by its name, else by its SOP class, whether a reader of labels is to look into a file."""
     return bool(readers_for_name(real_of(path)) or readers_for(sop_class_of(roots.place(path))))
 
 
-def _shown(folders: Mapping[str, str], name_key: bytes, path: str) -> str:
-    """Return what a path is shown as; ``folders`` are those of its study, by part."""
+def _shown(folders: Sequence[str], name_key: bytes, path: str) -> str:
+    """Return what a path is shown as; ``folders`` are those of its study."""
     if not name_key:
         return escaped(path)
-    part, _, rest = path.partition("/")
-    inside = rest.removeprefix(real_of(folders[part])).removeprefix("/")
-    return shown_path(part, folders[part], inside, name_key) if inside else f"{part}/{folders[part]}"
+    for folder in filter(None, folders):
+        if path == real_of(folder):
+            return folder
+        if path.startswith(f"{real_of(folder)}/"):
+            return shown_path(folder, path[len(real_of(folder)) + 1 :], name_key)
+    return shown_path("", path, name_key)
 
 
 def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:
@@ -132,8 +161,3 @@ def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:
         pseudonyms.original(link.original_id),
         pseudonyms.name_key(link.patient_id),
     )
-
-
-def _shown_issue(issue: Issue, by_part: dict[str, Callable[[str], str]]) -> Issue:
-    part, _, name = issue.path.partition("/")
-    return replace(issue, path=f"{part}/{by_part[part](name)}")

@@ -69,16 +69,9 @@ def read_images(
         else:
             found.issues.append(item_issue(reason, discover.NAME, path, patient_id))
             found.lost.append(LostImage(path, seen.header))
-    found.issues.extend(not_images(others, patient_id))
+    found.issues.extend(discover.not_images(others, patient_id))
     found.issues.extend(_drop_copies(found.images, roots, patient_id))
     return found
-
-
-def not_images(others: dict[str, list[str]], patient_id: str) -> Iterator[Issue]:
-    """Report files that are neither images nor labels, by kind."""
-    for kind, paths in sorted(others.items()):
-        count = f"{kind}, and {len(paths) - 1} more like it" if len(paths) > 1 else kind
-        yield Issue("note", "not-an-image", f"it is {count}", discover.NAME, paths[0], patient_id)
 
 
 def _shape(path: str) -> tuple[str, tuple[str, ...]]:

@@ -12,17 +12,25 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
-from dicom_etl.contours import readers_for, readers_for_name
+from dicom_etl.contours import READERS, readers_for, readers_for_name
 from dicom_etl.contours.names import is_no_outline, structures_of
 from dicom_etl.dicom import sop_class_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.layouts.base import CONTOURS, stamp_of
+from dicom_etl.layouts.base import stamp_of
 from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import ContourRef, Found, Issue, Label
+from dicom_etl.stages.discover import not_images
 
 STAGE = "discover"
+_LABEL_ENDINGS = (
+    ".txt", ".csv", ".xml", ".json", ".mat", ".nii", ".nii.gz", ".nrrd", ".mha", ".roi", ".con", ".png", ".dcm",
+    ".cvi42wsx",
+)  # fmt: skip
+"""Of files in which programs keep outlines; any other file is of no interest."""
+_KNOWN = ", ".join(reader.name for reader in READERS)
+_UNKNOWN = f"it is no file of labels of a format that is read ({_KNOWN}); left out"
 
 
 class FoundLabels(NamedTuple):
@@ -37,7 +45,11 @@ class FoundLabels(NamedTuple):
 
 
 def find_labels(
-    paths: Iterable[str], roots: SourceRoots, config: IngestConfig, patient_id: str
+    paths: Iterable[str],
+    roots: SourceRoots,
+    config: IngestConfig,
+    patient_id: str,
+    among_images: Iterable[str] = (),
 ) -> FoundLabels:
     """Look into files that may hold labels of one study.
 
@@ -51,11 +63,15 @@ def find_labels(
         Options of labels.
     patient_id : str
         Of the study, for issues.
+    among_images : iterable of str
+        Files that lie where images lie; those that hold no labels are nothing to worry about.
     """
+    stray = frozenset(among_images)
+    others: dict[str, list[str]] = defaultdict(list)
     refs: list[ContourRef] = []
     issues: list[Issue] = []
     stamps: dict[str, tuple[int, int] | None] = {}
-    for path in sorted(paths):
+    for path in sorted({*paths, *stray}):
         stamps[path] = stamp_of(roots.place(path))
         try:
             found = _found(path, roots.place(path), config)
@@ -63,13 +79,17 @@ def find_labels(
             issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
             continue
         if found is None:
-            issues.append(_unknown(path, roots.place(path), patient_id))
+            if path in stray or not real_of(path).casefold().endswith(_LABEL_ENDINGS):
+                others[glimpse(roots.place(path)).kind or "no label file that is read"].append(path)
+            else:
+                issues.append(Issue("warning", "unknown-format", _UNKNOWN, STAGE, path, patient_id))
             continue
         refs += (ref for ref in found.refs if _is_chosen(ref, config.labels))
         issues += (replace(issue, stage=STAGE, patient_id=patient_id) for issue in found.issues)
     structures = structures_of(
         (ref.name for ref in refs), config.structure_map, slugs=not config.pseudonymize
     )
+    issues += not_images(others, patient_id)
     labels = [Label(structures[ref.name], ref, stamps[ref.path]) for ref in refs if ref.name in structures]
     issues += _unmapped((ref for ref in refs if ref.name not in structures), patient_id)
     names = (
@@ -99,14 +119,6 @@ def _is_chosen(ref: ContourRef, chosen: Sequence[str]) -> bool:
         one == ref.reader or fnmatchcase(path, one) or fnmatchcase(path.rpartition("/")[2], one)
         for one in chosen
     )
-
-
-def _unknown(path: str, file: str, patient_id: str) -> Issue:
-    if path.startswith(f"{CONTOURS}/"):
-        message = "its name is not that of a contour file; left out"
-        return Issue("warning", "unreadable-contour", message, STAGE, path, patient_id)
-    kind = glimpse(file).kind or "no label file that is read"
-    return Issue("note", "not-an-image", f"it is {kind}", STAGE, path, patient_id)
 
 
 def _unmapped(refs: Iterable[ContourRef], patient_id: str) -> Iterable[Issue]:

@@ -28,6 +28,7 @@ from dicom_etl.records import (
 )
 from dicom_etl.stages.link_numbers import Number, link_numbers
 from dicom_etl.stages.link_references import pair_by_reference, refuse_ambiguous
+from dicom_etl.stages.series import NAME as NAME_READING
 from dicom_etl.stages.series import Stack, find_stacks
 
 NAME = "link"
@@ -48,18 +49,20 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
     issues : tuple of Issue
         Rows left out, and folders that no row names.
     """
+    if folders.grouped:
+        return _grouped(folders), ()
     images, contours = _by_key(folders.images), _by_key(folders.contours)
     studies: list[StudyFolders] = []
     issues: list[Issue] = []
     absent: list[str] = []
     for link in sorted(folders.links, key=lambda link: link.patient_id):
         image_names = images.pop(id_key(real_of(link.patient_id)), [])
-        contour_names = contours.pop(id_key(real_of(link.original_id)), [])
+        contour_names = [""] if folders.together else contours.pop(id_key(real_of(link.original_id)), [])
         problem = _folder_problem(link, image_names, contour_names)
-        if not image_names and not contour_names:
+        if not image_names and (not contour_names or folders.together):
             absent.append(link.patient_id)
         elif problem:
-            issues.append(Issue("error", "link-missing", problem, NAME, "link.csv", link.patient_id))
+            issues.append(Issue("error", "link-missing", problem, NAME, folders.table, link.patient_id))
         else:
             studies.append(
                 StudyFolders(
@@ -69,11 +72,10 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
     if absent:
         said = ", ".join(absent[:_MOST_NAMED]) + (", .." if len(absent) > _MOST_NAMED else "")
         message = f"{len(absent)} rows name studies of which neither folder is there: {said}"
-        issues.append(Issue("warning", "link-missing", message, NAME, "link.csv"))
-    for part, left in (("dicoms", images), ("contourfiles", contours)):
-        for name in sorted(name for names in left.values() for name in names):
-            message = "no row of the link table names this folder; left out"
-            issues.append(Issue("warning", "link-missing", message, NAME, f"{part}/{name}"))
+        issues.append(Issue("warning", "link-missing", message, NAME, folders.table))
+    for name in sorted(name for left in (images, contours) for names in left.values() for name in names):
+        message = "no row of the link table names this folder; left out"
+        issues.append(Issue("warning", "link-missing", message, NAME, name))
     return tuple(studies), tuple(issues)
 
 
@@ -82,24 +84,33 @@ class LinkOptions:
     """What of the options of a run decides how a study is linked.
 
     ``structures`` leaves labels of others alone, ``unlabeled`` keeps images without a label, ``list_unlabeled`` reports
-    each of them by name. ``number_from`` and ``series`` are as in `dicom_etl.stages.link_numbers.link_numbers`.
+    each of them by name. The rest is as in `stages.link_numbers.link_numbers`; ``series`` is its ``chosen``.
     """
 
     structures: tuple[str, ...] | None = None
     unlabeled: bool = False
     list_unlabeled: bool = False
     number_from: str = ""
+    name_offset: int | None = None
     series: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, config: IngestConfig, patient_id: str, *, list_unlabeled: bool = False) -> LinkOptions:
-        """Return those that a run has for one patient."""
+    def of(
+        cls,
+        config: IngestConfig,
+        patient_id: str,
+        *,
+        name_offset: int | None = None,
+        list_unlabeled: bool = False,
+    ) -> LinkOptions:
+        """Return those that a run has for one patient; ``name_offset`` is that of the layout."""
         chosen = (text.rpartition(":") for text in config.series)
         return cls(
             structures=config.structures,
             unlabeled=config.unlabeled or config.impute is not None,
             list_unlabeled=list_unlabeled,
-            number_from=config.number_from or "",
+            number_from=config.number_from or ("" if name_offset is None else NAME_READING),
+            name_offset=None if config.number_from else name_offset,
             series=frozenset(int(number) for patient, _, number in chosen if patient in ("", patient_id)),
         )
 
@@ -212,22 +223,35 @@ class _Images:
         self.stacks, self.spare = find_stacks(self.paths, self.headers, self.lost, self._unreadable)
 
 
+def _grouped(folders: SourceFolders) -> tuple[StudyFolders, ...]:
+    """Return the studies of a SOURCE whose folders mean nothing; those of one patient are counted."""
+    links = {real_of(link.patient_id): link for link in folders.links}
+    counts: Counter[str] = Counter()
+    studies: list[StudyFolders] = []
+    for patient, files in folders.grouped:
+        link = links[patient]
+        number = counts[patient]
+        counts[patient] += 1
+        studies.append(StudyFolders(link.patient_id, link.original_id, "", "", link.name_key, number, files))
+    return tuple(sorted(studies, key=lambda study: (study.patient_id, study.study)))
+
+
 def _by_key(names: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[id_key(real_of(name))].append(name)
+        groups[id_key(real_of(name).rpartition("/")[2])].append(name)
     return groups
 
 
 def _folder_problem(link: Link, images: list[str], contours: list[str]) -> str:
-    for part, wanted, names in (
-        ("dicoms", link.patient_id, images),
-        ("contourfiles", link.original_id, contours),
+    for kind, wanted, names in (
+        ("images", link.patient_id, images),
+        ("contours", link.original_id, contours),
     ):
         if not names:
-            return f"the folder {part}/{wanted} is missing; the study is left out"
+            return f"there is no folder {wanted} of {kind}; the study is left out"
         if len(names) > 1:
-            return f"{' and '.join(f'{part}/{n}' for n in names)} both stand for {wanted!r}; the study is left out"
+            return f"{' and '.join(names)} both stand for {wanted!r}; the study is left out"
     return ""
 
 
@@ -286,6 +310,7 @@ def _pair(
         found.paths,
         spare=found.spare,
         number_from=options.number_from,
+        name_offset=options.name_offset,
         chosen=options.series,
     )
     repeated = Counter(

@@ -73,6 +73,7 @@ def link_numbers(
     *,
     spare: int = 0,
     number_from: str = "",
+    name_offset: int | None = None,
     chosen: Set[int] = frozenset(),
 ) -> Linked:
     """Find the image of each label.
@@ -89,6 +90,8 @@ def link_numbers(
         How many unreadable files could be of any stack.
     number_from : {"", "header", "name"}
         The reading of numbers to use; "" takes either, and refuses the study where they differ.
+    name_offset : int, optional
+        What InstanceNumber is more than the number in the name, for all of a series; another difference is refused.
     chosen : set of int
         Series numbers chosen by hand; empty to decide by the rules.
 
@@ -118,7 +121,26 @@ def link_numbers(
         by_series[series].add(number)
     decide = _one_series if len(by_series) == 1 else _several_series
     units = decide(linked, by_series, stacks, readings, spare, chosen)
+    if units and name_offset is not None and (reason := _other_offset(units, name_offset, paths)):
+        return _refuse(Linked(), labels, MISMATCH, reason)
     return _paired(linked, labels, units, paths) if units else linked
+
+
+def _other_offset(units: _Units, offset: int, paths: Sequence[str]) -> str:
+    """Name an image whose InstanceNumber is not ``offset`` more than the number in its name; "" where there is none."""
+    for each in {
+        each.example: each for found in units.values() for unit in found for each in unit.series
+    }.values():
+        by_header = {index: number for number, images in each.numbers[HEADER].items() for index in images}
+        for number, images in each.numbers[NAME].items():
+            for index in images:
+                if by_header and by_header.get(index) != number + offset:
+                    says = by_header.get(index, "unknown")
+                    return (
+                        f"{paths[index]} has InstanceNumber {says}, and by its name it should be {number + offset}; "
+                        "--number-from header or name decides"
+                    )
+    return ""
 
 
 def _number(series: Series) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError
-from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.records import Issue, Label, SamplePlan, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, rasterize
 from dicom_etl.stages.images import read_images
@@ -121,13 +121,18 @@ def link_inputs(
 
     The plan holds the images that fit the options; with ``every_image`` those without a label whatever the options say.
     """
-    files = discover.find_files(LAYOUTS[0], roots, folders)
+    files = discover.find_files(layout_of(roots), roots, folders)
     read = read_images(files.images, roots, config, folders.patient_id)
+    found = find_labels(files.label_files, roots, config, folders.patient_id, among_images=read.label_files)
     label_files = (*files.label_files, *read.label_files)
-    found = find_labels(label_files, roots, config, folders.patient_id)
     files = replace(files, labels=found.labels, label_files=label_files)
     wanted = replace(config, unlabeled=True) if every_image else config
-    options = link.LinkOptions.of(wanted, folders.patient_id, list_unlabeled=list_unlabeled)
+    options = link.LinkOptions.of(
+        wanted,
+        folders.patient_id,
+        name_offset=layout_of(roots).name_offset,
+        list_unlabeled=list_unlabeled,
+    )
     plan = link.link_study(files, read.images, read.lost, options)
     issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
     samples = tuple(_on_grid(_of_expected_size(plan.samples, config, issues), config, issues))
@@ -140,9 +145,9 @@ def link_inputs(
 
 def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
     """Return the structures that the label files of a study hold, wherever they lie."""
-    files = discover.find_files(LAYOUTS[0], roots, folders)
+    files = discover.find_files(layout_of(roots), roots, folders)
     among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
-    labels = find_labels((*files.label_files, *among_images), roots, config, folders.patient_id)
+    labels = find_labels(files.label_files, roots, config, folders.patient_id, among_images=among_images)
     return tuple(sorted({label.structure for label in labels.labels}))
 
 

@@ -97,8 +97,8 @@ def check_names(study: Derived) -> Iterator[Issue]:
             paths["patient_id" if path.startswith(f"{DICOMS}/") else "original_id"].append(path)
         for column, names in paths.items():
             for name in filter(None, names):
-                folder = str(name).split("/")[1:2]
-                if not folder or id_key(folder[0]) != id_key(str(block[column][index])):
+                folders = str(name).split("/")[:-1]
+                if id_key(str(block[column][index])) not in map(id_key, folders):
                     message = f"{column} is {str(block[column][index])!r}, but the file is {name}"
                     yield study.issue(index, "derived-differs", message, path=str(name))
         if originals[index] != originals[0]:

@@ -14,7 +14,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import sha256_of_row
 from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ConfigError, ItemError
-from dicom_etl.layouts import LAYOUTS, SourceRoots
+from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.records import Image, Issue, Rings, SamplePlan, SampleRow, Severity, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, parse, write
@@ -120,7 +120,7 @@ def find_studies(source: Source) -> tuple[tuple[StudyFolders, ...], StudyInputs]
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    folders = discover.find_folders(LAYOUTS[0], source.roots, source.pseudonyms)
+    folders = discover.find_folders(layout_of(source.roots), source.roots, source.pseudonyms)
     studies, issues = link.link_folders(folders)
     out = Ledger(Decisions().excluding(source.config.exclude))
     kept = tuple(names for names in studies if out.excluded(names.patient_id) is None)

@@ -10,10 +10,10 @@ import pytest
 
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
-from dicom_etl.records import Issue, StudyFiles, StudyFolders
+from dicom_etl.records import Issue, Link, StudyFiles, StudyFolders
 from tests.builders import TinySource
 
-STUDY = StudyFolders("SYN00001", "SYN-T-1", "SYN00001", "SYN-T-1")
+STUDY = StudyFolders("SYN00001", "SYN-T-1", "dicoms/SYN00001", "contourfiles/SYN-T-1")
 
 
 def roots_of(source: TinySource) -> SourceRoots:
@@ -117,7 +117,7 @@ def test_top_level_links_and_strays_are_reported(source: TinySource, tmp_path: P
     (source.root / "contourfiles" / "loop").symlink_to(source.root / "contourfiles" / "loop")
     (source.root / "dicoms" / "notes.txt").write_text("x")
     folders = LAYOUTS[0].folders(roots_of(source))
-    assert folders.images == ("SYN00001", "SYN00002")
+    assert folders.images == ("dicoms/SYN00001", "dicoms/SYN00002")
     assert found(folders.issues) == [
         ("error", "unreadable-image", "dicoms/away"),
         ("warning", "link-missing", "dicoms/notes.txt"),
@@ -128,10 +128,8 @@ def test_top_level_links_and_strays_are_reported(source: TinySource, tmp_path: P
 @pytest.mark.parametrize(
     ("remove", "said"),
     [
-        ("", "SOURCE is not a folder: it does not exist"),
         ("dicoms", "SOURCE has no folder dicoms: it does not exist; `dicoms`"),
         ("contourfiles", "SOURCE has no folder contourfiles"),
-        ("link.csv", "SOURCE has no file link.csv"),
     ],
 )
 def test_a_missing_part_is_named_with_its_option(source: TinySource, remove: str, said: str) -> None:
@@ -139,6 +137,17 @@ def test_a_missing_part_is_named_with_its_option(source: TinySource, remove: str
     with pytest.raises(SourceError, match=said) as caught:
         roots_of(source)
     assert str(source.root) not in str(caught.value)
+
+
+def test_without_a_table_folders_of_one_name_belong_together(source: TinySource) -> None:
+    (source.root / "link.csv").unlink()
+    with pytest.raises(
+        SourceError, match=r"SOURCE has no link.csv, and no folder of dicoms has the name of one"
+    ):
+        LAYOUTS[0].folders(roots_of(source))
+    (source.root / "contourfiles" / "SYN-T-1").rename(source.root / "contourfiles" / "syn1")
+    folders = LAYOUTS[0].folders(roots_of(source))
+    assert folders.links == (Link("SYN00001", "syn1"),)
 
 
 def test_a_part_of_the_wrong_kind_is_named_with_its_option(source: TinySource) -> None:

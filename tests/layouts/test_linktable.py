@@ -69,8 +69,7 @@ REFUSED = {
     "one-column": (b"patient_id\nP1\n", "original_id is there 0 times"),
     "column-twice": (b"patient_id,patient_id,original_id\nP,Q,S\n", "patient_id is there 2 times"),
     "column-twice-by-case": (b"patient_id,PATIENT_ID,original_id\nP,Q,S\n", "patient_id is there 2 times"),
-    "semicolons": (b"patient_id;original_id\nKANARIE;S\n", "commas"),
-    "tabs": (b"patient_id\toriginal_id\nKANARIE\tS\n", "commas"),
+    "spaces": (b"patient_id original_id\nKANARIE S\n", "commas, semicolons or tabs"),
     "bom-in-the-middle": (b"\n\xef\xbb\xbf" + HEADER, "row 1"),
     "two-boms": (b"\xef\xbb\xbf" * 2 + HEADER + b"P1,S1\n", "patient_id is there 0 times"),
     "blank-original": (HEADER + b"KANARIE,\n", "row 2, original_id: the id is blank"),
@@ -179,3 +178,20 @@ def test_zero_padding_case_and_composition_do_not_count(one: str, other: str) ->
 def test_different_numbers_stay_different(one: int, other: int, zeros: int) -> None:
     same = id_key(f"S-{one}") == id_key(f"S-{'0' * zeros}{other}")
     assert same == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        (b"patient_id;original_id\nP1;S1\n", ()),
+        (b"original_id\tx\tpatient_id\nS1\t,;\tP1\n", ()),
+        (b'\xef\xbb\xbfPatientID,OriginalID,Gender\r\n"P1",S1,"M, 3"\r\n', ()),
+        (b"Subject;Name;patient_id\nP1;S1;no\n", ("subject", "Name")),
+    ],
+)
+def test_tables_of_other_headings_and_separators(
+    text: bytes, columns: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "link.csv"
+    path.write_bytes(text)
+    assert read_link_table(path, columns) == (Link("P1", "S1"),)

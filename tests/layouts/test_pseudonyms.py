@@ -100,19 +100,21 @@ def test_a_name_stays_whole_in_pickles_and_shows_only_what_is_shown() -> None:
 
 
 def test_a_shown_path_keeps_its_part_its_depth_and_nothing_else() -> None:
-    study = Pseudonyms(KEY).patient("Jane")
+    jane = Pseudonyms(KEY).patient("Jane")
+    study = SourceName(f"dicoms/{jane}", "dicoms/Jane")
     key = Pseudonyms(KEY).name_key("Jane")
-    path = shown_path("dicoms", study, "Jane Doe/Jane.dcm", key)
+    path = shown_path(study, "Jane Doe/Jane.dcm", key)
     part, folder, *names = path.split("/")
-    assert (part, folder, len(names)) == ("dicoms", study, 2)
+    assert (part, folder, len(names)) == ("dicoms", jane, 2)
     assert real_of(path) == "dicoms/Jane/Jane Doe/Jane.dcm"
     assert "jane" not in path.casefold()
     # The folder's pseudonym is the same for all that it holds, and another elsewhere.
-    assert shown_path("dicoms", study, "Jane Doe/x", key).startswith(path.rpartition("/")[0])
-    assert names[0] not in shown_path("dicoms", study, "x/Jane Doe", key)
-    assert names[0] not in shown_path("contourfiles", study, "Jane Doe", key)
+    assert shown_path(study, "Jane Doe/x", key).startswith(path.rpartition("/")[0])
+    assert names[0] not in shown_path(study, "x/Jane Doe", key)
+    assert names[0] not in shown_path("contourfiles/Jane", "Jane Doe", key)
     other = Pseudonyms(KEY).name_key("John")
-    assert names[0] not in shown_path("dicoms", study, "Jane Doe", other)
+    assert names[0] not in shown_path(study, "Jane Doe", other)
+    assert real_of(shown_path("", "Jane/1.dcm", key)) == "Jane/1.dcm"
 
 
 @given(FILE_NAMES, FILE_NAMES)

@@ -42,8 +42,9 @@ def test_with_a_key_everything_is_found_and_nothing_shown(source: TinySource) ->
     folders = discover.find_folders(LAYOUTS[0], roots, pseudonyms)
     linked, issues = link.link_folders(folders)
     assert [study.patient_id for study in linked] == sorted(map(pseudonyms.patient, ("SYN00001", "SYN00002")))
-    study = next(study for study in linked if real_of(study.images) == "syn1")
-    assert study.patient_id == study.images == pseudonyms.patient("SYN00001")
+    study = next(study for study in linked if real_of(study.images) == "dicoms/syn1")
+    assert study.patient_id == pseudonyms.patient("SYN00001")
+    assert study.images == f"dicoms/{study.patient_id}"
     files = discover.find_files(LAYOUTS[0], roots, study)
     assert len(files.images) == 12
     assert len(files.label_files) == 9
@@ -65,7 +66,7 @@ def test_a_folder_that_cannot_be_listed_is_shown_by_its_pseudonym(
     kept_source: TinySource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = next(
-        study for study in studies(kept_source, Pseudonyms(KEY)) if real_of(study.images) == "SYN00001"
+        study for study in studies(kept_source, Pseudonyms(KEY)) if real_of(study.images) == "dicoms/SYN00001"
     )
     scandir = os.scandir
 

@@ -145,13 +145,18 @@ def test_images_without_a_contour_are_counted_listed_or_kept() -> None:
 
 
 def folders(links: list[Link], images: list[str], contours: list[str]) -> SourceFolders:
-    return SourceFolders(tuple(links), tuple(images), tuple(contours), ())
+    return SourceFolders(
+        tuple(links),
+        tuple(f"dicoms/{name}" for name in images),
+        tuple(f"contourfiles/{name}" for name in contours),
+        (),
+    )
 
 
 def test_ids_match_with_and_without_zero_padding() -> None:
     studies, issues = link_folders(folders([Link("P01", "SC-HF-I-1")], ["P1"], ["SC-HF-I-01"]))
     assert [(s.patient_id, s.original_id, s.images, s.contours) for s in studies] == [
-        ("P01", "SC-HF-I-1", "P1", "SC-HF-I-01")
+        ("P01", "SC-HF-I-1", "dicoms/P1", "contourfiles/SC-HF-I-01")
     ]
     assert issues == ()
 
@@ -175,4 +180,12 @@ def test_missing_folders_and_folders_that_nobody_links_are_reported() -> None:
         ("warning", "link-missing"),
         ("warning", "link-missing"),
     ]
-    assert [issue.path for issue in issues] == ["link.csv", "dicoms/P3", "contourfiles/S9"]
+    assert [issue.path for issue in issues] == ["link.csv", "contourfiles/S9", "dicoms/P3"]
+
+
+def test_rows_of_which_nothing_is_there_are_one_line() -> None:
+    links = [Link(f"P{n}", f"S{n}") for n in range(1, 46)]
+    studies, issues = link_folders(folders(links, ["P1"], ["S1"]))
+    assert [s.patient_id for s in studies] == ["P1"]
+    assert codes(issues) == [("warning", "link-missing")]
+    assert issues[0].message.startswith("44 rows name studies of which neither folder is there: P10, P11")

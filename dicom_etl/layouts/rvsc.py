@@ -1,0 +1,65 @@
+"""The Right Ventricle Segmentation Challenge: ``patient09/P09dicom/P09-0080.dcm``, ``patient09/P09contours-manual/``.
+
+A label names the file of its image, whose number counts from 0; InstanceNumber is one more. ``P09list.txt`` holds paths
+of another machine, and says nothing that names do not say.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from dicom_etl.errors import SourceError
+from dicom_etl.layouts.base import SourceRoots
+from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
+from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
+
+_PATIENT = re.compile(r"patient[0-9]+", re.IGNORECASE)
+_LIST = re.compile(r"p[0-9]+list\.txt", re.IGNORECASE)
+_LABEL = re.compile(r".*contour.*\.txt", re.IGNORECASE)
+
+
+class Rvsc:
+    """`Layout` of the right ventricle challenge."""
+
+    name = "rvsc"
+    says = "patient09/P09dicom/.., P09contours-manual/..; that pixels count from 0 is unproven"
+    name_offset: int | None = 1
+
+    def recognises(self, source: Path) -> bool:
+        """Whether folders of patients hold their images and contours under such names."""
+        return any(source.glob("[Pp]atient[0-9]*/[Pp][0-9]*dicom"))
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        """Nothing is to be found: a patient is one folder."""
+        assert source is not None
+        return SourceRoots(source, source, source, self.name, source)
+
+    def folders(self, roots: SourceRoots) -> SourceFolders:
+        """List the folders of patients."""
+        issues: list[Issue] = []
+        found = folders_in(roots.dicoms, "SOURCE", IMAGE, issues)
+        patients = tuple(name for name in found if _PATIENT.fullmatch(name))
+        if not patients:
+            raise SourceError("SOURCE has no folder patient01, patient02, ..")
+        notes = tuple(
+            Issue("note", "not-an-image", "it lies beside the folders of patients", each.stage, name)
+            for each, name in ((each, each.path.rpartition("/")[2]) for each in issues)
+        )
+        return SourceFolders(tuple(Link(name, name) for name in patients), patients, (), notes, together=True)
+
+    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
+        """List images, and contours by their names."""
+        issues: list[Issue] = []
+        found = list(Walk(Path(roots.place(study.images)), study.images, IMAGE, study.patient_id, issues))
+        labels = [path for path in found if _LABEL.fullmatch(path.rpartition("/")[2])]
+        lists = [path for path in found if _LIST.fullmatch(path.rpartition("/")[2])]
+        issues += (
+            Issue("note", "not-an-image", "it is a list of files", "discover", path, study.patient_id)
+            for path in lists
+        )
+        images = tuple(sorted({*found} - {*labels, *lists}))
+        return StudyFiles(
+            study.patient_id, study.original_id, images, (), tuple(issues), label_files=tuple(labels)
+        )

@@ -1,0 +1,120 @@
+"""The Sunnybrook Cardiac Data as its two publishers distribute it.
+
+The Cardiac Atlas Project: ``SCD_IMAGES_01`` .. ``05/<PatientID>/<series>/``, ``SCD_ManualContours/<OriginalID>/`` and
+``scd_patientdata.csv``. The 2009 challenge: ``challenge_training/SC-HF-I-1/`` with all series of a patient in one
+folder, and contours in ``Sunnybrook Cardiac MR Database ContoursPart3/TrainingDataContours/SC-HF-I-01/``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dicom_etl.errors import SourceError
+from dicom_etl.layouts.base import SourceRoots
+from dicom_etl.layouts.linked_folders import two_folders
+from dicom_etl.layouts.linktable import read_link_table
+from dicom_etl.layouts.pseudonyms import id_key
+from dicom_etl.layouts.walk import IMAGE, LABEL, folders_in
+from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
+
+_TABLE = "scd_patientdata.csv"
+_ATLAS_CONTOURS = "SCD_ManualContours"
+
+
+def _matching(source: Path, *patterns: str) -> list[str]:
+    """Return the folders below a SOURCE that fit one of some patterns, in order."""
+    return sorted(
+        str(path.relative_to(source))
+        for pattern in patterns
+        for path in source.glob(pattern)
+        if path.is_dir()
+    )
+
+
+def _in_all(source: Path, parents: Iterable[str], code: str, issues: list[Issue]) -> tuple[str, ...]:
+    return tuple(
+        f"{parent}/{name}" for parent in parents for name in folders_in(source / parent, parent, code, issues)
+    )
+
+
+class _Sunnybrook:
+    name_offset: int | None = None
+
+    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
+        """List the files of one study."""
+        return two_folders(roots, study)
+
+
+class SunnybrookAtlas(_Sunnybrook):
+    """`Layout` of the Cardiac Atlas Project."""
+
+    name = "sunnybrook-cap"
+    says = f"SCD_IMAGES_01/<PatientID>/.., {_ATLAS_CONTOURS}/<OriginalID>/.., {_TABLE}"
+
+    def recognises(self, source: Path) -> bool:
+        """Whether there are its folders of images and of contours."""
+        return bool(_matching(source, "SCD_IMAGES_*")) and (source / _ATLAS_CONTOURS).is_dir()
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        """Find the link table."""
+        assert source is not None
+        table = options["links"] or source / _TABLE
+        if not table.is_file():
+            raise SourceError(f"SOURCE has no file {_TABLE}, which says whose contours are whose")
+        return SourceRoots(
+            source, source, table, self.name, source, options["link_columns"], options["patient_from_header"]
+        )
+
+    def folders(self, roots: SourceRoots) -> SourceFolders:
+        """List patients in all parts of the images, and in the contours."""
+        issues: list[Issue] = []
+        images = _in_all(roots.dicoms, _matching(roots.dicoms, "SCD_IMAGES_*"), IMAGE, issues)
+        contours = _in_all(roots.dicoms, [_ATLAS_CONTOURS], LABEL, issues)
+        links = read_link_table(roots.links, roots.link_columns)
+        return SourceFolders(links, images, contours, tuple(_as_notes(issues)), _TABLE)
+
+
+class SunnybrookChallenge(_Sunnybrook):
+    """`Layout` of the 2009 Cardiac MR Left Ventricle Segmentation Challenge."""
+
+    name = "sunnybrook-miccai"
+    says = "challenge_training/SC-HF-I-1/.., .. Contours../..DataContours/SC-HF-I-01/.."
+
+    def recognises(self, source: Path) -> bool:
+        """Whether there are its folders of images and of contours."""
+        return bool(_matching(source, "challenge_*")) and bool(_matching(source, "*/*DataContours"))
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        """Nothing is to be found: names of patients link."""
+        assert source is not None
+        return SourceRoots(source, source, source, self.name, source)
+
+    def folders(self, roots: SourceRoots) -> SourceFolders:
+        """List patients in images and in contours; the same name, but for zero padding, links them."""
+        issues: list[Issue] = []
+        images = _in_all(roots.dicoms, _matching(roots.dicoms, "challenge_*"), IMAGE, issues)
+        contours = _in_all(roots.dicoms, _matching(roots.dicoms, "*/*DataContours"), LABEL, issues)
+        drawn: dict[str, list[str]] = defaultdict(list)
+        for path in contours:
+            name = path.rpartition("/")[2]
+            drawn[id_key(name)].append(name)
+        names = [path.rpartition("/")[2] for path in images]
+        links = tuple(
+            Link(name, drawn[id_key(name)][0]) for name in dict.fromkeys(names) if id_key(name) in drawn
+        )
+        if not links:
+            raise SourceError("no patient has both a folder of images and one of contours")
+        return SourceFolders(links, images, contours, tuple(_as_notes(issues)))
+
+
+def _as_notes(issues: Iterable[Issue]) -> list[Issue]:
+    """Make notes of files beside the patients' folders: these distributions have a README there."""
+    return [
+        Issue("note", "not-an-image", "it lies beside the folders of patients", each.stage, each.path)
+        if each.severity == "warning"
+        else each
+        for each in issues
+    ]

@@ -1,0 +1,96 @@
+"""Any tree of DICOM files, with label files among them: exports of an archive, names that are UIDs, no endings.
+
+A study is a folder at the top of SOURCE that holds one PatientID. Where folders mean nothing, `patient_from` header
+makes a study of each StudyInstanceUID, and of its PatientID the patient.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from dicom_etl.dicom.glimpse import glimpse
+from dicom_etl.errors import SourceError
+from dicom_etl.layouts.base import SourceRoots
+from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
+from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
+
+_STAGE = "discover"
+
+
+class Tree:
+    """`Layout` of any tree of DICOM files; the last that is tried."""
+
+    name = "tree"
+    says = "DICOM files at any depth, labels among them; a folder is a patient"
+    name_offset: int | None = None
+
+    def recognises(self, source: Path) -> bool:
+        """Take whatever no other layout knows."""
+        return True
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        """Nothing is to be found."""
+        assert source is not None
+        return SourceRoots(
+            source, source, source, self.name, source, patient_from_header=options["patient_from_header"]
+        )
+
+    def folders(self, roots: SourceRoots) -> SourceFolders:
+        """List the folders at the top, or group all files by what their headers say."""
+        if roots.patient_from_header:
+            return _by_header(roots)
+        issues: list[Issue] = []
+        found = folders_in(roots.dicoms, "SOURCE", IMAGE, issues)
+        loose = [each.path.rpartition("/")[2] for each in issues if each.severity == "warning"]
+        images = [name for name in loose if glimpse(roots.place(name)).has_pixels]
+        if images:
+            raise SourceError(
+                f"{len(images)} images lie at the top of SOURCE, where no folder says whose they are; `patient_from` "
+                "header takes PatientID, which then stands in the dataset"
+            )
+        if not found:
+            raise SourceError("SOURCE holds no folder of images; `layout` names how it is arranged")
+        notes = [
+            Issue("note", "not-an-image", "it lies beside the folders of patients", _STAGE, name)
+            for name in loose
+        ]
+        errors = [each for each in issues if each.severity == "error"]
+        return SourceFolders(
+            tuple(Link(name, name) for name in found), tuple(found), (), (*errors, *notes), together=True
+        )
+
+    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
+        """List every file of a study; which of them are labels is seen when they are opened."""
+        if study.files:
+            return StudyFiles(study.patient_id, study.original_id, study.files, (), ())
+        issues: list[Issue] = []
+        found = tuple(Walk(Path(roots.place(study.images)), study.images, IMAGE, study.patient_id, issues))
+        return StudyFiles(study.patient_id, study.original_id, found, (), tuple(issues))
+
+
+def _by_header(roots: SourceRoots) -> SourceFolders:
+    issues: list[Issue] = []
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    unknown: list[str] = []
+    for path in Walk(roots.dicoms, "SOURCE", IMAGE, "", issues):
+        name = path.partition("/")[2]
+        seen = glimpse(roots.place(name))
+        if seen.patient_id:
+            groups[seen.patient_id, seen.study_uid].append(name)
+        elif not seen.kind:
+            unknown.append(name)
+    if not groups:
+        raise SourceError("no file of SOURCE states a PatientID")
+    if unknown:
+        message = f"no PatientID says whose it is, nor of {len(unknown) - 1} others; left out"
+        issues.append(Issue("error", "unreadable-image", message, _STAGE, unknown[0]))
+    studies = sorted((patient, min(files), tuple(sorted(files))) for (patient, _), files in groups.items())
+    return SourceFolders(
+        tuple(Link(patient, patient) for patient in dict.fromkeys(patient for patient, _, _ in studies)),
+        (),
+        (),
+        tuple(issues),
+        grouped=tuple((patient, files) for patient, _, files in studies),
+    )

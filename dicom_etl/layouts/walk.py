@@ -1,0 +1,135 @@
+"""Walks over folders of a SOURCE: every regular file below one, and issues for all else. Opens no file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from operator import attrgetter
+from pathlib import Path
+
+from dicom_etl.errors import SourceError
+from dicom_etl.records import Issue
+
+STAGE = "discover"
+IMAGE, LABEL = "unreadable-image", "unreadable-contour"
+"""Codes for what lies where images, or labels, should lie, and cannot be opened."""
+_DEEPEST = 32
+"""Folders inside folders; a person's tree has a handful."""
+
+
+def state(path: Path) -> str:
+    """Say why a path is not what it should be, without repeating it: it can hold names of people."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return (
+            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        )
+    return (
+        "is a folder" if stat.S_ISDIR(mode) else "is a file" if stat.S_ISREG(mode) else "is a device or pipe"
+    )
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List what a folder shows, by name in code-point order, so that nothing depends on the file system."""
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if entry.name[0] != "."), key=attrgetter("name"))
+
+
+def folders_in(folder: Path, name: str, code: str, issues: list[Issue]) -> list[str]:
+    """Return the folders in a folder, by name; what else lies there belongs to no study.
+
+    Raises
+    ------
+    SourceError
+        When it cannot be listed.
+    """
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        raise SourceError(f"the folder of the {name} cannot be listed: {error.strerror}") from None
+    found: list[str] = []
+    for entry in entries:
+        path = f"{name}/{entry.name}"
+        if entry.is_symlink() and _leaves(entry, folder):
+            message = "is a link that leads out of SOURCE or in a circle; never opened"
+            issues.append(Issue("error", code, message, STAGE, path))
+        elif entry.is_dir():
+            found.append(entry.name)
+        else:
+            message = "lies beside the studies' folders and belongs to none of them; left out"
+            issues.append(Issue("warning", "link-missing", message, STAGE, path))
+    return found
+
+
+class Walk:
+    """Yields the path of every regular file below a study's folder, and turns all else into issues.
+
+    Devices, pipes and links that leave the study's folder are never opened: a link to another study would put
+    one patient's images among another's. Each folder is listed once, so links cannot lead round in circles.
+
+    Parameters
+    ----------
+    place : Path
+        The folder on disk.
+    name : str
+        What records call it.
+    code : str
+        `IMAGE` or `LABEL`.
+    patient_id : str
+        For issues.
+    issues : list of Issue
+        Takes what cannot be opened.
+    """
+
+    def __init__(self, place: Path, name: str, code: str, patient_id: str, issues: list[Issue]) -> None:
+        self._place, self._name = place, name
+        self._patient_id, self._issues, self._code = patient_id, issues, code
+        self._top = place.resolve()
+        self._seen: set[Path] = set()
+
+    def __iter__(self) -> Iterator[str]:
+        return self._below("", depth=0)
+
+    def _below(self, folder: str, depth: int) -> Iterator[str]:
+        path = self._place / folder
+        if depth > _DEEPEST:
+            return self._refuse(folder, f"lies more than {_DEEPEST} folders deep; left out")
+        if path.resolve() in self._seen:
+            return self._refuse(folder, "is a link to a folder that is listed elsewhere; not followed")
+        self._seen.add(path.resolve())
+        try:
+            entries = _entries(path)
+        except OSError as error:
+            return self._refuse(folder, f"the folder cannot be listed: {error.strerror}; left out")
+        for entry in entries:
+            inside = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                # Nearly all are files, and the listing of the folder says so.
+                if entry.is_file(follow_symlinks=False):
+                    yield f"{self._name}/{inside}"
+                elif entry.is_symlink() and _leaves(entry, self._top):
+                    self._refuse(
+                        inside, "is a link that leads out of its study's folder or in a circle; never opened"
+                    )
+                elif entry.is_dir():
+                    yield from self._below(inside, depth + 1)
+                elif not stat.S_ISREG(entry.stat().st_mode):
+                    self._refuse(inside, "is not a regular file; never opened")
+                else:
+                    yield f"{self._name}/{inside}"
+            except OSError as error:
+                self._refuse(inside, f"cannot be looked at: {error.strerror}; left out")
+        return None
+
+    def _refuse(self, path: str, message: str) -> None:
+        name = f"{self._name}/{path}" if path else self._name
+        self._issues.append(Issue("error", self._code, message, STAGE, name, self._patient_id))
+
+
+def _leaves(entry: os.DirEntry[str], top: Path) -> bool:
+    try:
+        return not Path(entry.path).resolve().is_relative_to(top.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return True
