@@ -334,6 +334,6 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
 def test_every_value_that_is_read_was_put_to_the_test(place: Place) -> None:
     done = place.run("plan", place.source.root, "--json")
     messages = " ".join(issue["message"] for issue in json.loads(done.stdout)["issues"])
-    for word in ("RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "TriggerTime"):
+    for word in ("RescaleSlope", "RescaleIntercept", "PixelSpacing", "ImagePositionPatient", "trigger time"):
         assert word in messages
     assert len(BAD_IMAGES) == 12

@@ -120,7 +120,7 @@ def test_a_label_of_two_units_is_refused(images: tuple[Path, str]) -> None:
 
 
 def test_a_table_of_other_columns_is_not_ours(images: tuple[Path, str]) -> None:
-    assert drawn(images, "patient,age\nP,60\n").codes() == {("warning", "unreadable-contour")}
+    assert drawn(images, "patient,age\nP,60\n").codes() == {("warning", "unknown-format")}
 
 
 @pytest.mark.parametrize("data", [b"image,structure,x,y\n\xff", b"", b"\xef\xbb\xbfimage,structure,x,y\n"])
