@@ -64,7 +64,6 @@ IMAGES: dict[str, Spoil] = {
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("no image\n" * 100),
-    "no preamble": lambda path: path.write_bytes(path.read_bytes()[132:]),
     "only a preamble": lambda path: path.write_bytes(path.read_bytes()[:132]),
     "bomb": bomb,
     "pipe": pipe,
@@ -79,7 +78,9 @@ IMAGES: dict[str, Spoil] = {
     "no pixels": rewritten(PixelData=None),
     "no rows": rewritten(Rows=None),
     "spacing 0": rewritten(PixelSpacing=[0, 1]),
-    "another number": lambda path: write_dicom(path, np.ones((32, 32), np.int16), InstanceNumber=77),
+    "another number": lambda path: write_dicom(
+        path, np.ones((32, 32), np.int16), InstanceNumber=77, SeriesInstanceUID=uid("one")
+    ),
 }
 RING = "5 5\n20 5\n20 20\n5 20\n"
 CONTOURS: dict[str, tuple[str, Spoil]] = {
