@@ -5,6 +5,9 @@ line turns the others into exit codes. A message says what was wrong, the value,
 it, and never holds a value from a DICOM header that could identify a person.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class DicomEtlError(Exception):
     """Base of all of them: catch this one to catch whatever dicom-etl reports on purpose."""
@@ -35,7 +38,22 @@ class MissingExtraError(DicomEtlError):
 
 
 class SourceError(DicomEtlError):
-    """The input as a whole cannot be used: a folder is missing, the link table is wrong, sizes differ."""
+    """The input as a whole cannot be used: a folder is missing, the link table is wrong, sizes differ.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    issues : sequence of Issue
+        What was found on the way, where it says why.
+    """
+
+    def __init__(self, message: str, issues: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.issues = tuple(issues)
+
+    def __reduce__(self) -> tuple[type["SourceError"], tuple[str, tuple[Any, ...]]]:
+        return type(self), (str(self), self.issues)
 
 
 class ClusterError(DicomEtlError):

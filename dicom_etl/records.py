@@ -313,6 +313,21 @@ class SamplePlan(NamedTuple):
     drops: tuple[Drop, ...] = ()
 
 
+class SeriesLine(NamedTuple):
+    """What `plan` shows of one stack, on the terminal and nowhere else.
+
+    ``number`` is how a person chooses it; ``locations`` and ``phases`` are 0 where they are unknown.
+    """
+
+    number: str
+    description: str
+    size: tuple[int, int]
+    images: int
+    locations: int
+    phases: int
+    labels: int
+
+
 @dataclass(frozen=True, slots=True)
 class StudyPlan(Record):
     """What link makes of one study: its samples in row order, what it left out, and its counts.
@@ -329,6 +344,7 @@ class StudyPlan(Record):
     unlabeled_count: int
     study: int = 0
     inputs: str = ""
+    series: tuple[SeriesLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

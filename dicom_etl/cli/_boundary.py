@@ -11,13 +11,17 @@ import os
 import re
 import signal
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from dicom_etl.errors import ConfigError, DicomEtlError
 from dicom_etl.workers.interrupts import Signalled, last_words
+
+if TYPE_CHECKING:
+    from dicom_etl.records import Issue
 
 DONE, FAILED, USAGE, FINDINGS = 0, 1, 2, 3
 TRACEBACK = "DICOM_ETL_TRACEBACK"
@@ -55,13 +59,16 @@ def exit_code(error: BaseException, *, as_json: bool = False) -> int:
             traceback.print_exception(error)
     click.echo(f"dicom-etl: {text}", err=True)
     if as_json:
-        print_failure(text, code)
+        print_failure(text, code, getattr(error, "issues", ()))
     return code
 
 
-def print_failure(text: str, code: int) -> None:
-    """Print the JSON object of a run that failed."""
-    click.echo(json.dumps({"ok": False, "error": text, "exit_code": code}, indent=2, ensure_ascii=False))
+def print_failure(text: str, code: int, issues: Sequence[Issue] = ()) -> None:
+    """Print the JSON object of a run that failed, with what was found on the way."""
+    value: dict[str, Any] = {"ok": False, "error": text, "exit_code": code}
+    if issues:
+        value["issues"] = [issue.to_json() for issue in issues]
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def described(error: BaseException) -> str:

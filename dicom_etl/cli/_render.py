@@ -7,8 +7,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ import click
 
 from dicom_etl.cli._boundary import described, one_line, printable, with_options
 from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, wrapped
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.records import Issue
 from dicom_etl.workers.interrupts import stop_if_asked
 
@@ -166,6 +166,13 @@ class Reporter:
         if not (self.quiet or self.as_json):
             click.echo(text)
 
+    def show(self, lines: Iterable[str]) -> None:
+        """Print lines on stdout alone: what they say is for the eyes of who runs the command, and in no log."""
+        self._stop_bar()
+        if not (self.quiet or self.as_json):
+            for line in lines:
+                click.echo(line)
+
     def warning(self, text: str) -> None:
         """Print on stderr what a person should mend, though it harms no result."""
         text = with_options(text)
@@ -212,6 +219,18 @@ class Reporter:
             self._bar.stop()
             self._bar = None
             self._tasks.clear()
+
+
+@contextmanager
+def telling_why(reporter: Reporter, issues_csv: Path | None) -> Iterator[None]:
+    """Print every issue, and write it where it is asked for, when nothing of a SOURCE can be used."""
+    try:
+        yield
+    except SourceError as error:
+        if issues_csv is not None and error.issues:
+            write_issues_csv(issues_csv, error.issues)
+        reporter.issues(error.issues)
+        raise
 
 
 def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:

@@ -16,7 +16,7 @@ from dicom_etl.cli._options import (
     output_options,
     source_argument,
 )
-from dicom_etl.cli._render import Reporter, write_issues_csv
+from dicom_etl.cli._render import Reporter, telling_why, write_issues_csv
 from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
@@ -40,16 +40,17 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Turn a SOURCE of DICOM images, contour files and a link table into one HDF5 dataset.
+    """Turn a SOURCE of DICOM images and outlines drawn on them into one HDF5 dataset.
 
-    SOURCE holds dicoms/<patient_id>/, contourfiles/<original_id>/ and link.csv. The file appears whole or
-    not at all. What cannot be used is left out, listed with its reason, and the exit code is then 3.
+    How SOURCE is arranged is recognised; --layout decides. The file appears whole or not at all. What cannot be
+    used is left out, listed with its reason, and the exit code is then 3.
     """
     from dicom_etl import api
     from dicom_etl.cli._summary import print_summary, summary_json
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        summary = api.ingest(source, output, progress=reporter.progress, **options)
+        with telling_why(reporter, issues_csv):
+            summary = api.ingest(source, output, progress=reporter.progress, **options)
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)
         print_summary(reporter, summary, f"ingested {api.source_name(source, options['pseudonymize'])}")

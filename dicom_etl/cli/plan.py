@@ -9,7 +9,7 @@ import click
 
 from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import Command, common_options, options_of, output_options, source_argument
-from dicom_etl.cli._render import Reporter, write_issues_csv
+from dicom_etl.cli._render import Reporter, telling_why, write_issues_csv
 from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
@@ -33,12 +33,15 @@ def command(
     Files are paired and their headers checked; pixels and contour points are not read, so ingest can still find more.
     """
     from dicom_etl import api
+    from dicom_etl.cli._series import series_lines
     from dicom_etl.cli._summary import print_summary, summary_json
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        summary = api.plan(source, progress=reporter.progress, **options)
+        with telling_why(reporter, issues_csv):
+            summary = api.plan(source, progress=reporter.progress, **options)
         if issues_csv is not None:
             write_issues_csv(issues_csv, summary.issues)
+        reporter.show(series_lines(summary.series))
         print_summary(reporter, summary, f"plan for {api.source_name(source, options['pseudonymize'])}")
         reporter.json(summary_json(summary))
     finish(summary.ok)

@@ -122,7 +122,8 @@ def ingest(
 
 def _check_written(summary: Summary, options: RunOptions, spec: schema.DatasetSpec) -> None:
     if not summary.samples and not spec.part:
-        raise SourceError("every image or contour failed to be read, so there is nothing to write")
+        reason = "every image or contour failed to be read, so there is nothing to write"
+        raise SourceError(reason, summary.issues)
     if options.strict and not summary.ok:
         first = next(issue for issue in summary.issues if issue.severity != "note")
         raise SourceError(

@@ -146,7 +146,8 @@ class Plan:
             # A part without a study is still one of the parts that merge asks for.
             self._sizes[1, 1], self._dtypes = 0, {"|u1"}
         if not self._sizes:
-            raise SourceError(f"no sample can be made of this SOURCE: {self._nothing()}")
+            reason = f"no sample can be made of this SOURCE: {self._nothing()}"
+            raise SourceError(reason, self.summary.issues)
         if len(self._sizes) > 1 and self.config.size is None:
             sizes = ", ".join(
                 f"{count} of {rows}x{cols}" for (rows, cols), count in self._sizes.most_common()
@@ -226,6 +227,7 @@ class Plan:
         summary.issues += study.issues
         for reason, count in study.not_imputed.items():
             summary.not_imputed[reason] = summary.not_imputed.get(reason, 0) + count
+        summary.series.add(study)
         for name, count in study.names.items():
             summary.names[name] = summary.names.get(name, 0) + count
         for structure, count in study.drawn.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from dicom_etl.geometry.locations import ED, ES
-from dicom_etl.records import Issue
+from dicom_etl.records import Issue, SeriesLine
+from dicom_etl.stages.study import PlannedStudy
 
 
 class Progress(Protocol):
@@ -20,6 +22,37 @@ class Progress(Protocol):
 
 def silent(stage: str, done: int, total: int) -> None:
     """Take no note."""
+
+
+class Series:
+    """The series of the studies, as `plan` shows them: all of a few studies; of many a count, and the odd ones."""
+
+    _FEW, _MOST_ODD = 10, 20
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, tuple[SeriesLine, ...]]] = []
+        self.odd: list[tuple[str, tuple[SeriesLine, ...]]] = []
+        self.usual: Counter[tuple[int, int]] = Counter()
+        """Studies by how many series they have, and on how many of these labels lie."""
+        self.odd_count = 0
+
+    def add(self, study: PlannedStudy) -> None:
+        """Take the next study; one is odd where anything in linking its images and labels is."""
+        if not study.series:
+            return
+        item = (study.patient_id, study.series)
+        if any(issue.severity != "note" and issue.stage == "link" for issue in study.issues):
+            self.odd_count += 1
+            if len(self.odd) < self._MOST_ODD:
+                self.odd.append(item)
+        if len(self.shown) <= self._FEW:
+            self.shown.append(item)
+        self.usual[len(study.series), sum(line.labels > 0 for line in study.series)] += 1
+
+    @property
+    def few(self) -> bool:
+        """Whether all studies are shown."""
+        return len(self.shown) <= self._FEW
 
 
 @dataclass(slots=True, repr=False)
@@ -38,6 +71,8 @@ class Summary:
         Contours by structure: those drawn, and those imputed.
     names : dict of int
         Labels found, by (name in their file, structure; "" where the name gives none).
+    series : Series
+        What `plan` shows of the series of studies.
     not_imputed : dict of int
         Images that stay without a label, by reason.
     cardiac_phases : dict of int
@@ -64,6 +99,7 @@ class Summary:
     imputed_structures: dict[str, int] = field(default_factory=dict)
     structures: dict[str, int] = field(default_factory=dict)
     names: dict[tuple[str, str], int] = field(default_factory=dict)
+    series: Series = field(default_factory=Series)
     cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
     shape: tuple[int, int] | None = None
     dtype: str = ""

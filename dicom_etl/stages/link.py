@@ -7,7 +7,7 @@ missing one only costs a sample.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from dicom_etl.config import IngestConfig
@@ -20,13 +20,14 @@ from dicom_etl.records import (
     Link,
     LostImage,
     SamplePlan,
+    SeriesLine,
     SliceNumber,
     SourceFolders,
     StudyFiles,
     StudyFolders,
     StudyPlan,
 )
-from dicom_etl.stages.link_numbers import Number, link_numbers
+from dicom_etl.stages.link_numbers import Number, chosen_by, link_numbers
 from dicom_etl.stages.link_references import pair_by_reference, refuse_ambiguous
 from dicom_etl.stages.series import NAME as NAME_READING
 from dicom_etl.stages.series import Stack, find_stacks
@@ -188,6 +189,22 @@ def link_study(
         contour_count=len(wanted),
         unlabeled_count=without,
         study=study.study,
+        series=tuple(_series_line(stack, found, drawn) for stack in found.stacks),
+    )
+
+
+def _series_line(stack: Stack, found: _Images, drawn: Mapping[int, Sequence[Label]]) -> SeriesLine:
+    header = found.headers[stack.series[0].members[0]]
+    numbers = sorted(chosen_by(each) for each in stack.series)
+    indices = stack.places.location_index
+    return SeriesLine(
+        "-" if numbers[0] < 0 else str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}..{numbers[-1]}",
+        header.series_description,
+        (header.rows, header.columns),
+        len(stack.members),
+        int(indices.max(initial=-1)) + 1,
+        stack.places.phases,
+        sum(len(drawn.get(index, ())) for index in stack.members),
     )
 
 

@@ -106,7 +106,7 @@ def link_numbers(
     readings = (number_from,) if number_from else READINGS
     studies = {each.study_uid for stack in stacks for each in stack.series if each.study_uid}
     if chosen:
-        stacks = tuple(stack for stack in stacks if any(_number(each) in chosen for each in stack.series))
+        stacks = tuple(stack for stack in stacks if any(chosen_by(each) in chosen for each in stack.series))
     if not stacks:
         reason = "the study has no series of the chosen number" if chosen else "there is no usable image"
         return _refuse(
@@ -143,7 +143,7 @@ def _other_offset(units: _Units, offset: int, paths: Sequence[str]) -> str:
     return ""
 
 
-def _number(series: Series) -> int:
+def chosen_by(series: Series) -> int:
     """Return the number by which a person chooses a series: SeriesNumber, else the one in its names."""
     return series.number if series.number >= 0 or series.named is None else series.named
 
@@ -183,7 +183,7 @@ def _one_series(
     labels = {(series, number) for number in numbers}
     units = [unit for unit in _units(stacks, readings) if unit.has(numbers)]
     if chosen:
-        units = [unit for unit in units if any(_number(each) in chosen for each in unit.series)]
+        units = [unit for unit in units if any(chosen_by(each) in chosen for each in unit.series)]
     if not units:
         _refuse_each(linked, labels)
         return None

@@ -16,7 +16,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots, layout_of
-from dicom_etl.records import Issue, Label, SamplePlan, StudyFolders, StudyPlan
+from dicom_etl.records import Issue, Label, SamplePlan, SeriesLine, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link, rasterize
 from dicom_etl.stages.images import read_images
 from dicom_etl.stages.labels import find_labels
@@ -53,6 +53,8 @@ class PlannedStudy:
         What was left out.
     names : mapping of (str, str) to int
         Labels by the name that their file gives them and the structure that it stands for.
+    series : tuple of SeriesLine
+        What `plan` shows of its stacks; descriptions are free text, so they are left out of runs with pseudonyms.
     """
 
     packed: bytes
@@ -69,6 +71,8 @@ class PlannedStudy:
     widths: dict[str, int]
     issues: tuple[Issue, ...]
     names: dict[tuple[str, str], int]
+    patient_id: str = ""
+    series: tuple[SeriesLine, ...] = ()
 
 
 def plan_study(
@@ -98,6 +102,10 @@ def plan_study(
         widths=_text_widths(rows),
         issues=study.issues,
         names=linked.names,
+        patient_id=study.patient_id,
+        series=tuple(line._replace(description="") for line in study.series)
+        if config.pseudonymize
+        else study.series,
     )
 
 
