@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dicom_etl.cli._boundary import printable
-from dicom_etl.pipeline.summary import Series
+from dicom_etl.pipeline.summary import SeriesTable
 from dicom_etl.records import SeriesLine
 
 _HEAD = ("patient", "number", "description", "size", "images", "places x phases", "contours")
 
 
-def series_lines(series: Series) -> Iterator[str]:
+def series_lines(series: SeriesTable) -> Iterator[str]:
     """Yield the lines of the table, at most 80 columns wide: all of a few studies; of many counts, and the odd ones."""
     if not series.usual:
         return

@@ -41,7 +41,9 @@ class SourceRoots:
 
     def resolved(self) -> SourceRoots:
         """Return the same with paths that mean the same in every process that sees them."""
-        return SourceRoots(self.dicoms.resolve(), self.contours.resolve(), self.links.resolve())
+        parts = (self.dicoms.resolve(), self.contours.resolve(), self.links.resolve())
+        root = None if self.root is None else self.root.resolve()
+        return SourceRoots(*parts, self.layout, root, self.link_columns, self.patient_from_header)
 
     def place(self, path: str) -> str:
         """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""

@@ -24,7 +24,7 @@ def silent(stage: str, done: int, total: int) -> None:
     """Take no note."""
 
 
-class Series:
+class SeriesTable:
     """The series of the studies, as `plan` shows them: all of a few studies; of many a count, and the odd ones."""
 
     _FEW, _MOST_ODD = 10, 20
@@ -71,7 +71,7 @@ class Summary:
         Contours by structure: those drawn, and those imputed.
     names : dict of int
         Labels found, by (name in their file, structure; "" where the name gives none).
-    series : Series
+    series : SeriesTable
         What `plan` shows of the series of studies.
     not_imputed : dict of int
         Images that stay without a label, by reason.
@@ -99,7 +99,7 @@ class Summary:
     imputed_structures: dict[str, int] = field(default_factory=dict)
     structures: dict[str, int] = field(default_factory=dict)
     names: dict[tuple[str, str], int] = field(default_factory=dict)
-    series: Series = field(default_factory=Series)
+    series: SeriesTable = field(default_factory=SeriesTable)
     cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
     shape: tuple[int, int] | None = None
     dtype: str = ""

@@ -88,7 +88,7 @@ def plan_study(
     study = linked.plan
     rows, imputed, not_imputed = _rows_to_be(study.samples, config)
     return PlannedStudy(
-        packed=_pack(replace(study, issues=())) if rows else b"",
+        packed=_pack(replace(study, issues=(), series=())) if rows else b"",
         rows=len(rows),
         image_count=study.image_count,
         contour_count=study.contour_count,
