@@ -146,13 +146,15 @@ class Epochs:
         return self._turns
 
     def served_by(self, stream: Stream) -> Iterator[Batch]:
-        """Iterate over the next epoch of another rank's stream; it is begun when its first batch is asked for."""
+        """Iterate over the next epoch of a rank's stream; which one is decided when its first batch is asked for."""
         epoch, step, _ = self._next_start()
-        batches = stream.batches(epoch, step)
-        return self._noted(epoch, batches, stream.schedule.batches, lambda: self._begin(epoch, step))
+        self._begin(epoch, step)
+        yield from self._noted(epoch, stream.batches(epoch, step), stream.schedule.batches)
 
     def follow(self, schedule: Schedule, open_loader: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """Iterate over the next epoch through workers of a loader, and note how far the batches that arrive are.
+
+        Which epoch is decided when the first batch is asked for: Lightning calls `set_epoch` after ``iter(loader)``.
 
         Parameters
         ----------
@@ -166,7 +168,6 @@ class Epochs:
         turns.announce(start)
         self._progress.begin(start.epoch, start.step)
         mark = self._progress.followed = turns.mark
-        batches = open_loader()
 
         def reach(step: int) -> None:
             if (
@@ -174,13 +175,15 @@ class Epochs:
             ):  # else another iteration has begun, or another place was chosen
                 self._progress.reach(start.epoch, step, schedule.batches)
 
-        def arriving() -> Iterator[Any]:
-            for number, batch in zip(schedule.numbers(start.step), batches, strict=True):
-                reach(schedule.step_after(number, start.step))
-                yield batch
-            reach(schedule.batches)
+        for number, batch in zip(schedule.numbers(start.step), open_loader(), strict=True):
+            reach(schedule.step_after(number, start.step))
+            yield batch
+        reach(schedule.batches)
 
-        return arriving()
+    def set_epoch_unless_in_it(self, number: int) -> None:
+        """Do as `set_epoch`, unless a loaded state is in that epoch: Lightning loads one, and then says the epoch."""
+        if self._next_start().epoch != number:
+            self.set_epoch(number)
 
     def _next_start(self) -> Start:
         return self._upcoming if self._turns is None else self._turns.next_start()
@@ -209,16 +212,8 @@ class Epochs:
         self._progress.begin(epoch, step)
         self._announce(Start(epoch + 1))
 
-    def _noted(
-        self,
-        epoch: int,
-        batches: Iterator[Batch],
-        count: int,
-        begin: Callable[[], None] | None = None,
-    ) -> Iterator[Batch]:
+    def _noted(self, epoch: int, batches: Iterator[Batch], count: int) -> Iterator[Batch]:
         """Pass batches on and note how far the epoch, of ``count`` batches over all ranks, is."""
-        if begin is not None:
-            begin()
         for batch in batches:
             self._progress.reach(epoch, batch.step, count)
             yield batch

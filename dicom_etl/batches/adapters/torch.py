@@ -298,9 +298,10 @@ class ReaderLoader(DataLoader[Any]):
 
     def __init__(self, dataset: TorchBatches, **options: Any) -> None:
         super().__init__(dataset, batch_size=None, **options)
+        self.sampler.set_epoch = self._reader.set_epoch_unless_in_it  # where Lightning looks for it
 
     def __iter__(self) -> Iterator[Any]:
-        """Iterate over the next epoch, which is decided here and now."""
+        """Iterate over the next epoch: that which is next when the first batch is asked for."""
         if self.num_workers == 0:
             return iter(super().__iter__())
         return self._reader.follow(self.dataset.stream().schedule, self._open)

@@ -10,6 +10,7 @@ from dicom_etl.batches.transforms.base import Transform, apply_transforms
 from dicom_etl.batches.transforms.crops import CropAround, RandomPatches
 from dicom_etl.batches.transforms.flips import RandomFlip, RandomRotate90
 from dicom_etl.batches.transforms.intensity import RandomGamma, RandomNoise
+from dicom_etl.batches.transforms.libraries import WithAlbumentations, WithMonai
 
 __all__ = [
     "CropAround",
@@ -20,5 +21,7 @@ __all__ = [
     "RandomPatches",
     "RandomRotate90",
     "Transform",
+    "WithAlbumentations",
+    "WithMonai",
     "apply_transforms",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import pickle
@@ -223,3 +224,45 @@ class TestGenericTools:
             loader = kind(BatchReader(plain).torch(), num_workers=workers)
             seen = [row for batch in loader for row in batch["indices"].flatten().tolist()]
             assert sorted(seen) == list(range(40))
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize(("workers", "died"), [(0, 7), (2, 14), (2, 19)])
+    def test_lightning_goes_on_at_the_batch_after_the_checkpoint(
+        self, plain: Path, tmp_path: Path, workers: int, died: int
+    ) -> None:
+        """In the middle of an epoch and at its end; checkpoints are written every 5 batches and every epoch."""
+        lightning = pytest.importorskip("lightning", reason="lightning is not installed")
+        from lightning.pytorch.callbacks import ModelCheckpoint
+
+        class Model(lightning.LightningModule):  # type: ignore[misc, name-defined]
+            def __init__(self, limit: int) -> None:
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.zeros(()))
+                self.seen: list[Any] = []
+                self.limit = limit
+
+            def training_step(self, batch: Any, index: int) -> Any:
+                if len(self.seen) == self.limit:
+                    raise KeyError("died")
+                self.seen += picture([batch])
+                return self.weight * batch.images.mean()
+
+            def configure_optimizers(self) -> Any:
+                return torch.optim.SGD(self.parameters(), 0.1)
+
+        def run(limit: int, checkpoint: Path | None = None) -> list[Any]:
+            quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+            kept = [
+                ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=5),
+                ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_epochs=1),
+            ]
+            trainer = lightning.Trainer(accelerator="cpu", devices=1, max_epochs=3, callbacks=kept, **quiet)
+            model, loader = Model(limit), BatchReader(plain, **OPTIONS).loader(workers)
+            with contextlib.suppress(KeyError):
+                trainer.fit(model, loader, ckpt_path=checkpoint)
+            return model.seen
+
+        first = run(died)
+        steps = {int(path.stem.removeprefix("step=")): path for path in tmp_path.glob("*.ckpt")}
+        assert max(steps) == {7: 5, 14: 14, 19: 15}[died]
+        assert first[: max(steps)] + run(10**6, steps[max(steps)]) == whole(plain)
