@@ -21,8 +21,8 @@ Functions
     wrong labels; `merge` joins datasets. Each takes paths as str or Path, and every option of the command of that
     name as a keyword.
 Options
-    `IngestConfig`, `RunOptions`, `SourceOptions`, `WorkOptions`, `VerifyOptions` and `LabelLimits` hold and describe
-    the keywords; what they refuse is a `ConfigError` that names the keyword.
+    `SourceOptions`, `IngestConfig`, `RunOptions`, `WorkOptions`, `DecisionOptions`, `VerifyOptions` and `LabelLimits`
+    hold and describe the keywords; what they refuse is a `ConfigError` that names the keyword.
 Results
     `Summary` of plan, ingest and merge; `Outcome` of verify; `Issue`, one thing that was left out or found; `Batch`.
 Errors
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dicom_etl.api import ingest, merge, plan, verify
     from dicom_etl.batches import Batch, BatchReader
     from dicom_etl.checks.limits import LabelLimits, VerifyOptions
-    from dicom_etl.config import IngestConfig, RunOptions, SourceOptions, WorkOptions
+    from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
     from dicom_etl.errors import (
         ConfigError,
         DatasetError,
@@ -62,6 +62,7 @@ __all__ = [
     "BatchReader",
     "ConfigError",
     "DatasetError",
+    "DecisionOptions",
     "DicomEtlError",
     "IngestConfig",
     "Issue",
@@ -87,7 +88,7 @@ _MODULES = {
     "api": ("ingest", "merge", "plan", "verify"),
     "batches": ("Batch", "BatchReader"),
     "checks.limits": ("LabelLimits", "VerifyOptions"),
-    "config": ("IngestConfig", "RunOptions", "SourceOptions", "WorkOptions"),
+    "config": ("DecisionOptions", "IngestConfig", "RunOptions", "SourceOptions", "WorkOptions"),
     "pipeline.summary": ("Summary",),
     "records": ("Issue",),
     "verification.outcome": ("Outcome",),

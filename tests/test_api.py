@@ -189,7 +189,7 @@ def test_all_is_what_the_manual_documents() -> None:
 
 
 KEYWORDS: dict[str, tuple[type[Any], ...]] = {
-    "ingest": (SourceOptions, IngestConfig, RunOptions, WorkOptions),
+    "ingest": (SourceOptions, dicom_etl.DecisionOptions, IngestConfig, RunOptions, WorkOptions),
     "verify": (dicom_etl.VerifyOptions,),
 }
 

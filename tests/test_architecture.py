@@ -26,7 +26,7 @@ FLOORS: tuple[frozenset[str], ...] = (
 KNOWN_IN = {
     "click": {"cli"},
     "rich": {"cli"},
-    "h5py": {"dataset", "verification", "batches", "report"},
+    "h5py": {"dataset"},
     "pydicom": {"dicom", "contours"},
 }
 STILL_TWICE = {"Layout", "Progress", "Source", "Stack"}
