@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -45,17 +46,22 @@ class References:
 
     def __init__(self, paths: Sequence[str], headers: Sequence[ImageHeader]) -> None:
         self._paths, self._headers = paths, headers
-        self._by_uid: defaultdict[str, list[int]] = defaultdict(list)
-        self._by_name: defaultdict[str, list[int]] = defaultdict(list)
-        frames: defaultdict[str, list[int]] = defaultdict(list)
-        for index, (path, header) in enumerate(zip(paths, headers, strict=True)):
-            if header.instance_uid:
-                self._by_uid[header.instance_uid].append(index)
-            for name in names_of(path):
-                self._by_name[name].append(index)
-            if has_plane(header):
-                frames[header.frame_of_reference_uid].append(index)
-        self._planes = {frame: _Planes(inside, headers) for frame, inside in frames.items()}
+
+    # Each table is made when the first label asks for it: most studies need none, and planes took a quarter of a plan.
+
+    @cached_property
+    def _by_uid(self) -> dict[str, list[int]]:
+        return _grouped((header.instance_uid, index) for index, header in enumerate(self._headers))
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[int]]:
+        return _grouped((name, index) for index, path in enumerate(self._paths) for name in names_of(path))
+
+    @cached_property
+    def _planes(self) -> dict[str, _Planes]:
+        known = [(each, index) for index, each in enumerate(self._headers) if has_plane(each)]
+        frames = _grouped((header.frame_of_reference_uid, index) for header, index in known)
+        return {frame: _Planes(inside, self._headers) for frame, inside in frames.items()}
 
     def find(self, label: Label) -> tuple[int, str, str]:
         """Return the index of a label's image; else -1, a code, and why there is none."""
@@ -73,7 +79,7 @@ class References:
     def _candidates(self, target: Target) -> tuple[Sequence[int], str, str]:
         """Return what a target may mean; what to say where that is nothing, or several; and the code for several."""
         if isinstance(target, Instance):
-            found: Sequence[int] = self._by_uid.get(target.uid, ())
+            found: Sequence[int] = self._by_uid.get(target.uid, ()) if target.uid else ()
             if not found:
                 return (), "the image that it names by UID is not here", ""
             if len({self._paths[index] for index in found}) > 1:
@@ -98,6 +104,13 @@ class References:
             named = [index for index in named if self._headers[index].frame == target.frame]
         said = "all have the name that it states" if named else "no image has the name that it states"
         return named, said, "ambiguous-series"
+
+
+def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for key, index in pairs:
+        groups[key].append(index)
+    return groups
 
 
 class _Planes:
