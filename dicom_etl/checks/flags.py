@@ -116,22 +116,3 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
         else issue
         for issue in issues
     ]
-
-
-def flagged_samples(issues: Iterable[Issue], paths: Sequence[Iterable[str]]) -> list[bool]:
-    """Say of each sample whether one of its files, or its study's folder, is named by a finding that doubts it.
-
-    Parameters
-    ----------
-    issues : iterable of Issue
-        As the dataset records them, or as `verify` finds them.
-    paths : sequence of iterables of str
-        For each sample its image file and the contour files of the structures asked for; "" where there is none.
-    """
-    doubtful = {issue.path for issue in issues if issue.path and doubts(issue)}
-    return [any(not doubtful.isdisjoint(_with_study(path)) for path in sample) for sample in paths]
-
-
-def _with_study(path: str) -> tuple[str, str]:
-    """Return a path and the study's folder that it lies in (``contourfiles/<original_id>``)."""
-    return path, "/".join(path.split("/")[:2])

@@ -56,7 +56,7 @@ def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue
             f"the typical contrast across its {INNER}s is {np.nanmedian(walls.contrast):.2f}, where 1 is an even wall "
             f"and {limits.least_contrast:g} the least; are they of these images?"
         )
-        yield of_study(stack.images, "misaligned", message)
+        yield of_study(stack.images, "misaligned", message, structure=INNER)
         return
     for index in np.flatnonzero(walls.contrast < limits.least_contrast):
         message = f"the contrast across it is {walls.contrast[index]:.2f}, where 1 is an even wall"
@@ -76,7 +76,7 @@ def check_contours_of_this_study(stack: Stack, limits: LabelLimits) -> Iterator[
             f"{count} of {len(stack.walls.contrast)} {INNER}s lie on no wall of their images: they look like the "
             "contours of another study; does the link table name the right one?"
         )
-        yield of_study(stack.images, "study-exchanged", message, "error")
+        yield of_study(stack.images, "study-exchanged", message, severity="error")
 
 
 def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
@@ -186,7 +186,7 @@ def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
             f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
             "do the files count pixels from another origin? `contour_origin` sets it"
         )
-        yield of_study(stack.images, "misaligned", message)
+        yield of_study(stack.images, "misaligned", message, structure=INNER)
 
 
 IMAGE_CHECKS: tuple[StackCheck, ...] = (

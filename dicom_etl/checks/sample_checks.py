@@ -188,8 +188,15 @@ def where(facts: SampleFacts) -> str:
     return f"location {location}, phase {phase}"
 
 
-def of_study(images: Sequence[SampleFacts], code: str, message: str, severity: Severity = "warning") -> Issue:
-    """Return a finding about a whole study; its path is the folder of the study's contours."""
+def of_study(
+    images: Sequence[SampleFacts],
+    code: str,
+    message: str,
+    *,
+    severity: Severity = "warning",
+    structure: str = "",
+) -> Issue:
+    """Return a finding about all labels of a study, or those of a structure; its path is the folder of the contours."""
     first = images[0]
     folder = "/".join(first.contours[0].path.split("/")[:2])
-    return Issue(severity, code, message, STAGE, folder, first.patient_id)
+    return Issue(severity, code, message, STAGE, folder, first.patient_id, structure)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.checks.images import IMAGE_CHECKS, StackCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.outer import OUTER_CHECKS
 from dicom_etl.checks.sample_checks import finding, of_study, where
 from dicom_etl.checks.stack import Stack
@@ -126,7 +127,7 @@ def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
         f"the contours are largest in phase {phases[ED]} and smallest in phase {phases[ES]}, but end-diastole lies at "
         "the start or the end of the beat; are the contours of the two exchanged?"
     )
-    yield of_study(stack.images, "phase-order", message)
+    yield of_study(stack.images, "phase-order", message, structure=INNER)
 
 
 def check_contours_differ(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:

@@ -32,6 +32,8 @@ class Sample:
         Between rows, between columns; NaN unknown.
     frame : int
         Of the image file, 0 first.
+    stack : (int, int)
+        Row of ``/studies``, and stack of that study; -1 unknown.
     """
 
     row: int
@@ -47,6 +49,7 @@ class Sample:
     split: str
     spacing_mm: tuple[float, float]
     frame: int = 0
+    stack: tuple[int, int] = (0, 0)
 
     @property
     def file_text(self) -> str:
@@ -156,6 +159,8 @@ class Contents:
             origin=str(column("origin")[row]),
             split=str(column("split")[row]),
             spacing_mm=(height, width),
+            frame=int(column("frame")[row]),
+            stack=(int(column("study_index")[row]), int(column("stack_index")[row])),
         )
 
     def file_columns(self) -> list[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
@@ -79,10 +80,13 @@ def study_curves(contents: Contents, patient_id: str) -> StudyCurves:
     """Measure the outlines of one study.
 
     Rows at ED and ES take part; when the study has neither, all rows do, as one curve a structure. Rows without
-    a known location are left out.
+    a known location, and those of other stacks than the one with the most labels, are left out.
     """
     rows = np.flatnonzero(contents.column("patient_id") == patient_id).tolist()
-    samples = [sample for sample in map(contents.sample, rows) if sample.location_index >= 0]
+    placed = [sample for sample in map(contents.sample, rows) if sample.location_index >= 0]
+    stacks = Counter(sample.stack for sample in placed if any(sample.drawn))
+    # Locations and phases count within a stack.
+    samples = [sample for sample in placed if sample.stack == stacks.most_common(1)[0][0]] if stacks else []
     phases = [word for word in (ED, ES) if any(sample.cardiac_phase == word for sample in samples)]
     known = all(isfinite(sample.pixel_area_mm2) for sample in samples)
     curves = [

@@ -197,7 +197,7 @@
 
   function showNeighbours(card) {
     const here = Number(card.dataset.location);
-    const same = cards.filter((other) => here >= 0 && other !== card && other.dataset.patient === card.dataset.patient);
+    const same = cards.filter((other) => here >= 0 && other !== card && other.dataset.stack === card.dataset.stack);
     const at = (location, fits) => same.find((other) => Number(other.dataset.location) === location && fits(other));
     const beat = (other) => other.dataset.beat === card.dataset.beat;
     const found = [

@@ -131,11 +131,11 @@ def flagged_rows(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> s
 
 def neighbours(contents: Contents, rows: Iterable[int]) -> list[int]:
     """Return the rows that a person wants beside some: the other phase of the location, one location up and down."""
-    names = ("patient_id", "location_index", "phase_index", "cardiac_phase")
-    patient, location, phase, word = (contents.column(name) for name in names)
+    names = ("study_index", "stack_index", "location_index", "phase_index", "cardiac_phase")
+    study, stack, location, phase, word = (contents.column(name) for name in names)
     found: dict[int, None] = {}
     for row in rows:
-        here = (patient == patient[row]) & (location >= 0)
+        here = (study == study[row]) & (stack == stack[row]) & (location >= 0)
         other = here & (location == location[row]) & (word != word[row]) & (word != "")
         beside = here & (phase == phase[row]) & (np.abs(location - location[row]) == 1)
         found |= dict.fromkeys(np.flatnonzero((other | beside) & (location[row] >= 0)).tolist())

@@ -18,7 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 
-from dicom_etl.checks.decisions import DROPPED
+from dicom_etl.checks.decisions import DROPPED, settled_before
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
@@ -177,7 +177,8 @@ class _Walk:
         self._check_studies()
         images = self._duplicates.check_images_differ(self._names_of)
         contours = self._duplicates.check_contours_differ(self._names_of)
-        copies = clear_partners([*images, *contours], self._outcome.findings)
+        cleared = clear_partners([*images, *contours], self._outcome.findings)
+        copies = settled_before(cleared, self._rows.decisions())
         note(Duplicates.check_images_differ, copies[: len(images)])
         note(Duplicates.check_contours_differ, copies[len(images) :])
         note(whole.check_split_words, whole.check_split_words(rows))
@@ -204,7 +205,9 @@ class _Walk:
         for check in CHECKS:
             if checked.drawn or check not in STUDY_CHECKS:
                 self._outcome.note(check, ())
-        for number, found in groupby(checked.found, key=itemgetter(0)):
+        issues = settled_before([issue for _, issue in checked.found], self._rows.decisions())
+        settled = zip((number for number, _ in checked.found), issues, strict=True)
+        for number, found in groupby(settled, key=itemgetter(0)):
             self._outcome.note(CHECKS[number], [issue for _, issue in found])
         for row, facts in enumerate(checked.facts, start=start):
             self._duplicates.add(facts, row)

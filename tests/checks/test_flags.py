@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dicom_etl.checks.flags import LABEL_FINDINGS, clear_partners, flagged_samples, label_flags
+from dicom_etl.checks.flags import LABEL_FINDINGS, clear_partners, label_flags
 from dicom_etl.records import Issue
 
-PATHS = [("d/1.dcm", "c/1-i.txt", ""), ("d/2.dcm", "c/2-i.txt", "c/2-o.txt"), ("d/3.dcm", "", "")]
 DRAWN = {"icontour": np.array([1, 1, 0], bool), "ocontour": np.array([0, 1, 1], bool)}
 PATIENTS = ["A", "A", "B"]
 
@@ -56,21 +55,6 @@ def test_a_finding_about_an_image_or_a_study_flags_what_is_drawn_there() -> None
 def test_nothing_else_flags_a_label(changes: dict[str, str]) -> None:
     found = issue(**{"sample": None if "patient_id" in changes else 1, "structure": "icontour"} | changes)
     assert not any(code for codes in label_flags([found], PATIENTS, DRAWN).values() for code in codes)
-
-
-@pytest.mark.parametrize("path", ["d/2.dcm", "c/2-i.txt", "c/2-o.txt"])
-def test_a_finding_about_any_file_asked_for_flags_a_sample(path: str) -> None:
-    assert flagged_samples([issue(path=path)], PATHS) == [False, True, False]
-    assert flagged_samples([issue(path=path, severity="note")], PATHS) == [False, False, False]
-
-
-def test_a_finding_about_a_study_flags_what_is_drawn_in_it() -> None:
-    paths = [
-        ("dicoms/A/1.dcm", "contourfiles/A-1/i/1.txt"),
-        ("dicoms/A/2.dcm", ""),
-        ("", "contourfiles/A-12/1.txt"),
-    ]
-    assert flagged_samples([issue(path="contourfiles/A-1")], paths) == [True, False, False]
 
 
 def test_without_other_evidence_both_of_a_pair_stay_in_doubt() -> None:

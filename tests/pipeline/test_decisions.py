@@ -109,6 +109,12 @@ def test_a_kept_finding_flags_nothing_and_ingest_ends_with_0(
     words = ["ingest", str(doubtful.root), "-o", str(tmp_path / "b.h5")]
     result = runner.invoke(cli, [*words, "--decisions", str(decisions(tmp_path, *lines))])
     assert result.exit_code == 0, result.output
+    checked = runner.invoke(cli, ["verify", str(tmp_path / "b.h5"), "--fail-on", "warning"])
+    assert checked.exit_code == 0, "verify reads the decisions from the dataset"
+    assert runner.invoke(cli, ["verify", str(tmp_path / "a.h5"), "--fail-on", "warning"]).exit_code == 3
+    with h5py.File(tmp_path / "b.h5") as file:
+        assert set(file["decisions/decision"][()].tolist()) == {b"keep"}
+        assert not any(file[f"samples/flagged_{name}"][()].any() for name in ("icontour", "ocontour"))
     with np.load(_masks(tmp_path / "a.h5")) as one, np.load(_masks(tmp_path / "b.h5")) as other:
         assert np.array_equal(one["masks"], other["masks"])
 
@@ -132,6 +138,8 @@ def test_what_is_flagged_can_go_at_once(doubtful: TinySource, tmp_path: Path, wa
 
 def test_patients_and_structures_are_excluded(source: TinySource, tmp_path: Path) -> None:
     summary = ingest(source, tmp_path, "a.h5", exclude=("SYN00002", "SYN00001:ocontour"), unlabeled=True)
+    compared = dicom_etl.verify(tmp_path / "a.h5", source=source.root, fail_on="warning")
+    assert compared.ok, compared.findings
     with h5py.File(tmp_path / "a.h5") as file:
         assert {text.decode() for text in file["samples/patient_id"][()]} == {"SYN00001"}
         assert not file["samples/has_ocontour"][()].any()
