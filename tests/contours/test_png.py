@@ -127,7 +127,7 @@ def test_bytes_that_are_no_png(folders: tuple[Path, Path], data: bytes) -> None:
 def test_a_picture_larger_than_allowed_is_never_decoded(folders: tuple[Path, Path]) -> None:
     Image.new("1", (20_000, 20_000)).save(folders[1] / "IM-1.png")
     (issue,) = draw(*folders).issues
-    assert "--max-image-bytes" in issue.message
+    assert "`max_image_bytes`" in issue.message
 
 
 def options(**values: Any) -> IngestConfig:

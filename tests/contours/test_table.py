@@ -130,5 +130,5 @@ def test_bytes_that_hold_no_label(images: tuple[Path, str], data: bytes) -> None
 
 def test_limits_name_their_option(images: tuple[Path, str]) -> None:
     table = "image,structure,x,y\n" + rows("IM-1")
-    assert "--max-contour-points" in drawn(images, table, max_contour_points=3).issues[0].message
-    assert "--max-contour-bytes" in drawn(images, table, max_contour_bytes=9).issues[0].message
+    assert "`max_contour_points`" in drawn(images, table, max_contour_points=3).issues[0].message
+    assert "`max_contour_bytes`" in drawn(images, table, max_contour_bytes=9).issues[0].message
