@@ -39,6 +39,17 @@ _SEEDS = itertools.count(1)
 """Every case has an order of its own: with one order, a case would find the rows of the one before in some cache."""
 
 
+FEATURES: dict[str, dict[str, Any]] = {
+    "with columns": {"columns": ("patient_id", "cardiac_phase", "slice_location_mm")},
+    "2.5D, 3 neighbours": {"context": ("z", 3)},
+    "three equal channels": {"context": ("copy", 3)},
+    "a label map": {"labels": "map"},
+    "balanced by patient": {"sampling": "patient_id"},
+    "many patients a batch": {"patients_per_batch": BATCH},
+}
+"""What is served besides plain rows, held against these."""
+
+
 @dataclass
 class Case:
     """One way to get batches; ``speeds`` are samples/s, one a round."""
@@ -159,8 +170,8 @@ def warm_cases(path: Path, samples: int, with_torch: bool) -> list[Case]:
         Case("ours, block", ours(path, shuffle="block"), ram, epoch),
         Case("ours, full, threads=1", ours(path, threads=1), ram, epoch),
         Case("ours, full, threads=1, prefetch=2", ours(path, threads=1, prefetch=2), ram, epoch),
-        Case("ours, full, copy=False", ours(path, copy=False), ram, epoch),
         Case("h5py row loop", from_h5py_rows(path, samples), ram),
+        *(Case(name, ours(path, **options), "ours, full", epoch) for name, options in FEATURES.items()),
     ]
     if with_torch:
         cases += [
@@ -305,6 +316,8 @@ def targets(warm: list[Case], compressed: list[Case], with_torch: bool) -> dict[
         "full / numpy in RAM": (ratio(full, named["numpy in RAM, fancy index"]), 0.6),
         "full / h5py rows": (ratio(full, named["h5py row loop"]), 5.0),
     }
+    found["with columns / full"] = (ratio(named["with columns"], full), 0.95)
+    found["2.5D, 3 neighbours / full"] = (ratio(named["2.5D, 3 neighbours"], full), 0.5)
     if with_torch:
         loaders = [named[f"torch DataLoader over h5py, {workers} workers"] for workers in (0, 2)]
         faster = max(loaders, key=lambda case: statistics.median(case.speeds))

@@ -164,7 +164,9 @@ class Assembler:
             images[flat == NOTHING] = 0
             return images.reshape(*shown.shape, *images.shape[1:])
         if self.context is not None:  # "copy"
-            return np.repeat(images[:, np.newaxis], self.context.count, axis=1)  # type: ignore[arg-type]
+            alike = np.empty((len(images), self.context.count, *images.shape[1:]), images.dtype)
+            alike[:] = images[:, np.newaxis]
+            return alike
         return images
 
     def _masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal, sha256_of_row
 from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.dataset.ending import Ending, dataset_attributes
+from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import EncodedSample, FloatArray, Issue, SampleRow, StudyRecord
 from dicom_etl.stages.write import image_statistics
@@ -138,6 +139,11 @@ def write_dataset(path: Path, made: Content, *, compression: str = "none", fletc
         )
     writer.end_study({0: "ED", 1: "ES"})
     config = replace(IngestConfig(), compression=compression, fletcher32=fletcher32)
+    counted = PixelStatistics(spec.dtype, made.structures, made.images[0].size)
+    for image, masks in zip(made.images, made.masks, strict=True):
+        counted.add(
+            float(image.mean()), float(image.std()), pixels_to_count(image, list(masks), spec.full_mask)
+        )
     drawn = {name: made.has[:, index] for index, name in enumerate(made.structures)}
     writer.finish(
         Ending(
@@ -145,6 +151,7 @@ def write_dataset(path: Path, made: Content, *, compression: str = "none", fletc
             attributes=dataset_attributes(config, made.structures, list(made.issues)),
             studies=[StudyRecord(made.patients[0], "0" * 64)],
             issues=list(made.issues),
+            statistics=counted.rows(),
             flags=label_flags(made.issues, made.patients, drawn),
         )
     )

@@ -457,6 +457,35 @@ class TestSeveralDatasets:
             BatchReader([])
 
 
+class TestNormalization:
+    @pytest.fixture
+    def both(self, tmp_path: Path) -> tuple[list[Content], list[Path]]:
+        made = [content(seed=seed, count=16 + 8 * seed, shape=(16, 16)) for seed in range(2)]
+        return made, [write_dataset(tmp_path / f"{i}.h5", one) for i, one in enumerate(made)]
+
+    def test_all_images_by_the_numbers_of_the_dataset(self, both: tuple[list[Content], list[Path]]) -> None:
+        """For percentiles of whole images every fourth pixel along each axis counts."""
+        made, paths = both
+        pixels = [one.images.astype(float) for one in made]
+        inside = [one.images[one.masks[:, 0] == 1].astype(float) for one in made]
+        stored = np.concatenate([one.images for one in made])
+        for name, of_each in (("dataset", pixels), ("icontour", inside)):
+            together = np.concatenate([values.ravel() for values in of_each])
+            found = everything(BatchReader(paths, normalize=f"zscore:{name}"), "images")
+            np.testing.assert_allclose(found, (stored - together.mean()) / together.std(), atol=1e-4)
+            found = everything(BatchReader(paths[0], normalize=f"percentile:{name}"), "images")
+            some = made[0].images[:, ::4, ::4] if name == "dataset" else of_each[0]
+            low, high = np.percentile(some, (1, 99))
+            expected = np.clip((made[0].images - low) / (high - low), 0, 1)
+            np.testing.assert_allclose(found, expected, atol=0.02)
+        found = everything(BatchReader(paths, normalize="minmax:dataset"), "images")
+        np.testing.assert_allclose(found, (stored - stored.min()) / np.ptp(stored.astype(float)), atol=1e-5)
+
+    def test_percentiles_of_two_are_not_guessed(self, both: tuple[list[Content], list[Path]]) -> None:
+        with pytest.raises(ConfigError, match="cannot be put together: use zscore"):
+            BatchReader(both[1], normalize="percentile:dataset")
+
+
 class TestRest:
     def test_what_is_kept_in_memory_is_decoded_once(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
