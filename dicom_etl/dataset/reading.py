@@ -162,7 +162,7 @@ class DatasetReader:
         self._images: h5py.Dataset = file[schema.IMAGES]
         self.shape: tuple[int, int] = self._images.shape[1:]
         self.dtype: np.dtype[Any] = self._images.dtype
-        self._ahead = Block(0, 0, {}, {})
+        self._ahead: Block | None = None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -209,9 +209,11 @@ class DatasetReader:
         Rows behind them are read too and kept for the next call: some 60 columns opened for each small study
         took more time than all checks of it.
         """
-        if not (self._ahead.start <= start and stop <= self._ahead.stop):
-            self._ahead = self._read_block(start, min(len(self), max(stop, start + schema.ROWS_PER_CHUNK)))
-        return self._ahead.part(start, stop)
+        ahead = self._ahead
+        if ahead is None or not ahead.start <= start <= stop <= ahead.stop:
+            ahead = self._read_block(start, min(len(self), max(stop, start + schema.ROWS_PER_CHUNK)))
+            self._ahead = ahead
+        return ahead.part(start, stop)
 
     def _read_block(self, start: int, stop: int) -> Block:
         columns = {column.name: self.column(column.name, start, stop) for column in self.columns}
@@ -234,8 +236,9 @@ class DatasetReader:
 
     def contour_keys(self, start: int, stop: int) -> list[list[int]]:
         """Return for some rows the keys of what a person drew on them; `dicom_etl.dataset.digest.contour_key`."""
-        by_hand = (self.column("origin", start, stop) == schema.MANUAL).tolist()
-        outlines = [self.rings(name, start, stop) for name in self.structures]
+        block = self.block(start, stop)
+        by_hand = (block["origin"] == schema.MANUAL).tolist()
+        outlines = [block.rings[name] for name in self.structures]
         return [
             [contour_key(each[place]) for each in outlines if each[place]] if drawn else []
             for place, drawn in enumerate(by_hand)
@@ -257,7 +260,8 @@ class DatasetReader:
 
     def sample_rows(self, start: int, stop: int) -> list[SampleRow]:
         """Return some rows as they were handed to the writer; the areas, which the file does not hold, are empty."""
-        values = {column.name: self.column(column.name, start, stop).tolist() for column in self.columns}
+        block = self.block(start, stop)
+        values = {column.name: block[column.name].tolist() for column in self.columns}
         fields: dict[str, list[Any]] = {}
         for column in self.columns:
             if column.record_field in SampleRow.__dataclass_fields__ and not column.late:
@@ -278,7 +282,8 @@ class DatasetReader:
 
     def encoded(self, rows: range) -> Iterator[EncodedSample]:
         """Read some rows ready to be stored again; chunks stay as they are stored."""
-        outlines = [self.rings(name, rows.start, rows.stop) for name in self.structures]
+        block = self.block(rows.start, rows.stop)
+        outlines = [block.rings[name] for name in self.structures]
         datasets = [self._images, *(self._file[schema.MASKS][name] for name in self.structures)]
         for place, row in enumerate(self.sample_rows(rows.start, rows.stop)):
             image, *masks = (_chunk(dataset, rows.start + place) for dataset in datasets)
@@ -355,8 +360,9 @@ class DatasetReader:
             for name, pixels, mean, std, percentiles in self._table(schema.STATISTICS)
         )
 
+    @cached_property
     def instance_keys(self) -> NDArray[np.uint64] | None:
-        """Return for each row of a part what files of one SOPInstanceUID share; None where it is no part."""
+        """For each row of a part what files of one SOPInstanceUID share; None where it is no part."""
         if schema.PART not in self._file:
             return None
         keys: NDArray[np.uint64] = self._read(lambda: self._file[schema.PART][schema.INSTANCE_KEY][()])

@@ -223,7 +223,7 @@ def stored_samples(reader: DatasetReader, rows: range) -> Iterator[tuple[Encoded
 
     They carry what tells copies and the pixels that count for statistics, as rows do that are made.
     """
-    phases = reader.column("cardiac_phase", rows.start, rows.stop).tolist()
+    phases = reader.block(rows.start, rows.stop)["cardiac_phase"].tolist()
     keys = reader.contour_keys(rows.start, rows.stop)
     for number, sample, phase, mine in zip(rows, reader.encoded(rows), phases, keys, strict=True):
         pixels, masks = reader.images[number], reader.masks(number)

@@ -297,7 +297,7 @@ class _Copy:
     def _rows(self, reader: DatasetReader, study: Study) -> Iterator[tuple[EncodedSample, str]]:
         from dicom_etl.pipeline.earlier import stored_samples
 
-        keys = reader.instance_keys()
+        keys = reader.instance_keys
         for number, (sample, phase) in zip(study.rows, stored_samples(reader, study.rows), strict=True):
             if reader.dtype.str != self._spec.dtype:
                 sample = _as_type(sample, reader, number, self._spec)
