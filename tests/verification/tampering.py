@@ -14,6 +14,7 @@ import numpy as np
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import SEAL_BYTES, append_seal, sha256_of_row
+from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
 from dicom_etl.geometry.polygons import join_rings, split_rings
 from dicom_etl.records import Rings
 from dicom_etl.stages.rasterize import draw_mask
@@ -39,6 +40,21 @@ def redo_digest(file: h5py.File, row: int) -> None:
 def redo_statistics(file: h5py.File, row: int) -> None:
     for name, value in zip(("min", "max", "mean", "std"), image_statistics(file["images"][row]), strict=True):
         file[f"samples/image_{name}"][row] = value
+
+
+def redo_tables(file: h5py.File) -> None:
+    """Have /statistics and /studies say what the changed rows say."""
+    images, samples = file["images"], file["samples"]
+    statistics = PixelStatistics(images.dtype.str, STRUCTURES, images.shape[1] * images.shape[2])
+    for row in range(len(images)):
+        masks = [file["masks"][name][row] if samples[f"has_{name}"][row] else None for name in STRUCTURES]
+        counted = pixels_to_count(images[row], masks, 1)
+        statistics.add(samples["image_mean"][row], samples["image_std"][row], counted)
+    for index, each in enumerate(statistics.rows()):
+        for name, value in zip(("count", "mean", "std", "percentiles"), each[1:], strict=True):
+            file["statistics"][name][index] = value
+    for row, study in enumerate(samples["study_index"][()].tolist()):
+        file["studies/patient_id"][study] = samples["patient_id"][row]
 
 
 def rings_of(file: h5py.File, structure: str, row: int) -> Rings:

@@ -521,7 +521,7 @@ def test_a_study_read_from_the_wrong_origin_is_named_once(shift: tuple[float, fl
         one.rings = {name: ring + np.array(shift) for name, ring in one.rings.items()}
     (issue,) = findings(study)
     assert (issue.code, issue.sample) == ("misaligned", None)
-    assert "--contour-origin" in issue.message
+    assert "`contour_origin`" in issue.message
     measured = [float(number) for number in re.findall(r"by ([+-][0-9.]+) px", issue.message)]
     assert measured == pytest.approx([-shift[0], -shift[1]], abs=0.1)
 
