@@ -90,12 +90,14 @@ coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak an
 	$(BIN)/python -m tests.coverage_by_room
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
-	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/test_signals.py tests/test_scarce.py tests/contours tests/layouts tests/dataset tests/pipeline/test_resume.py
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/test_signals.py tests/test_scarce.py tests/verification/test_forged_numbers.py \
+		tests/contours tests/layouts tests/dataset tests/pipeline/test_resume.py
 
 fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer; more splits and orders (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/test_sampler.py tests/batches/test_turns.py tests/test_splits.py
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/adapters/test_epochs_of_loaders.py
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_all_verifies.py
 
 data-check: $(VENV)/demo.stamp ## Check data as your CI would: make data-check DATA=folder DECISIONS=decisions.csv
 	@mkdir -p $(DEMO)

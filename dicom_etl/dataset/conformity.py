@@ -122,6 +122,19 @@ def scale_differences(file: h5py.File) -> Iterator[str]:
                 yield f"axis {axis} of {dataset.name} has no scale of its length"
 
 
+def odd_numbers(file: h5py.File) -> Iterator[tuple[str, int]]:
+    """Say which columns hold a number that ingest cannot write; with the first row that does."""
+    samples = samples_of(file)
+    for name, bounds in schema.BOUNDS.items():
+        values = samples[name][()]
+        row = schema.beyond(values, bounds)
+        if row is not None:
+            yield (
+                f"{name} is {values[row].tolist()}, but from {bounds[0]:g} to {bounds[1]:g} in a dataset",
+                row,
+            )
+
+
 def odd_contours(file: h5py.File) -> Iterator[tuple[str, str, int | None]]:
     """Say which offsets or outlines cannot be read as such; with the structure, and the row where it is one."""
     for structure in structures_of(file):
@@ -146,6 +159,8 @@ def _contour_problem(vertices: NDArray[np.float64]) -> str:
     gaps = np.isnan(vertices)
     if (gaps.any(axis=1) != gaps.all(axis=1)).any() or np.isinf(vertices).any():
         return "has a coordinate that is not a number"
+    if schema.beyond(vertices, (-schema.FARTHEST_PX, schema.FARTHEST_PX)) is not None:
+        return f"has a coordinate beyond {schema.FARTHEST_PX:g} pixels"
     rings = split_rings(vertices)
     if len(rings) != gaps.all(axis=1).sum() + 1 or any(_points(ring) < 3 for ring in rings):
         return "has a ring of fewer than three points"

@@ -201,7 +201,10 @@ class DatasetReader:
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Return a column of ``/samples``, or a part of it: numbers as stored, text as an array of str."""
-        return self._read(lambda: _values(self._samples[name], start, stop))
+        values = self._read(lambda: _values(self._samples[name], start, stop))
+        if name in schema.BOUNDS:
+            self._refuse_beyond(name, values, schema.BOUNDS[name], start)
+        return values
 
     def block(self, start: int, stop: int) -> Block:
         """Return the columns and contours of some rows.
@@ -232,7 +235,18 @@ class DatasetReader:
         first = bounds[0]
         stored = self._file[schema.CONTOURS][structure]
         vertices: FloatArray = self._read(lambda: stored[schema.VERTICES][first : bounds[-1]])
+        self._refuse_beyond(structure, vertices, (-schema.FARTHEST_PX, schema.FARTHEST_PX))
         return [split_rings(vertices[low - first : high - first]) for low, high in pairwise(bounds)]
+
+    def _refuse_beyond(
+        self, name: str, values: NDArray[Any], bounds: tuple[float, float], start: int | None = None
+    ) -> None:
+        row = schema.beyond(values, bounds)
+        if row is not None:
+            place = "a vertex" if start is None else f"row {start + row}"
+            raise DatasetError(
+                f"{str(self.path)!r}: {name}: {place} has a number that no dataset holds; dicom-etl verify says more"
+            )
 
     def contour_keys(self, start: int, stop: int) -> list[list[int]]:
         """Return for some rows the keys of what a person drew on them; `dicom_etl.dataset.digest.contour_key`."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 FORMAT = "dicom-etl"
 FORMAT_VERSION = 2
 
@@ -218,6 +221,24 @@ DECISION_COLUMNS = (
     Column("code", "S", "finding that was decided on; * for any"),
     Column("decision", "S", "keep or drop"),
 )
+BOUNDS = {
+    "slice_location_mm": (-2e8, 2e8),
+    "trigger_time_ms": (-1e7, 1e7),
+    "pixel_spacing_mm": (1e-4, 1e3),
+    "orientation": (-1.01, 1.01),
+    "position_mm": (-1e8, 1e8),
+    "field_strength_t": (0.0, 1e5),
+    "image_min": (-4e38, 4e38),
+    "image_max": (-4e38, 4e38),
+    "image_mean": (-4e38, 4e38),
+    "image_std": (0.0, 4e38),
+    "confidence": (0.0, 1.0),
+    "imputed_distance_mm": (0.0, 4e8),
+    "imputed_distance_ms": (0.0, 4e7),
+}
+"""The numbers of a column that ingest can write, NaN aside: what it takes of headers, and moves to other grids."""
+FARTHEST_PX = float(1 << 20)
+"""No vertex lies farther from the first pixel, on the smallest pixels and the largest grid."""
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 STATISTIC_COLUMNS = (
     Column("structure", "S", "whose inside was measured; empty for whole images"),
@@ -238,6 +259,17 @@ TABLES = {
     STATISTICS: ("statistic", STATISTIC_COLUMNS),
 }
 """The tables beside /samples: name of the scale that counts their rows, and columns."""
+
+
+def beyond(values: NDArray[np.float64], bounds: tuple[float, float]) -> int | None:
+    """Return the first row of (row, ..) numbers with one beyond its bounds, None where there is none."""
+    if not len(values) or (
+        np.fmin.reduce(values, None) >= bounds[0] and np.fmax.reduce(values, None) <= bounds[1]
+    ):
+        return None
+    outside = (values < bounds[0]) | (values > bounds[1])
+    rows = np.flatnonzero(outside.reshape(len(values), -1).any(axis=1))
+    return int(rows[0]) if len(rows) else None
 
 
 def sample_columns(structures: Iterable[str]) -> tuple[Column, ...]:

@@ -180,7 +180,10 @@ def _of_expected_size(
             yield sample
             continue
         message = f"{size[0]}x{size[1]} pixels, but {expected[0]}x{expected[1]} are expected; left out"
-        issues.append(Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id))
+        if _becomes_row(sample, config):
+            issues.append(
+                Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id)
+            )
 
 
 def _on_grid(
@@ -190,9 +193,15 @@ def _on_grid(
         try:
             rasterize.grid_shape(sample.header, config)
         except ItemError as error:
-            issues.append(item_issue(error, rasterize.NAME, sample.image, sample.patient_id))
+            if _becomes_row(sample, config):
+                issues.append(item_issue(error, rasterize.NAME, sample.image, sample.patient_id))
         else:
             yield sample
+
+
+def _becomes_row(sample: SamplePlan, config: IngestConfig) -> bool:
+    """Whether ingest looks at an image; verify links all of them, to know the names of the others."""
+    return bool(sample.labels) or config.unlabeled or config.impute is not None
 
 
 def _rows_to_be(

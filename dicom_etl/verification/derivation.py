@@ -13,6 +13,7 @@ import numpy as np
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import Block, DatasetReader
+from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue
@@ -54,7 +55,15 @@ def check_masks(study: Derived) -> Iterator[Issue]:
         for structure, stored in zip(
             study.rows.structures, study.rows.masks(block.start + index), strict=True
         ):
-            drawn = draw_mask(block.rings[structure][index], study.rows.shape, study.config)
+            path = str(block[f"source_{structure}"][index])
+            try:
+                drawn = draw_mask(block.rings[structure][index], study.rows.shape, study.config)
+            except ContourError as error:  # ingest would have left it out
+                yield study.issue(
+                    index, "mask-differs", f"the {structure} cannot be drawn: {error}", structure, path
+                )
+                block.rings[structure][index] = ()  # nor can anything else be made of it
+                continue
             if not np.array_equal(stored, drawn):
                 count = int((stored != drawn).sum())
                 y, x = (int(places[0]) for places in np.nonzero(stored != drawn))
@@ -62,7 +71,6 @@ def check_masks(study: Derived) -> Iterator[Issue]:
                     f"{count} pixels of the {structure} mask are not what the contour gives, "
                     f"the first at x {x}, y {y}"
                 )
-                path = str(block[f"source_{structure}"][index])
                 yield study.issue(index, "mask-differs", message, structure, path)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl.config import IngestConfig, LabelOptions
 from dicom_etl.contours.names import structures_of
@@ -21,61 +22,75 @@ _SAME_MM = 0.05
 """Difference of two projections of one position: the normal is the mean over images that may not all be rows."""
 
 
-def check_slice_locations(study: Derived) -> Iterator[Issue]:
-    """derived-differs: slice_location_mm is the image position projected on the normal of the study's stack.
+def _stacks(study: Derived) -> Iterator[NDArray[np.intp]]:
+    """Yield the rows of each stack; places and phases are counted within one."""
+    stacks = study.block["stack_index"]
+    for stack in np.unique(stacks).tolist():
+        yield np.flatnonzero(stacks == stack)
 
-    Rows whose orientation is not that of the study are no part of the stack.
+
+def check_slice_locations(study: Derived) -> Iterator[Issue]:
+    """derived-differs: slice_location_mm is the image position projected on the normal of the row's stack.
+
+    Rows whose orientation is not that of the stack have no place in it.
     """
     block = study.block
-    normals = np.array([slice_normal(row) for row in block["orientation"]]).reshape(-1, 3)
-    recorded = block["slice_location_mm"]
-    stack = np.isfinite(recorded)
-    if not stack.any():
-        return
-    middle = np.median(normals[stack], axis=0)
-    normal = middle / np.linalg.norm(middle)
-    found = block["position_mm"] @ normal
-    # Where directions vary a little, so does the mean that ingest took over all images, rows or not.
-    spread = float(np.abs(normals[stack] - normal).max()) * float(np.abs(block["position_mm"][stack]).max())
-    for index in np.flatnonzero(stack).tolist():
-        parallel = normals[index] @ normal > PARALLEL_COSINE
-        if not (parallel and abs(found[index] - recorded[index]) <= _SAME_MM + spread):
-            message = f"slice_location_mm is {recorded[index]:.2f}, but its position gives {found[index]:.2f}"
-            yield study.issue(index, "derived-differs", message)
+    for rows in _stacks(study):
+        # Where PixelSpacing is unknown, --size leaves the position of the new first pixel unknown too.
+        placed = np.isfinite(block["position_mm"][rows]).all(axis=1) | np.isfinite(
+            block["pixel_spacing_mm"][rows, 0]
+        )
+        rows = rows[np.isfinite(block["slice_location_mm"][rows]) & placed]
+        if not len(rows):
+            continue
+        normals = np.array([slice_normal(row) for row in block["orientation"][rows]])
+        positions, recorded = block["position_mm"][rows], block["slice_location_mm"][rows]
+        middle = np.median(normals, axis=0)
+        normal = middle / np.linalg.norm(middle)
+        # Where directions vary a little, so does the mean that ingest took over all images, rows or not.
+        spread = float(np.abs(normals - normal).max()) * float(np.abs(positions).max())
+        found = positions @ normal
+        parallel = normals @ normal > PARALLEL_COSINE
+        # Written so that NaN would fail it too.
+        for place in np.flatnonzero(~(parallel & (np.abs(found - recorded) <= _SAME_MM + spread))).tolist():
+            message = f"slice_location_mm is {recorded[place]:.2f}, but its position gives {found[place]:.2f}"
+            yield study.issue(int(rows[place]), "derived-differs", message)
 
 
 def check_location_indices(study: Derived) -> Iterator[Issue]:
     """derived-differs: location_index rises or falls by one or more from location to location along the stack."""
     block = study.block
     location, index = block["slice_location_mm"], block["location_index"]
-    known = np.flatnonzero(np.isfinite(location))
     for row in np.flatnonzero(np.isfinite(location) != (index >= 0)).tolist():
         message = f"location_index is {index[row]}, with slice_location_mm {location[row]:g}"
         yield study.issue(row, "derived-differs", message)
-    order = known[np.argsort(location[known], kind="stable")]
-    step = np.diff(location[order])
-    falls = len(order) > 1 and index[order[0]] > index[order[-1]]
-    turn = -1 if falls else 1
-    for position, (one, other) in enumerate(pairwise(order.tolist())):
-        move = turn * (index[other] - index[one])
-        if (move != 0) if step[position] <= LOCATION_TOLERANCE_MM else (move < 1):
-            message = (
-                f"location_index is {index[other]} at {location[other]:.2f} mm, but {index[one]} at "
-                f"{location[one]:.2f} mm"
-            )
-            yield study.issue(other, "derived-differs", message)
+    for rows in _stacks(study):
+        known = rows[np.isfinite(location[rows])]
+        order = known[np.argsort(location[known], kind="stable")]
+        step = np.diff(location[order])
+        turn = -1 if len(order) > 1 and index[order[0]] > index[order[-1]] else 1
+        for position, (one, other) in enumerate(pairwise(order.tolist())):
+            move = turn * (index[other] - index[one])
+            if (move != 0) if step[position] <= LOCATION_TOLERANCE_MM else (move < 1):
+                message = (
+                    f"location_index is {index[other]} at {location[other]:.2f} mm, but {index[one]} at "
+                    f"{location[one]:.2f} mm"
+                )
+                yield study.issue(other, "derived-differs", message)
 
 
 def check_phase_indices(study: Derived) -> Iterator[Issue]:
-    """derived-differs: at each location phase_index rises with trigger_time_ms; no phase appears twice."""
+    """derived-differs: at each location of a stack phase_index rises with trigger_time_ms; no phase appears twice.
+
+    Phases may be counted where times are unknown.
+    """
     block = study.block
-    phase, time = block["phase_index"], block["trigger_time_ms"]
-    for location in np.unique(block["location_index"]).tolist():
-        rows = np.flatnonzero((block["location_index"] == location) & (phase >= 0))
-        if location < 0:
-            continue
-        for one, other in pairwise(rows[np.argsort(phase[rows], kind="stable")].tolist()):
-            if phase[other] == phase[one] or not time[other] > time[one]:
+    phase, time, location = block["phase_index"], block["trigger_time_ms"], block["location_index"]
+    for stack in _stacks(study):
+        stack = stack[(phase[stack] >= 0) & (location[stack] >= 0)]
+        order = stack[np.lexsort((phase[stack], location[stack]))]
+        for one, other in pairwise(order.tolist()):
+            if location[one] == location[other] and (phase[other] == phase[one] or time[other] <= time[one]):
                 message = (
                     f"phase {phase[other]} at {time[other]:g} ms comes after phase {phase[one]} at "
                     f"{time[one]:g} ms"

@@ -25,7 +25,7 @@ def check_structure(file: File, outcome: Outcome) -> bool:
         (check_attributes_small,),
         (check_names_and_types,),
         (check_lengths,),
-        (check_scales, check_contours_readable),
+        (check_scales, check_numbers, check_contours_readable),
     ):
         try:
             sound = [outcome.note(check, check(file)) for check in checks]
@@ -60,6 +60,12 @@ def check_lengths(file: File) -> Iterator[Issue]:
 def check_scales(file: File) -> Iterator[Issue]:
     """schema: each axis is tied to its scale, and scales count 0, 1, 2 .. ."""
     yield from map(_schema, conformity.scale_differences(file))
+
+
+def check_numbers(file: File) -> Iterator[Issue]:
+    """schema: no column holds a number that ingest cannot write, such as a spacing of 10^300 mm."""
+    for message, row in conformity.odd_numbers(file):
+        yield Issue("error", "schema", message, "verify", sample=row)
 
 
 def check_contours_readable(file: File) -> Iterator[Issue]:

@@ -273,7 +273,7 @@ KINDS: dict[str, Kind] = {
     "trigger time, in order": Kind(lambda f: shift_column(f, "trigger_time_ms", ROW, 5), "source-changed", True),
     "pixel spacing": Kind(lambda f: set_column(f, "pixel_spacing_mm", slice(0, 6), 2.8), "source-changed", True),
     "pixel spacing of one row": Kind(lambda f: set_column(f, "pixel_spacing_mm", ROW, 2.8), "misaligned"),
-    "pixel spacing below 0": Kind(lambda f: set_column(f, "pixel_spacing_mm", ROW, -1.4), "derived-differs"),
+    "pixel spacing below 0": Kind(lambda f: set_column(f, "pixel_spacing_mm", ROW, -1.4), "schema"),
     "orientation": Kind(lambda f: set_column(f, "orientation", ROW, 0.5), "derived-differs"),
     "orientation turned": Kind(
         lambda f: set_column(f, "orientation", ROW, [1, 0, 0, 0, 1, 0]), "derived-differs"
