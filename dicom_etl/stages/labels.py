@@ -11,7 +11,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from dicom_etl.config import IngestConfig
+from dicom_etl.config import IngestConfig, LabelOptions
 from dicom_etl.contours import READERS, readers_for, readers_for_name
 from dicom_etl.contours.names import is_no_outline, structures_of
 from dicom_etl.dicom import sop_class_of
@@ -66,7 +66,7 @@ def find_labels(
     among_images : iterable of str
         Files that lie where images lie; those that hold no labels are nothing to worry about.
     """
-    stray = frozenset(among_images)
+    stray, options = frozenset(among_images), config.label_options()
     others: dict[str, list[str]] = defaultdict(list)
     refs: list[ContourRef] = []
     issues: list[Issue] = []
@@ -74,7 +74,7 @@ def find_labels(
     for path in sorted({*paths, *stray}):
         stamps[path] = stamp_of(roots.place(path))
         try:
-            found = _found(path, roots.place(path), config)
+            found = _found(path, roots.place(path), options)
         except ItemError as error:
             issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
             continue
@@ -98,11 +98,11 @@ def find_labels(
     return FoundLabels(tuple(sorted(labels, key=_order)), tuple(issues), names)
 
 
-def _found(path: str, file: str, config: IngestConfig) -> Found | None:
+def _found(path: str, file: str, options: LabelOptions) -> Found | None:
     """Ask the readers that accept such a file, one after the other; the answer names it as records do."""
     readers = readers_for_name(real_of(path)) or readers_for(sop_class_of(file))
     for reader in readers:
-        found = reader.find(file, config.label_options())
+        found = reader.find(file, options)
         if found is not None:
             refs = tuple(ref._replace(path=path) for ref in found.refs)
             issues = tuple(
