@@ -43,5 +43,6 @@ def command(
             write_issues_csv(issues_csv, summary.issues)
         reporter.show(series_lines(summary.series))
         print_summary(reporter, summary, f"plan for {api.source_name(source, options['pseudonymize'])}")
+        reporter.line("  plan reads no pixels: whether labels fit their images, ingest says")
         reporter.json(summary_json(summary))
     finish(summary.ok)

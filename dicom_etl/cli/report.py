@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from dicom_etl.checks.limits import LabelLimits, VerifyOptions
+from dicom_etl.cli._config_file import read_toml
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter, megabytes
 from dicom_etl.errors import ConfigError
@@ -28,6 +31,7 @@ from dicom_etl.errors import ConfigError
 @click.option(
     "--decisions", type=PATH, help="Show what was decided so far, and export it with what is added."
 )
+@click.option("--limits", type=PATH, help="TOML file of limits of the label checks, as for verify.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @common_options
 def command(
@@ -37,6 +41,7 @@ def command(
     seed: int,
     no_verify: bool,
     decisions: Path | None,
+    limits: Path | None,
     overwrite: bool,
     quiet: bool,
     verbose: bool,
@@ -56,6 +61,7 @@ def command(
             seed=seed,
             verify=not no_verify,
             decisions=_bytes_of(decisions),
+            limits=_limits(limits),
             overwrite=overwrite,
             progress=reporter.progress,
         )
@@ -80,3 +86,8 @@ def _bytes_of(decisions: Path | None) -> bytes:
         return b"" if decisions is None else decisions.read_bytes()
     except OSError as error:
         raise ConfigError(f"`decisions`: {str(decisions)!r} cannot be read: {error.strerror}") from None
+
+
+def _limits(path: Path | None) -> LabelLimits:
+    options: dict[str, Any] = {"limits": {} if path is None else read_toml(path)}
+    return VerifyOptions(**options).limits

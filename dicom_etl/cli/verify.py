@@ -16,11 +16,8 @@ from dicom_etl.cli._render import Reporter
 from dicom_etl.config import SourceOptions, WorkOptions
 
 if TYPE_CHECKING:
-    from dicom_etl.records import Issue
     from dicom_etl.verification.outcome import Outcome
 
-_SHOWN = 20
-"""Findings of a severity that are printed without -v."""
 _PICTURES = 8
 """Samples that the command at the end names."""
 
@@ -65,7 +62,7 @@ def command(
         from dicom_etl import api
 
         outcome = api.verify(dataset, source=source, progress=reporter.progress, **options)
-        _print(reporter, outcome, verbose)
+        _print(reporter, outcome)
         reporter.json(outcome.to_json())
     raise click.exceptions.Exit(outcome.exit_code)
 
@@ -78,7 +75,7 @@ def _show_limits(reporter: Reporter, limits: LabelLimits) -> None:
     reporter.json({"limits": limits.to_json(), "meaning": meanings})
 
 
-def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
+def _print(reporter: Reporter, outcome: Outcome) -> None:
     for notice in outcome.notices:
         reporter.warning(notice)
     reporter.line(_headline(outcome))
@@ -93,15 +90,9 @@ def _print(reporter: Reporter, outcome: Outcome, verbose: bool) -> None:
             ("time", f"{reporter.seconds:.1f} s"),
         ]
     )
-    for severity in ("error", "warning", "note"):
-        found = [issue for issue in outcome.findings if issue.severity == severity]
-        if found:
-            reporter.line()
-            reporter.line(f"{len(found)} {severity}{'s' if len(found) > 1 else ''}")
-            _print_table(reporter, found if verbose else found[:_SHOWN])
-            if len(found) > _SHOWN and not verbose:
-                reporter.line(f"  .. and {len(found) - _SHOWN} more; -v prints all")
-    samples = sorted({issue.sample for issue in outcome.findings if issue.sample is not None})
+    reporter.issues(outcome.findings)
+    found = (issue for issue in outcome.findings if issue.severity != "note")
+    samples = sorted({issue.sample for issue in found if issue.sample is not None})
     if samples:
         chosen = " ".join(f"--sample {sample}" for sample in samples[:_PICTURES])
         reporter.line()
@@ -131,13 +122,3 @@ def _seal_state(outcome: Outcome) -> str:
         return "holds"
     seal = "holds, but is not the one expected" if outcome.sha256 else "broken"
     return f"{seal}; nothing was read from the file"
-
-
-def _print_table(reporter: Reporter, findings: list[Issue]) -> None:
-    """Print each finding on two lines: where it is and what kind, then how far off it is."""
-    wide = max((len(issue.patient_id) for issue in findings), default=0)
-    reporter.line(f"  {'sample':>6}  {'patient':<{wide}}  finding")
-    for issue in findings:
-        sample = "" if issue.sample is None else str(issue.sample)
-        reporter.line(f"  {sample:>6}  {issue.patient_id:<{wide}}  {issue.code}  {issue.path}".rstrip())
-        reporter.line(f"          {issue.message}")

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from dicom_etl.checks.decisions import COLUMNS, decision_rows
 from dicom_etl.checks.flags import doubts
+from dicom_etl.checks.limits import LabelLimits, VerifyOptions
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.digest import read_seal
 from dicom_etl.dataset.facts import Facts, read_facts
@@ -40,6 +41,7 @@ from dicom_etl.report.selection import (
 from dicom_etl.verification.dataset import Progress, verify_dataset
 from dicom_etl.verification.outcome import Outcome
 
+_USUAL = LabelLimits()
 MOST_STUDIES = 60
 """Studies whose curves are on the page; those with findings come first."""
 MOST_COUNTED = 64
@@ -81,6 +83,7 @@ def write_report(
     verify: bool = True,
     findings: Sequence[Issue] = (),
     decisions: bytes = b"",
+    limits: LabelLimits = _USUAL,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -102,6 +105,8 @@ def write_report(
         More to show.
     decisions : bytes
         A decisions file: what was decided so far, shown and exported again with what is added.
+    limits : LabelLimits
+        Of the label checks; those that are not the usual ones stand on the page.
     overwrite : bool
         Whether an existing file may be replaced.
     progress : callable, optional
@@ -119,7 +124,7 @@ def write_report(
     facts = read_facts(dataset)
     sha256 = ""
     if verify:
-        outcome = _verified(dataset, progress)
+        outcome = _verified(dataset, progress, limits)
         sha256, findings = outcome.sha256, [*outcome.findings, *findings]
     with Contents(dataset) as contents:
         placed = place_issues(contents, _with_findings(contents.issues, findings))
@@ -127,6 +132,7 @@ def write_report(
         rows = gallery_rows(contents, by_row, max_samples, seed)
         page = {**_page(contents, facts, placed, by_row, rows, seed), "sha256": sha256}
         before = {"columns": COLUMNS, "decided": decided, "seal": page["seal"]}
+        page |= {"limits": limits.changed() if verify else {}}
         page |= {"before": json.dumps(before, ensure_ascii=False)}
         cards = _cards(contents, rows, by_row, progress)
         with whole_file(output, overwrite=overwrite) as temporary:
@@ -135,9 +141,12 @@ def write_report(
         return Report(output, size, tuple(rows), len(contents), tuple(each.issue for each in placed))
 
 
-def _verified(dataset: Path, progress: Progress | None) -> Outcome:
+def _verified(dataset: Path, progress: Progress | None, limits: LabelLimits) -> Outcome:
     """Check a dataset; one whose bytes were changed has nothing to show that could be believed."""
-    outcome = verify_dataset(dataset, progress=progress) if progress else verify_dataset(dataset)
+    options = VerifyOptions(limits=limits)
+    outcome = (
+        verify_dataset(dataset, options, progress=progress) if progress else verify_dataset(dataset, options)
+    )
     if outcome.damaged:
         first = outcome.findings[0]
         raise SealError(

@@ -328,3 +328,21 @@ def test_report_as_a_command(faulty: Path, tmp_path: Path, runner: CliRunner) ->
     assert answer["total"] == 18
     assert answer["bytes"] == output.stat().st_size
     assert {finding["code"] for finding in answer["findings"]} == {"unreadable-contour", "area-jump"}
+
+
+def test_limits_that_were_changed_stand_on_the_page(dataset: Path, tmp_path: Path, runner: CliRunner) -> None:
+    (tmp_path / "limits.toml").write_text("tiny-area-px = 100000\n")
+    words = [
+        "report",
+        str(dataset),
+        "-o",
+        str(tmp_path / "r.html"),
+        "--limits",
+        str(tmp_path / "limits.toml"),
+    ]
+    assert runner.invoke(cli, words).exit_code == 0
+    findings = (
+        read_page((tmp_path / "r.html").read_text(encoding="utf-8")).one("section", id="findings").words()
+    )
+    assert "tiny-area-px 100000" in findings
+    assert "tiny-contour" in findings
