@@ -51,6 +51,6 @@ def _cut(text: str, width: int) -> str:
 def _line(*cells: str) -> str:
     patient, number, description, size, images, places, contours = map(printable, cells)
     return (
-        f"  {_cut(patient, 16):<16} {_cut(number, 7):>7} {_cut(description, 13):<13} {size:>9} "
+        f"  {_cut(patient, 14):<14} {_cut(number, 7):>7} {_cut(description, 13):<13} {size:>9} "
         f"{images:>6} {places:>15} {contours:>8}"
     ).rstrip()

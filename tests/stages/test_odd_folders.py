@@ -143,6 +143,19 @@ def no_time(root: Path) -> None:
     label(root, 2)
 
 
+def names_off_by_one(root: Path) -> None:
+    for number in range(1, 9):
+        image(root, f"{number - 1}.dcm", number)
+    for number in (2, 4):
+        label(root, number)
+
+
+def a_longer_range_elsewhere(root: Path) -> None:
+    stack(root)
+    for number in range(9, 40):
+        other_series(root, f"{number}.dcm", number)
+
+
 KINDS: dict[str, tuple[Callable[[Path], None], dict[int, str], set[str]]] = {
     "running names": (lambda root: stack(root, name="I0100{}52"), {2: "I0100252", 4: "I0100452"}, set()),
     "a second number": (
@@ -177,7 +190,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], dict[int, str], set[str]]] = {
     "strangers": (strangers, {2: "2.dcm", 4: "4.dcm"}, {"unknown-format"}),
     "no time": (no_time, {2: "2.dcm"}, set()),
     "a longer range elsewhere": (
-        lambda root: [stack(root), [other_series(root, f"{n}.dcm", n) for n in range(9, 40)]],
+        a_longer_range_elsewhere,
         {2: "2.dcm", 4: "4.dcm"},
         set(),
     ),
@@ -242,9 +255,9 @@ def test_plan_shows_the_series_and_no_log_or_json_does(tmp_path: Path, runner: C
     result = runner.invoke(cli, ["plan", str(tmp_path), "--log", str(log)])
     assert result.stdout.splitlines()[:4] == [
         "series",
-        "  patient           number description        size images places x phases contours",
-        "  P1                     1 CINE sax          24x24      8           2 x 4        2",
-        "                        34 -                 24x24      1           1 x 1     none",
+        "  patient         number description        size images places x phases contours",
+        "  P1                   1 CINE sax          24x24      8           2 x 4        2",
+        "                      34 -                 24x24      1           1 x 1     none",
     ]
     assert all(len(line) <= 80 for line in result.stdout.splitlines()[:4])
     assert "CINE" not in log.read_text()
