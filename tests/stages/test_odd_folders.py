@@ -163,13 +163,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], dict[int, str], set[str]]] = {
         {2: "IM-0001-2-0001.dcm", 4: "IM-0001-4-0001.dcm"},
         set(),
     ),
-    "names off by one": (
-        lambda root: (
-            [image(root, f"{n - 1}.dcm", n) for n in range(1, 9)] and [label(root, n) for n in (2, 4)]
-        ),
-        {},
-        {"instance-mismatch"},
-    ),
+    "names off by one": (names_off_by_one, {}, {"instance-mismatch"}),
     "cut off": (
         lost_beside_another_series,
         {n: f"IM-0024-{n}.dcm" for n in (1, 2, 6, 7, 8)},
