@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -25,7 +26,8 @@ from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
 from dicom_etl.errors import ConfigError, DatasetError
 from dicom_etl.pipeline.merge import merge
 from dicom_etl.verification.dataset import verify_dataset
-from tests.builders import TinySource, make_source
+from tests.builders import TinySource, circle, make_source, write_contour, write_dicom
+from tests.dicom.test_frames import groups
 from tests.verification.tampering import set_text, tamper
 
 PACKAGE = Path(dicom_etl.__file__).parent
@@ -280,3 +282,42 @@ def test_a_structure_that_was_taken_away_is_missed(
     less = tamper(dataset, tmp_path / "less.h5", drop)
     outcome = verify_dataset(less, source=pipeline.locate(kept_source.root))
     assert any("has no ocontour" in issue.message for issue in outcome.findings), outcome.findings
+
+
+def test_one_constant_frame_of_a_file_flags_that_frame_alone(tmp_path: Path) -> None:
+    source = make_source(tmp_path / "source", studies=1)
+    patient, original = source.patient_id(0), source.original_id(0)
+    for folder in (source.root / "dicoms" / patient, source.root / "contourfiles" / original):
+        shutil.rmtree(folder)
+    frames = np.stack([source.pixels(0, 0, 0) + frame for frame in range(4)]).astype("<i2")
+    frames[2] = 77
+    absent: dict[str, Any] = dict.fromkeys(
+        ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "TriggerTime"]
+    )
+    write_dicom(
+        source.root / "dicoms" / patient / "1.dcm",
+        frames,
+        elements=groups(frames=4),
+        PatientID=patient,
+        **absent,
+    )
+    folder = source.root / "contourfiles" / original / "i-contours"
+    for number in range(1, 5):
+        write_contour(folder / f"IM-0001-{number:04}-icontour-manual.txt", circle(14, 15, 6 + number / 4))
+    roots = pipeline.locate(source.root)
+    summary = pipeline.ingest(roots, tmp_path / "made.h5")
+    constant = [issue for issue in summary.issues if issue.code == "constant-image"]
+    assert [(issue.sample, issue.frame) for issue in constant] == [(2, 2)]
+    with open_reader(tmp_path / "made.h5") as rows:
+        assert rows.column("frame").tolist() == [0, 1, 2, 3]
+        codes = rows.column("flag_codes_icontour").tolist()
+        assert ["constant-image" in words for words in codes] == [False, False, True, False]
+        (stored,) = [issue for issue in rows.issues() if issue.code == "constant-image"]
+        assert (stored.sample, stored.frame, stored.patient_id) == (2, 2, patient)
+    outcome = verify_dataset(tmp_path / "made.h5", source=roots)
+    found = {(issue.code, issue.sample, issue.frame) for issue in outcome.findings}
+    told = {(issue.code, issue.sample, issue.frame) for issue in summary.issues if issue.sample is not None}
+    assert ("constant-image", 2, 2) in found
+    assert told == {each for each in found if each[1] is not None}
+    served = dicom_etl.BatchReader(tmp_path / "made.h5", exclude_flagged=True, batch_size=1)
+    assert 2 not in {int(batch.indices[0]) for batch in served}
