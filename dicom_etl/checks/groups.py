@@ -54,10 +54,17 @@ class Group:
     @property
     def counted(self) -> str:
         """The count in words."""
-        if not self.samples:
-            return "the study"
-        word = "sample" if in_file(self.issues[0]) else "input"
-        return f"{self.samples} {word}{'s' if self.samples > 1 else ''}"
+        return counted(self.samples, self.word) or "the study"
+
+    @property
+    def word(self) -> str:
+        """What is counted."""
+        return "sample" if in_file(self.issues[0]) else "input"
+
+
+def counted(count: int, word: str) -> str:
+    """Return a count in words; "" for none."""
+    return f"{count} {word}{'s' if count > 1 else ''}" if count else ""
 
 
 def in_file(issue: Issue) -> bool:

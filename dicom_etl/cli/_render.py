@@ -273,15 +273,12 @@ def megabytes(count: int) -> str:
 
 
 def _counted(studies: Sequence[Group]) -> str:
-    count, whole = sum(group.samples for group in studies), sum(not group.samples for group in studies)
-    samples = (
-        f"{count} {studies[0].counted.split()[-1].removesuffix('s')}{'s' if count > 1 else ''}"
-        if count
-        else ""
-    )
-    return " and ".join(
-        filter(None, (samples, f"{whole} whole {'studies' if whole > 1 else 'study'}" * bool(whole)))
-    )
+    from dicom_etl.checks.groups import counted
+
+    whole = sum(not group.samples for group in studies)
+    parts = [counted(sum(group.samples for group in studies), studies[0].word)]
+    parts += [f"{whole} whole {'studies' if whole > 1 else 'study'}"] if whole else []
+    return " and ".join(filter(None, parts))
 
 
 def _issue_line(issue: Issue) -> str:
