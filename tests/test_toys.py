@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import dicom_etl
-from dicom_etl import contours
+from dicom_etl import contours, layouts
 from dicom_etl.batches.transforms import spelled
 from dicom_etl.checks import sample_checks
 from dicom_etl.checks.limits import LabelLimits
@@ -21,8 +23,20 @@ from dicom_etl.checks.measurements import Drawn
 from dicom_etl.checks.sample_checks import finding
 from dicom_etl.cli import cli
 from dicom_etl.config import LabelOptions
-from dicom_etl.records import ContourRef, Found, ImageHeader, Issue, Outlines, SliceNumber
-from dicom_etl.verification import dataset as verification
+from dicom_etl.layouts import SourceRoots
+from dicom_etl.records import (
+    ContourRef,
+    Found,
+    ImageHeader,
+    Issue,
+    Link,
+    Outlines,
+    SliceNumber,
+    SourceFolders,
+    StudyFiles,
+    StudyFolders,
+)
+from dicom_etl.verification import study as verification
 from tests.builders import TinySource
 
 
@@ -70,6 +84,48 @@ def test_a_contour_format_is_one_class(
             assert (one.masks == other.masks).all()
 
 
+class ToyLayout:
+    """A folder a patient: ``SYN00001/img/..`` and ``SYN00001/roi/..``."""
+
+    name = "toy"
+    says = "patient/img and patient/roi"
+    name_offset: int | None = None
+
+    def recognises(self, source: Path) -> bool:
+        return any(source.glob("*/img"))
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        assert source is not None
+        return SourceRoots(source, source, source, self.name, source)
+
+    def folders(self, roots: SourceRoots) -> SourceFolders:
+        names = tuple(sorted(folder.name for folder in roots.dicoms.iterdir()))
+        return SourceFolders(tuple(Link(name, name) for name in names), names, (), (), together=True)
+
+    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
+        place = Path(roots.place(study.images))
+        images, labels = (
+            tuple(sorted(f"{study.images}/{path.relative_to(place)}" for path in place.glob(f"{part}/*")))
+            for part in ("img", "roi")
+        )
+        return StudyFiles(study.patient_id, study.original_id, images, (), (), label_files=labels)
+
+
+def test_a_layout_is_one_class(source: TinySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = dicom_etl.ingest(source.root, tmp_path / "linked.h5", jobs=1)
+    for study in range(source.studies):
+        for part, paths in (
+            ("img", [source.image(study, 0, 0).parent]),
+            ("roi", {source.contour(*drawn).parent for drawn in source.drawn() if drawn[0] == study}),
+        ):
+            folder = tmp_path / "toy" / source.patient_id(study) / part
+            for path in paths:
+                shutil.copytree(path, folder, dirs_exist_ok=True)
+    monkeypatch.setattr(layouts, "LAYOUTS", (ToyLayout(), *layouts.LAYOUTS))
+    made = dicom_etl.ingest(tmp_path / "toy", tmp_path / "toy.h5", jobs=1)
+    assert (made.ok, made.structures, made.issues) == (True, expected.structures, [])
+
+
 def check_toy(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
     """tiny-contour: the image is one that the toy likes.
 
@@ -84,11 +140,12 @@ def check_toy(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
 def test_a_check_is_one_function(
     kept_source: TinySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checks = (*sample_checks.SAMPLE_CHECKS, check_toy)
-    monkeypatch.setattr(sample_checks, "SAMPLE_CHECKS", checks)
-    monkeypatch.setattr(verification, "SAMPLE_CHECKS", checks)
-    made = dicom_etl.ingest(kept_source.root, tmp_path / "o.h5", jobs=1)
-    outcome = dicom_etl.verify(tmp_path / "o.h5")
+    with monkeypatch.context() as added:
+        added.setattr(sample_checks, "SAMPLE_CHECKS", (*sample_checks.SAMPLE_CHECKS, check_toy))
+        importlib.reload(verification)
+        made = dicom_etl.ingest(kept_source.root, tmp_path / "o.h5", jobs=1)
+        outcome = dicom_etl.verify(tmp_path / "o.h5", jobs=1)
+    importlib.reload(verification)
     for issues in (made.issues, outcome.findings):
         assert [issue.code for issue in issues] == ["tiny-contour"] * 4
     rules = {check["name"]: check["rule"] for check in outcome.to_json()["checks"]}
