@@ -130,6 +130,8 @@ def identifier(values: dict[int, bytes], tag: int) -> tuple[str, bool]:
 def label(value: bytes) -> str:
     """Return a value as text that can be shown and compared: its printable ASCII, "?" for every other sign."""
     stripped = value[:MAX_TEXT].strip(_PADDING).decode("ascii", "replace")
+    if stripped.isascii() and stripped.isprintable():
+        return stripped
     return "".join(sign if sign.isprintable() and sign != "\ufffd" else "?" for sign in stripped)
 
 

@@ -31,8 +31,9 @@ READINGS = (HEADER, NAME)
 PARALLEL = 1e-4
 """Most that a direction cosine differs within a stack; within a series of the Sunnybrook data it is 1e-6."""
 
-_ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$", re.IGNORECASE)
+_ENDINGS = frozenset({"dcm", "dicom", "ima", "img"})
 _BUILT_LIKE_LABELS = re.compile(r"im[-_]([0-9]{1,9})[-_]([0-9]{1,9})(?:[-_].*)?", re.IGNORECASE)
+_UID_PARTS = 5
 _UID_IN_NAME = re.compile(r"(?:[0-9]+[.\-_]){4,}[0-9]+")
 _DIGITS = re.compile(r"([0-9]+)")
 _NUMBER = "#"
@@ -40,7 +41,9 @@ _NUMBER = "#"
 
 
 def _stem(path: str) -> str:
-    return _ENDINGS.sub("", real_of(path).rpartition("/")[2])
+    name = real_of(path).rpartition("/")[2]
+    stem, _, ending = name.rpartition(".")
+    return stem if ending.casefold() in _ENDINGS else name
 
 
 class Name:
@@ -50,9 +53,11 @@ class Name:
 
     def __init__(self, path: str, *, multi_frame: bool) -> None:
         stem = _stem(path)
-        parts = () if _UID_IN_NAME.search(stem) else _DIGITS.split(stem)
+        parts = _DIGITS.split(stem)
+        if len(parts) > 2 * _UID_PARTS and _UID_IN_NAME.search(stem):
+            parts = []
         self.skeleton, self.fields = tuple(parts[::2]), tuple(parts[1::2])
-        built = _BUILT_LIKE_LABELS.fullmatch(stem)
+        built = _BUILT_LIKE_LABELS.fullmatch(stem) if stem[:2].casefold() == "im" else None
         self.series = self.number = None
         if built is not None:
             self.series, self.number = int(built[1]), int(built[2])
