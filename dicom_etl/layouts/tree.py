@@ -10,6 +10,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from dicom_etl.contours import readers_for
+from dicom_etl.dicom import sop_class_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import SourceRoots
@@ -44,7 +46,9 @@ class Tree:
         issues: list[Issue] = []
         found = folders_in(roots.dicoms, "SOURCE", IMAGE, issues)
         loose = [each.path.rpartition("/")[2] for each in issues if each.severity == "warning"]
-        images = [name for name in loose if glimpse(roots.place(name)).has_pixels]
+        images = [
+            name for name in loose if glimpse(roots.place(name)).has_pixels and not _holds_labels(name, roots)
+        ]
         if images:
             raise SourceError(
                 f"{len(images)} images lie at the top of SOURCE, where no folder says whose they are; `patient_from` "
@@ -52,10 +56,7 @@ class Tree:
             )
         if not found:
             raise SourceError("SOURCE holds no folder of images; `layout` names how it is arranged")
-        notes = [
-            Issue("note", "not-an-image", "it lies beside the folders of patients", _STAGE, name)
-            for name in loose
-        ]
+        notes = [_beside(name, roots) for name in loose]
         errors = [each for each in issues if each.severity == "error"]
         return SourceFolders(
             tuple(Link(name, name) for name in found), tuple(found), (), (*errors, *notes), together=True
@@ -68,6 +69,21 @@ class Tree:
         issues: list[Issue] = []
         found = tuple(Walk(Path(roots.place(study.images)), study.images, IMAGE, study.patient_id, issues))
         return StudyFiles(study.patient_id, study.original_id, found, (), tuple(issues))
+
+
+def _holds_labels(name: str, roots: SourceRoots) -> bool:
+    return bool(readers_for(sop_class_of(roots.place(name)))) or name.casefold().endswith(".cvi42wsx")
+
+
+def _beside(name: str, roots: SourceRoots) -> Issue:
+    """Report a file at the top of SOURCE: labels there are of nobody."""
+    if not _holds_labels(name, roots):
+        return Issue("note", "not-an-image", "it lies beside the folders of patients", _STAGE, name)
+    message = (
+        "its labels lie beside the folders of patients; move it into the folder of its patient, or let "
+        "`patient_from` header go by PatientID; left out"
+    )
+    return Issue("error", "orphan-contour", message, _STAGE, name)
 
 
 def _by_header(roots: SourceRoots) -> SourceFolders:

@@ -105,6 +105,12 @@ def check_names(study: Derived) -> Iterator[Issue]:
     """
     block = study.block
     originals = block["original_id"]
+    images = block["source_image"].tolist()
+    # Where `patient_from` header named the patient, no folder does; linked folders always do.
+    by_header = not any(
+        path.startswith(f"{DICOMS}/") or _is_in_a_folder_of(path, name)
+        for path, name in zip(images, block["patient_id"].tolist(), strict=True)
+    )
     for index in range(len(block)):
         paths = {"patient_id": [block["source_image"][index]], "original_id": []}
         for name in study.rows.structures:  # labels may lie among the images
@@ -112,13 +118,17 @@ def check_names(study: Derived) -> Iterator[Issue]:
             paths["patient_id" if path.startswith(f"{DICOMS}/") else "original_id"].append(path)
         for column, names in paths.items():
             for name in filter(None, names):
-                folders = str(name).split("/")[:-1]
-                if id_key(str(block[column][index])) not in map(id_key, folders):
+                if not by_header and not _is_in_a_folder_of(name, block[column][index]):
                     message = f"{column} is {str(block[column][index])!r}, but the file is {name}"
                     yield study.issue(index, "derived-differs", message, path=str(name))
         if originals[index] != originals[0]:
             message = f"original_id is {str(originals[index])!r}, but {str(originals[0])!r} in the study's first row"
             yield study.issue(index, "derived-differs", message)
+
+
+def _is_in_a_folder_of(path: str, name: str) -> bool:
+    """Whether a path goes through a folder of that id, whatever its spelling."""
+    return id_key(str(name)) in [id_key(folder) for folder in str(path).split("/")[:-1]]
 
 
 def check_numbers(study: Derived) -> Iterator[Issue]:

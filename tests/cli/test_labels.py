@@ -20,6 +20,7 @@ from tests.shapes import disc
 PLANE = ImageHeader(
     64, 64, pixel_spacing_mm=(0.8, 0.8), position_mm=(-30.0, -20.0, 0.0), orientation=(1, 0, 0, 0, 1, 0)
 )
+STUDY = "1.2.3.4"
 HEART_WORDS = ("cardiac", "heart", "ventric", "diastol", "systol", "myocard", "endocard", "epicard", "phase")
 
 
@@ -37,8 +38,8 @@ def pelvis(tmp_path: Path) -> Path:
         plane = PLANE._replace(position_mm=(-30.0, -20.0, 3.0 * index))
         path = source / "dicoms" / "P1" / f"{index}.dcm"
         uid = place(
-            path, plane, index + 1, PatientID="P1", Modality="CT", TriggerTime=None, Manufacturer="GE",
-            SOPClassUID="1.2.840.10008.5.1.4.1.1.2", MagneticFieldStrength=None,
+            path, plane, index + 1, PatientID="P1", StudyInstanceUID=STUDY, Modality="CT", TriggerTime=None,
+            SOPClassUID="1.2.840.10008.5.1.4.1.1.2", MagneticFieldStrength=None, Manufacturer="GE",
         )  # fmt: skip
         contours["Prostate"].append(Contour(disc((30, 30), 8 + index / 3, 60), plane, uid=uid))
         contours["Bladder (outer)"].append(Contour(disc((40, 44), 9 + index / 5, 60), plane, uid=uid))
@@ -47,8 +48,8 @@ def pelvis(tmp_path: Path) -> Path:
         segments.append(Segment(1, "Femur", mask, plane, uid))
     labels = source / "contourfiles" / "S1"
     rois = [Roi(number, name, of) for number, (name, of) in enumerate(contours.items(), start=1)]
-    structure_set(labels / "RS.dcm", rois, PatientID="P1")
-    segmentation(source / "dicoms" / "P1" / "SEG.dcm", segments, PatientID="P1")
+    structure_set(labels / "RS.dcm", rois, PatientID="P1", StudyInstanceUID=STUDY)
+    segmentation(source / "dicoms" / "P1" / "SEG.dcm", segments, PatientID="P1", StudyInstanceUID=STUDY)
     (source / "link.csv").write_text("patient_id,original_id\nP1,S1\n")
     return source
 
@@ -166,3 +167,20 @@ def test_no_text_of_a_label_file_reaches_an_output(runner: CliRunner, tmp_path: 
     slugs = {"kind of contour", "structure"}  # of names that nobody mapped: what may leave
     assert canaries.found_in(shown + (tmp_path / "r.html").read_bytes()) <= slugs
     assert canaries.found_in(everything_in(output)) <= slugs
+
+
+def test_labels_beside_a_tree_of_images_go_by_header(runner: CliRunner, pelvis: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (pelvis / "dicoms" / "P1").rename(tree)
+    images = tree / "images"
+    images.mkdir()
+    for path in tree.glob("[0-9]*.dcm"):
+        path.rename(images / path.name)
+    plan = run(runner, "plan", tree)
+    assert "lie beside the folders of patients" in " ".join(plan.output.split())
+    output = tmp_path / "o.h5"
+    done = run(runner, "ingest", tree, "-o", output, "--patient-from", "header", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["structures"] == {"femur": 12}
+    checked = run(runner, "verify", output, "--source", tree, "--patient-from", "header")
+    assert checked.exit_code == 0, checked.output
