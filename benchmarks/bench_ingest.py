@@ -137,7 +137,10 @@ def show(name: str, what: str, result: Mapping[str, Any]) -> None:
             f"{one['times_as_fast']:>15.2f}{one['processor_times_as_fast']:>8.2f}{missed}"
         )
     steps = result["us_a_slice_by_step"]
-    print("1 job, microseconds a slice: " + ", ".join(f"{step} {spent:.0f}" for step, spent in steps.items()))
+    print(
+        "1 job, processor microseconds a slice: "
+        + ", ".join(f"{step} {spent:.0f}" for step, spent in steps.items())
+    )
     alone = result["alone"]
     print(
         f"alone in the writing process: {alone['us_a_slice']:.0f} of {alone['us_a_slice_of_all']:.0f} processor "
