@@ -107,7 +107,7 @@ class BatchReader(Epochs):
     prefetch : int, optional
         How many batches are made ahead of the one in use; by default two more than ``threads``, but 0 for one thread.
     threads : int, optional
-        How many threads make batches. By default as many as there are cores to use, at most 4; but 1 with
+        How many threads make batches, the one that asks among several. By default one a core, at most 4; but 1 with
         ``transforms``, which would have to be safe in threads, and 1 in a process that `multiprocessing` started, as
         the workers of a loader are. With 1 and no ``prefetch`` it is the thread that asks for them.
     locking : bool or "best-effort", optional

@@ -131,7 +131,7 @@ def label_map(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if masks.shape[1] == 1:
         return masks
     found = np.zeros((len(masks), 1, *masks.shape[2:]), np.uint8)
-    # Seen as bool, one mask at a time, numpy counts and copies at 3 times the speed of the whole array at once.
+    # Seen as bool, one mask at a time: 23 us a sample of two discs in 256 x 256, 63 us for the whole array at once.
     for [target], several in zip(found, np.ascontiguousarray(masks).view(np.bool_), strict=True):
         areas = [np.count_nonzero(mask) for mask in several]
         for index in sorted(range(len(areas)), key=lambda index: (-areas[index], -index)):
