@@ -7,10 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.builders import TinySource
+from dicom_etl import pipeline
+from tests.builders import TinySource, circle, position_mm, write_contour, write_dicom, write_link
 
 ROOT = Path(__file__).parents[1]
 WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
@@ -76,3 +79,30 @@ def test_a_megabyte_of_shared_memory(kept_source: TinySource, tmp_path: Path) ->
     ):
         pytest.skip("no folder can be mounted here")
     run_all(kept_source, tmp_path, before=before)
+
+
+@pytest.mark.skipif(not WHOLE, reason="`make faults` makes a dataset of 390 MB")
+def test_a_file_as_large_as_the_memory(tmp_path: Path) -> None:
+    """390 MB in 512 MiB of address space: nothing maps or holds the whole file."""
+    for number in range(1, 67):
+        pixels = np.random.default_rng(number).integers(0, 1000, (1400, 1400)).astype(np.int16)
+        header: dict[str, Any] = {
+            "InstanceNumber": number,
+            "PatientID": "P",
+            "ImagePositionPatient": position_mm(number),
+        }
+        write_dicom(tmp_path / "dicoms/P" / f"{number}.dcm", pixels, **header)
+        name = f"IM-0001-{number:04d}-icontour-manual.txt"
+        write_contour(tmp_path / "contourfiles/S" / name, circle(700 + number, 700, 200 + number, 100))
+    write_link(tmp_path / "link.csv", [("P", "S")])
+    file = tmp_path / "d.h5"
+    assert pipeline.ingest(pipeline.locate(tmp_path), file).output_bytes > 380e6
+    for command in (
+        f"verify {file}",
+        f"report {file} -o {tmp_path}/d.html",
+        f"preview {file} -o {tmp_path}/d.png",
+    ):
+        words = [sys.executable, "-c", PROGRAM, f"RLIMIT_AS={512 << 20}", "--", *command.split()]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 3), done.stderr

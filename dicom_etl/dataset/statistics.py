@@ -21,6 +21,8 @@ _EVERY = 4
 _LEVELS = 1 << 16
 _WAITING = 64
 """Rows whose values are counted at once: one row costs as much in calls as in counting."""
+_MOST_WAITING_PIXELS = 1 << 20
+"""Counting takes 16 bytes of memory a pixel."""
 
 
 def pixels_to_count(
@@ -63,6 +65,7 @@ class PixelStatistics:
         self._whole = pixels
         self._tallies = [_Tally(np.dtype(dtype)) for _ in self._names]
         self._waiting: list[tuple[NDArray[Any], ...]] = []
+        self._waiting_pixels = 0
 
     def add(self, mean: float, std: float, values: tuple[NDArray[Any], ...]) -> None:
         """Take the next row: mean and deviation of its image, and its `pixels_to_count`."""
@@ -70,7 +73,8 @@ class PixelStatistics:
         for tally, inside in zip(self._tallies[1:], values[1:], strict=True):
             tally.add_values(inside)
         self._waiting.append(values)
-        if len(self._waiting) == _WAITING:
+        self._waiting_pixels += sum(map(len, values))
+        if len(self._waiting) == _WAITING or self._waiting_pixels > _MOST_WAITING_PIXELS:
             self._count()
 
     def rows(self) -> list[StatisticRow]:
@@ -84,6 +88,7 @@ class PixelStatistics:
         ):
             tally.count(np.concatenate(several))
         self._waiting.clear()
+        self._waiting_pixels = 0
 
 
 class _Tally:
