@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 
+import dicom_etl
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.digest import check_seal, sha256_of_file, sha256_of_row
@@ -321,6 +322,13 @@ def test_doubtful_labels_stay_in_the_file_and_are_named_with_their_row(
         assert samples["has_icontour"][()].sum() == 12
     stored = {issue.other_path for issue in read_facts(tmp_path / "out.h5").issues}
     assert stored - {""} == set(pair)
+
+
+def test_images_alone_are_a_dataset_in_one_command(source: TinySource, tmp_path: Path) -> None:
+    """For inference: nobody has drawn anything, and there is no link table."""
+    summary = dicom_etl.ingest(source.root / "dicoms", tmp_path / "out.h5", unlabeled=True)
+    assert summary.ok, summary.issues
+    assert (summary.samples, summary.studies) == (24, 2)
 
 
 @pytest.mark.parametrize("options", [{"folds": 3}, {"split": (0.5, 0.25, 0.25)}])

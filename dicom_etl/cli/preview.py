@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 )
 @click.option("--structures", metavar="A,B", help="With --batch: whose masks.  [default: icontour]")
 @click.option(
+    "--label-map", is_flag=True, help="With --batch: as one map of labels, the last structure on top."
+)
+@click.option(
     "--epoch", type=click.IntRange(0), default=0, show_default=True, help="With --batch: number of the epoch."
 )
 @click.option("--whole", is_flag=True, help="Show whole images, not the heart and what lies around it.")
@@ -69,6 +72,7 @@ def command(
     batch: bool,
     transforms: tuple[str, ...],
     structures: str | None,
+    label_map: bool,
     epoch: int,
     whole: bool,
     overwrite: bool,
@@ -88,13 +92,24 @@ def command(
         raise ConfigError(
             "--batch draws what is served; --sample, --flagged, --all and --whole do not go with it"
         )
-    if not batch and (transforms or structures or epoch):
-        raise ConfigError("--transform, --structures and --epoch say what --batch draws; add --batch")
+    if not batch and (transforms or structures or epoch or label_map):
+        raise ConfigError(
+            "--transform, --structures, --label-map and --epoch say what --batch draws; add --batch"
+        )
     wanted = Wanted(rows, patients, flagged)
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
         if batch:
             made = _draw_batch(
-                dataset, output, patients, transforms, structures or "icontour", count, seed, epoch, overwrite
+                dataset,
+                output,
+                patients,
+                transforms,
+                structures or "icontour",
+                label_map,
+                count,
+                seed,
+                epoch,
+                overwrite,
             )
         elif each:
             made = write_each(
@@ -116,6 +131,7 @@ def _draw_batch(
     patients: tuple[str, ...],
     transforms: tuple[str, ...],
     structures: str,
+    label_map: bool,
     count: int,
     seed: int,
     epoch: int,
@@ -129,6 +145,7 @@ def _draw_batch(
         dataset,
         batch_size=count,
         structures=tuple(name.strip() for name in structures.split(",") if name.strip()),
+        labels="map" if label_map else "masks",
         patients=patients or None,
         seed=seed,
         transforms=[read_transform(text) for text in transforms],

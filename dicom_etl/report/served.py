@@ -50,6 +50,10 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
         captions = [_caption(contents, batch, place) for place in range(min(len(batch), MOST_TILES))]
         full_mask = contents.full_mask
     masks = batch.masks[:, np.newaxis] if batch.masks.ndim == 3 else batch.masks
+    if masks.shape[1] < len(reader.structures):  # a label map: 1 is the first structure, and so on
+        masks = (masks == np.arange(1, len(reader.structures) + 1)[:, None, None]).astype(
+            np.uint8
+        ) * full_mask
     if masks.dtype.kind == "f":  # coverage is served from 0 to 1
         masks = np.rint(masks * full_mask).astype(np.uint8)
     tiles = []

@@ -94,6 +94,9 @@ def test_as_a_command(runner: CliRunner, faulty: Path, tmp_path: Path) -> None:
     assert patches == [row for row in rows for _ in range(2)]
     both = served("--structures", "icontour, ocontour", "--patient", "SYN00002")[0]
     assert set(both) == {7, 9, 11}
+    wall = ("--structures", "myocardium,icontour")
+    assert served(*wall)[0] == served(*wall, "--label-map")[0]
+    assert served(*wall)[1] == served(*wall, "--label-map")[1], "muscle and cavity do not overlap"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,7 @@ def test_as_a_command(runner: CliRunner, faulty: Path, tmp_path: Path) -> None:
         (("--batch", "--sample", "1"), "do not go with it"),
         (("--transform", "RandomFlip"), "add --batch"),
         (("--epoch", "1"), "add --batch"),
+        (("--label-map",), "add --batch"),
         (("--batch", "--transform", "Flip"), "no transform"),
         (("--batch", "--structures", "aorta"), "no aorta"),
         (("--batch", "--patient", "nobody"), "no patient"),
