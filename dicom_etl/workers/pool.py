@@ -32,7 +32,7 @@ from dicom_etl.errors import DicomEtlError, ItemError
 from dicom_etl.workers import Item, Result
 from dicom_etl.workers.interrupts import stop_if_asked
 from dicom_etl.workers.threads import ONE_THREAD
-from dicom_etl.workers.worker import AHEAD, SLOT_BYTES, ChunkResults, Failure, Request
+from dicom_etl.workers.worker import AHEAD, BEGUN, HEAD_BYTES, SLOT_BYTES, ChunkResults, Failure, Request
 
 PATIENCE_SECONDS = 0.2
 """What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
@@ -155,7 +155,7 @@ class ProcessPool:
         return bool(ready)
 
     def _take_back(self, worker: _Worker) -> None:
-        """Queue what a worker that died had to do; the item is blamed that it had alone."""
+        """Queue what a worker that died had to do; the item is blamed that it was working on alone."""
         self._workers.remove(worker)
         self._answers.unregister(worker.connection)
         reason = worker.end()
@@ -163,7 +163,8 @@ class ProcessPool:
         if self._failed_starts >= _FAILED_STARTS:
             raise DicomEtlError(f"worker processes cannot be started ({reason}); `jobs` 1 needs none")
         for place, chunk in enumerate(worker.chunks):
-            chunk.run.take_back(chunk, reason, blamed=place == 0 and len(chunk.items) == 1)
+            blamed = place == 0 and worker.at_work and len(chunk.items) == 1
+            chunk.run.take_back(chunk, reason, blamed=blamed)
 
 
 class _Chunk(NamedTuple):
@@ -264,8 +265,8 @@ class _Worker:
     def __init__(self, run: _Run) -> None:
         self.ready = False
         self.chunks: deque[_Chunk] = deque()
-        self._sent = 0
-        self._memory, memory_fd = _shared_memory(AHEAD * SLOT_BYTES)
+        self._sent = self._answered = 0
+        self._memory, memory_fd = _shared_memory(HEAD_BYTES + AHEAD * SLOT_BYTES)
         self.connection, theirs = Pipe()
         passed = (theirs.fileno(), memory_fd)
         try:
@@ -303,6 +304,7 @@ class _Worker:
         """
         answer: ChunkResults = pickle.loads(self.connection.recv_bytes())
         chunk = self.chunks.popleft()
+        self._answered += 1
         self.ready = True
         # A copy, so that the slot is free for the next chunk, however long somebody keeps the result: 25 us a slice.
         buffers = [self._memory[start:end] for start, end in answer.spans]
@@ -313,6 +315,12 @@ class _Worker:
             results = [results] * len(chunk.items)
         if chunk.items and not chunk.run.given_up:
             chunk.run.take(chunk, results, answer.seconds)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it has begun the first of its chunks; what was sent to a dead worker did not kill it."""
+        begun: int = BEGUN.unpack_from(self._memory, 0)[0]
+        return begun > self._answered
 
     def end(self) -> str:
         """Let go of it; wait until it has ended, not for ever, and say how it did."""

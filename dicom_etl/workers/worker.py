@@ -12,11 +12,13 @@ import os
 import pickle
 import queue
 import signal
+import struct
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,6 +26,9 @@ from dicom_etl.errors import ItemError
 
 AHEAD = 3
 """Chunks that a worker has at a time: one at work, and enough to do while the pool writes a study's columns."""
+BEGUN = struct.Struct("<q")
+"""At the start of the shared memory: how many chunks the worker has begun."""
+HEAD_BYTES = 64
 SLOT_BYTES = 4 << 20
 """Of the shared memory, for the large results of one chunk; what does not fit goes through the socket."""
 _LEAST_OUTSIDE = 4096
@@ -80,11 +85,12 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
             os._exit(0)
 
 
-def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mmap) -> NoReturn:
+def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mmap) -> None:
     """Answer one request after the other."""
     known, function = b"", _no_function
-    while True:
+    for begun in count(1):
         message = inbox.get()
+        BEGUN.pack_into(memory, 0, begun)
         started = time.perf_counter()
         try:
             request: Request = pickle.loads(message)
@@ -126,7 +132,7 @@ def _failure(error: Exception) -> Failure:
 def _pack(results: list[Any], memory: mmap.mmap, slot: int) -> tuple[bytes, list[tuple[int, int]]]:
     """Pickle results; large buffers in them go to a slot of the memory, as long as there is room."""
     spans: list[tuple[int, int]] = []
-    place = slot * SLOT_BYTES
+    place = HEAD_BYTES + slot * SLOT_BYTES
     end = place + SLOT_BYTES
 
     def stays_inside(buffer: pickle.PickleBuffer) -> bool:

@@ -177,3 +177,23 @@ def test_workers_end_with_the_program(number: signal.Signals) -> None:
     program.wait(timeout=10)
     program.stdout.close()
     wait_until_gone(workers)
+
+
+def test_an_item_that_was_sent_to_a_dead_worker_is_not_blamed() -> None:
+    """A worker that was killed may be given work before that is noticed, again and again."""
+    run = pools._Run(work.square, iter([3]), most_chunks=5)
+    with ProcessPool(1, patience_seconds=0) as pool:
+        for _ in range(3):
+            pool._hand_out(run)
+            (worker,) = pool._workers
+            while not worker.ready:
+                pool._collect(seconds=None)
+            worker.process.kill()
+            worker.process.wait()
+            pool._hand_out(run)
+            assert len(worker.chunks) == 1
+            pool._collect(seconds=None)
+        while not run.ready:
+            pool._hand_out(run)
+            pool._collect(seconds=None)
+    assert list(run.finished()) == [(3, 9)]
