@@ -7,7 +7,7 @@ the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import nan
 from operator import attrgetter
@@ -70,6 +70,18 @@ class Issue(Record):
             "path": self.path,
             "message": self.message,
         }
+
+
+TWO_FOLDERS = "patient-in-two-folders"
+"""The code of what keeps folders together; ``other_path`` is the first of them, the same for all."""
+
+
+def kept_together(issues: Iterable[Issue]) -> dict[str, str]:
+    """Return the patients that one PatientID keeps with others, and what those have in common.
+
+    The findings are stored, PatientIDs are not: so a merge and batches know the same patients as the ingest.
+    """
+    return {issue.patient_id: issue.other_path for issue in issues if issue.code == TWO_FOLDERS}
 
 
 class Drop(NamedTuple):

@@ -73,6 +73,16 @@ def group_patients(patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable
     return {patient: root(patient) for patient in parent}
 
 
+def join_marks(
+    patient_ids: Iterable[str], marks: Iterable[Iterable[Hashable]], together: Mapping[str, str]
+) -> list[tuple[Hashable, ...]]:
+    """Return marks with that of folders that one PatientID keeps together; see `records.kept_together`."""
+    return [
+        (*sample_marks, ("folders", together[patient])) if patient in together else tuple(sample_marks)
+        for patient, sample_marks in zip(patient_ids, marks, strict=True)
+    ]
+
+
 def assign_splits(
     patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]], fractions: Sequence[float], seed: int
 ) -> list[str]:
@@ -172,7 +182,7 @@ def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
     joined = [" and ".join(patients) for patients in members.values() if len(patients) > 1]
     more = len(joined) - _JOINED_SHOWN
     shown = "; ".join([*joined[:_JOINED_SHOWN], *([f"and {more} more"] if more > 0 else [])])
-    why = f", for these share an image or contour and stay together: {shown}" if joined else ""
+    why = f", for these share an image, a contour or a PatientID and stay together: {shown}" if joined else ""
     wanted = f"{needed} {what}s need at least {needed} patients that share no image or contour"
     raise ConfigError(f"{wanted}; there are {len(members)}{why}")
 
@@ -204,8 +214,13 @@ class Sides:
             self._patients.append(str(patient_id))
             self._marks.append((("image", image_key), *(("contour", key) for key in contour_keys)))
 
-    def assign(self) -> list[tuple[str, int]]:
+    def assign(self, together: Mapping[str, str]) -> list[tuple[str, int]]:
         """Return (split, fold) of every row.
+
+        Parameters
+        ----------
+        together : mapping of str to str
+            Patients that stay with others for their PatientID, as `records.kept_together` returns it.
 
         Raises
         ------
@@ -214,12 +229,13 @@ class Sides:
         """
         if not self._wanted:
             return [("", NO_FOLD)] * self._rows
+        marks = join_marks(self._patients, self._marks, together)
         splits: list[str] | None = None
         folds = [NO_FOLD] * self._rows
         if self._split is not None:
-            splits = assign_splits(self._patients, self._marks, self._split, self._seed)
+            splits = assign_splits(self._patients, marks, self._split, self._seed)
         if self._folds is not None:
-            folds = assign_folds(self._patients, self._marks, self._folds, self._seed, splits)
+            folds = assign_folds(self._patients, marks, self._folds, self._seed, splits)
         return list(zip(splits or [""] * self._rows, folds, strict=True))
 
 

@@ -72,6 +72,8 @@ ADVICE = {
     "off-plane": "The label belongs to another image, or the geometry of one of the two was changed.",
     "orphan-contour": "The image is missing, or cannot be read: get it, or decide `keep` to accept that the label is left out.",
     "outer-without-inner": "Somebody forgot to draw, or to export, the inner contour.",
+    "patient-id-shared": "`--group-by folder` says that each folder is a patient; `header`, that all are one.",
+    "patient-in-two-folders": "`--group-by folder` parts them, where they are two persons.",
     "patient-in-two-splits": "The file was edited, or made by another tool. Ingest again.",
     "phase-order": "The contours of end-diastole and end-systole may be exchanged.",
     "self-intersection": "Mend the contour where you drew it, or allow it: `--allow-self-intersection`.",

@@ -203,7 +203,9 @@ PINNED_FOLDS = {"P0": 0, "P1": 2, "P2": 2, "P3": 1, "P4": 1, "P5": 0, "P6": 0, "
 
 def test_too_few_groups_name_the_patients_that_were_joined() -> None:
     marks = [["a"], ["a"], ["b"]]
-    with pytest.raises(ConfigError, match=r"there are 2, for these share an image or contour .*: A and B$"):
+    with pytest.raises(
+        ConfigError, match=r"there are 2, for these share an image, a contour or a PatientID .*: A and B$"
+    ):
         assign_splits(["A", "B", "C"], marks, (0.5, 0.25, 0.25), 0)
     with pytest.raises(ConfigError, match=r"3 folds need at least 3 patients .*; there are 2, .*: A and B$"):
         assign_folds(["A", "B", "C"], marks, 3, 0)

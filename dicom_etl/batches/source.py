@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from dicom_etl.dataset.digest import image_key
 from dicom_etl.dataset.open_validated import Locking
 from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.dataset.slices import SliceTable
+from dicom_etl.records import kept_together
+from dicom_etl.splits import join_marks
 
 
 class Statistics(NamedTuple):
@@ -65,12 +67,14 @@ class Source:
             for each in self._dataset.statistics()
         }
 
-    def marks(self) -> list[list[tuple[str, int]]]:
+    def marks(self) -> list[tuple[Hashable, ...]]:
         """Return what each row is recognised by, for `dicom_etl.splits.group_patients`: as ingest does.
 
         Equal images have equal statistics, so only images whose statistics occur in several patients are hashed.
         """
-        marks = [[("contour", key) for key in keys] for keys in self._dataset.contour_keys(0, len(self))]
+        marks: list[list[Hashable]] = [
+            [("contour", key) for key in keys] for keys in self._dataset.contour_keys(0, len(self))
+        ]
         columns = (self.column(f"image_{name}").tolist() for name in ("min", "max", "mean", "std"))
         rows_of = defaultdict(list)
         for row, key in enumerate(zip(*columns, strict=True)):
@@ -81,7 +85,7 @@ class Source:
                 for row in rows:
                     image = self._dataset.images[row]
                     marks[row].append(("image", image_key(image, len(self.structures))))
-        return marks
+        return join_marks(patients.tolist(), marks, kept_together(self._dataset.issues()))
 
     def slice_table(self, name: str = schema.IMAGES) -> SliceTable:
         """Return where the slices of the images, or of ``masks/<structure>``, lie in the file."""

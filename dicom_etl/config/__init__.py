@@ -175,6 +175,12 @@ class IngestConfig(Options):
         None, whole(2, metavar="K"), "content", "Give each sample one of K cross-validation folds."
     )
     split_seed: int = option(0, whole(0), "content", "Seed of the split and of the folds.")
+    group_by: str | None = option(
+        None,
+        choice("folder", "header"),
+        "content",
+        "One patient of a split: a folder, or a PatientID (default: one not all share).",
+    )
     compression: str = option(
         "none",
         choice(*COMPRESSIONS, gone=_GONE),
@@ -250,7 +256,7 @@ class IngestConfig(Options):
         return cls(**_BEFORE_THERE_WAS_ONE | values)
 
 
-_BEFORE_THERE_WAS_ONE: dict[str, Any] = {}
+_BEFORE_THERE_WAS_ONE: dict[str, Any] = {"group_by": "folder"}
 """Options whose default is not what was done before they existed: that value, for datasets of that time."""
 
 

@@ -15,7 +15,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.pipeline.summary import in_order
-from dicom_etl.records import Decided, EncodedSample, Issue, StudyRecord
+from dicom_etl.records import Decided, EncodedSample, Issue, StudyRecord, kept_together
 from dicom_etl.splits import NO_FOLD, Sides
 
 
@@ -123,7 +123,7 @@ class Assembly:
         drawn = {name: np.frombuffer(has, np.int8).astype(np.bool_) for name, has in self._has.items()}
         structures = self._spec.structures
         # A part cannot know what its patients share with others; `merge` decides.
-        splits = [("", NO_FOLD)] * self.rows if self._spec.part else self._sides.assign()
+        splits = [("", NO_FOLD)] * self.rows if self._spec.part else self._sides.assign(kept_together(found))
         return Ending(
             splits=splits,
             attributes=dataset_attributes(self._config, structures, found, key_fingerprint)

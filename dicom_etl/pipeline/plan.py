@@ -24,8 +24,9 @@ from dicom_etl.pipeline.split_assignment import check_sides
 from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
+from dicom_etl.stages.header_patients import HeaderPatients
 from dicom_etl.stages.sample import item_issue
-from dicom_etl.stages.study import PlannedStudy, find_structures, plan_study, unpack
+from dicom_etl.stages.study import PlannedStudy, find_header_patient, find_structures, plan_study, unpack
 from dicom_etl.workers import Executor, InProcess
 
 _IN_MEMORY = 1 << 20
@@ -157,7 +158,7 @@ class Plan:
                 "`expect_size` ROWSxCOLUMNS leaves the others out"
             )
         if self._shard is None:
-            check_sides(self.config, self._patients)
+            check_sides(self.config, self._patients, self.summary.issues)
         config = self.config
         return schema.DatasetSpec(
             shape=next(iter(self._sizes)),
@@ -178,7 +179,7 @@ class Plan:
         folders = discover.find_folders(layout_of(self.roots), self.roots, pseudonyms)
         studies, issues = link.link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
-        studies = self._of_shard(studies)
+        others, studies = studies, self._of_shard(studies)
         out = {study.patient_id: self.ledger.excluded(study.patient_id) for study in studies}
         self.summary.issues += filter(None, out.values())
         studies = tuple(study for study in studies if out[study.patient_id] is None)
@@ -189,13 +190,24 @@ class Plan:
             config=self.config,
             list_unlabeled=self._list_unlabeled,
         )
+        headers = HeaderPatients(self.config)
         for number, (study, result) in enumerate(self.executor.map(plan, studies), start=1):
             if isinstance(result, ItemError):
                 self.summary.issues.append(item_issue(result, discover.NAME, study.images, study.patient_id))
             else:
                 self._add(result)
                 self._patients.update([study.patient_id] if result.rows else [])
+                headers.add(study, result.header_patient)
             progress(discover.NAME, number, len(studies))
+        if self.config.group_by != "folder":
+            self._look_elsewhere(headers, others)
+            self.summary.issues += filter(self._is_ours, headers.issues())
+
+    def _look_elsewhere(self, headers: HeaderPatients, studies: Iterable[StudyFolders]) -> None:
+        """Ask for the PatientIDs of studies that another part makes or that are left out, as a whole ingest must."""
+        find = partial(find_header_patient, roots=self.roots, config=self.config)
+        for study, result in self.executor.map(find, [each for each in studies if each not in headers]):
+            headers.add(study, "" if isinstance(result, ItemError) else result)
 
     def _is_ours(self, issue: Issue) -> bool:
         """Whether this run reports an issue that was found before any study was looked at: one part of several does."""

@@ -9,15 +9,16 @@ import pickle
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
-from dicom_etl.errors import ItemError
+from dicom_etl.errors import ItemError, LabelFileError
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.records import Issue, Label, SamplePlan, SeriesLine, StudyFolders, StudyPlan
-from dicom_etl.stages import discover, link, rasterize
+from dicom_etl.stages import discover, link, parse, rasterize
 from dicom_etl.stages.images import read_images
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
@@ -53,6 +54,8 @@ class PlannedStudy:
         What was left out.
     names : mapping of (str, str) to int
         Labels by the name that their file gives them and the structure that it stands for.
+    header_patient : str
+        PatientID of the first image that can be read, to group patients; never stored.
     series : tuple of SeriesLine
         What `plan` shows of its stacks; descriptions are free text, so they are left out of runs with pseudonyms.
     """
@@ -73,6 +76,7 @@ class PlannedStudy:
     names: dict[tuple[str, str], int]
     patient_id: str = ""
     series: tuple[SeriesLine, ...] = ()
+    header_patient: str = ""
 
 
 def plan_study(
@@ -103,6 +107,7 @@ def plan_study(
         issues=study.issues,
         names=linked.names,
         patient_id=study.patient_id,
+        header_patient=linked.header_patient,
         series=tuple(line._replace(description="") for line in study.series)
         if config.pseudonymize
         else study.series,
@@ -110,11 +115,15 @@ def plan_study(
 
 
 class LinkedStudy(NamedTuple):
-    """A study as linked, with all that was left out on the way; its labels and their names (see `FoundLabels`)."""
+    """A study as linked, with all that was left out on the way; its labels and their names (see `FoundLabels`).
+
+    ``header_patient`` is the PatientID of its first image.
+    """
 
     plan: StudyPlan
     labels: tuple[Label, ...]
     names: dict[tuple[str, str], int]
+    header_patient: str
 
 
 def link_inputs(
@@ -148,7 +157,8 @@ def link_inputs(
         issues = [replace(issue, study=plan.study) for issue in issues]
     inputs = inputs_digest(files, read.images, hashed_images(samples, config), roots)
     plan = replace(plan, samples=samples, issues=tuple(issues), inputs=inputs)
-    return LinkedStudy(plan, found.labels, found.names)
+    patient = read.images[0].header.patient_id if read.images else ""
+    return LinkedStudy(plan, found.labels, found.names, patient)
 
 
 def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
@@ -157,6 +167,15 @@ def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: Ingest
     among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
     labels = find_labels(files.label_files, roots, config, folders.patient_id, among_images=among_images)
     return tuple(sorted({label.structure for label in labels.labels}))
+
+
+def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> str:
+    """Return the PatientID of the first image of a study that can be read, as planning does; "" for none."""
+    limits = parse.limits_of(config)
+    for path in discover.find_files(layout_of(roots), roots, folders).images:
+        with suppress(ItemError, LabelFileError):
+            return discover.read_image_headers(path, roots, limits)[0].header.patient_id
+    return ""
 
 
 def unpack(packed: bytes) -> StudyPlan:

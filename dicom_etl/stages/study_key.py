@@ -27,6 +27,7 @@ _OF_ALL_STUDIES: dict[str, Any] = {
     "split": None,
     "folds": None,
     "split_seed": 0,
+    "group_by": None,
     "decisions_sha256": "",
     "exclude": (),
 }

@@ -13,8 +13,8 @@ from dicom_etl.checks.flags import label_flags
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
-from dicom_etl.records import Issue, StatisticRow
-from dicom_etl.splits import NO_FOLD, SPLITS, Sides, group_patients
+from dicom_etl.records import Issue, StatisticRow, kept_together
+from dicom_etl.splits import NO_FOLD, SPLITS, Sides, group_patients, join_marks
 from dicom_etl.verification.digests import row_issue
 
 
@@ -85,7 +85,7 @@ def check_split_assigned(
     for row, patient in enumerate(rows.column("patient_id").tolist()):
         sides.add(patient, image_keys[row], contour_keys.get(row, ()))
     try:
-        expected = sides.assign()
+        expected = sides.assign(kept_together(rows.issues()))
     except ConfigError as error:
         yield Issue("error", "derived-differs", f"the recorded split cannot be made: {error}", "verify")
         return
@@ -112,14 +112,15 @@ def check_split_words(rows: DatasetReader) -> Iterator[Issue]:
 def check_split_sides(
     rows: DatasetReader, image_keys: array[int], contour_keys: dict[int, list[int]]
 ) -> Iterator[Issue]:
-    """patient-in-two-splits: a patient is on one side, together with all who share an image or a contour with it.
+    """patient-in-two-splits: a patient is on one side, together with all who share data with it.
 
-    An error, for train, validation and test and for folds alike.
+    Data are an image, a contour, or a PatientID (`patient-in-two-folders`). An error, for train, validation and test
+    and for folds alike.
     """
     patients = rows.column("patient_id").tolist()
     # An image and a contour never have a key in common but by chance, which would cost one false finding.
     marks = [(image_keys[row], *contour_keys.get(row, ())) for row in range(len(patients))]
-    group_of = group_patients(patients, marks)
+    group_of = group_patients(patients, join_marks(patients, marks, kept_together(rows.issues())))
     for column in ("split", "fold"):
         sides: dict[str, dict[str | int, int]] = defaultdict(dict)
         values = rows.column(column).tolist()
@@ -130,7 +131,7 @@ def check_split_sides(
             if len(first_rows) > 1:
                 who = sorted(patient for patient, name in group_of.items() if name == group)
                 shared = (
-                    f"patients {', '.join(who)} share images or contours and"
+                    f"patients {', '.join(who)} share images, contours or a PatientID and"
                     if len(who) > 1
                     else f"patient {group}"
                 )
