@@ -289,4 +289,6 @@ def _issue_line(issue: Issue) -> str:
 def _about(issue: Issue) -> str:
     # The message first: a path is long, and -v prints it whole.
     where = issue.path or issue.patient_id
-    return one_line(with_options(f"{issue.message} ({where})" if where else issue.message))
+    # Of a link table the count will do: it may name thousands that were not downloaded.
+    message = issue.message.partition(": ")[0] if issue.code == "link-missing" else issue.message
+    return one_line(with_options(f"{message} ({where})" if where else message))

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from dicom_etl.checks.groups import counted
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import NOTES
 from dicom_etl.layouts.pseudonyms import id_key, real_of
@@ -72,7 +73,7 @@ def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tupl
             )
     if absent:
         said = ", ".join(absent[:_MOST_NAMED]) + (", .." if len(absent) > _MOST_NAMED else "")
-        message = f"{len(absent)} rows name studies of which neither folder is there: {said}"
+        message = f"{counted(len(absent), 'row')} without folders: {said}"
         issues.append(Issue("warning", "link-missing", message, NAME, folders.table))
     for name in sorted(name for left in (images, contours) for names in left.values() for name in names):
         message = "no row of the link table names this folder; left out"

@@ -11,10 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_etl import api
+from dicom_etl.cli import cli
 from dicom_etl.config import LAYOUTS as NAMES
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import SourceError
@@ -123,6 +125,90 @@ def make_rvsc(root: Path, first: int = 0, images: int = 6, **header: Any) -> Non
                 origin=0,
             )
     (folder / "P09list.txt").write_text("C:\\data\\P09contours-manual\\P09-0000-icontour-manual.txt\r\n")
+
+
+HEAD = "  patient         number description        size images places x phases contours"
+STUDY = "           32x32      8           2 x 4        6"
+SCOUTS = "                       2 -                 32x32      3           1 x 3     none"
+SURE = "  nothing was left out, and nothing is doubtful"
+END = "  plan reads no pixels: whether labels fit their images, ingest says"
+
+
+def two_studies(first: str, number: str, *, scouts: bool) -> list[str]:
+    """Return what `plan` says of the two studies of `arrange`."""
+    table = [line for each in "12" for line in (f"  {first + each:<14}{number:>8} -      {STUDY}", SCOUTS)]
+    images, bare = (22, 14) if scouts else (16, 8)
+    return [
+        "series",
+        HEAD,
+        *(table if scouts else table[::2]),
+        "plan for SOURCE",
+        "  studies           2",
+        f"  images            {images} ({bare} without a contour)",
+        "  contours          12",
+        "  samples           8 (icontour 8, ocontour 4)",
+        SURE,
+    ]
+
+
+PLANS = {
+    "linked-folders": [*two_studies("SYN0000", "-", scouts=False), END],
+    "sunnybrook-cap": [*two_studies("SYN0000", "3", scouts=True), END],
+    "sunnybrook-miccai": [*two_studies("SYN-T-", "3", scouts=True), END],
+    "tree": [
+        *two_studies("SYN0000", "3", scouts=True),
+        "  notes",
+        "    note    not-an-image            1 input",
+        "            SOURCE, 1 input: it lies beside the folders of patients (README.txt)",
+        END,
+    ],
+    "rvsc": [
+        "series",
+        HEAD,
+        "  patient09            - -                 32x32      6           1 x 6        4",
+        "plan for SOURCE",
+        "  studies           1",
+        "  images            6 (4 without a contour)",
+        "  contours          4",
+        "  samples           2 (rv_icontour 2, rv_ocontour 2)",
+        SURE,
+        "  notes",
+        "    note    not-an-image            1 input",
+        "            patient09, 1 input: it is a list of files (patient09/P09list.txt)",
+        END,
+    ],
+}
+"""What `plan` prints on each layout."""
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_plan_tells_a_stranger_what_will_happen(kind: str, runner: CliRunner, tmp_path: Path) -> None:
+    if kind == "rvsc":
+        make_rvsc(tmp_path / kind)
+    else:
+        source = make_source(tmp_path / "linked-folders", locations=2)
+        if kind != "linked-folders":
+            arrange(source, tmp_path / kind, kind)
+    lines = runner.invoke(cli, ["plan", str(tmp_path / kind), "--jobs", "1"]).stdout.splitlines()
+    assert [line.replace(str(tmp_path / kind), "SOURCE") for line in lines if line] == PLANS[kind]
+    assert all(len(line) <= 80 for line in PLANS[kind])
+
+
+@pytest.mark.parametrize("missing", [44, 4999])
+def test_a_table_of_many_that_are_not_there_is_one_line(
+    missing: int, runner: CliRunner, tmp_path: Path
+) -> None:
+    source = make_source(tmp_path / "linked", studies=1, locations=1)
+    rows = [(source.patient_id(0), source.original_id(0)), *((f"P{n}", f"O{n}") for n in range(missing))]
+    write_link(source.root / "link.csv", rows)
+    lines = runner.invoke(cli, ["plan", str(source.root), "--jobs", "1"]).stdout.splitlines()
+    where = next(number for number, line in enumerate(lines) if "link-missing" in line)
+    assert lines[where + 1 :] == [
+        f"            SOURCE, 1 input: {missing} rows without folders (link.csv)",
+        END,
+    ]
+    assert not any("P10" in line for line in lines)
+    assert "P0, P1, P10, P1" in runner.invoke(cli, ["plan", str(source.root), "--jobs", "1", "-v"]).stdout
 
 
 def test_rvsc_labels_mean_the_image_of_their_name(tmp_path: Path) -> None:

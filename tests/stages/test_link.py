@@ -188,4 +188,4 @@ def test_rows_of_which_nothing_is_there_are_one_line() -> None:
     studies, issues = link_folders(folders(links, ["P1"], ["S1"]))
     assert [s.patient_id for s in studies] == ["P1"]
     assert codes(issues) == [("warning", "link-missing")]
-    assert issues[0].message.startswith("44 rows name studies of which neither folder is there: P10, P11")
+    assert issues[0].message.startswith("44 rows without folders: P10, P11")
