@@ -101,11 +101,10 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
         for path in pair:
             kinds.setdefault(path, set()).add(code)
     wrong |= {path for path, codes in kinds.items() if len(codes) > 1}
-    explained = {(code, pair): not pair.isdisjoint(wrong) for code, pair in edges}
+    unexplained = {(code, path) for code, pair in edges if pair.isdisjoint(wrong) for path in pair}
 
     def cleared(issue: Issue) -> bool:
-        mine = [each for (code, pair), each in explained.items() if code == issue.code and issue.path in pair]
-        return issue.path not in wrong and bool(mine) and all(mine)
+        return issue.path not in wrong and (issue.code, issue.path) not in unexplained
 
     in_pairs = {id(issue) for issue in pairs}
     return [

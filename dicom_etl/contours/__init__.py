@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.cvi42 import Cvi42Workspace
 from dicom_etl.contours.nifti import NiftiMask
@@ -33,8 +31,9 @@ def readers_for(kind: str) -> tuple[ContourReader, ...]:
 
 def readers_for_name(path: str) -> tuple[ContourReader, ...]:
     """Return who reads files that are called so."""
-    return readers_for("".join(PurePosixPath(path.casefold()).suffixes[-2:])) or readers_for(
-        PurePosixPath(path.casefold()).suffix
+    _, *endings = path.rpartition("/")[2].casefold().lstrip(".").split(".")
+    return readers_for("".join(f".{ending}" for ending in endings[-2:])) or readers_for(
+        "".join(f".{ending}" for ending in endings[-1:])
     )
 
 

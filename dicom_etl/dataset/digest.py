@@ -86,9 +86,9 @@ def _hash_stream(stream: BinaryIO, length: int | None = None, start: bytes = b""
     return digest
 
 
-def sha256_of_file(path: Path) -> str:
+def sha256_of_file(path: str | Path) -> str:
     """Hash a whole file; the hexadecimal digest."""
-    with path.open("rb", buffering=0) as stream:
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123  - a Path costs as much again as the call
         # At once where it is small, as most label files are: 13 us instead of 31, for no large buffer is cleared.
         start = stream.read(min(os.fstat(stream.fileno()).st_size, _BLOCK) + 1)
         rest = _hash_stream(stream, start=start) if len(start) > _BLOCK else hashlib.sha256(start)

@@ -86,7 +86,7 @@ class PixelStatistics:
         for tally, several in zip(
             self._tallies, zip(*self._waiting, strict=True), strict=bool(self._waiting)
         ):
-            tally.count(np.concatenate(several))
+            tally.count(np.concatenate(several), all_pixels=tally is not self._tallies[0])
         self._waiting.clear()
         self._waiting_pixels = 0
 
@@ -108,23 +108,22 @@ class _Tally:
         self._squares += squares
 
     def add_values(self, values: NDArray[Any]) -> None:
-        if not len(values):
-            return
-        if self._narrow:
-            wide = values.astype(np.int64)
-            self.add_moments(len(values), int(wide.sum()), int(wide @ wide))
-        else:
+        # Those of narrow integers follow from their counts.
+        if len(values) and not self._narrow:
             exact = values.astype(np.float64)
             # `fsum` rounds once, whatever the processor adds up at once.
             self.add_moments(len(values), math.fsum(exact.tolist()), math.fsum((exact * exact).tolist()))
 
-    def count(self, values: NDArray[Any]) -> None:
+    def count(self, values: NDArray[Any], *, all_pixels: bool) -> None:
         if not len(values):
             return
         levels = self._level(values)
         first = int(levels.min())
         found = np.bincount(levels - first)
         self._levels[first : first + len(found)] += found
+        if all_pixels and self._narrow:
+            numbers = np.arange(len(found)) + first + int(np.iinfo(self._dtype).min)
+            self.add_moments(len(values), int(found @ numbers), int(found @ (numbers * numbers)))
 
     def row(self, name: str) -> StatisticRow:
         if not self._pixels:

@@ -189,6 +189,9 @@ def refuse_ambiguous(
     kept: Pairs = {}
     issues: list[Issue] = []
     for image, labels in pairs.items():
+        if len({label.structure for label in labels}) == len(labels):
+            kept[image] = labels
+            continue
         counts = Counter(label.structure for label in labels)
         kept[image] = [label for label in labels if counts[label.structure] == 1]
         for label in labels:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dicom_etl._version import __version__
@@ -125,7 +124,7 @@ def read_study_key(
 def file_digest(file: str) -> str:
     """Return the SHA-256 of a file, "" when it cannot be read."""
     with suppress(OSError):
-        return sha256_of_file(Path(file))
+        return sha256_of_file(file)
     return ""
 
 
