@@ -159,7 +159,7 @@ def test_a_contour_that_leaves_its_image_costs_that_contour(source: TinySource, 
         ({"max_contour_points": 1_000}, "unreadable-contour"),
     ],
 )
-def test_a_limit_costs_what_exceeds_it_and_the_error_names_its_option(
+def test_a_limit_costs_what_exceeds_it_and_the_error_names_its_keyword(
     source: TinySource, tmp_path: Path, limit: dict[str, Any], code: str
 ) -> None:
     if code == "unreadable-image":
@@ -174,7 +174,7 @@ def test_a_limit_costs_what_exceeds_it_and_the_error_names_its_option(
     summary = ingest(source, tmp_path / "out.h5", **limit)
     (option,) = limit
     refused = [issue for issue in summary.issues if issue.code == code]
-    assert [f"--{option.replace('_', '-')}" in issue.message for issue in refused] == [True]
+    assert [f"`{option}`" in issue.message for issue in refused] == [True]
     assert summary.samples == 11
 
 
