@@ -149,7 +149,7 @@ class Reporter:
             if studies[0] is next(group for group in groups if group.heading == heading):
                 click.echo(f"  {HEADINGS[heading]}")
             word = severity_word(severity, colour=in_colour(sys.stdout))
-            click.echo(f"    {word}{code:<24}{_counted(studies)}", color=True)
+            click.echo(f"    {word}{code:<23} {_counted(studies)}", color=True)
             for group in studies[:_STUDIES_SHOWN] if severity != "note" else studies[:1]:
                 text = f"{group.patient_id or 'SOURCE'}, {group.counted}: {_about(group.issues[0])}"
                 for line in wrapped(one_line(text), columns(), " " * 12):
