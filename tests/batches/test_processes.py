@@ -85,6 +85,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:resource_tracker:UserWarning")  # another test ended it
 @pytest.mark.parametrize("kind", ["mapped", "gzip"])
 @pytest.mark.parametrize("opened_before", [True, False])
 @pytest.mark.parametrize("way", WAYS)

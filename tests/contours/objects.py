@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, RLELossless
+from pydicom.valuerep import format_number_as_ds
 
 from dicom_etl.geometry.patient import to_patient
 from dicom_etl.records import FloatArray, ImageHeader
@@ -49,9 +50,9 @@ def place(path: Path, image: ImageHeader, number: int = 1, **header: Any) -> str
         pixels,
         SOPInstanceUID=name,
         InstanceNumber=number,
-        PixelSpacing=[f"{value!r}"[:16] for value in image.pixel_spacing_mm],
-        ImagePositionPatient=[f"{value!r}"[:16] for value in image.position_mm],
-        ImageOrientationPatient=[f"{value!r}"[:16] for value in image.orientation],
+        PixelSpacing=[format_number_as_ds(float(value)) for value in image.pixel_spacing_mm],
+        ImagePositionPatient=[format_number_as_ds(float(value)) for value in image.position_mm],
+        ImageOrientationPatient=[format_number_as_ds(float(value)) for value in image.orientation],
         **{"FrameOfReferenceUID": FRAME, "PatientID": "P", **header},
     )
     return name
@@ -167,9 +168,11 @@ def _segment(number: int, label: str) -> Dataset:
 def _group(segment: Segment, *, label_map: bool) -> Dataset:
     group = Dataset()
     position, orientation, measures = Dataset(), Dataset(), Dataset()
-    position.ImagePositionPatient = [f"{value!r}"[:16] for value in segment.plane.position_mm]
-    orientation.ImageOrientationPatient = [f"{value!r}"[:16] for value in segment.plane.orientation]
-    measures.PixelSpacing = [f"{value!r}"[:16] for value in segment.plane.pixel_spacing_mm]
+    position.ImagePositionPatient = [format_number_as_ds(float(value)) for value in segment.plane.position_mm]
+    orientation.ImageOrientationPatient = [
+        format_number_as_ds(float(value)) for value in segment.plane.orientation
+    ]
+    measures.PixelSpacing = [format_number_as_ds(float(value)) for value in segment.plane.pixel_spacing_mm]
     group.PlanePositionSequence, group.PlaneOrientationSequence = [position], [orientation]
     group.PixelMeasuresSequence = [measures]
     if not label_map:

@@ -17,6 +17,7 @@ from dicom_etl.batches import BatchReader
 from dicom_etl.batches.transforms import RandomNoise
 from dicom_etl.errors import ConfigError
 from tests.batches.datasets import Content
+from tests.frameworks import CLASH, clash
 
 torch = pytest.importorskip("torch", reason="the extra torch is not installed")
 from torch.utils.data import DataLoader, default_collate  # noqa: E402  (after the check above)
@@ -218,6 +219,7 @@ class TestGenericTools:
         seen = [row for batch in loader for row in batch["indices"].tolist()]
         assert sorted(seen) == list(range(40))
 
+    @pytest.mark.skipif(clash(), reason=CLASH)
     def test_monai(self, plain: Path) -> None:
         data = pytest.importorskip("monai.data", reason="monai is not installed")
         for kind, workers in ((data.DataLoader, 2), (data.ThreadDataLoader, 0)):
@@ -227,6 +229,7 @@ class TestGenericTools:
 
     @pytest.mark.filterwarnings("ignore")
     @pytest.mark.parametrize(("workers", "died"), [(0, 7), (2, 14), (2, 19)])
+    @pytest.mark.skipif(clash(), reason=CLASH)
     def test_lightning_goes_on_at_the_batch_after_the_checkpoint(
         self, plain: Path, tmp_path: Path, workers: int, died: int
     ) -> None:
