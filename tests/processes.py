@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def descendants(pid: int) -> list[int]:
             child = int(task.parent.name)
             found += [child, *descendants(child)]
     return found
+
+
+def started_beside(others: list[int]) -> list[int]:
+    """Return the processes below this one but those that earlier tests left: a fork server, a resource tracker."""
+    return [pid for pid in descendants(os.getpid()) if pid not in others]
 
 
 def alive(pids: list[int]) -> list[int]:

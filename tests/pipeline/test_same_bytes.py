@@ -15,7 +15,7 @@ from dicom_etl.workers import Executor, InProcess, open_executor
 from dicom_etl.workers.cluster import DaskCluster
 from dicom_etl.workers.pool import ProcessPool
 from tests.builders import TinySource
-from tests.processes import descendants
+from tests.processes import descendants, started_beside
 
 
 def digest(source: TinySource, output: Path, executor: Executor, **config: object) -> str:
@@ -51,11 +51,12 @@ def test_issues_are_the_same_too(source: TinySource, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fatal_stage", ["discover", "write"])
 def test_a_worker_killed_in_the_middle(kept_source: TinySource, tmp_path: Path, fatal_stage: str) -> None:
     killed = 0
+    others = descendants(os.getpid())
 
     def kill_workers(stage: str, done: int, total: int) -> None:
         nonlocal killed
         if stage == fatal_stage and done == 1:
-            for pid in descendants(os.getpid()):
+            for pid in started_beside(others):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
 

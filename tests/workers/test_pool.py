@@ -16,8 +16,13 @@ import pytest
 from dicom_etl.errors import DicomEtlError, ItemError
 from dicom_etl.workers import pool as pools
 from dicom_etl.workers.pool import ProcessPool
-from tests.processes import alive, descendants, wait_until_gone
+from tests.processes import alive, descendants, started_beside, wait_until_gone
 from tests.workers import work
+
+
+@pytest.fixture(autouse=True)
+def others() -> list[int]:
+    return descendants(os.getpid())
 
 
 @pytest.fixture
@@ -47,11 +52,11 @@ def test_a_worker_killed_from_outside_costs_nothing(pool: ProcessPool, tmp_path:
     assert len(list(tmp_path.iterdir())) == 7
 
 
-def test_all_workers_killed_at_once_cost_nothing(pool: ProcessPool) -> None:
+def test_all_workers_killed_at_once_cost_nothing(pool: ProcessPool, others: list[int]) -> None:
     results = []
     for number, result in pool.map(work.slow_square, range(400)):
         if number in {50, 51, 200}:
-            for pid in descendants(os.getpid()):
+            for pid in started_beside(others):
                 os.kill(pid, signal.SIGKILL)
         results.append(result)
     assert results == [n * n for n in range(400)]
@@ -110,38 +115,38 @@ def test_both_workers_work_and_take_one_core_each(pool: ProcessPool) -> None:
     assert settings["OPENBLAS_NUM_THREADS"] == "1"
 
 
-def test_short_work_starts_no_worker() -> None:
+def test_short_work_starts_no_worker(others: list[int]) -> None:
     with ProcessPool(2) as pool:
         assert {pid for _, pid in pool.map(work.where, range(5))} == {os.getpid()}
-        assert not descendants(os.getpid())
+        assert not started_beside(others)
 
 
-def test_this_process_and_one_worker_do_the_work_of_two_jobs() -> None:
+def test_this_process_and_one_worker_do_the_work_of_two_jobs(others: list[int]) -> None:
     with ProcessPool(2, patience_seconds=1e-9) as pool:
         places = [pid for _, pid in pool.map(work.where, range(300))]
-        (worker,) = descendants(os.getpid())
+        (worker,) = started_beside(others)
         assert set(places) == {os.getpid(), worker}
         # Not only at the start: this process goes on to take what nobody has begun.
         last_of_worker = len(places) - places[::-1].index(worker)
         assert os.getpid() in places[places.index(worker) : last_of_worker]
 
 
-def test_while_its_only_worker_is_started_again_this_process_goes_on() -> None:
+def test_while_its_only_worker_is_started_again_this_process_goes_on(others: list[int]) -> None:
     results = []
     with ProcessPool(2, patience_seconds=1e-9) as pool:
         for number, result in pool.map(work.slow_square, range(400)):
             if number % 100 == 50:
-                for pid in descendants(os.getpid()):
+                for pid in started_beside(others):
                     os.kill(pid, signal.SIGKILL)
             results.append(result)
     assert results == [n * n for n in range(400)]
 
 
-def test_closing_leaves_no_process() -> None:
+def test_closing_leaves_no_process(others: list[int]) -> None:
     with ProcessPool(3, patience_seconds=0) as pool:
         results = pool.map(work.run, [work.Trouble(0), *[work.Trouble(n, "sleep") for n in range(9)]])
         next(results)
-        workers = descendants(os.getpid())
+        workers = started_beside(others)
         assert len(workers) == 3
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt), pool:
@@ -156,7 +161,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from dicom_etl.workers.pool import ProcessPool
 from tests.workers import work
-from tests.processes import alive, descendants, wait_until_gone
+from tests.processes import alive, descendants, started_beside, wait_until_gone
 with ProcessPool(2, patience_seconds=0) as pool:
     for item, _ in pool.map(work.run, [work.Trouble(0), *[work.Trouble(n, "sleep") for n in range(9)]]):
         print("working", flush=True)
