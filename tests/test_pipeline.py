@@ -22,6 +22,7 @@ from dicom_etl.dataset.facts import read_facts
 from dicom_etl.dicom import Limits
 from dicom_etl.errors import ConfigError, OutputError, SourceError
 from dicom_etl.geometry.polygons import split_rings
+from dicom_etl.stages import images
 from dicom_etl.stages.parse import limits_of
 from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
 
@@ -36,6 +37,19 @@ def texts(dataset: h5py.Dataset) -> list[str]:
 
 def codes(summary: pipeline.Summary) -> list[str]:
     return sorted(issue.code for issue in summary.issues)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_large_study_tells_its_headers_on_the_way(
+    kept_source: TinySource, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    monkeypatch.setattr(images, "_STEP", 5)
+    heard: list[tuple[str, int, int]] = []
+    dicom_etl.plan(kept_source.root, jobs=jobs, progress=lambda *step: heard.append(step))
+    files = kept_source.locations * kept_source.phases
+    steps = [("headers", number, files) for number in range(5, files, 5)]
+    studies = range(1, kept_source.studies + 1)
+    assert heard == [step for study in studies for step in [*steps, ("discover", study, kept_source.studies)]]
 
 
 def test_every_row_is_what_the_source_says(kept_source: TinySource, dataset: Path) -> None:

@@ -25,6 +25,7 @@ from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
 from dicom_etl.stages.header_patients import HeaderPatients
+from dicom_etl.stages.images import listener
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import PlannedStudy, find_header_patient, find_structures, plan_study, unpack
 from dicom_etl.workers import Executor, InProcess
@@ -110,7 +111,11 @@ class Plan:
         self._widths: Counter[str] = Counter()
         self._structures: set[str] = set()
         self._patients: set[str] = set()
-        self._plan_studies(progress, pseudonyms)
+        listening = listener.set(progress)
+        try:
+            self._plan_studies(progress, pseudonyms)
+        finally:
+            listener.reset(listening)
         if unknown := self._without_labels():
             self.summary.notices.append(unknown)
         self.summary.issues = in_order(self.summary.issues)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from dicom_etl.stages import discover, parse
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.series import Name
 
+NAME = "headers"
+listener: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("listener", default=None)
+"""What hears how many headers of a large study are read; it is set in the process that shows progress alone."""
+_STEP = 1000
 _ENDINGS = (".dcm", ".dicom", ".ima")
 
 
@@ -43,13 +48,16 @@ class ReadImages:
 
 
 def read_images(
-    paths: Iterable[str], roots: SourceRoots, config: IngestConfig, patient_id: str
+    paths: Sequence[str], roots: SourceRoots, config: IngestConfig, patient_id: str
 ) -> ReadImages:
     """Read the headers of all images among some files."""
     found = ReadImages([], [], [], [])
     failed: list[tuple[str, ItemError]] = []
     limits = parse.limits_of(config)
-    for path in paths:
+    tell = listener.get()
+    for number, path in enumerate(paths):
+        if tell is not None and number and number % _STEP == 0:
+            tell(NAME, number, len(paths))
         try:
             found.images.extend(
                 discover.read_image_headers(path, roots, limits, vendors_only=config.pseudonymize)
