@@ -91,7 +91,7 @@ coverage: $(VENV)/test.stamp ## Branch coverage of what must not lose or leak an
 
 faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/test_signals.py tests/test_scarce.py tests/verification/test_forged_numbers.py \
-		tests/contours tests/layouts tests/dataset tests/pipeline/test_resume.py
+		tests/contours tests/layouts tests/dataset tests/pipeline
 
 fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer; more splits and orders (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
