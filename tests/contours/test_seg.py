@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from dicom_etl.dicom import read_headers
 from dicom_etl.records import ImageHeader
+from tests.builders import write_dicom
 from tests.contours.drawing import Drawn, draw, rows_of, shared_formats
 from tests.contours.objects import Segment, place, segmentation
+from tests.dicom.test_frames import ABSENT, groups
 from tests.planes import planes
 
 PLANE = ImageHeader(
@@ -68,6 +71,31 @@ def test_two_frames_at_one_position_go_by_their_source(images: tuple[Path, str, 
     )
     assert (found.masks["0.dcm", "lv"] == NOISE[0]).all()
     assert (found.masks["2.dcm", "lv"] == NOISE[1]).all()
+
+
+def test_frames_of_an_enhanced_image_are_sources(tmp_path: Path) -> None:
+    """The second frame by its number, the third by its plane alone, and no frame of a number that is not there."""
+    path, shape = tmp_path / "images/0.dcm", (23, 37)
+    write_dicom(
+        path,
+        np.ones((3, *shape), np.int16),
+        elements=groups(),
+        **ABSENT,
+        SOPInstanceUID="1.2.3.4",
+        PatientID="P",
+    )
+    frames = read_headers(path)
+    segments = [
+        Segment(1, "LV", NOISE[0], frames[1], "1.2.3.4", 2),
+        Segment(1, "LV", NOISE[1], frames[2], ""),
+    ]
+    segmentation(tmp_path / "labels/SEG.dcm", segments, FrameOfReferenceUID=frames[0].frame_of_reference_uid)
+    found = draw(path.parent, tmp_path / "labels")
+    assert not found.issues
+    assert (found.masks["0.dcm/1", "lv"] == NOISE[0]).all()
+    assert (found.masks["0.dcm/2", "lv"] == NOISE[1]).all()
+    segmentation(tmp_path / "labels/SEG.dcm", [segments[0]._replace(frame=4)])
+    assert draw(path.parent, tmp_path / "labels").codes() == {("error", "orphan-contour")}
 
 
 def test_without_a_source_the_plane_decides(images: tuple[Path, str, str]) -> None:
