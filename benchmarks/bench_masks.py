@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.sunnybrook import SunnybrookText
-from dicom_etl.geometry.polygons import centroid, polygon_area
+from dicom_etl.geometry.polygons import centroid, measure, polygon_area
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.records import FloatArray, ImageHeader, Rings
 
@@ -80,9 +80,9 @@ def _matplotlib() -> Draw:
 
 OURS, PILLOW, OFF = "dicom-etl coverage", "Pillow polygon", ", off the grid"
 WAYS: dict[str, Callable[[], Draw]] = {
-    OURS: lambda: lambda ring: rasterize((ring,), SHAPE),
-    "dicom-etl soft": lambda: lambda ring: rasterize((ring,), SHAPE, values="coverage"),
-    "dicom-etl centre": lambda: lambda ring: rasterize((ring,), SHAPE, rule="centre"),
+    OURS: lambda: lambda ring: rasterize(measure((ring,)), SHAPE),
+    "dicom-etl soft": lambda: lambda ring: rasterize(measure((ring,)), SHAPE, values="coverage"),
+    "dicom-etl centre": lambda: lambda ring: rasterize(measure((ring,)), SHAPE, rule="centre"),
     PILLOW: _pillow,
     "scikit-image polygon": _skimage,
     "OpenCV fillPoly": _opencv,
@@ -110,7 +110,7 @@ def errors(draw: Draw, rings: list[FloatArray], scale: float) -> dict[str, float
         mask = draw(ring) * scale
         total = mask.sum()
         areas.append(total / polygon_area((ring,)) - 1)
-        offsets.append(np.array([(mask * x).sum(), (mask * y).sum()]) / total - centroid((ring,)))
+        offsets.append(np.array([(mask * x).sum(), (mask * y).sum()]) / total - centroid(measure((ring,))))
     shift = np.mean(offsets, axis=0)
     return {
         "area_mean_percent": 100 * float(np.mean(areas)),
@@ -140,7 +140,7 @@ def _rings(file: str) -> Rings:
     return reader.read(file, found.refs, ImageHeader(*SHAPE), options).rings[found.refs[0]]
 
 
-def measure(source: Path, rounds: int) -> dict[str, Any]:
+def measure_source(source: Path, rounds: int) -> dict[str, Any]:
     """Draw all contours of a SOURCE in all ways."""
     files = sorted((source / "contourfiles").rglob("*.txt"))
     rings = [ring for file in files for ring in _rings(str(file))]
@@ -209,7 +209,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.source / "contourfiles").is_dir():
         parser.error(f"{options.source} holds no contourfiles; --source names a folder that does")
-    result = measure(options.source, options.rounds)
+    result = measure_source(options.source, options.rounds)
     print(table(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

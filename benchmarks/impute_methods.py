@@ -23,10 +23,11 @@ from phantom.trace import trace
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute import guide, rays
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST, Parent, estimate, parent_of
 from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
-from dicom_etl.impute.rays import Outline
+from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.score import DrawnSlice, contour_distance_mm, dice
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
@@ -67,7 +68,7 @@ class Case:
     def truth(self) -> DrawnSlice:
         return self.stack.slices[self.at]
 
-    def ring(self, outline: Outline) -> Rings:
+    def ring(self, outline: RadialOutline) -> Rings:
         return self.truth.image.rings_px((outline.ring(),))
 
 
@@ -86,11 +87,11 @@ def read(source: Path, structure: str) -> list[Stack]:
             if sample.labels:
                 with contextlib.suppress(ItemError):
                     image, read = read_slice(sample, roots, config)
-                    for name, outline in read.rings.items():
+                    for name, outline in read.outlines.items():
                         one = DrawnSlice(Slice(image.pixels, image.header.pixel_spacing_mm), outline)
                         drawn.setdefault(name, {})[place.location, place.phase] = one
         parents = {
-            name: {key: parent_of(one.image, one.rings) for key, one in slices.items()}
+            name: {key: parent_of(one.image, one.outline.rings) for key, one in slices.items()}
             for name, slices in drawn.items()
         }
         other = parents.get("ocontour" if structure == "icontour" else "icontour", {})
@@ -115,7 +116,7 @@ def by(way: str, **constants: object) -> Method:
 
     def method(case: Case) -> list[Rings]:
         with changed(constants):
-            pair = [parent_of(d.image, d.rings) for d in _drawn(case)] if constants else case.pair
+            pair = [parent_of(d.image, d.outline.rings) for d in _drawn(case)] if constants else case.pair
             return [estimate(case.truth.image, pair, (0.5, 0.5), way).rings]
 
     return method
@@ -142,11 +143,11 @@ def nearest(case: Case) -> list[Rings]:
     ]
 
 
-def outlines(parents: Sequence[Parent]) -> list[Outline]:
+def outlines(parents: Sequence[Parent]) -> list[RadialOutline]:
     return [parent.outline for parent in parents if parent.outline is not None]
 
 
-def blended(case: Case) -> Outline:
+def blended(case: Case) -> RadialOutline:
     return rays.blend(outlines(case.pair), np.array([0.5, 0.5]))
 
 
@@ -154,13 +155,13 @@ def in_place(case: Case) -> list[Rings]:
     """Radii about one common centre, so that a shift of the neighbours becomes a change of shape."""
     middle = blended(case).centre
     radii = [rays.outermost_crossings(parent.shape[0] - middle) for parent in case.pair]
-    return [case.ring(Outline(middle, np.mean(radii, axis=0)))]
+    return [case.ring(RadialOutline(middle, np.mean(radii, axis=0)))]
 
 
 def mean_radii(case: Case) -> list[Rings]:
     """Radii change evenly along the axis, instead of areas."""
     pair = outlines(case.pair)
-    return [case.ring(Outline(blended(case).centre, np.mean([one.radii for one in pair], axis=0)))]
+    return [case.ring(RadialOutline(blended(case).centre, np.mean([one.radii for one in pair], axis=0)))]
 
 
 def cubic(centres: bool) -> Method:
@@ -171,7 +172,7 @@ def cubic(centres: bool) -> Method:
         weights = np.array([np.prod([-k / (j - k) for k in steps if k != j]) for j in steps])
         known = outlines([case.neighbour(step) for step in steps])
         centre = weights @ np.array([one.centre for one in known]) if centres else blended(case).centre
-        return [case.ring(Outline(centre, weights @ np.array([one.radii for one in known])))]
+        return [case.ring(RadialOutline(centre, weights @ np.array([one.radii for one in known])))]
 
     return method
 
@@ -187,7 +188,7 @@ def centred_by_the_other_structure(case: Case) -> list[Rings]:
         return []
     here, before, after = (one[0].centre for one in found)
     own = np.mean([one.centre for one in outlines(case.pair)], axis=0) - (before + after) / 2
-    return [case.ring(Outline(here + own, blended(case).radii))]
+    return [case.ring(RadialOutline(here + own, blended(case).radii))]
 
 
 def known(*, centre: bool = False, area: bool = False) -> Method:
@@ -196,7 +197,7 @@ def known(*, centre: bool = False, area: bool = False) -> Method:
     def method(case: Case) -> list[Rings]:
         truth, found = outlines([case.stack.parents[case.at]])[0], blended(case)
         scale = np.sqrt((truth.radii**2).sum() / (found.radii**2).sum()) if area else 1.0
-        return [case.ring(Outline(truth.centre if centre else found.centre, found.radii * scale))]
+        return [case.ring(RadialOutline(truth.centre if centre else found.centre, found.radii * scale))]
 
     return method
 
@@ -223,7 +224,7 @@ def _moved(case: Case, patterns: Sequence[FloatArray | None]) -> Rings:
     energy = guide.mismatch(strip, np.array([np.asarray(pattern) for pattern in patterns])).mean(axis=0)
     sizes = [float(one.radii.mean()) for one in outlines(case.pair)]
     move = guide.settle(energy[None], guide.spread_mm(float(np.ptp(sizes))))[0]
-    return case.ring(Outline(found.centre, np.maximum(found.radii + move, 0.25 * found.radii)))
+    return case.ring(RadialOutline(found.centre, np.maximum(found.radii + move, 0.25 * found.radii)))
 
 
 METHODS: dict[str, Method] = {
@@ -252,8 +253,8 @@ def scores(method: Method, chosen: Sequence[Case]) -> list[tuple[str, float, flo
         truth = case.truth
         answers = method(case)
         if answers:
-            overlap = mean(dice(truth.image, one, truth.rings) for one in answers)
-            apart = mean(contour_distance_mm(truth.image, one, truth.rings) for one in answers)
+            overlap = mean(dice(truth.image, measure(one), truth.outline) for one in answers)
+            apart = mean(contour_distance_mm(truth.image, one, truth.outline.rings) for one in answers)
             found.append((case.stack.patient, overlap, apart))
     return found
 
@@ -358,7 +359,10 @@ def phantom_scores(one: Phantom, mode: str, way: str) -> Iterator[tuple[str, flo
             rings = estimate(image, [have[parent] for parent in link.parents], link.weights, way).rings
             have[number] = parent_of(image, rings)
             part = _part(study, one.places[number].phase)
-            yield part, dice(image, rings, (one.truth[number],)) if number in one.truth else 0.0
+            yield (
+                part,
+                dice(image, measure(rings), measure((one.truth[number],))) if number in one.truth else 0.0,
+            )
 
 
 def _part(study: Study, phase: int) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 from dicom_etl import pipeline
 from dicom_etl.checks.flags import doubts
 from dicom_etl.dataset.reading import open_reader
-from dicom_etl.geometry.polygons import fraction_outside, polygon_area
+from dicom_etl.geometry.polygons import fraction_outside, measure, polygon_area
 from dicom_etl.records import FloatArray, Issue, Rings
 from tests.verification.studies import Slice, Study, findings
 
@@ -212,7 +212,7 @@ def _overlap(rings: dict[str, FloatArray], right: dict[str, FloatArray]) -> floa
 
 def _dice(one: Rings, other: Rings) -> float:
     area, wanted = polygon_area(one), polygon_area(other)
-    return 2 * area * (1 - fraction_outside(one, other)) / (area + wanted)
+    return 2 * area * (1 - fraction_outside(measure(one), measure(other))) / (area + wanted)
 
 
 def redrawn(ring: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -21,6 +21,34 @@ Severity = Literal["error", "warning", "note"]
 FloatArray: TypeAlias = NDArray[np.float64]
 Rings: TypeAlias = tuple[FloatArray, ...]
 """Closed polygons, each (vertex, 2) float64 x,y in the pixel frame, the first vertex not repeated."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""Least x and y, greatest x and y."""
+Edges: TypeAlias = tuple[FloatArray, FloatArray]
+"""Starts and ends, each (edge, 2) float64 x,y."""
+
+
+class Outline(NamedTuple):
+    """What is drawn of one structure on one image, measured once by `geometry.polygons.measure`.
+
+    Attributes
+    ----------
+    rings : Rings
+        As drawn; filled by the even-odd rule.
+    box : (left, top, right, bottom)
+        Around them; from inf to -inf where there is no vertex.
+    boundary : Edges
+        Around what they enclose, turned so that the integral of x dy along it is the area.
+    area : float
+        What they enclose, in square pixels.
+    simple : bool
+        One ring that is known not to meet itself; one that only may meet itself is not simple.
+    """
+
+    rings: Rings
+    box: Box
+    boundary: Edges
+    area: float
+    simple: bool
 
 
 _values_of: dict[type[Any], attrgetter[tuple[Any, ...]]] = {}
@@ -460,7 +488,7 @@ class ContourFacts(NamedTuple):
     structure: str
     path: str
     area_px: float
-    box: tuple[float, float, float, float]
+    box: Box
     key: int
     ring: FloatArray
 

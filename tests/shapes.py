@@ -6,7 +6,19 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from dicom_etl.geometry import raster
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.records import FloatArray, Rings
+
+
+def coverage(rings: Rings, shape: tuple[int, int]) -> FloatArray:
+    return raster.coverage(measure(rings), shape)
+
+
+def rasterize(
+    rings: Rings, shape: tuple[int, int], *, rule: str = "coverage", values: str = "binary"
+) -> raster.Mask:
+    return raster.rasterize(measure(rings), shape, rule=rule, values=values)
 
 
 def ring(*points: tuple[float, float]) -> FloatArray:

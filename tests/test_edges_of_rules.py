@@ -19,6 +19,7 @@ from dicom_etl.dataset.digest import SEAL_BYTES, Seal, append_seal, contour_key
 from dicom_etl.dataset.schema import FORMAT_VERSION
 from dicom_etl.geometry.fill import MARGIN, UNIT, fill
 from dicom_etl.geometry.locations import ED, ES
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import ContourFacts, FloatArray, ImageHeader, SampleFacts, SamplePlan
@@ -125,10 +126,10 @@ def test_half_a_pixel_is_128_in_soft_masks(points: int) -> None:
     steps = np.linspace(0, 1, points + 1)[:, None]
     edge = np.array([[5.0, 4.5]]) * (1 - steps) + np.array([[5.0, 9.5]]) * steps
     ring = np.concatenate((edge, [[12.0, 9.5], [12.0, 4.5]]))
-    mask = rasterize((ring,), (16, 16), values="coverage")
+    mask = rasterize(measure((ring,)), (16, 16), values="coverage")
     assert mask[5:10, 5].tolist() == [128] * 5
     slanted = np.array([[4.6, 4.5], [5.4, 9.5], [12.0, 9.5], [12.0, 4.5]])
-    assert rasterize((slanted,), (16, 16), values="coverage")[7, 5] == 128
+    assert rasterize(measure((slanted,)), (16, 16), values="coverage")[7, 5] == 128
 
 
 def diamond(far: float) -> FloatArray:
@@ -137,12 +138,12 @@ def diamond(far: float) -> FloatArray:
 
 @pytest.mark.parametrize("far", [40.0, 1e3, 1e5, 1e6])
 def test_what_is_far_away_costs_nothing_and_changes_nothing(far: float) -> None:
-    window = fill((diamond(far),), (32, 32))
+    window = fill(measure((diamond(far),)), (32, 32))
     assert window is not None
     assert max(window.height, window.width) <= 32 + 2 * MARGIN
-    assert (rasterize((diamond(far),), (32, 32)) == 1).all()
+    assert (rasterize(measure((diamond(far),)), (32, 32)) == 1).all()
     beside = np.array([[far, 4.0], [far + 9, 4.0], [far + 9, 9.0]]) + 32 + MARGIN
-    assert fill((beside,), (32, 32)) is None
+    assert fill(measure((beside,)), (32, 32)) is None
 
 
 def test_areas_of_a_large_mask_do_not_overflow() -> None:
@@ -150,5 +151,5 @@ def test_areas_of_a_large_mask_do_not_overflow() -> None:
     side = 3100
     assert side * side * UNIT > 1 << 63
     ring = np.array([[0.0, 0.0], [side - 50.0, 0.0], [side - 50.0, side - 50.0], [0.0, side - 50.0]])
-    mask = rasterize((ring,), (side, side))
+    mask = rasterize(measure((ring,)), (side, side))
     assert abs(int(mask.sum(dtype=np.int64)) - (side - 50) ** 2) <= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.checks.boundary_samples import cut_window
 from dicom_etl.dataset.digest import contour_key
-from dicom_etl.geometry.outlines import box_of
-from dicom_etl.records import ContourFacts, Rings, SampleFacts
+from dicom_etl.records import ContourFacts, Outline, SampleFacts
 
 INNER = "icontour"
 OUTER = "ocontour"
@@ -27,13 +26,20 @@ class Drawn:
         What is kept of it.
     pixels : (y, x) array
         The image on the dataset's grid.
-    rings : mapping of str to Rings
-        What a person drew, by structure, for all structures of the dataset; () where nothing is drawn.
+    outlines : mapping of str to Outline or None
+        What a person drew, by structure, for all structures of the dataset; None where nothing is drawn.
     """
 
     facts: SampleFacts
     pixels: NDArray[Any]
-    rings: Mapping[str, Rings]
+    outlines: Mapping[str, Outline | None]
+
+    def contours(self) -> Iterator[tuple[ContourFacts, Outline]]:
+        """Yield what is kept of each contour, and its outline."""
+        for contour in self.facts.contours:
+            outline = self.outlines[contour.structure]
+            if outline is not None:
+                yield contour, outline
 
 
 def gather(
@@ -45,9 +51,8 @@ def gather(
     trigger_time_ms: float,
     pixel_spacing_mm: tuple[float, float],
     pixels: NDArray[Any],
-    rings: Mapping[str, Rings],
+    outlines: Mapping[str, Outline | None],
     paths: Mapping[str, str],
-    areas_px: Mapping[str, float],
     image_key: int,
     instance_key: int = 0,
     frame: int = 0,
@@ -60,14 +65,23 @@ def gather(
         As in `SampleRow`; ``image`` is the path of the image file.
     pixels : (y, x) array
         The image on the dataset's grid.
-    rings, paths, areas_px : mapping
-        Outlines in pixels of that grid, the files they come from, and the areas they enclose, by structure;
-        (), "" and 0 where a person drew nothing.
+    outlines, paths : mapping
+        Outlines in pixels of that grid, and the files they come from, by structure; None and "" where a person drew
+        nothing.
     image_key, instance_key, frame : int
         See `SampleFacts`.
     """
     contours = tuple(
-        _contour(name, paths[name], rings[name], areas_px[name]) for name in sorted(rings) if rings[name]
+        ContourFacts(
+            name,
+            paths[name],
+            outline.area,
+            outline.box,
+            contour_key(outline.rings),
+            max(outline.rings, key=len),
+        )
+        for name, outline in sorted(outlines.items())
+        if outline is not None
     )
     boxes = [contour.box for contour in contours if contour.structure in (INNER, OUTER)]
     window, corner = cut_window(pixels, boxes) if boxes else (pixels[:0, :0].copy(), (0, 0))
@@ -86,8 +100,4 @@ def gather(
         pixels.shape[1],
         frame,
     )
-    return Drawn(facts, pixels, rings)
-
-
-def _contour(structure: str, path: str, rings: Rings, area_px: float) -> ContourFacts:
-    return ContourFacts(structure, path, area_px, box_of(rings), contour_key(rings), max(rings, key=len))
+    return Drawn(facts, pixels, outlines)

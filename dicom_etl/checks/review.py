@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,7 @@ from dicom_etl.checks.sample_checks import sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import image_key, text_key
-from dicom_etl.records import ContourFacts, EncodedSample, ImageHeader, Issue, SampleFacts
+from dicom_etl.records import ContourFacts, EncodedSample, ImageHeader, Issue, Outline, SampleFacts
 
 _LIMITS = LabelLimits()
 
@@ -29,7 +29,7 @@ _LIMITS = LabelLimits()
 def review_sample(
     sample: EncodedSample,
     pixels: NDArray[Any],
-    structures: Sequence[str],
+    outlines: Mapping[str, Outline | None],
     header: ImageHeader,
     *,
     known_simple: bool,
@@ -42,15 +42,14 @@ def review_sample(
         The sample.
     pixels : (y, x) array
         Its image on the dataset's grid.
-    structures : sequence of str
-        Those of the dataset.
+    outlines : mapping of str to Outline or None
+        What a person drew, by structure, for all structures of the dataset, in its order.
     header : ImageHeader
         What its file says.
     known_simple : bool
         Its outlines are known not to cross themselves.
     """
     row = sample.row
-    drawn_by_hand = row.origin == schema.MANUAL
     drawn = gather(
         patient_id=row.patient_id,
         image=row.source_image,
@@ -59,11 +58,8 @@ def review_sample(
         trigger_time_ms=row.trigger_time_ms,
         pixel_spacing_mm=row.pixel_spacing_mm,
         pixels=pixels,
-        rings={
-            name: rings if drawn_by_hand else () for name, rings in zip(structures, sample.rings, strict=True)
-        },
-        paths=dict(zip(structures, row.sources, strict=True)),
-        areas_px=dict(zip(structures, row.areas_px, strict=True)),
+        outlines=outlines,
+        paths=dict(zip(outlines, row.sources, strict=True)),
         image_key=sample.image_key,
         frame=row.frame,
         # Frames of one file share its UID.

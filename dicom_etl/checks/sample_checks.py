@@ -8,6 +8,7 @@ from typing import TypeAlias
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER, OUTER, Drawn
 from dicom_etl.geometry.polygons import (
+    farthest_outside_image,
     first_self_intersection,
     fraction_outside,
     fraction_outside_image,
@@ -31,10 +32,9 @@ def check_contour_inside_image(drawn: Drawn, limits: LabelLimits) -> Iterator[Is
     `outside_image_share` of the area does; a warning when less of it does.
     """
     shape = (drawn.pixels.shape[0], drawn.pixels.shape[1])
-    for contour in drawn.facts.contours:
-        rings = drawn.rings[contour.structure]
-        beyond = _beyond_px(contour.box, shape)
-        share = fraction_outside_image(rings, shape) if beyond > 0 else 0.0
+    for contour, outline in drawn.contours():
+        beyond = farthest_outside_image(outline, shape)
+        share = fraction_outside_image(outline, shape) if beyond > 0 else 0.0
         if beyond <= 0 or (share <= NEXT_TO_NOTHING and beyond <= limits.outside_image_px):
             continue
         bad = beyond > limits.outside_image_px or share > limits.outside_image_share
@@ -52,8 +52,8 @@ def check_contour_not_tiny(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]
 
 def check_outline_simple(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
     """self-intersection: an outline does not cross itself; a warning, for ingest was told to allow it."""
-    for contour in drawn.facts.contours:
-        point = first_self_intersection(drawn.rings[contour.structure])
+    for contour, outline in drawn.contours():
+        point = first_self_intersection(outline)
         if point is not None:
             message = (
                 f"crosses itself near x {point[0]:.2f}, y {point[1]:.2f}; filled by the even-odd rule there"
@@ -67,13 +67,13 @@ def check_inner_inside_outer(drawn: Drawn, limits: LabelLimits) -> Iterator[Issu
     The inner contour and the papillary muscles. An error when more than `outside_outer_error` of the area lies
     outside, a warning when more than `outside_outer_warning` does. Each of the two contours has a finding.
     """
-    outer = drawn.facts.contour(OUTER)
-    if outer is None:
+    outer, outer_outline = drawn.facts.contour(OUTER), drawn.outlines.get(OUTER)
+    if outer is None or outer_outline is None:
         return
-    for contour in drawn.facts.contours:
+    for contour, outline in drawn.contours():
         if contour.structure != INNER and not contour.structure.startswith("p"):
             continue
-        share = fraction_outside(drawn.rings[contour.structure], drawn.rings[OUTER])
+        share = fraction_outside(outline, outer_outline)
         if share > limits.outside_outer_warning:
             severity: Severity = "error" if share > limits.outside_outer_error else "warning"
             message = (
@@ -91,7 +91,7 @@ def check_outer_has_inner(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
     Not looked at where the dataset takes no inner contours at all.
     """
     outer = drawn.facts.contour(OUTER)
-    if outer is not None and not drawn.rings.get(INNER, (None,)):
+    if outer is not None and INNER in drawn.outlines and drawn.outlines[INNER] is None:
         message = f"the {OUTER} is drawn, but no {INNER}"
         yield finding(drawn.facts, "warning", "outer-without-inner", message, outer)
 
@@ -173,12 +173,6 @@ def finding(
         other_path=other_path,
         frame=facts.frame,
     )
-
-
-def _beyond_px(box: tuple[float, float, float, float], shape: tuple[int, int]) -> float:
-    """Return how far a box reaches beyond the edge of an image's outermost pixels, along an axis; negative inside."""
-    left, top, right, bottom = box
-    return max(-0.5 - left, -0.5 - top, right - (shape[1] - 0.5), bottom - (shape[0] - 0.5))
 
 
 def where(facts: SampleFacts) -> str:

@@ -20,9 +20,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.geometry.outlines import box_of, measure, outline
-from dicom_etl.geometry.planar import Edges
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.records import Edges, FloatArray, Outline
 
 DIGITS = 40
 UNIT = 1 << DIGITS
@@ -73,24 +71,14 @@ class Window(NamedTuple):
         image[top:bottom, left:right] = block
 
 
-def fill(rings: Rings, shape: tuple[int, int]) -> Window | None:
-    """Return the covered shares around `rings`, or None when they enclose nothing in or near an image of `shape`.
-
-    Raises
-    ------
-    ContourError
-        When rings that are not simple are too intricate to resolve (see `dicom_etl.geometry.planar.outline`).
-    """
-    if len(rings) == 1 and (known := measure(rings[0])).turn:
-        (start, end), box = known.edges(), known.box
-    else:
-        start, end = outline(rings)
-        if not len(start):
-            return None
-        box = box_of(rings)
+def fill(outline: Outline, shape: tuple[int, int]) -> Window | None:
+    """Return the covered shares around an outline; None when it encloses nothing in or near an image of `shape`."""
+    start, end = outline.boundary
+    if not len(start):
+        return None
     # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
     start, end = start + _HALF, end + _HALF
-    left, top, right, bottom = box
+    left, top, right, bottom = outline.box
     pixels = floor(left + 0.5), floor(top + 0.5), ceil(right + 0.5), ceil(bottom + 0.5)
     if not _near(pixels, shape):
         start, end = _clipped(start, end, shape)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.errors import ContourError
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.records import Edges, FloatArray, Rings
 
 MOST_PAIRS = 20_000_000
 """Pairs of edges that overlap in x (or in y) that are looked at, in about 3 s. A contour of 10,000 points
@@ -39,8 +39,6 @@ _ROUNDING = 1e-15
 
 Indices = NDArray[np.intp]
 Pairs = tuple[Indices, Indices]
-Edges = tuple[FloatArray, FloatArray]
-"""Starts and ends, each (edge, 2) float64 x,y."""
 
 
 def edges(rings: Rings) -> Edges:

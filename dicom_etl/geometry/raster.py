@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from dicom_etl.errors import ConfigError, ContourError, MissingExtraError
 from dicom_etl.geometry.fill import DIGITS, UNIT, Window, fill
 from dicom_etl.geometry.planar import edges
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.records import FloatArray, Outline
 
 Mask = NDArray[np.uint8]
 
@@ -55,40 +55,35 @@ _PILLOW_REACH = 32_768
 """Pillow takes a time in proportion to the height of a polygon, also outside the image: 7 s at 1e9."""
 
 
-def coverage(rings: Rings, shape: tuple[int, int]) -> FloatArray:
-    """Return the share (y, x) float64, 0 to 1, of each pixel that lies inside `rings`.
+def coverage(outline: Outline, shape: tuple[int, int]) -> FloatArray:
+    """Return the share (y, x) float64, 0 to 1, of each pixel that lies inside an outline.
 
-    Exact but for rounding (about 1e-12); 0 and 1 are exact. The shares of an image that holds all of the rings add
+    Exact but for rounding (about 1e-12); 0 and 1 are exact. The shares of an image that holds all of the outline add
     up to their area.
 
     Parameters
     ----------
-    rings : tuple of (vertex, 2) float64
-        x,y in the pixel frame, closed implicitly.
+    outline : Outline
+        In the pixel frame of the image.
     shape : (int, int)
         Rows and columns of the image.
-
-    Raises
-    ------
-    ContourError
-        When rings cross each other or themselves so often that it would take too long.
     """
     shares = np.zeros(shape)
-    window = fill(rings, shape)
+    window = fill(outline, shape)
     if window is not None:
         window.paste(window.covered * (1 / UNIT), shares)
     return shares
 
 
 def rasterize(
-    rings: Rings, shape: tuple[int, int], *, rule: str = "coverage", values: str = "binary"
+    outline: Outline, shape: tuple[int, int], *, rule: str = "coverage", values: str = "binary"
 ) -> Mask:
-    """Return the mask (y, x) uint8 of `rings` on an image.
+    """Return the mask (y, x) uint8 of an outline on an image.
 
     Parameters
     ----------
-    rings : tuple of (vertex, 2) float64
-        x,y in the pixel frame, closed implicitly.
+    outline : Outline
+        In the pixel frame of the image.
     shape : (int, int)
         Rows and columns of the image.
     rule : {"coverage", "centre", "pillow"}
@@ -101,7 +96,7 @@ def rasterize(
     ConfigError
         When there is no such rule, or soft values are asked of a rule that has none.
     ContourError
-        As `coverage`; or a vertex is farther away than Pillow can draw in a reasonable time.
+        When a vertex is farther away than Pillow can draw in a reasonable time.
     MissingExtraError
         When Pillow is needed and not installed.
     """
@@ -110,23 +105,23 @@ def rasterize(
     if values == "coverage":
         if rule != "coverage":
             raise ConfigError(f"`mask_values` coverage needs `raster_rule` coverage, not {rule}")
-        return _soft(rings, shape)
+        return _soft(outline, shape)
     if rule not in _DRAW:
         raise ConfigError(f'--raster-rule must be coverage, centre or pillow, not "{rule}"')
-    return _DRAW[rule](rings, shape)
+    return _DRAW[rule](outline, shape)
 
 
-def _soft(rings: Rings, shape: tuple[int, int]) -> Mask:
+def _soft(outline: Outline, shape: tuple[int, int]) -> Mask:
     mask = np.zeros(shape, dtype=np.uint8)
-    window = fill(rings, shape)
+    window = fill(outline, shape)
     if window is not None:
         # The tie's allowance again, so that one half is 128 however its edges were cut.
         window.paste((window.covered * 255 + (_HALF + 255 * _TIE)) >> DIGITS, mask)
     return mask
 
 
-def _by_coverage(rings: Rings, shape: tuple[int, int]) -> Mask:
-    window = fill(rings, shape)
+def _by_coverage(outline: Outline, shape: tuple[int, int]) -> Mask:
+    window = fill(outline, shape)
     inside = _mostly_covered(window) if window is not None else None
     # Made last: so much new memory drives all the rest out of the processor's cache.
     mask = np.zeros(shape, dtype=np.uint8)
@@ -188,10 +183,10 @@ def _taken(distances: list[int], excess: float) -> list[bool]:
     return taken
 
 
-def _by_centre(rings: Rings, shape: tuple[int, int]) -> Mask:
+def _by_centre(outline: Outline, shape: tuple[int, int]) -> Mask:
     """Toggle, in each row, all pixels from where an edge crosses the row's centre line."""
     rows, columns = shape
-    start, end = (np.rint(ends / _NEAR) * _NEAR for ends in edges(rings))
+    start, end = (np.rint(ends / _NEAR) * _NEAR for ends in edges(outline.rings))
     upper = (start[:, 1] > end[:, 1])[:, None]
     low, high = np.where(upper, end, start), np.where(upper, start, end)
     first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.intp)
@@ -206,14 +201,14 @@ def _by_centre(rings: Rings, shape: tuple[int, int]) -> Mask:
     return inside.astype(np.uint8)
 
 
-def _by_pillow(rings: Rings, shape: tuple[int, int]) -> Mask:
+def _by_pillow(outline: Outline, shape: tuple[int, int]) -> Mask:
     """Draw each ring as Pillow does; of several rings, what an odd number of them fills."""
     try:
         from PIL import Image, ImageDraw
     except ImportError:
         raise MissingExtraError("`raster_rule` pillow", "pillow") from None
     mask = np.zeros(shape, dtype=np.uint8)
-    for ring in rings:
+    for ring in outline.rings:
         farthest = float(np.abs(ring).max(initial=0))
         if not farthest <= _PILLOW_REACH:
             raise ContourError(

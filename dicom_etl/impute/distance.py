@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.geometry.polygons import fraction_outside, polygon_area
+from dicom_etl.geometry.polygons import fraction_outside, measure, polygon_area
 from dicom_etl.impute.isoline import isolines
 from dicom_etl.records import FloatArray, Rings
 
@@ -91,7 +91,7 @@ def blend(shapes: Sequence[Rings], weights: FloatArray, pitch: float) -> Rings:
 
 def overlap(one: Rings, other: Rings) -> float:
     """Return the exact Dice overlap, 0 to 1, of two shapes; 0 when neither encloses anything."""
-    sizes = polygon_area(one), polygon_area(other)
-    if min(sizes) <= 0:
+    first, second = measure(one), measure(other)
+    if min(first.area, second.area) <= 0:
         return 0.0
-    return 2 * sizes[0] * (1 - fraction_outside(one, other)) / sum(sizes)
+    return 2 * first.area * (1 - fraction_outside(first, second)) / (first.area + second.area)

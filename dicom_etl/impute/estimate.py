@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicom_etl.impute import distance, guide, rays
-from dicom_etl.impute.rays import Outline
+from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
 
@@ -35,14 +35,14 @@ class Parent:
     ----------
     shape : Rings
         The contour in mm in the plane of the stack.
-    outline : Outline, optional
+    outline : RadialOutline, optional
         The same as radii; None when it is not one star-shaped ring.
     pattern : (ray, sample) float64, optional
         How the boundary looks on the image (see `guide.template`); None without an outline.
     """
 
     shape: Rings
-    outline: Outline | None
+    outline: RadialOutline | None
     pattern: FloatArray | None
 
 
@@ -118,7 +118,7 @@ def estimate(
 
 
 def _by_rays(
-    target: Slice, outlines: Sequence[Outline], patterns: Sequence[FloatArray], shares: FloatArray
+    target: Slice, outlines: Sequence[RadialOutline], patterns: Sequence[FloatArray], shares: FloatArray
 ) -> Estimate:
     """Blend radii; with the parents' patterns, move them to the image."""
     blended = rays.blend(outlines, shares)
@@ -131,7 +131,7 @@ def _by_rays(
         spread = guide.spread_mm(float(np.ptp(alone.mean(axis=1))))
         moves = guide.settle(np.concatenate((together, each)), spread)
         radii = np.maximum(blended.radii + moves, _LEAST_RADIUS * blended.radii)
-        blended, alone = Outline(blended.centre, radii[0]), radii[1:]
+        blended, alone = RadialOutline(blended.centre, radii[0]), radii[1:]
     agreement = float(shares @ [rays.overlap(blended.radii, radii) for radii in alone])
     return Estimate(_rounded(target.rings_px((blended.ring(),))), agreement)
 

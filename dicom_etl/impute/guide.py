@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dicom_etl.impute.rays import ANGLES, DIRECTIONS, RAYS, Outline
+from dicom_etl.impute.rays import ANGLES, DIRECTIONS, RAYS, RadialOutline
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray
 
@@ -60,7 +60,7 @@ _BASIS: FloatArray = np.column_stack(
 _PRODUCTS: FloatArray = (_BASIS[:, :, None] * _BASIS[:, None, :]).reshape(RAYS, -1)
 
 
-def profiles(image: Slice, outline: Outline, steps: int) -> FloatArray:
+def profiles(image: Slice, outline: RadialOutline, steps: int) -> FloatArray:
     """Return the image along the rays, from `steps` samples inside the outline to `steps` outside.
 
     Returns
@@ -78,7 +78,7 @@ def profiles(image: Slice, outline: Outline, steps: int) -> FloatArray:
     return np.asarray((values - near.mean()) / spread if spread > 0 else np.zeros_like(values))
 
 
-def template(image: Slice, outline: Outline) -> FloatArray:
+def template(image: Slice, outline: RadialOutline) -> FloatArray:
     """Return how the boundary looks on a parent: (ray, 2 * PROFILE_STEPS + 1) float64, as `profiles`."""
     cut = SEARCH_STEPS // 2
     return profiles(image, outline, PROFILE_STEPS + cut)[:, cut:-cut]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicom_etl.geometry.polygons import centroid, polygon_area
+from dicom_etl.geometry.polygons import centroid, measure
 from dicom_etl.records import FloatArray, Rings
 
 RAYS = 64
@@ -28,7 +28,7 @@ much less than star-shaped when they are small."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
+class RadialOutline:
     """A star-shaped outline, in mm.
 
     Attributes
@@ -47,17 +47,17 @@ class Outline:
         return self.centre + self.radii[:, None] * DIRECTIONS
 
 
-def to_rays(rings: Rings) -> Outline | None:
+def to_rays(rings: Rings) -> RadialOutline | None:
     """Return the outline of one star-shaped ring in mm; None for another shape or several rings."""
     if len(rings) != 1:
         return None
-    centre = centroid(rings)
+    outline = measure(rings)
+    centre = centroid(outline)
     radii = outermost_crossings(rings[0] - centre)
-    area = polygon_area(rings)
     spanned = float(radii @ np.roll(radii, -1)) * np.sin(2 * np.pi / RAYS) / 2
-    if not radii.min() > 0 or abs(spanned - area) > STAR_TOLERANCE * area:
+    if not radii.min() > 0 or abs(spanned - outline.area) > STAR_TOLERANCE * outline.area:
         return None
-    return Outline(centre, radii)
+    return RadialOutline(centre, radii)
 
 
 def outermost_crossings(ring: FloatArray) -> FloatArray:
@@ -75,7 +75,7 @@ def outermost_crossings(ring: FloatArray) -> FloatArray:
     return radii
 
 
-def blend(outlines: Sequence[Outline], weights: FloatArray) -> Outline:
+def blend(outlines: Sequence[RadialOutline], weights: FloatArray) -> RadialOutline:
     """Return the outline between outlines: centres, and the areas of its sectors, are weighted means of theirs.
 
     Two equal outlines at different places give the same outline between them. Areas are averaged, not radii,
@@ -84,13 +84,13 @@ def blend(outlines: Sequence[Outline], weights: FloatArray) -> Outline:
 
     Parameters
     ----------
-    outlines : sequence of Outline
+    outlines : sequence of RadialOutline
         In one plane.
     weights : (outline,) float64
         Their shares, none negative, adding up to 1.
     """
     centre = weights @ np.array([outline.centre for outline in outlines])
-    return Outline(centre, np.sqrt(weights @ np.array([outline.radii for outline in outlines]) ** 2))
+    return RadialOutline(centre, np.sqrt(weights @ np.array([outline.radii for outline in outlines]) ** 2))
 
 
 def overlap(one: FloatArray, other: FloatArray) -> float:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.impute.confidence import confidence
 from dicom_etl.impute.distance import boundary_distance
 from dicom_etl.impute.estimate import NEAREST, WAYS, Parent, estimate, parent_of
 from dicom_etl.impute.parents import Axis, ParentLink, Reach, SlicePlace, spatial_links, temporal_links
 from dicom_etl.impute.slices import Slice
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.records import FloatArray, Outline, Rings
 
 _SPACING_MM = 0.5
 """Points this far apart stand for a boundary when distances to it are averaged."""
@@ -27,7 +28,7 @@ class DrawnSlice:
     """A slice and the contour that was drawn on it, in its pixel frame."""
 
     image: Slice
-    rings: Rings
+    outline: Outline
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def leave_one_out(
     ways : sequence of str
         Which of `estimate.WAYS` to score. ``"nearest"`` of two parents equally near is scored as the mean of both.
     """
-    known = {index: parent_of(one.image, one.rings) for index, one in drawn.items()}
+    known = {index: parent_of(one.image, one.outline.rings) for index, one in drawn.items()}
     for index in sorted(drawn):
         others = drawn.keys() - {index}
         found = spatial_links(places, others, reach.mm), temporal_links(places, others, reach.ms, ed_es)
@@ -157,16 +158,16 @@ def _score(
         place.location,
         place.phase,
         link.gap,
-        float(np.mean([dice(truth.image, one.rings, truth.rings) for one in made])),
-        float(np.mean([contour_distance_mm(truth.image, one.rings, truth.rings) for one in made])),
+        float(np.mean([dice(truth.image, measure(one.rings), truth.outline) for one in made])),
+        float(np.mean([contour_distance_mm(truth.image, one.rings, truth.outline.rings) for one in made])),
         float(np.mean([confidence(one.agreement, link.axis, link.distance) for one in made])),
     )
 
 
-def dice(image: Slice, one: Rings, other: Rings) -> float:
+def dice(image: Slice, one: Outline, other: Outline) -> float:
     """Return the Dice overlap, 0 to 1, of the masks of two contours on an image: 2 shared / (one + other)."""
     rows, columns = image.pixels.shape
-    masks = [rasterize(rings, (rows, columns)) > 0 for rings in (one, other)]
+    masks = [rasterize(outline, (rows, columns)) > 0 for outline in (one, other)]
     total = sum(int(mask.sum()) for mask in masks)
     return 2 * int((masks[0] & masks[1]).sum()) / total if total else 1.0
 

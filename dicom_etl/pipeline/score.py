@@ -9,7 +9,6 @@ from functools import partial
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import ED, ES, cardiac_phases
-from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.impute.estimate import WAYS
 from dicom_etl.impute.parents import BOTH, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
@@ -103,7 +102,7 @@ def score_study(
             issues.append(item_issue(error, parse.NAME, sample.image, sample.patient_id))
             continue
         issues += drawn_here.issues
-        for structure, outline in drawn_here.rings.items():
+        for structure, outline in drawn_here.outlines.items():
             placed = as_slice(image.pixels, image.header)
             drawn.setdefault(structure, {})[index] = DrawnSlice(placed, outline)
     ed_es = _turns(places, drawn.get(INNER, {}))
@@ -116,8 +115,6 @@ def score_study(
 
 
 def _turns(places: Sequence[SlicePlace], inner: dict[int, DrawnSlice]) -> tuple[int, int] | None:
-    areas = {
-        (places[index].location, places[index].phase): polygon_area(one.rings) for index, one in inner.items()
-    }
+    areas = {(places[index].location, places[index].phase): one.outline.area for index, one in inner.items()}
     turns = {word: phase for phase, word in cardiac_phases(areas).items()}
     return (turns[ED], turns[ES]) if len(turns) == 2 else None

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.confidence import confidence
 from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
 from dicom_etl.impute.parents import SPATIAL, Axis
 from dicom_etl.impute.slices import Slice
-from dicom_etl.records import ImageHeader, Rings, SamplePlan
+from dicom_etl.records import ImageHeader, Outline, SamplePlan
 
 NAME = "impute"
 CONFIDENCE_DIGITS = 4
@@ -87,31 +88,36 @@ def as_slice(pixels: NDArray[Any], header: ImageHeader) -> Slice:
     return Slice(pixels, header.pixel_spacing_mm, (float(position @ along_x), float(position @ along_y)))
 
 
-def prepare(image: Slice, rings: Mapping[str, Rings], structures: Sequence[str]) -> tuple[Parent | None, ...]:
+def prepare(
+    image: Slice, outlines: Mapping[str, Outline], structures: Sequence[str]
+) -> tuple[Parent | None, ...]:
     """Return what a slice's contours are as parents, by structure; None where it has none."""
     return tuple(
-        parent_of(image, rings[structure]) if rings.get(structure) else None for structure in structures
+        parent_of(image, outlines[structure].rings) if structure in outlines else None
+        for structure in structures
     )
 
 
-def impute_slice(image: Slice, plan: ImputePlan, *, mode: str, way: str) -> tuple[dict[str, Rings], Imputed]:
+def impute_slice(
+    image: Slice, plan: ImputePlan, *, mode: str, way: str
+) -> tuple[dict[str, Outline], Imputed]:
     """Make the contours of a slice, and say how far to trust them.
 
     Structures that have nothing between their parents are missing from the result.
     """
-    rings: dict[str, Rings] = {}
+    outlines: dict[str, Outline] = {}
     trust: dict[str, float] = {}
     for pair in plan.pairs:
         weights = (1.0 - pair.share, pair.share)
         found = estimate(image, pair.parents, weights, NEAREST if mode == NEAREST else way)
         if found.rings:
-            rings[pair.structure] = found.rings
+            outlines[pair.structure] = measure(found.rings)
             own = confidence(found.agreement, pair.axis, pair.distance, pair.confidence)
             trust[pair.structure] = round(own, CONFIDENCE_DIGITS)
-    used = [pair for pair in plan.pairs if pair.structure in rings]
+    used = [pair for pair in plan.pairs if pair.structure in outlines]
     spatial = [pair.distance for pair in used if pair.axis == SPATIAL]
     temporal = [pair.distance for pair in used if pair.axis != SPATIAL]
-    return rings, Imputed(
+    return outlines, Imputed(
         min(trust.values(), default=float("nan")),
         max(spatial, default=float("nan")),
         max(temporal, default=float("nan")),

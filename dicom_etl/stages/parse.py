@@ -16,10 +16,11 @@ from dicom_etl.geometry.polygons import (
     farthest_outside_image,
     first_self_intersection,
     fraction_outside_image,
+    measure,
 )
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.base import stamp_of
-from dicom_etl.records import Image, ImageHeader, Issue, Label, Outlines, Rings, SamplePlan
+from dicom_etl.records import Image, ImageHeader, Issue, Label, Outline, Outlines, SamplePlan
 
 NAME = "parse"
 MOST_OUTSIDE_PX = 1.0
@@ -56,7 +57,7 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
 class Parsed(NamedTuple):
     """The outlines of one image by structure, what was taken off their vertices, and what is wrong with others."""
 
-    rings: dict[str, Rings]
+    outlines: dict[str, Outline]
     origins: dict[str, float]
     issues: list[Issue]
 
@@ -117,11 +118,12 @@ def _take(
     if rings is None:
         return
     try:
-        check_outline(rings, shape, config)
+        outline = measure(rings)
+        check_outline(outline, shape, config)
     except ItemError as error:
         parsed.issues.append(label_issue(error, label, patient_id))
         return
-    parsed.rings[label.structure] = rings
+    parsed.outlines[label.structure] = outline
     parsed.origins[label.structure] = found.origins[label.ref]
 
 
@@ -131,29 +133,27 @@ def label_issue(error: ItemError, label: Label, patient_id: str) -> Issue:
     return Issue("error", error.code, message, NAME, label.ref.source, patient_id, label.structure)
 
 
-def check_outline(rings: Rings, shape: tuple[int, int], config: IngestConfig) -> None:
+def check_outline(outline: Outline, shape: tuple[int, int], config: IngestConfig) -> None:
     """Make sure that an outline encloses one area, within an image of ``shape`` (rows, columns).
 
     Raises
     ------
     ContourError
-        When it crosses itself and that is not allowed, or leaves the image.
+        When it encloses nothing, crosses itself and that is not allowed, or leaves the image.
     """
-    crossing = None if config.allow_self_intersection else first_self_intersection(rings)
+    if outline.area == 0:
+        raise ContourError("the outline encloses no area")
+    crossing = None if config.allow_self_intersection else first_self_intersection(outline)
     if crossing is not None:
         raise ContourError(
             f"the outline crosses itself near x {crossing[0]:.2f}, y {crossing[1]:.2f}, so its area is ambiguous; "
             "`allow_self_intersection` fills it by the even-odd rule",
             code="self-intersection",
         )
-    _check_inside(rings, shape)
-
-
-def _check_inside(rings: Rings, shape: tuple[int, int]) -> None:
-    beyond = farthest_outside_image(rings, shape)
+    beyond = farthest_outside_image(outline, shape)
     if beyond <= 0:
         return
-    share = fraction_outside_image(rings, shape)
+    share = fraction_outside_image(outline, shape)
     if beyond > MOST_OUTSIDE_PX or share > MOST_OUTSIDE_SHARE:
         raise ContourError(
             f"it reaches {beyond:.2f} px beyond the image of {shape[0]} rows x {shape[1]} columns, with {share:.1%} "

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import MissingExtraError
 from dicom_etl.geometry import grid
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import rasterize
-from dicom_etl.records import Image, ImageHeader, Rings
+from dicom_etl.records import Image, ImageHeader, Outline
 
 NAME = "rasterize"
 
@@ -44,7 +45,9 @@ def grid_shape(header: ImageHeader, config: IngestConfig) -> tuple[int, int]:
     return grid.place(header, config.size, config.spacing_mm).shape
 
 
-def to_grid(image: Image, rings: dict[str, Rings], config: IngestConfig) -> tuple[Image, dict[str, Rings]]:
+def to_grid(
+    image: Image, outlines: dict[str, Outline], config: IngestConfig
+) -> tuple[Image, dict[str, Outline]]:
     """Bring an image and its outlines, by structure, to the dataset's grid.
 
     Raises
@@ -53,12 +56,14 @@ def to_grid(image: Image, rings: dict[str, Rings], config: IngestConfig) -> tupl
         When the image cannot be brought to it.
     """
     if config.size is None and config.spacing_mm is None:
-        return image, rings
+        return image, outlines
     placement = grid.place(image.header, config.size, config.spacing_mm)
-    return grid.regrid(image, placement), move_rings(image.header, rings, config)
+    return grid.regrid(image, placement), move_outlines(image.header, outlines, config)
 
 
-def move_rings(header: ImageHeader, rings: dict[str, Rings], config: IngestConfig) -> dict[str, Rings]:
+def move_outlines(
+    header: ImageHeader, outlines: dict[str, Outline], config: IngestConfig
+) -> dict[str, Outline]:
     """Bring the outlines of an image, by structure, to the dataset's grid.
 
     Raises
@@ -67,13 +72,11 @@ def move_rings(header: ImageHeader, rings: dict[str, Rings], config: IngestConfi
         When the image cannot be brought to it.
     """
     if config.size is None and config.spacing_mm is None:
-        return rings
+        return outlines
     placement = grid.place(header, config.size, config.spacing_mm)
-    return {structure: placement.map_rings(outline) for structure, outline in rings.items()}
+    return {name: measure(placement.map_rings(outline.rings)) for name, outline in outlines.items()}
 
 
-def draw_mask(rings: Rings, shape: tuple[int, int], config: IngestConfig) -> NDArray[np.uint8]:
-    """Return the mask (y, x) uint8 of one structure; all zero where there are no rings."""
-    if not rings:
-        return np.zeros(shape, dtype=np.uint8)
-    return rasterize(rings, shape, rule=config.raster_rule, values=config.mask_values)
+def draw_mask(outline: Outline, shape: tuple[int, int], config: IngestConfig) -> NDArray[np.uint8]:
+    """Return the mask (y, x) uint8 of one structure."""
+    return rasterize(outline, shape, rule=config.raster_rule, values=config.mask_values)

@@ -58,7 +58,7 @@ def make_parent(
 
     image, read = read_slice(plan, roots, config)
     sample = _encode(plan, image, read, config, spec)
-    return Made(sample, impute.prepare(_stored(image, spec), read.rings, spec.structures))
+    return Made(sample, impute.prepare(_stored(image, spec), read.outlines, spec.structures))
 
 
 def make_imputed(
@@ -75,9 +75,9 @@ def make_imputed(
 
     image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
     target = _stored(image, spec)
-    rings, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
-    sample = _encode(plan.sample, image, parse.Parsed(rings, {}, []), config, spec, imputed)
-    parents = impute.prepare(target, rings, spec.structures) if plan.is_parent else ()
+    outlines, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
+    sample = _encode(plan.sample, image, parse.Parsed(outlines, {}, []), config, spec, imputed)
+    parents = impute.prepare(target, outlines, spec.structures) if plan.is_parent else ()
     return Made(sample, parents)
 
 
@@ -93,8 +93,8 @@ def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tu
     """
     image = parse.parse_image(plan, roots, config)
     parsed = parse.parse_labels(plan, roots, config, image.header)
-    image, rings = rasterize.to_grid(image, parsed.rings, config)
-    return image, _without_drops(plan, parsed._replace(rings=rings))
+    image, outlines = rasterize.to_grid(image, parsed.outlines, config)
+    return image, _without_drops(plan, parsed._replace(outlines=outlines))
 
 
 def read_outlines(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> parse.Parsed:
@@ -106,20 +106,24 @@ def read_outlines(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) ->
         When the image, as planned, cannot be brought to the dataset's grid.
     """
     parsed = parse.parse_labels(plan, roots, config, plan.header)
-    rings = rasterize.move_rings(plan.header, parsed.rings, config)
-    return _without_drops(plan, parsed._replace(rings=rings))
+    outlines = rasterize.move_outlines(plan.header, parsed.outlines, config)
+    return _without_drops(plan, parsed._replace(outlines=outlines))
 
 
 def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
     """Leave out the labels that a person decided to drop, as long as they have the points that the decision names."""
-    rings, issues = dict(parsed.rings), list(parsed.issues)
+    outlines, issues = dict(parsed.outlines), list(parsed.issues)
     sources = {label.structure: label.ref.source for label in plan.labels}
     for drop in plan.drops:
         for name in (
-            list(rings) if drop.structure == ANY else [drop.structure] if drop.structure in rings else []
+            list(outlines)
+            if drop.structure == ANY
+            else [drop.structure]
+            if drop.structure in outlines
+            else []
         ):
-            if drop.key in (None, contour_key(rings[name])):
-                del rings[name]
+            if drop.key in (None, contour_key(outlines[name].rings)):
+                del outlines[name]
                 issues.append(
                     Issue(
                         "note",
@@ -134,7 +138,7 @@ def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
                         study=plan.study,
                     )
                 )
-    return parsed._replace(rings=rings, issues=issues)
+    return parsed._replace(outlines=outlines, issues=issues)
 
 
 def _encode(
@@ -147,11 +151,12 @@ def _encode(
 ) -> EncodedSample:
     masks = {
         structure: rasterize.draw_mask(outline, image.pixels.shape, config)
-        for structure, outline in read.rings.items()
+        for structure, outline in read.outlines.items()
     }
-    sample = write.encode_sample(plan, image, read.rings, masks, spec, read.issues, imputed, read.origins)
+    sample = write.encode_sample(plan, image, read.outlines, masks, spec, read.issues, imputed, read.origins)
+    drawn = {name: None if imputed else read.outlines.get(name) for name in spec.structures}
     known_simple = not config.allow_self_intersection
-    return review_sample(sample, image.pixels, spec.structures, image.header, known_simple=known_simple)
+    return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)
 
 
 def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:

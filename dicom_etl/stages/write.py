@@ -16,8 +16,7 @@ from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases
-from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.records import EncodedSample, Image, Issue, Rings, SamplePlan, SampleRow
+from dicom_etl.records import EncodedSample, Image, Issue, Outline, SamplePlan, SampleRow
 
 if TYPE_CHECKING:
     from dicom_etl.stages.impute import Imputed
@@ -74,7 +73,7 @@ def pixel_columns(image: NDArray[Any]) -> dict[str, Any]:
 def encode_sample(
     plan: SamplePlan,
     image: Image,
-    rings: Mapping[str, Rings],
+    outlines: Mapping[str, Outline],
     masks: Mapping[str, NDArray[np.uint8]],
     spec: schema.DatasetSpec,
     issues: Sequence[Issue],
@@ -89,14 +88,14 @@ def encode_sample(
         Names and header values.
     image : Image
         Pixels on the dataset's grid.
-    rings, masks : mapping
+    outlines, masks : mapping
         By structure, what was drawn and could be read; masks are (y, x) uint8.
     spec : DatasetSpec
         Structures, dtype and filters of the dataset.
     issues : sequence of Issue
         What went wrong with parts of this sample.
     imputed : Imputed, optional
-        What to state about `rings` when nobody drew them.
+        What to state about `outlines` when nobody drew them.
     origins : mapping
         By structure, what was taken off its vertices; NaN where it is not given.
 
@@ -109,15 +108,17 @@ def encode_sample(
         rows, columns = image.pixels.shape
         raise ImageError(f"{rows}x{columns} pixels, but the dataset has {spec.shape[0]}x{spec.shape[1]}")
     pixels = np.ascontiguousarray(image.pixels, dtype=spec.dtype)
-    all_rings, all_masks = _by_structure(rings, masks, spec)
+    all_masks = [
+        masks[name] if name in masks else np.zeros(spec.shape, dtype=np.uint8) for name in spec.structures
+    ]
     image_key, sha256 = row_digests(pixels, all_masks)
     measured = {"sha256": sha256, **pixel_columns(pixels)}
-    row = make_row(plan, image, rings, spec.structures, measured, imputed, origins)
+    row = make_row(plan, image, outlines, spec.structures, measured, imputed, origins)
     return EncodedSample(
         row,
         encode_chunk(pixels, spec.compression, spec.fletcher32),
         tuple([encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks]),
-        all_rings,
+        tuple([outlines[name].rings if name in outlines else () for name in spec.structures]),
         tuple(issues),
         image_key,
         pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
@@ -127,7 +128,7 @@ def encode_sample(
 def make_row(
     plan: SamplePlan,
     image: Image,
-    rings: Mapping[str, Rings],
+    outlines: Mapping[str, Outline],
     structures: Sequence[str],
     measured: Mapping[str, Any],
     imputed: Imputed | None = None,
@@ -136,7 +137,7 @@ def make_row(
     """Return the columns of a sample; ``measured`` are its `pixel_columns` and SHA-256, the rest as `encode_sample`."""
     refs = [
         next(
-            (each.ref for each in plan.labels if each.structure == name and name in rings and not imputed),
+            (each.ref for each in plan.labels if each.structure == name and name in outlines and not imputed),
             None,
         )
         for name in structures
@@ -150,7 +151,7 @@ def make_row(
         readers=tuple(["" if ref is None else ref.reader for ref in refs]),
         pixel_origins=tuple([origins.get(name, math.nan) for name in structures]),
         sha256_image_file=image.sha256,
-        has=tuple([structure in rings for structure in structures]),
+        has=tuple([structure in outlines for structure in structures]),
         instance_number=header.instance_number,
         location_index=plan.location_index,
         slice_location_mm=plan.slice_location_mm,
@@ -162,25 +163,10 @@ def make_row(
         manufacturer=plan.header.manufacturer,  # as planned: its column is as wide as the plan's texts
         field_strength_t=header.field_strength_t,
         **measured,
-        **_label_columns(bool(rings), imputed, structures),
-        areas_px=tuple([polygon_area(rings[name]) if rings.get(name) else 0.0 for name in structures]),
+        **_label_columns(bool(outlines), imputed, structures),
+        areas_px=tuple([outlines[name].area if name in outlines else 0.0 for name in structures]),
         frame=header.frame,
         stack_index=plan.stack_index,
-    )
-
-
-def _by_structure(
-    rings: Mapping[str, Rings],
-    masks: Mapping[str, NDArray[np.uint8]],
-    spec: schema.DatasetSpec,
-) -> tuple[tuple[Rings, ...], list[NDArray[np.uint8]]]:
-    """Return rings and masks for all structures of the dataset, in its order."""
-    return (
-        tuple([rings.get(structure, ()) for structure in spec.structures]),
-        [
-            masks[structure] if structure in masks else np.zeros(spec.shape, dtype=np.uint8)
-            for structure in spec.structures
-        ],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -15,8 +15,8 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
-from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.records import Issue
+from dicom_etl.geometry.polygons import measure
+from dicom_etl.records import Issue, Outline
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
 
@@ -31,6 +31,14 @@ class Derived:
     rows: DatasetReader
     block: Block
     config: IngestConfig
+    _outlines: dict[tuple[str, int], Outline] = field(default_factory=dict)
+
+    def outline(self, structure: str, index: int) -> Outline | None:
+        """Return what is drawn on the row at a position in the block, measured once; None for nothing."""
+        rings = self.block.rings[structure][index]
+        if rings and (structure, index) not in self._outlines:
+            self._outlines[structure, index] = measure(rings)
+        return self._outlines[structure, index] if rings else None
 
     def issue(self, index: int, code: str, message: str, structure: str = "", path: str = "") -> Issue:
         """Return an error about the row at a position in the block."""
@@ -57,7 +65,9 @@ def check_masks(study: Derived) -> Iterator[Issue]:
         ):
             path = str(block[f"source_{structure}"][index])
             try:
-                drawn = draw_mask(block.rings[structure][index], study.rows.shape, study.config)
+                outline = study.outline(structure, index)
+                shape = study.rows.shape
+                drawn = np.zeros_like(stored) if outline is None else draw_mask(outline, shape, study.config)
             except ContourError as error:  # ingest would have left it out
                 yield study.issue(
                     index, "mask-differs", f"the {structure} cannot be drawn: {error}", structure, path
@@ -103,9 +113,9 @@ def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
     """derived-differs: ED and ES are the phases of the largest and the smallest ventricle, by summed drawn area."""
     block = study.block
     areas = {
-        (int(block["location_index"][index]), int(block["phase_index"][index])): polygon_area(rings)
-        for index, rings in enumerate(block.rings.get(INNER, ()))
-        if rings and block["origin"][index] == schema.MANUAL
+        (int(block["location_index"][index]), int(block["phase_index"][index])): outline.area
+        for index in range(len(block) if INNER in block.rings else 0)
+        if block["origin"][index] == schema.MANUAL and (outline := study.outline(INNER, index)) is not None
     }
     words = cardiac_phases(areas)
     for index, recorded in enumerate(block["cardiac_phase"]):

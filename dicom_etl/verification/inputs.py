@@ -14,9 +14,20 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import sha256_of_row
 from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ConfigError, ItemError
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import Image, Issue, Rings, SamplePlan, SampleRow, Severity, StudyFolders, StudyPlan
+from dicom_etl.records import (
+    Image,
+    Issue,
+    Outline,
+    Rings,
+    SamplePlan,
+    SampleRow,
+    Severity,
+    StudyFolders,
+    StudyPlan,
+)
 from dicom_etl.stages import discover, link, parse, write
 from dicom_etl.stages.rasterize import to_grid
 from dicom_etl.stages.study import link_inputs
@@ -238,7 +249,7 @@ def _compare_contours(
     block: Block,
     index: int,
     plan: SamplePlan,
-    found: Mapping[str, Rings],
+    found: Mapping[str, Outline],
     problems: Mapping[str, str],
 ) -> Iterator[Issue]:
     """Compare the outlines of one row with the files that lie there now."""
@@ -254,7 +265,7 @@ def _compare_contours(
             message = f"its {structure} cannot be used now: {problems[structure]}"
         elif stored and stored != path:
             message = f"its {structure} is {path} in SOURCE"
-        elif stored and not _same(block.rings[structure][index], found[structure]):
+        elif stored and not _same(block.rings[structure][index], found[structure].rings):
             message = f"the {structure} is another outline than the one in SOURCE"
         elif path and not stored:
             message = f"an {structure} is drawn now that the row does not have"
@@ -265,34 +276,35 @@ def _compare_contours(
         yield _finding(block, index, "error", stored or path, message, structure)
 
 
-def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Rings], dict[str, str]]:
+def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Outline], dict[str, str]]:
     """Return image, outlines, and why the other outlines cannot be used."""
     image = parse.parse_image(plan, source.roots, source.config)
     parsed = parse.parse_labels(plan, source.roots, source.config, image.header)
     problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
-    return *to_grid(image, parsed.rings, source.config), problems
+    return *to_grid(image, parsed.outlines, source.config), problems
 
 
 def _row(rows: DatasetReader, block: Block, index: int, plan: SamplePlan, image: Image) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
     row = block.start + index
-    rings = {name: block.rings[name][index] for name in rows.structures if block.rings[name][index]}
+    stored_rings = {name: block.rings[name][index] for name in rows.structures}
+    outlines = {name: measure(rings) for name, rings in stored_rings.items() if rings}
     pixels, stored = np.ascontiguousarray(image.pixels, dtype=rows.dtype), rows.images[row]
     measured: dict[str, Any]
     if np.array_equal(pixels, stored):  # other checks hold what is stored to its digest and its statistics
         measured = {name: block[name][index] for name in ("sha256", *write.STATISTICS)}
     else:
         measured = {"sha256": sha256_of_row(pixels, rows.masks(row)), **write.pixel_columns(pixels)}
-    return write.make_row(plan, image, rings, rows.structures, measured)
+    return write.make_row(plan, image, outlines, rows.structures, measured)
 
 
 def _usable(plan: SamplePlan, source: Source) -> bool:
     """Tell whether what was left out at ingest can be used now."""
     try:
-        _, rings, _ = _read(plan, source)
+        _, outlines, _ = _read(plan, source)
     except ItemError:
         return False
-    return bool(rings) or source.config.unlabeled
+    return bool(outlines) or source.config.unlabeled
 
 
 def _by_row(block: Block, samples: tuple[SamplePlan, ...]) -> list[SamplePlan | None]:

@@ -140,7 +140,7 @@ def _check_labels(
     found: list[tuple[int, Issue]] = []
     first = CHECKS.index(SAMPLE_CHECKS[0])
     for index, key in enumerate(keys):
-        drawn = draw(derived.rows, derived.block, index, key)
+        drawn = draw(derived, index, key)
         facts.append(drawn.facts)
         for number, check in enumerate(SAMPLE_CHECKS, start=first):
             found += [(number, issue) for issue in check(drawn, limits)]

@@ -22,6 +22,7 @@ from dicom_etl.checks.alignment import (
     measure_alignment,
 )
 from dicom_etl.dicom import read_image
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import coverage
 from dicom_etl.records import FloatArray, Rings
 from tests.shapes import disc, square
@@ -40,7 +41,7 @@ def slices(
         centre = 40.2 + 0.1 * number, 38.7
         radius = 14 + 4 * np.sin(number)
         pool, wall = disc(centre, radius), disc(centre, radius + 6)
-        image = 200 - 140 * coverage((wall,), SHAPE) + 300 * coverage((pool,), SHAPE)
+        image = 200 - 140 * coverage(measure((wall,)), SHAPE) + 300 * coverage(measure((pool,)), SHAPE)
         drawn = pool - np.array(offset)
         if half_pixels:
             drawn = np.round(drawn * 2) / 2

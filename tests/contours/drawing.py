@@ -65,9 +65,9 @@ def draw(images: Path, labels: Path, only: str = "*", **config: Any) -> Drawn:
         parsed = parse_labels(plan, roots, options, header)
         issues += parsed.issues
         name = Path(paths[index]).name + (f"/{header.frame}" if header.frames > 1 else "")
-        for structure, rings in parsed.rings.items():
-            drawn.rings[name, structure] = rings
-            drawn.masks[name, structure] = draw_mask(rings, (header.rows, header.columns), options)
+        for structure, outline in parsed.outlines.items():
+            drawn.rings[name, structure] = outline.rings
+            drawn.masks[name, structure] = draw_mask(outline, (header.rows, header.columns), options)
     return drawn
 
 

@@ -22,4 +22,4 @@ def read_label(folder: Path, name: str, shape: tuple[int, int], config: IngestCo
     parsed = parse_labels(plan, SourceRoots(folder, folder, folder / "link.csv"), config, header)
     for issue in parsed.issues:
         raise ContourError(issue.message, issue.code)
-    return parsed.rings[labels[0].structure]
+    return parsed.outlines[labels[0].structure].rings

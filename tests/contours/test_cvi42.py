@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dicom_etl.geometry.polygons import fraction_outside, polygon_area
+from dicom_etl.geometry.polygons import fraction_outside, measure, polygon_area
 from dicom_etl.records import FloatArray, ImageHeader
 from tests.contours.drawing import Drawn, draw, public_masks, shared_formats
 from tests.contours.objects import place
@@ -64,7 +64,7 @@ def test_numbered_contours_that_overlap_are_joined(images: tuple[Path, str, str]
     both = ((one * 4).tolist(), (other * 4).tolist())
     contours = "".join(contour(f"sapapilMuscContour000{n}", points) for n, points in enumerate(both))
     found = drawn(images, (images[1], contours))
-    outside = fraction_outside((other,), (one,)) * polygon_area((other,))
+    outside = fraction_outside(measure((other,)), measure((one,))) * polygon_area((other,))
     joined = found.rings["0.dcm", "sapapil_musc_contour"]
     assert polygon_area(joined) == pytest.approx(16 + outside, abs=0.1)
     assert found.codes() == {("note", "self-intersection")}

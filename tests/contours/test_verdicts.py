@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dicom_etl.config import IngestConfig, LabelOptions
 from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
-from dicom_etl.geometry.polygons import farthest_outside_image, first_self_intersection, polygon_area
+from dicom_etl.geometry.polygons import farthest_outside_image, first_self_intersection, measure, polygon_area
 from dicom_etl.records import Rings
 from tests.builders import write_anew
 from tests.contours.reading import read_label
@@ -258,8 +258,8 @@ def test_any_file_is_an_outline_by_the_rules_or_one_clear_error(
     assert not (ring == np.roll(ring, 1, axis=0)).all(axis=1).any()
     assert {float(word) - 1 for word in text} == set(ring.ravel().tolist())
     assert polygon_area(rings) > 0
-    assert first_self_intersection(rings) is None
-    assert farthest_outside_image(rings, SHAPE) <= 1
+    assert first_self_intersection(measure(rings)) is None
+    assert farthest_outside_image(measure(rings), SHAPE) <= 1
 
 
 HOSTILE = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dicom_etl.geometry.fill import UNIT, Window, fill
-from dicom_etl.geometry.outlines import measure
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import _mostly_covered
 from dicom_etl.records import FloatArray
 from tests.shapes import disc, ring, star_strategy
@@ -56,7 +56,7 @@ def exact(vertices: FloatArray, window: Window) -> NDArray[np.float64]:
 
 
 def check(vertices: FloatArray) -> None:
-    window = fill((vertices,), SHAPE)
+    window = fill(measure((vertices,)), SHAPE)
     assert window is not None
     shares = np.rint(exact(vertices, window) * UNIT).astype(np.int64).reshape(-1)
     assert np.abs(window.covered - shares).max() <= ROUNDING
@@ -66,7 +66,7 @@ def check(vertices: FloatArray) -> None:
 @settings(max_examples=60)
 @given(star_strategy(radius=20, centre=25), st.booleans())
 def test_a_star_with_long_edges_covers_what_fractions_say(vertices: FloatArray, backwards: bool) -> None:
-    if measure(vertices).turn:
+    if measure((vertices,)).simple:
         check(vertices[::-1] if backwards else vertices)
 
 
@@ -95,9 +95,9 @@ def test_edges_through_corners_and_along_sides_cover_what_fractions_say(vertices
 
 @given(star_strategy(radius=20, centre=25), st.integers(0, 23))
 def test_neither_the_first_vertex_nor_the_direction_changes_a_bit(vertices: FloatArray, first: int) -> None:
-    one = fill((vertices,), SHAPE)
+    one = fill(measure((vertices,)), SHAPE)
     for same in (np.roll(vertices, first, axis=0), vertices[::-1]):
-        other = fill((same,), SHAPE)
+        other = fill(measure((same,)), SHAPE)
         assert one is not None
         assert other is not None
         assert (one.covered == other.covered).all()

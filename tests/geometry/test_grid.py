@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.errors import ImageError, MissingExtraError
 from dicom_etl.geometry.grid import place, regrid, resample
-from dicom_etl.geometry.polygons import centroid, polygon_area
+from dicom_etl.geometry.polygons import centroid, measure, polygon_area
 from dicom_etl.geometry.raster import coverage, rasterize
 from dicom_etl.records import FloatArray, Image, ImageHeader
 from tests.shapes import disc, ring
@@ -122,7 +122,7 @@ def test_a_spacing_that_is_the_same_but_for_its_digits_does_not_resample(
 
 
 def phantom(shape: tuple[int, int], outline: FloatArray) -> NDArray[np.int16]:
-    return np.rint(100 + 400 * coverage((outline,), shape)).astype(np.int16)
+    return np.rint(100 + 400 * coverage(measure((outline,)), shape)).astype(np.int16)
 
 
 @pytest.mark.parametrize("spacing_mm", [0.7, 1.0, 1.25, 1.4, 1.6, 2.0, 3.1])
@@ -144,11 +144,11 @@ def test_contours_stay_on_the_disc_they_outline(
     weight = np.clip((image.pixels.astype(np.float64) - 100) / 400, 0, None)
     y, x = np.indices(weight.shape)
     middle = [(weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()]
-    assert middle == pytest.approx(centroid((moved,)).tolist(), abs=0.03)
+    assert middle == pytest.approx(centroid(measure((moved,))).tolist(), abs=0.03)
     area_mm2 = polygon_area((outline,)) * spacing[0] * spacing[1]
     assert polygon_area((moved,)) * spacing_mm**2 == pytest.approx(area_mm2)
     assert weight.sum() * spacing_mm**2 == pytest.approx(area_mm2, rel=0.02)
-    mask = rasterize((moved,), placement.shape)
+    mask = rasterize(measure((moved,)), placement.shape)
     # A pixel that is half blood is as likely on one side of the threshold as on the other.
     assert np.mean((weight > 0.5) == mask) > 0.985
 

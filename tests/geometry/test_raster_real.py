@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_etl.geometry.polygons import centroid, first_self_intersection, polygon_area
-from dicom_etl.geometry.raster import coverage, rasterize
+from dicom_etl.geometry.polygons import centroid, first_self_intersection, measure, polygon_area
 from dicom_etl.records import FloatArray
 from tests.geometry.test_raster import pillow_mask
+from tests.shapes import coverage, rasterize
 
 SHAPE = (256, 256)
 SAMPLES = 32
@@ -27,7 +27,7 @@ def rings(real_source: Path) -> list[FloatArray]:
 
 def test_coverage_adds_up_to_the_area(rings: list[FloatArray]) -> None:
     for ring in rings:
-        assert first_self_intersection((ring,)) is None
+        assert first_self_intersection(measure((ring,))) is None
         assert coverage((ring,), SHAPE).sum() == pytest.approx(polygon_area((ring,)), rel=1e-12)
 
 
@@ -37,7 +37,7 @@ def test_binary_masks_keep_area_and_position(rings: list[FloatArray]) -> None:
         mask = rasterize((ring,), SHAPE)
         y, x = np.nonzero(mask)
         areas.append(mask.sum() / polygon_area((ring,)) - 1)
-        offsets.append(np.array([x.mean(), y.mean()]) - centroid((ring,)))
+        offsets.append(np.array([x.mean(), y.mean()]) - centroid(measure((ring,))))
     assert abs(np.mean(areas)) < 0.0005
     assert np.abs(areas).max() < 0.005
     assert (np.abs(np.mean(offsets, axis=0)) < 0.01).all()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.geometry.polygons import measure, polygon_area
 from dicom_etl.geometry.raster import coverage
 from dicom_etl.geometry.stars import extent, turning
 from dicom_etl.records import FloatArray
@@ -37,7 +37,7 @@ def test_a_star_turns_the_way_of_its_area(points: FloatArray, step: int, first: 
 @pytest.mark.parametrize("step", [1, -1])
 def test_a_star_is_found_from_a_centre_outside_it(step: int) -> None:
     assert turn(WEDGE[::step]) == step
-    assert coverage((WEDGE[::step],), (24, 24)).sum() == pytest.approx(polygon_area((WEDGE,)))
+    assert coverage(measure((WEDGE[::step],)), (24, 24)).sum() == pytest.approx(polygon_area((WEDGE,)))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from dicom_etl.config import RASTER_RULES
-from dicom_etl.geometry.polygons import first_self_intersection, polygon_area
+from dicom_etl.geometry.polygons import first_self_intersection, measure, polygon_area
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.geometry.tracing import trace
 
@@ -22,10 +22,10 @@ def test_an_outline_drawn_is_its_mask(mask: NDArray[np.bool_]) -> None:
     rings = trace(mask)
     assert bool(rings) == mask.any()
     if rings:
-        assert (rasterize(rings, mask.shape, rule="coverage", values="binary") == mask).all()
-        assert (rasterize(rings, mask.shape, rule="centre", values="binary") == mask).all()
+        assert (rasterize(measure(rings), mask.shape, rule="coverage", values="binary") == mask).all()
+        assert (rasterize(measure(rings), mask.shape, rule="centre", values="binary") == mask).all()
         assert polygon_area(rings) == pytest.approx(mask.sum())
-        assert first_self_intersection(rings) is None
+        assert first_self_intersection(measure(rings)) is None
 
 
 def test_only_corners_are_vertices_and_holes_are_rings() -> None:
@@ -46,7 +46,7 @@ def test_pixels_that_share_a_corner_are_parted(turned: bool) -> None:
 
 def test_a_mask_of_noise_comes_back() -> None:
     mask = np.random.default_rng(0).random((256, 216)) < 0.5
-    assert (rasterize(trace(mask), mask.shape, rule="coverage", values="binary") == mask).all()
+    assert (rasterize(measure(trace(mask)), mask.shape, rule="coverage", values="binary") == mask).all()
 
 
 def test_the_rules_that_this_holds_for_are_known() -> None:

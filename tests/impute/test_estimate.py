@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.geometry.polygons import centroid, first_self_intersection, polygon_area
+from dicom_etl.geometry.polygons import centroid, first_self_intersection, measure, polygon_area
 from dicom_etl.impute.distance import overlap
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST, VERTEX_PX, WAYS, estimate, parent_of
 from dicom_etl.impute.slices import Slice
@@ -82,7 +82,9 @@ def test_spacing_and_corner_of_each_image_are_honoured(way: str) -> None:
     found = estimate(target, parents, (0.5, 0.5), way)
     area = polygon_area(found.rings) * 0.8 * 1.6
     assert area == pytest.approx(polygon_area((shape,)), rel=0.01)
-    np.testing.assert_allclose(target.to_mm(centroid(found.rings)), centroid((shape,)), atol=0.05)
+    np.testing.assert_allclose(
+        target.to_mm(centroid(measure(found.rings))), centroid(measure((shape,))), atol=0.05
+    )
 
 
 @given(dx=st.floats(-4, 4), dy=st.floats(-4, 4), growth=st.floats(0.85, 1.15))
@@ -95,7 +97,7 @@ def test_the_image_finds_a_slice_that_moved(dx: float, dy: float, growth: float)
     target = Slice(heart(truth), (1.0, 1.0))
     found = estimate(target, parents, (0.5, 0.5)).rings
     assert _dice(found, truth) > 0.97
-    assert first_self_intersection(found) is None
+    assert first_self_intersection(measure(found)) is None
 
 
 def test_papillary_muscles_stay_where_the_parents_left_them() -> None:
@@ -136,7 +138,7 @@ def test_a_tiny_outline_keeps_its_centre_inside() -> None:
     rng = np.random.default_rng(3)
     parents = [parent_of(Slice(rng.normal(size=(96, 96)), (1.0, 1.0)), (ring,)) for ring in rings]
     found = estimate(Slice(rng.normal(size=(96, 96)), (1.0, 1.0)), parents, (0.5, 0.5)).rings
-    assert first_self_intersection(found) is None
+    assert first_self_intersection(measure(found)) is None
     assert polygon_area(found) > 0
 
 

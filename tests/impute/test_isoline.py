@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dicom_etl.geometry.polygons import first_self_intersection, polygon_area
+from dicom_etl.geometry.polygons import first_self_intersection, measure, polygon_area
 from dicom_etl.impute.isoline import isolines
 
 
@@ -51,7 +51,7 @@ def test_a_field_that_is_open_at_the_border_is_refused() -> None:
 def test_any_field_gives_simple_rings_with_the_nodes_inside_them(values: np.ndarray) -> None:
     field = np.pad(values.astype(float) + 0.5, 1, constant_values=1.0)
     rings = isolines(field)
-    assert all(first_self_intersection((ring,)) is None for ring in rings)
+    assert all(first_self_intersection(measure((ring,))) is None for ring in rings)
     inside = field < 0
     for row, column in np.argwhere(inside):
         assert _winding(rings, column, row) % 2 == 1

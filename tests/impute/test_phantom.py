@@ -7,6 +7,7 @@ import pytest
 from phantom.study import Study
 from phantom.trace import trace
 
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, IMAGE, NEAREST, estimate, parent_of
 from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
 from dicom_etl.impute.score import dice
@@ -48,7 +49,14 @@ def imputed(
         found = estimate(images[index], [have[parent] for parent in link.parents], link.weights, way)
         have[index] = parent_of(images[index], found.rings)
         place = stack[index]
-        yield place, dice(images[index], found.rings, (study.ring("icontour", place.location, place.phase),))
+        yield (
+            place,
+            dice(
+                images[index],
+                measure(found.rings),
+                measure((study.ring("icontour", place.location, place.phase),)),
+            ),
+        )
 
 
 def test_the_beat_between_ed_and_es_is_found(study: Study) -> None:

@@ -50,8 +50,8 @@ def test_half_pixel_steps_are_still_star_shaped() -> None:
 
 
 def test_areas_and_centres_are_averaged() -> None:
-    one = rays.Outline(np.array([0.0, 8.0]), np.full(rays.RAYS, 3.0))
-    other = rays.Outline(np.array([4.0, 0.0]), np.full(rays.RAYS, 5.0))
+    one = rays.RadialOutline(np.array([0.0, 8.0]), np.full(rays.RAYS, 3.0))
+    other = rays.RadialOutline(np.array([4.0, 0.0]), np.full(rays.RAYS, 5.0))
     found = rays.blend([one, other], np.array([0.25, 0.75]))
     np.testing.assert_allclose(found.centre, (3, 2))
     np.testing.assert_allclose(found.radii**2, 0.25 * 9 + 0.75 * 25)

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST
 from dicom_etl.impute.parents import SPATIAL, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
@@ -42,7 +43,9 @@ def study_scores(source: Path, link: str, structure: str) -> list[Score]:
         number = int(re.findall(r"\d+", path.name)[1])
         data = pydicom.dcmread(source / "dicoms" / patient / f"{number}.dcm")
         rows, columns = map(float, data.PixelSpacing)
-        drawn[number - 1] = DrawnSlice(Slice(data.pixel_array, (rows, columns)), (np.loadtxt(path) - 1,))
+        drawn[number - 1] = DrawnSlice(
+            Slice(data.pixel_array, (rows, columns)), measure((np.loadtxt(path) - 1,))
+        )
     stack = [places[number] for number in range(len(places))]
     ways = (IMAGE, CONTOURS, DISTANCE, NEAREST)
     return list(leave_one_out(structure, stack, drawn, Reach(25.0, 1000.0), None, ways))

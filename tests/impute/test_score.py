@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, NEAREST, WAYS
 from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, contour_distance_mm, dice, leave_one_out
@@ -18,7 +19,7 @@ def cone(locations: int = 4, phases: int = 4) -> tuple[list[SlicePlace], dict[in
     for location in range(locations):
         for phase in range(phases):
             ring = disc(32, 32, 20 - 3 * location)
-            drawn[len(places)] = DrawnSlice(Slice(heart(ring, size=SIZE), (1.0, 1.0)), (ring,))
+            drawn[len(places)] = DrawnSlice(Slice(heart(ring, size=SIZE), (1.0, 1.0)), measure((ring,)))
             places.append(SlicePlace(location, 8.0 * location, phase, 50.0 + 200 * phase))
     return places, drawn
 
@@ -60,12 +61,12 @@ def test_no_gap_wider_than_allowed_is_scored() -> None:
 def test_dice_and_distance_of_known_discs() -> None:
     image = Slice(np.zeros((80, 80)), (0.5, 0.5))
     one, other = (disc(40, 40, 20, 720),), (disc(40, 40, 24, 720),)
-    assert dice(image, one, one) == 1
-    assert dice(image, one, other) == pytest.approx(2 * 400 / (400 + 576), abs=0.01)
+    assert dice(image, measure(one), measure(one)) == 1
+    assert dice(image, measure(one), measure(other)) == pytest.approx(2 * 400 / (400 + 576), abs=0.01)
     assert contour_distance_mm(image, one, other) == pytest.approx(2.0, abs=0.01)
 
 
 def test_an_empty_estimate_scores_nothing() -> None:
-    assert dice(blank(), (), (disc(40, 40, 9),)) == 0
-    assert dice(blank(), (), ()) == 1
+    assert dice(blank(), measure(()), measure((disc(40, 40, 9),))) == 0
+    assert dice(blank(), measure(()), measure(())) == 1
     assert np.isnan(contour_distance_mm(blank(), (), (disc(40, 40, 9),)))

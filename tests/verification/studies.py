@@ -17,7 +17,7 @@ from dicom_etl.checks.measurements import Drawn, gather
 from dicom_etl.checks.sample_checks import sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset.digest import row_digests
-from dicom_etl.geometry.polygons import polygon_area
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.records import FloatArray, Issue, SampleFacts
 from tests.builders import TinySource
 
@@ -45,7 +45,6 @@ class Slice:
         return f"contourfiles/{self.patient_id}/{self.location}-{self.phase}-{structure}.txt"
 
     def drawn(self) -> Drawn:
-        rings = {name: (ring,) if len(ring) else () for name, ring in self.rings.items()}
         return gather(
             patient_id=self.patient_id,
             image=self.image,
@@ -54,9 +53,8 @@ class Slice:
             trigger_time_ms=800.0 * self.phase / self.phases,
             pixel_spacing_mm=self.spacing_mm,
             pixels=self.pixels,
-            rings=rings,
-            paths={name: self.path(name) for name in rings},
-            areas_px={name: polygon_area(outline) if outline else 0.0 for name, outline in rings.items()},
+            outlines={name: measure((ring,)) if len(ring) else None for name, ring in self.rings.items()},
+            paths={name: self.path(name) for name in self.rings},
             image_key=row_digests(self.pixels, ())[0],
             instance_key=self.instance_key,
         )

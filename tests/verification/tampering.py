@@ -15,7 +15,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import SEAL_BYTES, append_seal, sha256_of_row
 from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
-from dicom_etl.geometry.polygons import join_rings, split_rings
+from dicom_etl.geometry.polygons import join_rings, measure, split_rings
 from dicom_etl.records import Rings
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import image_statistics
@@ -77,7 +77,7 @@ def set_rings(file: h5py.File, structure: str, row: int, rings: Rings, *, redraw
     group["offsets"][:] = offsets
     if redraw:
         config = IngestConfig.from_json(file.attrs["config"].decode())
-        file["masks"][structure][row] = draw_mask(rings, file["images"].shape[1:], config)
+        file["masks"][structure][row] = draw_mask(measure(rings), file["images"].shape[1:], config)
         redo_digest(file, row)
 
 

@@ -18,6 +18,7 @@ from dicom_etl.checks.stack import Stack
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry import raster
+from dicom_etl.geometry.polygons import measure
 from dicom_etl.records import FloatArray
 from tests.shapes import ring_strategy
 from tests.verification.studies import SHAPE, Slice, Study, codes, doubted, findings, make_study
@@ -311,7 +312,7 @@ def egg_study(shown: bool, drawn: bool) -> Study:
 
 
 def rasterized(ring: FloatArray) -> FloatArray:
-    return raster.rasterize((ring,), SHAPE).astype(np.float64)
+    return raster.rasterize(measure((ring,)), SHAPE).astype(np.float64)
 
 
 @pytest.mark.parametrize(
