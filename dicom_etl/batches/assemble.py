@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +154,12 @@ class Assembler:
             {name: values[rows] for name, values in self.columns.items()} if self.columns else None,
         )
 
+    def bytes_of(self, samples: int) -> int:
+        """Return how many bytes some samples take as they are gathered."""
+        channels = 1 if self.channels is None else self.channels.shape[1]
+        pixels: int = samples * math.prod(self.store.shape)
+        return pixels * (channels * self.dtype.itemsize + self.valid.shape[1])
+
     def _images(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return images (sample, y, x), or (sample, channel, y, x), or (sample, place, y, x)."""
         shown = rows if self.channels is None else self.channels[rows]
@@ -163,10 +170,6 @@ class Assembler:
         if shown.ndim == 2:
             images[flat == NOTHING] = 0
             return images.reshape(*shown.shape, *images.shape[1:])
-        if self.context is not None:  # "copy"
-            alike = np.empty((len(images), self.context.count, *images.shape[1:]), images.dtype)
-            alike[:] = images[:, np.newaxis]
-            return alike
         return images
 
     def _masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:

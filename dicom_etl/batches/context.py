@@ -89,8 +89,10 @@ def neighbours(context: Context, table: Mapping[str, NDArray[Any]]) -> NDArray[n
     -------
     ndarray of int64, (row, channel)
     """
-    along, _ = _PLACES[context.axis]
     assert isinstance(context.count, int)
+    if context.axis == "copy":
+        return np.repeat(np.arange(len(table["patient_id"]))[:, np.newaxis], context.count, axis=1)
+    along, _ = _PLACES[context.axis]
     reach = context.count // 2
     places = table[along].tolist()
     groups = _groups(context, table)

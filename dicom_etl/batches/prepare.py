@@ -78,7 +78,7 @@ def prepare(
             transforms=serving.transforms,
             context=context,
             channels=None
-            if context is None or context.whole or context.axis == "copy"
+            if context is None or context.whole
             else neighbours(context, table),
             columns={name: _column(table, name) for name in serving.columns},
             weights=_numbers(table, serving.weights, "weights").astype(np.float32)

@@ -20,6 +20,9 @@ _BATCHES_ASKED_FOR = 8
 """How many batches ahead the system is told to read from disk."""
 _MOST_THREADS = 4
 """By default; what more would gain is bounded by the speed of memory."""
+_BYTES_AHEAD = 6 << 20
+"""Made ahead by default, so that memory is written again while it is still in the processor's cache: with batches of
+3 MB, a slice of 128 kB costs 13 us with four batches ahead, 10 with one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +93,9 @@ class Stream:
             threads = 1 if alone else min(usable_cores(), _MOST_THREADS)
         depth = self.prefetch
         if depth is None:
-            depth = threads + 2 if threads > 1 else 0
+            samples = self.schedule.batch_size * self.rows[0].size
+            in_cache = _BYTES_AHEAD // self.assembler.bytes_of(samples)
+            depth = min(max(in_cache, threads - 1), threads + 2) if threads > 1 else 0
         return threads, depth
 
     def _ask_for(self, plan: EpochPlan, numbers: range, index: int) -> None:
