@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,8 +156,9 @@ class Assembler:
     def bytes_of(self, samples: int) -> int:
         """Return how many bytes some samples take as they are gathered."""
         channels = 1 if self.channels is None else self.channels.shape[1]
-        pixels: int = samples * math.prod(self.store.shape)
-        return pixels * (channels * self.dtype.itemsize + self.valid.shape[1])
+        return int(
+            samples * np.prod(self.store.shape) * (channels * self.dtype.itemsize + self.valid.shape[1])
+        )
 
     def _images(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return images (sample, y, x), or (sample, channel, y, x), or (sample, place, y, x)."""

@@ -77,9 +77,7 @@ def prepare(
             normalizer=Normalizer.of(serving.normalize, table, sources) if serving.normalize else None,
             transforms=serving.transforms,
             context=context,
-            channels=None
-            if context is None or context.whole
-            else neighbours(context, table),
+            channels=None if context is None or context.whole else neighbours(context, table),
             columns={name: _column(table, name) for name in serving.columns},
             weights=_numbers(table, serving.weights, "weights").astype(np.float32)
             if serving.weights
