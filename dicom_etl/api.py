@@ -24,9 +24,9 @@ from dicom_etl.errors import ConfigError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.probe import SourceProbe
-from dicom_etl.pipeline.summary import Progress, Summary, silent
+from dicom_etl.pipeline.summary import Summary
 from dicom_etl.verification.outcome import Outcome
-from dicom_etl.workers import Executor, open_executor
+from dicom_etl.workers import Executor, Progress, open_executor, silent
 
 if TYPE_CHECKING:
     from dicom_etl.pipeline.score import StudyScores

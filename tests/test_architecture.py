@@ -29,7 +29,6 @@ KNOWN_IN = {
     "h5py": {"dataset"},
     "pydicom": {"dicom", "contours"},
 }
-STILL_TWICE = {"Layout", "Progress", "Source", "Stack"}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc", "manager", "handler"}
 
 
@@ -107,7 +106,7 @@ def test_one_name_is_one_thing() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
-    twice = {name: places for name, places in homes.items() if len(places) > 1 and name not in STILL_TWICE}
+    twice = {name: places for name, places in homes.items() if len(places) > 1}
     assert not twice
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import check_image_shows_something
-from dicom_etl.checks.stack import Stack
 from dicom_etl.checks.study import check_contours_differ, check_phase_times
 from dicom_etl.dataset.digest import SEAL_BYTES, Seal, append_seal, contour_key
 from dicom_etl.dataset.schema import FORMAT_VERSION
@@ -62,7 +62,7 @@ def test_a_copied_image_is_an_error_between_patients_only(other: str, severity: 
 def test_a_copied_contour_within_a_patient_is_a_warning() -> None:
     images = [facts(1), facts(2, location_index=1)]
     same = [one._replace(contours=(one.contours[0]._replace(key=7),)) for one in images]
-    found = list(check_contours_differ(Stack(same), LabelLimits()))
+    found = list(check_contours_differ(DrawnStudy(same), LabelLimits()))
     assert [issue.severity for issue in found] == ["warning", "warning"]
 
 

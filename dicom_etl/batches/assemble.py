@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicom_etl.batches.batch import Batch, Layout, laid_out
+from dicom_etl.batches.batch import AxisOrder, Batch, laid_out
 from dicom_etl.batches.context import NOTHING, Context
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.sampler import sample_generator
@@ -26,7 +26,7 @@ from dicom_etl.errors import ConfigError
 class Serving:
     """How samples are served; `BatchReader` documents each."""
 
-    layout: Layout = "NHW"
+    layout: AxisOrder = "NHW"
     dtype: DTypeLike | None = None
     labels: Labels = "masks"
     normalize: str | None = None
@@ -38,8 +38,10 @@ class Serving:
     locking: Locking = None
 
     def __post_init__(self) -> None:
-        if self.layout not in get_args(Layout):
-            raise ConfigError(f"layout is {self.layout!r}: it must be one of {', '.join(get_args(Layout))}")
+        if self.layout not in get_args(AxisOrder):
+            raise ConfigError(
+                f"layout is {self.layout!r}: it must be one of {', '.join(get_args(AxisOrder))}"
+            )
         if self.cache not in (None, "memory"):
             raise ConfigError(f'cache is {self.cache!r}: it must be "memory" or None')
         if self.weights and self.context and self.context.whole:
@@ -103,7 +105,7 @@ class Assembler:
     masks: MaskMaker
     valid: NDArray[np.bool_]
     dtype: np.dtype[Any]
-    layout: Layout
+    layout: AxisOrder
     normalizer: Normalizer | None
     transforms: tuple[Transform, ...]
     context: Context | None

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Layout = Literal["NHW", "HWN", "NCHW", "NHWC"]
+AxisOrder = Literal["NHW", "HWN", "NCHW", "NHWC"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Batch:
 
 
 def laid_out(
-    images: NDArray[Any], masks: NDArray[Any], layout: Layout, *, volume: bool = False
+    images: NDArray[Any], masks: NDArray[Any], layout: AxisOrder, *, volume: bool = False
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return views of gathered arrays with their axes in the order asked for.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.sampler import EPOCH_LIMIT, Schedule
-from dicom_etl.batches.state import Progress, order_digest, read_state
+from dicom_etl.batches.state import EpochPosition, order_digest, read_state
 from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.turns import Start, Turns
 from dicom_etl.errors import ConfigError
@@ -29,7 +29,7 @@ class Epochs:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._progress = Progress()
+        self._progress = EpochPosition()
         self._upcoming = Start(0)
         self._turns: Turns | None = None
 
@@ -92,7 +92,7 @@ class Epochs:
         """Return a reader of the same samples for one of several ranks, at its start."""
         other = shallow.copy(self)
         other._stream = self.stream_of(rank, world_size)
-        other._progress, other._upcoming, other._turns = Progress(), Start(0), None
+        other._progress, other._upcoming, other._turns = EpochPosition(), Start(0), None
         return other
 
     def stream_of(self, rank: int, world_size: int) -> Stream:
@@ -196,7 +196,7 @@ class Epochs:
     def _go_to(self, start: Start) -> None:
         if not 0 <= start.epoch < EPOCH_LIMIT:
             raise ConfigError(f"epoch is {start.epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
-        self._progress = Progress()
+        self._progress = EpochPosition()
         self._progress.reach(start.epoch, start.step, self.schedule.batches)
         self._announce(Start(self._progress.epoch, self._progress.step))
 

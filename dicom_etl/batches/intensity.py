@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.source import Source
+from dicom_etl.batches.source import OpenRows
 from dicom_etl.errors import ConfigError
 
 Normalize = Literal["minmax", "zscore", "percentile"]
@@ -33,7 +33,7 @@ class Normalizer:
     clip: bool
 
     @classmethod
-    def of(cls, spelled: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[Source] = ()) -> Self:
+    def of(cls, spelled: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[OpenRows] = ()) -> Self:
         """Take the numbers from the statistics that the dataset holds.
 
         Parameters
@@ -45,7 +45,7 @@ class Normalizer:
             ":STRUCTURE" by those of the pixels inside a structure.
         columns : mapping
             The sample table.
-        sources : sequence of Source
+        sources : sequence of OpenRows
             The datasets, open.
 
         Raises
@@ -88,7 +88,7 @@ class Normalizer:
 
 
 def _of_dataset(
-    kind: str, of_what: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[Source]
+    kind: str, of_what: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[OpenRows]
 ) -> tuple[float, float]:
     """Return what becomes 0 and what becomes 1 in all images."""
     if kind == "minmax":

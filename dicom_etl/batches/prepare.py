@@ -14,7 +14,7 @@ from dicom_etl.batches.assemble import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, valid_labels
-from dicom_etl.batches.source import Source, open_source
+from dicom_etl.batches.source import OpenRows, open_source
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.stores import Joined, Kept
 from dicom_etl.batches.structures import MaskMaker, stored_parts
@@ -119,7 +119,7 @@ def affines(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     return found
 
 
-def _store(sources: Sequence[Source], stored: tuple[str, ...], cache: str | None) -> Store:
+def _store(sources: Sequence[OpenRows], stored: tuple[str, ...], cache: str | None) -> Store:
     stores = [Store(source, stored) for source in sources]
     store = stores[0] if len(stores) == 1 else Joined(stores)
     return Kept(store) if cache and store.is_compressed else store

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dicom_etl.batches.assemble import Serving
-from dicom_etl.batches.batch import Layout
+from dicom_etl.batches.batch import AxisOrder
 from dicom_etl.batches.context import Context
 from dicom_etl.batches.epochs import Epochs
 from dicom_etl.batches.prepare import affines, prepare, read_columns
@@ -148,7 +148,7 @@ class BatchReader(Epochs):
         even_ranks: bool = False,
         sampling: str | Callable[[SampleTable], Any] | None = None,
         patients_per_batch: int | None = None,
-        layout: Layout = "NHW",
+        layout: AxisOrder = "NHW",
         dtype: DTypeLike | None = None,
         normalize: str | None = None,
         context: Context | tuple[Any, ...] | None = None,
@@ -292,7 +292,7 @@ class BatchReader(Epochs):
         return self.paths[0]
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> AxisOrder:
         """The order of the axes, as in `Batch`."""
         return self._stream.assembler.layout
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.source import Source
+from dicom_etl.batches.source import OpenRows
 from dicom_etl.batches.structures import parts_of
 from dicom_etl.dataset import schema
 from dicom_etl.errors import ConfigError
@@ -27,11 +27,11 @@ class SampleTable(Mapping[str, NDArray[Any]]):
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of OpenRows
         Open; columns that not all of them have are left out.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[OpenRows]) -> None:
         self._sources = sources
         shared = set(sources[0].names).intersection(*(source.names for source in sources))
         self._names = (*(name for name in sources[0].names if name in shared), "dataset")
@@ -82,7 +82,7 @@ class Selection:
 
 
 def valid_labels(
-    sources: Sequence[Source], table: SampleTable, wanted: Selection
+    sources: Sequence[OpenRows], table: SampleTable, wanted: Selection
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Say of each row which of the structures served it has, and which of these count.
 
@@ -102,7 +102,7 @@ def valid_labels(
 
 
 def choose_rows(
-    sources: Sequence[Source],
+    sources: Sequence[OpenRows],
     table: SampleTable,
     wanted: Selection,
     drawn: NDArray[np.bool_],
@@ -128,7 +128,7 @@ def choose_rows(
 
 
 def _conditions(
-    sources: Sequence[Source],
+    sources: Sequence[OpenRows],
     table: SampleTable,
     wanted: Selection,
     drawn: NDArray[np.bool_],
@@ -166,7 +166,7 @@ def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bo
     return np.isin(table["patient_id"], list(patients))
 
 
-def _on_side(sources: Sequence[Source], table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
+def _on_side(sources: Sequence[OpenRows], table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
     """Return the rows of a split, of a fold, or of what a fold leaves for training."""
     if wanted.split is not None and wanted.split not in SPLITS:
         raise ConfigError(f"split is {wanted.split!r}: it must be {', '.join(SPLITS)}")

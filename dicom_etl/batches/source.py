@@ -29,7 +29,7 @@ class Statistics(NamedTuple):
     percentiles: dict[float, float]
 
 
-class Source:
+class OpenRows:
     """The columns, marks and slices of an open dataset."""
 
     def __init__(self, dataset: DatasetReader) -> None:
@@ -93,7 +93,7 @@ class Source:
 
 
 @contextmanager
-def open_source(path: Path, locking: Locking) -> Iterator[Source]:
+def open_source(path: Path, locking: Locking) -> Iterator[OpenRows]:
     """Open a dataset for the block.
 
     Raises
@@ -102,4 +102,4 @@ def open_source(path: Path, locking: Locking) -> Iterator[Source]:
         The file is no dataset, or not one to trust.
     """
     with open_reader(path, locking=locking) as dataset:
-        yield Source(dataset)
+        yield OpenRows(dataset)

@@ -15,7 +15,7 @@ from dicom_etl.errors import ConfigError
 
 
 @dataclass(slots=True)
-class Progress:
+class EpochPosition:
     """The epoch and step that are done, and which epoch was begun last.
 
     Attributes

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.source import Source
+from dicom_etl.batches.source import OpenRows
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import Seal, read_seal
 from dicom_etl.dataset.slices import SliceTable, Windows
@@ -41,7 +41,7 @@ class Store:
 
     Parameters
     ----------
-    source : Source
+    source : OpenRows
         The dataset, open; not kept.
     structures : sequence of str
         Whose masks are gathered, in this order.
@@ -54,7 +54,7 @@ class Store:
 
     def __init__(
         self,
-        source: Source,
+        source: OpenRows,
         structures: Sequence[str],
     ) -> None:
         self._path = source.path

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from dicom_etl.checks import alignment
 from dicom_etl.checks.boundary_samples import Indices
+from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.sample_checks import finding, of_study, where
-from dicom_etl.checks.stack import Stack
 from dicom_etl.checks.structures import Contours
 from dicom_etl.records import FloatArray, Issue
 
-StackCheck: TypeAlias = Callable[[Stack, LabelLimits], Iterator[Issue]]
+StudyCheck: TypeAlias = Callable[[DrawnStudy, LabelLimits], Iterator[Issue]]
 
 _WORTH_MEASURING_PX = 0.45
 """Shift, by a quick measure, from which on a whole study is measured. It is 0.5 or more on all real and made studies,
@@ -42,44 +42,44 @@ _of_the_last_study = lru_cache(maxsize=1)
 """Several checks ask the same of a study: without it all of them take 1.15 times as long on one of four images."""
 
 
-def check_contours_on_walls(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_on_walls(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: across an inner contour the image falls from blood to muscle, by at least `least_contrast`.
 
     A warning (see `dicom_etl.checks.edge_contrast` for the measure). When the typical contour of a study has less,
     the study is named instead of each contour: mirrored images, or images in which blood is not bright.
     """
-    inner, walls = stack.inner, stack.walls
-    if inner is None or walls is None or _foreign(stack, limits):
+    inner, walls = study.inner, study.walls
+    if inner is None or walls is None or _foreign(study, limits):
         return
-    if _unfit(stack, limits):
+    if _unfit(study, limits):
         message = (
             f"the typical contrast across its {INNER}s is {np.nanmedian(walls.contrast):.2f}, where 1 is an even wall "
             f"and {limits.least_contrast:g} the least; are they of these images?"
         )
-        yield of_study(stack.images, "misaligned", message, structure=INNER)
+        yield of_study(study.images, "misaligned", message, structure=INNER)
         return
     for index in np.flatnonzero(walls.contrast < limits.least_contrast):
         message = f"the contrast across it is {walls.contrast[index]:.2f}, where 1 is an even wall"
         yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
 
 
-def check_contours_of_this_study(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_of_this_study(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """study-exchanged: the contours of a study are of its images.
 
     An error when `foreign_share` of five or more inner contours lie in a wrong place, each by its own image, and
     neither mirrored nor bright muscle explains it: the link table names another study's contours. Exchanged with one
     another, 62% or more of the contours of real and made studies do, and none where they belong.
     """
-    if stack.walls is not None and _foreign(stack, limits):
-        count = int(_astray(stack, limits).sum())
+    if study.walls is not None and _foreign(study, limits):
+        count = int(_astray(study, limits).sum())
         message = (
-            f"{count} of {len(stack.walls.contrast)} {INNER}s lie on no wall of their images: they look like the "
+            f"{count} of {len(study.walls.contrast)} {INNER}s lie on no wall of their images: they look like the "
             "contours of another study; does the link table name the right one?"
         )
-        yield of_study(stack.images, "study-exchanged", message, severity="error")
+        yield of_study(study.images, "study-exchanged", message, severity="error")
 
 
-def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: an inner contour cannot be moved to a much better place nearby.
 
     A warning when a shift of `shift_px` or more raises the contrast across it by `shift_gain` or more. A contour that
@@ -87,11 +87,11 @@ def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue
     shift of `stray_shift_px`, towards all of these places, that raises the contrast by `stray_gain`; `stray_far_px` or
     more away, at all.
     """
-    inner, walls = stack.inner, stack.walls
-    if inner is None or walls is None or _unfit(stack, limits):
+    inner, walls = study.inner, study.walls
+    if inner is None or walls is None or _unfit(study, limits):
         return
     gain, shift = walls.better
-    for index in np.flatnonzero(_movable(stack, limits)):
+    for index in np.flatnonzero(_movable(study, limits)):
         x, y = shift[index].tolist()
         own = walls.contrast[index]
         message = (
@@ -101,24 +101,24 @@ def check_contours_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue
         yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
 
 
-def check_contours_not_mirrored(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_not_mirrored(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: an inner contour does not fit its image better when mirrored left to right.
 
     A warning when the contrast across it rises by `mirror_gain` or more, and its neighbours along the stack and in the
     cardiac cycle agree: its shape is then more like theirs, or it lies nearer to where they have it.
     """
-    inner = stack.inner
+    inner = study.inner
     if inner is None:
         return
-    for index in np.flatnonzero(_mirrored(stack, limits)):
+    for index in np.flatnonzero(_mirrored(study, limits)):
         message = (
             "fits better when mirrored left to right: the contrast across it rises by "
-            f"{stack.mirror_gains[index]:.2f}, and it is more like its neighbours"
+            f"{study.mirror_gains[index]:.2f}, and it is more like its neighbours"
         )
         yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
 
 
-def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two inner contours next to each other, in location or phase, do not fit better when exchanged.
 
     A warning for each, when the contrasts across them add up to `exchange_gain` more on each other's image. Not
@@ -126,8 +126,8 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
     nobody could tell. When one of them alone is found to be in the wrong place, the other's image must not lose by
     the exchange.
     """
-    inner, walls = stack.inner, stack.walls
-    if inner is None or walls is None or _unfit(stack, limits):
+    inner, walls = study.inner, study.walls
+    if inner is None or walls is None or _unfit(study, limits):
         return
     least_px = np.maximum(
         limits.exchange_px, limits.exchange_share * inner.radius_px[inner.neighbours].mean(axis=1)
@@ -138,7 +138,7 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
     pairs, each = pairs[promising], each[promising]
     if not len(pairs):
         return
-    misplaced = misplaced_inners(stack, limits)[pairs]
+    misplaced = misplaced_inners(study, limits)[pairs]
     explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
     gains = np.where(explained, 0, each.sum(axis=1))
     named: set[int] = set()
@@ -155,14 +155,14 @@ def check_contours_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[
                 yield finding(inner.facts[mine], "warning", "misaligned", message, inner.drawn[mine], path)
 
 
-def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_study_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: taken together, the inner contours of a study lie on the edges in its images.
 
     A warning when the shift that suits them best is more than half a pixel, beyond doubt: too little to see on one
     image, and what a wrong origin makes of a whole study (see `dicom_etl.checks.alignment`).
     """
-    inner, walls = stack.inner, stack.walls
-    if inner is None or walls is None or _unfit(stack, limits):
+    inner, walls = study.inner, study.walls
+    if inner is None or walls is None or _unfit(study, limits):
         return
     known = np.flatnonzero(np.isfinite(walls.contrast))
     chosen = known[alignment.choose_slices(len(known))]
@@ -186,10 +186,10 @@ def check_study_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
             f"the {INNER}s of {found.slices} images fit best when all are moved in {x} and in {y}; "
             "do the files count pixels from another origin? `contour_origin` sets it"
         )
-        yield of_study(stack.images, "misaligned", message, structure=INNER)
+        yield of_study(study.images, "misaligned", message, structure=INNER)
 
 
-IMAGE_CHECKS: tuple[StackCheck, ...] = (
+IMAGE_CHECKS: tuple[StudyCheck, ...] = (
     check_contours_of_this_study,
     check_contours_on_walls,
     check_contours_in_place,
@@ -199,22 +199,22 @@ IMAGE_CHECKS: tuple[StackCheck, ...] = (
 )
 
 
-def misplaced_inners(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+def misplaced_inners(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) are found to lie in a wrong place, each by its own image."""
-    if stack.walls is None or _unfit(stack, limits):
-        return np.zeros(len(stack.inner.drawn) if stack.inner is not None else 0, dtype=bool)
-    found: NDArray[np.bool_] = (stack.walls.contrast < limits.least_contrast) | _movable(stack, limits)
-    return found | _mirrored(stack, limits)
+    if study.walls is None or _unfit(study, limits):
+        return np.zeros(len(study.inner.drawn) if study.inner is not None else 0, dtype=bool)
+    found: NDArray[np.bool_] = (study.walls.contrast < limits.least_contrast) | _movable(study, limits)
+    return found | _mirrored(study, limits)
 
 
 @_of_the_last_study
-def _mirrored(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+def _mirrored(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) fit their images and their neighbours better when mirrored left to right."""
-    found: NDArray[np.bool_] = stack.mirror_gains >= limits.mirror_gain
-    if stack.inner is None or _unfit(stack, limits):
+    found: NDArray[np.bool_] = study.mirror_gains >= limits.mirror_gain
+    if study.inner is None or _unfit(study, limits):
         return np.zeros_like(found)
     for index in np.flatnonzero(found).tolist():
-        found[index] = stack.inner.more_alike_mirrored(index) > 0 or _nearer_mirrored(stack.inner, index)
+        found[index] = study.inner.more_alike_mirrored(index) > 0 or _nearer_mirrored(study.inner, index)
     return found
 
 
@@ -227,35 +227,37 @@ def _nearer_mirrored(inner: Contours, index: int) -> bool:
 
 
 @_of_the_last_study
-def _movable(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+def _movable(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
-    assert stack.walls is not None
-    assert stack.inner is not None
-    gain, shift = stack.walls.better
+    assert study.walls is not None
+    assert study.inner is not None
+    gain, shift = study.walls.better
     far = np.hypot(*shift.T)
     found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (far >= limits.shift_px)
     doubtful = np.flatnonzero((gain > 0) & (far >= limits.stray_shift_px) & ~found).tolist()
     least = np.where(gain >= limits.stray_gain, limits.stray_px, limits.stray_far_px)
-    strayed = {index: _strayed_px(stack, index, shift[index], found, least[index]) for index in doubtful}
+    strayed = {index: _strayed_px(study, index, shift[index], found, least[index]) for index in doubtful}
     while any(strayed.values()):
         worst = max(strayed, key=strayed.__getitem__)
         found[worst] = True
         del strayed[worst]
         # What is out of place itself says nothing about others.
-        pairs = stack.inner.neighbours
+        pairs = study.inner.neighbours
         for index in strayed.keys() & set(pairs[(pairs == worst).any(axis=1)].ravel().tolist()):
-            strayed[index] = _strayed_px(stack, index, shift[index], found, least[index])
+            strayed[index] = _strayed_px(study, index, shift[index], found, least[index])
     return found
 
 
-def _strayed_px(stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool_], least_px: float) -> float:
+def _strayed_px(
+    study: DrawnStudy, index: int, shift: Indices, wrong: NDArray[np.bool_], least_px: float
+) -> float:
     """Return how far an inner contour lies from the nearest place where others have it; wrong ones do not count.
 
     0 when it is less than the least that counts, fewer than two others can tell, or a shift does not bring it nearer
     to each place.
     """
-    assert stack.inner is not None
-    apart = stack.inner.strayed_px(index, wrong)
+    assert study.inner is not None
+    apart = study.inner.strayed_px(index, wrong)
     before, after = np.hypot(*apart.T), np.hypot(*(apart + shift).T)
     if len(apart) < 2 or (after >= before - _NEARER_PX).any() or before.min() < least_px:
         return 0.0
@@ -263,12 +265,12 @@ def _strayed_px(stack: Stack, index: int, shift: Indices, wrong: NDArray[np.bool
 
 
 @_of_the_last_study
-def _unfit(stack: Stack, limits: LabelLimits) -> bool:
+def _unfit(study: DrawnStudy, limits: LabelLimits) -> bool:
     """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
-    if stack.walls is None:
+    if study.walls is None:
         return False
-    typical = _typical(stack.walls.contrast)
-    return typical < limits.least_contrast or _foreign(stack, limits)
+    typical = _typical(study.walls.contrast)
+    return typical < limits.least_contrast or _foreign(study, limits)
 
 
 def _typical(contrast: FloatArray) -> float:
@@ -276,26 +278,26 @@ def _typical(contrast: FloatArray) -> float:
     return float(np.median(known)) if len(known) else 1.0
 
 
-def _astray(stack: Stack, limits: LabelLimits) -> NDArray[np.bool_]:
+def _astray(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) lie on no wall, or would lie on a much better one elsewhere."""
-    assert stack.walls is not None
-    gain, shift = stack.walls.better
-    found: NDArray[np.bool_] = stack.walls.contrast < limits.least_contrast
+    assert study.walls is not None
+    gain, shift = study.walls.better
+    found: NDArray[np.bool_] = study.walls.contrast < limits.least_contrast
     found |= (gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)
     return found
 
 
-def _foreign(stack: Stack, limits: LabelLimits) -> bool:
+def _foreign(study: DrawnStudy, limits: LabelLimits) -> bool:
     """Tell whether the inner contours of a study are those of another one: `check_contours_of_this_study`."""
-    walls = stack.walls
+    walls = study.walls
     if walls is None or len(walls.contrast) < _FEWEST_FOREIGN:
         return False
     typical = _typical(walls.contrast)
     if not -_FITTING < typical < _FITTING:
         return False
-    if _typical(walls.contrast + stack.mirror_gains) >= _FITTING:
+    if _typical(walls.contrast + study.mirror_gains) >= _FITTING:
         return False
-    return float(_astray(stack, limits).mean()) >= limits.foreign_share
+    return float(_astray(study, limits).mean()) >= limits.foreign_share
 
 
 def _peak_px(around: FloatArray) -> float:

@@ -16,16 +16,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from dicom_etl.checks.boundary_samples import Indices
-from dicom_etl.checks.images import StackCheck, misplaced_inners
+from dicom_etl.checks.drawn_study import DrawnStudy
+from dicom_etl.checks.images import StudyCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.myocardium import apart_mm
 from dicom_etl.checks.sample_checks import finding, where
-from dicom_etl.checks.stack import Stack
 from dicom_etl.records import FloatArray, Issue
 
 
-def check_outer_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_outer_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: an outer contour lies around the inner one as in the image before, the one after, or the typical one.
 
     A warning when its middle is farther than `wall_offset_mm`, or its radius differs by more than `wall_change_mm`,
@@ -33,13 +33,13 @@ def check_outer_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     it is `wall_spread` times what is typical there. Before and after are along the stack; a phase needs three images
     that have both contours. Not looked at where the inner one is found to lie in a wrong place itself.
     """
-    muscle = stack.myocardium
+    muscle = study.myocardium
     if muscle is None or not len(muscle.which):
         return
     strayed = muscle.strayed_mm
     far = strayed > _most(strayed, limits.wall_offset_mm, limits)
     for kind, what in enumerate(("its middle lies", "its radius is off by")):
-        for index in _judged(stack, np.flatnonzero(far[:, kind]), limits):
+        for index in _judged(study, np.flatnonzero(far[:, kind]), limits):
             message = (
                 f"{what} {strayed[index, kind]:.1f} mm or more from where it is around the {INNER} before and after it "
                 "along the stack, and in the typical image"
@@ -49,7 +49,7 @@ def check_outer_in_place(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
             yield finding(muscle.outer.facts[outer], "warning", "misaligned", message, contour)
 
 
-def check_outer_on_border(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_outer_on_border(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: an outer contour that lies a little off cannot be moved to a much better place on its image.
 
     A warning when its middle is farther than `wall_stray_mm` from where `check_outer_in_place` expects it (or
@@ -57,16 +57,16 @@ def check_outer_on_border(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
     inside it like muscle, and what lies just outside unlike, by `border_gain` or more (see `like_muscle` in
     `dicom_etl.checks.edge_contrast`).
     """
-    muscle = stack.myocardium
+    muscle = study.myocardium
     if muscle is None or not len(muscle.which):
         return
     strayed = muscle.strayed_mm
     named = (strayed > _most(strayed, limits.wall_offset_mm, limits)).any(axis=1)
     far = strayed[:, 0] > _most(strayed, limits.wall_stray_mm, limits)[0]
-    doubtful = _judged(stack, np.flatnonzero(far & ~named), limits)
+    doubtful = _judged(study, np.flatnonzero(far & ~named), limits)
     if not len(doubtful):
         return
-    gain, shift = stack.borders(doubtful).better
+    gain, shift = study.borders(doubtful).better
     after = apart_mm(muscle.moved(doubtful, shift), muscle.expected[doubtful])[:, 0]
     better = (gain >= limits.border_gain) & (np.hypot(*shift.T) >= limits.shift_px)
     for place in np.flatnonzero(better & (after < strayed[doubtful, 0])):
@@ -80,13 +80,13 @@ def check_outer_on_border(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
         yield finding(muscle.outer.facts[outer], "warning", "misaligned", message, muscle.outer.drawn[outer])
 
 
-def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_outers_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: two outer contours at adjacent locations do not fit their inner contours better when exchanged.
 
     A warning for each, when the walls of the two images are more alike then, by `wall_exchange_mm` or more, and
     each is nearer to what else `check_outer_in_place` compares it with; on images whose inner contours are in place.
     """
-    muscle = stack.myocardium
+    muscle = study.myocardium
     if muscle is None or not len(muscle.stack):
         return
     one, other = muscle.stack.T
@@ -99,7 +99,7 @@ def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Is
     expected = np.stack((around, muscle.typical[muscle.stack]), axis=2)
     nearer = (apart_mm(swapped, expected).sum(axis=2) < apart_mm(own, expected).sum(axis=2)).all(axis=1)
     found = np.flatnonzero(nearer & (gains >= limits.wall_exchange_mm))
-    judged = set(_judged(stack, np.unique(muscle.stack[found]), limits).tolist())
+    judged = set(_judged(study, np.unique(muscle.stack[found]), limits).tolist())
     named: set[int] = set()
     for pair in sorted(found.tolist(), key=lambda pair: -gains[pair]):
         if judged.issuperset(muscle.stack[pair].tolist()) and named.isdisjoint(muscle.stack[pair].tolist()):
@@ -114,18 +114,18 @@ def check_outers_not_exchanged(stack: Stack, limits: LabelLimits) -> Iterator[Is
                 yield finding(facts, "warning", "misaligned", message, muscle.outer.drawn[mine], path)
 
 
-OUTER_CHECKS: tuple[StackCheck, ...] = (
+OUTER_CHECKS: tuple[StudyCheck, ...] = (
     check_outer_in_place,
     check_outer_on_border,
     check_outers_not_exchanged,
 )
 
 
-def _judged(stack: Stack, images: Indices, limits: LabelLimits) -> Indices:
-    """Return which of some images of `stack.myocardium` have inner contours that are not found in a wrong place."""
-    if not len(images) or stack.myocardium is None:
+def _judged(study: DrawnStudy, images: Indices, limits: LabelLimits) -> Indices:
+    """Return which of some images of `study.myocardium` have inner contours that are not found in a wrong place."""
+    if not len(images) or study.myocardium is None:
         return images
-    return images[~misplaced_inners(stack, limits)[stack.myocardium.inner[images]]]
+    return images[~misplaced_inners(study, limits)[study.myocardium.inner[images]]]
 
 
 def _most(strayed: FloatArray, offset_mm: float, limits: LabelLimits) -> FloatArray:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.checks.images import IMAGE_CHECKS, StackCheck, misplaced_inners
+from dicom_etl.checks.drawn_study import DrawnStudy
+from dicom_etl.checks.images import IMAGE_CHECKS, StudyCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.outer import OUTER_CHECKS
 from dicom_etl.checks.sample_checks import finding, of_study, where
-from dicom_etl.checks.stack import Stack
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.records import Issue, SampleFacts, Severity
 
@@ -25,20 +25,20 @@ _SURE = 2.0
 """How many times as far out of line as the other one a contour is when it is the wrong one of two."""
 
 
-def check_area_steps(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_area_steps(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """area-jump: from one location to the next the area of a structure changes by less than `area_ratio` times.
 
     Within a phase; a warning. The last location drawn may be smaller by any factor, for the ventricle ends there; but
     an inner contour there is not `end_ratio` times smaller than in the phases drawn before and after, beyond what is
     typical of the study. Named is the contour that is out of step with most of its neighbours.
     """
-    for contours in stack.structures.values():
+    for contours in study.structures.values():
         area = contours.area_px
         swapped = area[contours.stack[:, 0]] > area[contours.stack[:, 1]]
         small, large = np.where(swapped[:, None], contours.stack[:, ::-1], contours.stack).T
         far = area[large] >= limits.area_ratio * area[small]
         for step in np.flatnonzero(far & contours.ends[small]):
-            far[step] = contours is stack.inner and _too_small(stack, int(small[step]), limits)
+            far[step] = contours is study.inner and _too_small(study, int(small[step]), limits)
         steps = np.bincount(contours.stack.ravel(), minlength=len(area))
         jumps = [
             (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
@@ -57,13 +57,13 @@ def check_area_steps(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
             jumps = [j for j in jumps if odd not in j[:2]]
 
 
-def check_centres_close(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_centres_close(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """misaligned: a contour lies near one of its neighbours in location or phase.
 
     A warning when it has two or more and its centre is farther than `centre_jump_mm` from all of theirs. Not looked
     at where the pixel spacing is unknown.
     """
-    for contours in stack.structures.values():
+    for contours in study.structures.values():
         pairs = contours.neighbours
         centre_mm = contours.centre_px * contours.spacing_mm
         distance = np.hypot(*(centre_mm[pairs[:, 0]] - centre_mm[pairs[:, 1]]).T)
@@ -80,14 +80,14 @@ def check_centres_close(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
             yield finding(facts, "warning", "misaligned", message, contours.drawn[index])
 
 
-def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_phase_areas(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """phase-order: at no location is the inner contour much larger at end-systole than at end-diastole.
 
     A warning from `phase_ratio` times on; a little larger is normal near the base, which moves through the slice. It is
     about the one whose area is out of line with those beside it along the stack, and the other has a note; about both
     where that does not tell.
     """
-    inner, phases = stack.inner, stack.phases
+    inner, phases = study.inner, study.phases
     if inner is None or not phases:
         return
     at_ed, at_es = (
@@ -111,31 +111,31 @@ def check_phase_areas(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
         yield finding(inner.facts[other], severity, "phase-order", message, inner.drawn[other], path)
 
 
-def check_phase_times(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_phase_times(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """phase-order: the ventricle is largest at the start or the end of the beat, and smallest between.
 
     The R wave, at which recording starts, marks end-diastole. A warning when ED lies between 25% and 100% of the time
     to ES, or ES within the first 15% of the time to ED: the contours of the two were exchanged, or others drawn.
     """
-    phases = stack.phases
+    phases = study.phases
     if not phases:
         return
-    at_ed, at_es = (_time(stack, phases[word]) for word in (ED, ES))
+    at_ed, at_es = (_time(study, phases[word]) for word in (ED, ES))
     if not ED_EARLIEST * at_es < at_ed < ED_LATEST * at_es and at_es >= ES_EARLIEST * at_ed:
         return
     message = (
         f"the contours are largest in phase {phases[ED]} and smallest in phase {phases[ES]}, but end-diastole lies at "
         "the start or the end of the beat; are the contours of the two exchanged?"
     )
-    yield of_study(stack.images, "phase-order", message, structure=INNER)
+    yield of_study(study.images, "phase-order", message, structure=INNER)
 
 
-def check_contours_differ(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
+def check_contours_differ(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     """duplicate-contour: no two contours of a structure have the same points, in whatever order or direction.
 
     A warning for each of them.
     """
-    for contours in stack.structures.values():
+    for contours in study.structures.values():
         alike: dict[int, list[int]] = {}
         for index, contour in enumerate(contours.drawn):
             alike.setdefault(contour.key, []).append(index)
@@ -148,7 +148,7 @@ def check_contours_differ(stack: Stack, limits: LabelLimits) -> Iterator[Issue]:
                 yield finding(contours.facts[index], "warning", "duplicate-contour", message, drawn, path)
 
 
-STUDY_CHECKS: tuple[StackCheck, ...] = (
+STUDY_CHECKS: tuple[StudyCheck, ...] = (
     check_area_steps,
     *IMAGE_CHECKS,
     *OUTER_CHECKS,
@@ -161,8 +161,8 @@ STUDY_CHECKS: tuple[StackCheck, ...] = (
 
 def study_issues(images: Sequence[SampleFacts], limits: LabelLimits) -> list[Issue]:
     """Run all checks of one study on its drawn images, in row order."""
-    stack = Stack(images)
-    return [issue for check in STUDY_CHECKS for issue in check(stack, limits)]
+    study = DrawnStudy(images)
+    return [issue for check in STUDY_CHECKS for issue in check(study, limits)]
 
 
 def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first: int) -> list[Issue]:
@@ -178,18 +178,18 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
     return [replace(issue, sample=rows.get((issue.path, issue.frame))) for issue in issues]
 
 
-def _too_small(stack: Stack, index: int, limits: LabelLimits) -> bool:
+def _too_small(study: DrawnStudy, index: int, limits: LabelLimits) -> bool:
     """Tell whether an inner contour is much smaller than in other phases whose own contours are in place."""
-    assert stack.inner is not None
-    return stack.inner.times_smaller(index, misplaced_inners(stack, limits)) >= limits.end_ratio
+    assert study.inner is not None
+    return study.inner.times_smaller(index, misplaced_inners(study, limits)) >= limits.end_ratio
 
 
-def _time(stack: Stack, phase: int) -> float:
+def _time(study: DrawnStudy, phase: int) -> float:
     """Return when a phase is, in ms; in phases where a time is unknown."""
-    times = np.array([facts.trigger_time_ms for facts in stack.images])
+    times = np.array([facts.trigger_time_ms for facts in study.images])
     if not np.isfinite(times).all():
         return float(phase)
-    return float(np.median(times[[facts.phase_index == phase for facts in stack.images]]))
+    return float(np.median(times[[facts.phase_index == phase for facts in study.images]]))
 
 
 def _blame(

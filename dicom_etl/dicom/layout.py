@@ -32,7 +32,7 @@ def _split(joined: bytes, sizes: tuple[int | None, ...]) -> tuple[bytes | None, 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
+class ElementLayout:
     """Where a walk found what, and the bytes that led it there.
 
     Parameters
@@ -80,9 +80,9 @@ class LayoutMemory:
     """The layouts met last, by size of file; a few for each, for a bounded number of sizes."""
 
     def __init__(self) -> None:
-        self._by_size: dict[int, tuple[Layout, ...]] = {}
+        self._by_size: dict[int, tuple[ElementLayout, ...]] = {}
 
-    def find(self, data: bytes, size: int) -> tuple[Layout, tuple[bytes | None, ...]] | None:
+    def find(self, data: bytes, size: int) -> tuple[ElementLayout, tuple[bytes | None, ...]] | None:
         """Return a layout that fits the beginning of a file of ``size`` bytes, with its values of `SHARED`, or None."""
         for layout in self._by_size.get(size, ()):
             shared = layout.fit(data)
@@ -90,7 +90,7 @@ class LayoutMemory:
                 return layout, shared
         return None
 
-    def add(self, layout: Layout, size: int) -> None:
+    def add(self, layout: ElementLayout, size: int) -> None:
         """Remember a layout; it replaces the oldest where there are enough."""
         known = self._by_size.pop(size, ())
         if len(self._by_size) >= _MOST_SIZES:

@@ -19,7 +19,7 @@ import numpy as np
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import structure
 from dicom_etl.dicom.elements import Elements
-from dicom_etl.dicom.layout import Layout, LayoutMemory
+from dicom_etl.dicom.layout import ElementLayout, LayoutMemory
 from dicom_etl.dicom.meta import MetaCutOffError, bare_start, file_meta, meta_ranges
 from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
@@ -121,7 +121,7 @@ def scan(data: bytes, size: int) -> Plain | None:
     return Plain(Elements(layout.syntax, shared, values, name, patient), layout.offset, layout.length)
 
 
-def _walked(data: bytes, size: int) -> tuple[Layout, tuple[bytes | None, ...]] | None:
+def _walked(data: bytes, size: int) -> tuple[ElementLayout, tuple[bytes | None, ...]] | None:
     """Return the layout of a plain file that is not known, with its values of `SHARED`; raises what `scan` does."""
     try:
         layout = walk(data, size)
@@ -138,7 +138,7 @@ def _simple_text(value: bytes) -> str | None:
     return text(value.decode("ascii")) if _is_simple_text(value) else None
 
 
-def walk(data: bytes, size: int) -> Layout | None:
+def walk(data: bytes, size: int) -> ElementLayout | None:
     """Walk over the elements up to the pixel data, and remember the layout; None where the file is not plain.
 
     Raises
@@ -247,7 +247,7 @@ def _is_plain(data: bytes, fields: list[tuple[int, int, int]]) -> bool:
     )
 
 
-def _layout(data: bytes, syntax: str, start: int, found: _Walk) -> Layout:
+def _layout(data: bytes, syntax: str, start: int, found: _Walk) -> ElementLayout:
     # The whole file meta information would hold an instance UID; its heads and the transfer syntax decide.
     ranges = [*meta_ranges(data, start), *((a, b) for tag, a, b in found.fields if tag in _DECIDING)]
     decisive_places = np.concatenate(
@@ -257,7 +257,7 @@ def _layout(data: bytes, syntax: str, start: int, found: _Walk) -> Layout:
     ).astype(np.int64)
     where = {tag: (a, b) for tag, a, b in found.fields}
     shared = [where.get(tag) for tag in el.SHARED]
-    return Layout(
+    return ElementLayout(
         syntax,
         tuple((tag, a, b) for tag, a, b in found.fields if tag in _OWN),
         found.offset,

@@ -17,11 +17,11 @@ from dicom_etl.layouts import SourceRoots, locate
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import RowWriter, drop_doubted
-from dicom_etl.pipeline.summary import Progress, Summary, silent
+from dicom_etl.pipeline.summary import Summary
 from dicom_etl.stages import rasterize
-from dicom_etl.workers import Executor, InProcess
+from dicom_etl.workers import Executor, InProcess, Progress, silent
 
-__all__ = ["Plan", "Progress", "Summary", "ingest", "locate"]
+__all__ = ["Plan", "Summary", "ingest", "locate"]
 
 
 def ingest(

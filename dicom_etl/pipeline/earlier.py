@@ -26,10 +26,10 @@ from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.summary import Progress
 from dicom_etl.records import EncodedSample, Issue, StudyPlan
 from dicom_etl.stages import discover, link
 from dicom_etl.stages.study_key import read_study_key
+from dicom_etl.workers import Progress
 
 NAME = "compare"
 _MOST_OPEN = 16

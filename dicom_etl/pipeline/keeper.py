@@ -23,9 +23,9 @@ from dicom_etl.dataset.writer import HDF5Writer, open_writer
 from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.earlier import Earlier, OpenFiles
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.summary import Progress
 from dicom_etl.records import EncodedSample, Issue, StudyRecord
 from dicom_etl.splits import NO_FOLD
+from dicom_etl.workers import Progress
 
 PART_ROWS = 1024
 PART_SECONDS = 10.0

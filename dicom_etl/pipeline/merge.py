@@ -18,9 +18,10 @@ from dicom_etl.dataset.digest import append_seal, row_digests
 from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.errors import DatasetError, OutputError, SourceError
 from dicom_etl.pipeline.plan import common_dtype
-from dicom_etl.pipeline.summary import Progress, Summary, silent
+from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Decided, EncodedSample, Issue
 from dicom_etl.stages import write
+from dicom_etl.workers import Progress, silent
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.reading import DatasetReader, Study

@@ -21,14 +21,14 @@ from dicom_etl.errors import ConfigError, ItemError, SourceError
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.split_assignment import check_sides
-from dicom_etl.pipeline.summary import Progress, Summary, in_order, silent
+from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
 from dicom_etl.stages.header_patients import HeaderPatients
 from dicom_etl.stages.images import listener
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import PlannedStudy, find_header_patient, find_structures, plan_study, unpack
-from dicom_etl.workers import Executor, InProcess
+from dicom_etl.workers import Executor, InProcess, Progress, silent
 
 _IN_MEMORY = 1 << 20
 """Bytes of packed plans kept in memory, about 12,000 samples; more go to an unnamed temporary file."""

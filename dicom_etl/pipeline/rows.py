@@ -17,12 +17,12 @@ from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline.assembly import Assembly
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.summary import Progress, Summary
+from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan, StudyRecord
 from dicom_etl.stages import parse, write
 from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_sample
 from dicom_etl.stages.study_key import file_digest, hashed_images, study_key
-from dicom_etl.workers import Executor
+from dicom_etl.workers import Executor, Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer

@@ -14,14 +14,14 @@ from dicom_etl.impute.parents import BOTH, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.pipeline import Plan, Progress, Summary
+from dicom_etl.pipeline import Plan, Summary
 from dicom_etl.records import Issue, StudyPlan
 from dicom_etl.stages import parse
 from dicom_etl.stages.impute import NAME, as_slice
 from dicom_etl.stages.impute_study import places_of
 from dicom_etl.stages.sample import item_issue, read_slice
 from dicom_etl.stages.write import INNER
-from dicom_etl.workers import Executor, InProcess
+from dicom_etl.workers import Executor, InProcess, Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def score_source(
     *,
     ways: Sequence[str] = WAYS,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     pseudonyms: Pseudonyms | None = None,
 ) -> tuple[list[StudyScores], Summary]:
     """Leave out, one after the other, each drawn slice between drawn ones, and impute it.
@@ -54,7 +54,7 @@ def score_source(
         Which of `impute.estimate.WAYS` to score.
     executor : Executor, optional
         Where studies are scored; in this process by default.
-    progress : Progress, optional
+    progress : Progress
         Called with (stage, done, total).
     pseudonyms : Pseudonyms, optional
         What ids and paths are shown as, when the options ask for it.
@@ -71,14 +71,15 @@ def score_source(
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    tell = progress if progress is not None else lambda stage, done, total: None
     executor = executor if executor is not None else InProcess()
-    plan = Plan(roots, replace(config, impute=BOTH), executor=executor, progress=tell, pseudonyms=pseudonyms)
+    plan = Plan(
+        roots, replace(config, impute=BOTH), executor=executor, progress=progress, pseudonyms=pseudonyms
+    )
     studies = list(plan.studies())
     run = partial(score_study, roots=roots, config=config, ways=tuple(ways))
     results = []
     for number, (_, result) in enumerate(executor.map(run, studies), start=1):
-        tell(NAME, number, len(studies))
+        progress(NAME, number, len(studies))
         if isinstance(result, ItemError):
             raise result
         plan.summary.issues += result.issues

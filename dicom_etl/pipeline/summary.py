@@ -6,22 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.records import Issue, SeriesLine
 from dicom_etl.stages.study import PlannedStudy
-
-
-class Progress(Protocol):
-    """Receives how far a stage is."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note that ``done`` of ``total`` items of a stage are finished."""
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Take no note."""
 
 
 class SeriesTable:

@@ -38,8 +38,9 @@ from dicom_etl.report.selection import (
     place_issues,
     worst_first,
 )
-from dicom_etl.verification.dataset import Progress, verify_dataset
+from dicom_etl.verification.dataset import verify_dataset
 from dicom_etl.verification.outcome import Outcome
+from dicom_etl.workers import Progress
 
 _USUAL = LabelLimits()
 MOST_STUDIES = 60

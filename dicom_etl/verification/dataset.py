@@ -16,7 +16,6 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
 
 from dicom_etl.checks.decisions import DROPPED, settled_before
 from dicom_etl.checks.duplicates import Duplicates, RowNames
@@ -43,18 +42,7 @@ from dicom_etl.verification.study import (
     identity,
     reader,
 )
-from dicom_etl.workers import Executor, InProcess
-
-
-class Progress(Protocol):
-    """Is told how far a stage is."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note that ``done`` of ``total`` rows are checked."""
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Take no note."""
+from dicom_etl.workers import Executor, InProcess, Progress, silent
 
 
 def verify_dataset(
@@ -64,7 +52,7 @@ def verify_dataset(
     source: SourceRoots | None = None,
     pseudonyms: Pseudonyms | None = None,
     executor: Executor | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Outcome:
     """Check a dataset.
 
@@ -143,7 +131,7 @@ def _check_inside(
             if source is not None:
                 inputs.check_key(config, rows.attribute(schema.KEY_FINGERPRINT), pseudonyms)
                 dropped = frozenset(issue.path for issue in rows.issues() if issue.code == DROPPED)
-                known = inputs.Source(source, pseudonyms, config, frozenset(_left_out(rows)), dropped)
+                known = inputs.ComparedSource(source, pseudonyms, config, frozenset(_left_out(rows)), dropped)
             _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known)
         except DatasetError as error:
             outcome.note(structure.check_opens, structure.check_opens(error))
@@ -171,7 +159,7 @@ class _Walk:
         pixels = rows.shape[0] * rows.shape[1]
         self._statistics = PixelStatistics(rows.dtype.str, rows.structures, pixels)
 
-    def run(self, source: inputs.Source | None) -> None:
+    def run(self, source: inputs.ComparedSource | None) -> None:
         rows, note = self._rows, self._outcome.note
         note(whole.check_study_order, whole.check_study_order(rows))
         self._check_studies()
@@ -216,7 +204,7 @@ class _Walk:
         for counted in checked.pixels:
             self._statistics.add(*counted)
 
-    def _check_inputs(self, source: inputs.Source) -> None:
+    def _check_inputs(self, source: inputs.ComparedSource) -> None:
         rows, note = self._rows, self._outcome.note
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
         folders, nowhere = inputs.find_studies(source)

@@ -41,7 +41,7 @@ _OF_THE_LABEL = frozenset({"imputed_distance_mm", "imputed_distance_ms", "confid
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ComparedSource:
     """A SOURCE to compare with, and how the dataset was made of it.
 
     Attributes
@@ -83,7 +83,7 @@ class StudyInputs:
     issues: tuple[Issue, ...] = ()
     plan: StudyPlan | None = None
 
-    def key(self, source: Source, digests: Mapping[str, str]) -> str:
+    def key(self, source: ComparedSource, digests: Mapping[str, str]) -> str:
         """Return the key that ingest would give it now; "" where nothing is made, or a decisions file counts.
 
         ``digests`` are of images that were read already; others are read.
@@ -123,7 +123,7 @@ def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | N
         )
 
 
-def find_studies(source: Source) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
+def find_studies(source: ComparedSource) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
     """Discover SOURCE as ingest does; return its studies, and what belongs to none.
 
     Raises
@@ -138,14 +138,14 @@ def find_studies(source: Source) -> tuple[tuple[StudyFolders, ...], StudyInputs]
     return kept, StudyInputs("", issues=(*folders.issues, *issues))
 
 
-def find_study(folders: StudyFolders, source: Source) -> StudyInputs:
+def find_study(folders: StudyFolders, source: ComparedSource) -> StudyInputs:
     """List and link the files of one study as ingest does."""
     plan = link_inputs(folders, source.roots, source.config, every_image=True).plan
     samples = _without_dropped(plan.samples, source)
     return StudyInputs(plan.patient_id, plan.study, samples, plan.issues, plan)
 
 
-def _without_dropped(samples: Iterable[SamplePlan], source: Source) -> tuple[SamplePlan, ...]:
+def _without_dropped(samples: Iterable[SamplePlan], source: ComparedSource) -> tuple[SamplePlan, ...]:
     """Return samples without the labels that a person decided to leave out."""
     return tuple(
         sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in source.dropped))
@@ -154,7 +154,7 @@ def _without_dropped(samples: Iterable[SamplePlan], source: Source) -> tuple[Sam
 
 
 def check_rows_have_inputs(
-    rows: DatasetReader, block: Block, inputs: StudyInputs, source: Source, digests: dict[str, str]
+    rows: DatasetReader, block: Block, inputs: StudyInputs, source: ComparedSource, digests: dict[str, str]
 ) -> Iterator[Issue]:
     """source-changed: each row is what its files in SOURCE give now, to the last pixel, vertex and header value.
 
@@ -176,7 +176,7 @@ def check_rows_have_inputs(
 
 
 def check_inputs_have_rows(
-    rows: DatasetReader, block: Block | None, inputs: StudyInputs, source: Source, *, unchanged: bool
+    rows: DatasetReader, block: Block | None, inputs: StudyInputs, source: ComparedSource, *, unchanged: bool
 ) -> Iterator[Issue]:
     """source-changed: what SOURCE holds became a row, or was left out with a reason that /issues keeps.
 
@@ -220,7 +220,12 @@ def _structures_missing(rows: DatasetReader, plan: SamplePlan, severity: Severit
 
 
 def _compare(
-    rows: DatasetReader, block: Block, index: int, plan: SamplePlan, source: Source, digests: dict[str, str]
+    rows: DatasetReader,
+    block: Block,
+    index: int,
+    plan: SamplePlan,
+    source: ComparedSource,
+    digests: dict[str, str],
 ) -> Iterator[Issue]:
     """Compare one row with its files."""
     image, found, problems = _read(plan, source)
@@ -276,7 +281,7 @@ def _compare_contours(
         yield _finding(block, index, "error", stored or path, message, structure)
 
 
-def _read(plan: SamplePlan, source: Source) -> tuple[Image, dict[str, Outline], dict[str, str]]:
+def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, dict[str, Outline], dict[str, str]]:
     """Return image, outlines, and why the other outlines cannot be used."""
     image = parse.parse_image(plan, source.roots, source.config)
     parsed = parse.parse_labels(plan, source.roots, source.config, image.header)
@@ -298,7 +303,7 @@ def _row(rows: DatasetReader, block: Block, index: int, plan: SamplePlan, image:
     return write.make_row(plan, image, outlines, rows.structures, measured)
 
 
-def _usable(plan: SamplePlan, source: Source) -> bool:
+def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
     """Tell whether what was left out at ingest can be used now."""
     try:
         _, outlines, _ = _read(plan, source)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import SAMPLE_CHECKS
-from dicom_etl.checks.stack import Stack
 from dicom_etl.checks.study import STUDY_CHECKS, number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.reading import DatasetReader, open_reader
@@ -146,9 +146,9 @@ def _check_labels(
             found += [(number, issue) for issue in check(drawn, limits)]
     drawn_on = [one for one in facts if one.contours]
     if drawn_on:
-        stack = Stack(drawn_on)
+        study = DrawnStudy(drawn_on)
         for number, study_check in enumerate(STUDY_CHECKS, start=first + len(SAMPLE_CHECKS)):
-            found += [(number, issue) for issue in study_check(stack, limits)]
+            found += [(number, issue) for issue in study_check(study, limits)]
     issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
     return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts
 
@@ -170,7 +170,7 @@ def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any]
 
 
 def compare_study(
-    item: tuple[StudyFolders, tuple[int, int] | None, str], *, file: Sealed, source: inputs.Source
+    item: tuple[StudyFolders, tuple[int, int] | None, str], *, file: Sealed, source: inputs.ComparedSource
 ) -> Compared:
     """Compare one study with what SOURCE holds now; ``item`` is its folders, its rows if it has any, and its key."""
     folders, bounds, key = item

@@ -14,6 +14,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class Progress(Protocol):
+    """Receives how far a stage is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take note that ``done`` of ``total`` items of a stage are finished."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Take no note."""
+
+
 class Executor(Protocol):
     """Runs one function over many items; a context manager that ends whatever it started."""
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dicom_etl.checks.boundary_samples import equal_steps
 from dicom_etl.checks.codes import CODES
+from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.duplicates import Keys
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions
-from dicom_etl.checks.stack import Stack
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry import raster
@@ -324,7 +324,7 @@ def test_only_what_its_image_and_its_neighbours_are_not_like_is_mirrored(
     shown: bool, drawn: bool, expected: bool
 ) -> None:
     study = egg_study(shown, drawn)
-    stack = Stack([one.drawn().facts for one in study.slices])
+    stack = DrawnStudy([one.drawn().facts for one in study.slices])
     index = study.row(study.at(2, ES))
     assert (stack.mirror_gains[index] > 0.05) == (shown != drawn)
     assert stack.inner is not None
@@ -344,7 +344,7 @@ def test_a_neighbour_that_is_a_point_tells_nothing_and_stops_nothing() -> None:
 def test_a_contour_without_neighbours_is_no_more_like_them_mirrored() -> None:
     study = egg_study(shown=False, drawn=True)
     study.slices = [study.at(2, ES)]
-    inner = Stack([study.slices[0].drawn().facts]).inner
+    inner = DrawnStudy([study.slices[0].drawn().facts]).inner
     assert inner is not None
     assert inner.more_alike_mirrored(0) == 0
 
@@ -390,7 +390,7 @@ def test_how_many_times_smaller_needs_three_locations_in_both_phases(locations: 
     one = study.at(5, ES)
 
     def times(all_wrong: bool) -> float:
-        inner = Stack([one.drawn().facts for one in study.slices]).inner
+        inner = DrawnStudy([one.drawn().facts for one in study.slices]).inner
         assert inner is not None
         return inner.times_smaller(study.row(one), np.full(len(inner.drawn), all_wrong))
 
@@ -442,12 +442,12 @@ def test_an_uneven_wall_that_the_image_shows_is_right(further: float) -> None:
 def test_how_far_a_contour_strays_is_told_by_the_stack_and_the_cycle() -> None:
     study = make_study(1)
     one = study.at(2, ES)
-    inner = Stack([other.drawn().facts for other in study.slices]).inner
+    inner = DrawnStudy([other.drawn().facts for other in study.slices]).inner
     assert inner is not None
     none = np.zeros(len(inner.drawn), dtype=bool)
     assert np.abs(inner.strayed_px(study.row(one), none)).max() < 1
     shifted(one, 5, -4)
-    inner = Stack([other.drawn().facts for other in study.slices]).inner
+    inner = DrawnStudy([other.drawn().facts for other in study.slices]).inner
     assert inner is not None
     strayed = inner.strayed_px(study.row(one), none)
     assert strayed.shape == (2, 2)

@@ -16,7 +16,7 @@ from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.records import FloatArray, SampleFacts
 
 
-class Stack:
+class DrawnStudy:
     """The drawn images of one study.
 
     Parameters
