@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -36,8 +35,6 @@ from dicom_etl.records import (
     StudyFiles,
     StudyFolders,
 )
-from dicom_etl.verification import dataset as dataset_checks
-from dicom_etl.verification import study as study_checks
 from tests.builders import TinySource
 
 
@@ -141,16 +138,9 @@ def check_toy(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
 def test_a_check_is_one_function(
     kept_source: TinySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try:
-        with monkeypatch.context() as added:
-            added.setattr(sample_checks, "SAMPLE_CHECKS", (*sample_checks.SAMPLE_CHECKS, check_toy))
-            importlib.reload(study_checks)
-            importlib.reload(dataset_checks)
-            made = dicom_etl.ingest(kept_source.root, tmp_path / "o.h5", jobs=1)
-            outcome = dicom_etl.verify(tmp_path / "o.h5", jobs=1)
-    finally:
-        importlib.reload(study_checks)
-        importlib.reload(dataset_checks)
+    monkeypatch.setattr(sample_checks, "SAMPLE_CHECKS", (*sample_checks.SAMPLE_CHECKS, check_toy))
+    made = dicom_etl.ingest(kept_source.root, tmp_path / "o.h5", jobs=1)
+    outcome = dicom_etl.verify(tmp_path / "o.h5", jobs=1)
     for issues in (made.issues, outcome.findings):
         assert [issue.code for issue in issues] == ["tiny-contour"] * 4
     rules = {check["name"]: check["rule"] for check in outcome.to_json()["checks"]}

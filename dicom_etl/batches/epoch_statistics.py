@@ -16,7 +16,7 @@ from dicom_etl.errors import OutputError
 
 
 @dataclass(slots=True)
-class EpochTally:
+class EpochStatistics:
     """What one epoch, or the rest of one, served.
 
     Attributes
@@ -84,14 +84,14 @@ class EpochTally:
         self.seconds += seconds
 
 
-def tally_epochs(
+def measure_epochs(
     reader: BatchReader,
     epochs: int,
     *,
     stop_after: int | None = None,
     take: Callable[[Batch], None] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> Iterator[EpochTally]:
+) -> Iterator[EpochStatistics]:
     """Iterate from where the reader is until ``epochs`` epochs are complete, and count.
 
     Parameters
@@ -110,22 +110,24 @@ def tally_epochs(
     state = reader.state_dict()
     start = state["step"]
     for epoch in range(state["epoch"], epochs):
-        tally = EpochTally(epoch, _expected(reader, epoch, start), np.zeros(len(reader.rows), np.int64))
+        statistics = EpochStatistics(
+            epoch, _expected(reader, epoch, start), np.zeros(len(reader.rows), np.int64)
+        )
         batches = reader.epoch(epoch)
         in_this_epoch = len(reader.schedule.numbers(start))
         begun = time.perf_counter()
         for batch in batches:
-            tally.add(batch, reader.rows, time.perf_counter() - begun)
+            statistics.add(batch, reader.rows, time.perf_counter() - begun)
             if take is not None:
                 take(batch)
             if progress is not None:
-                progress(f"epoch {epoch}", tally.batches, in_this_epoch)
+                progress(f"epoch {epoch}", statistics.batches, in_this_epoch)
             taken += 1
             if taken == stop_after:
                 break
             begun = time.perf_counter()
-        tally.complete = tally.batches == in_this_epoch
-        yield tally
+        statistics.complete = statistics.batches == in_this_epoch
+        yield statistics
         if taken == stop_after:
             return
         start = 0

@@ -11,7 +11,7 @@ from typing import TypeVar
 Made = TypeVar("Made")
 
 
-def made_ahead(make: Callable[[int], Made], count: int, threads: int, ahead: int) -> Iterator[Made]:
+def prefetched(make: Callable[[int], Made], count: int, threads: int, ahead: int) -> Iterator[Made]:
     """Yield ``make(number)`` for each number below ``count``, in order.
 
     Errors come out in their place. When the iterator is closed, its threads end before anything else happens.

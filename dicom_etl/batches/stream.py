@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.batches.assemble import Assembler, Place
 from dicom_etl.batches.batch import Batch
-from dicom_etl.batches.prefetch import made_ahead
+from dicom_etl.batches.prefetch import prefetched
 from dicom_etl.batches.sampler import EpochPlan, Schedule
 from dicom_etl.errors import ConfigError
 from dicom_etl.workers.cores import usable_cores
@@ -75,7 +75,7 @@ class Stream:
             place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
             return self.assembler.make(self.rows[positions], padding, place)
 
-        return made_ahead(make, len(numbers), *self._threads_and_depth())
+        return prefetched(make, len(numbers), *self._threads_and_depth())
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> Batch:
         """Return the samples at some positions of ``rows`` as one batch, transformed as in an epoch."""

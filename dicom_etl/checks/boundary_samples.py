@@ -119,7 +119,7 @@ class PixelWindows:
         self._left, self._top = np.array(corners, dtype=np.int64).T
         self._starts = np.cumsum(sizes.prod(axis=1)) - sizes.prod(axis=1)
 
-    def places(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
+    def pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
         """Return where in `values` the pixels nearest to points lie.
 
         Parameters

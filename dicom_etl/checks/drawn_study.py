@@ -72,7 +72,7 @@ class DrawnStudy:
         assert self.myocardium is not None
         outer = self.myocardium.outer
         rows = self.myocardium.which[which].tolist()
-        levels = self.walls.sides(self.myocardium.inner[which])
+        levels = self.walls.levels(self.myocardium.inner[which])
         return Walls(
             [outer.drawn[row].ring for row in rows],
             [like_muscle(outer.facts[row].window, *level) for row, level in zip(rows, levels, strict=True)],

@@ -79,9 +79,9 @@ class Walls:
         unit: float | None = None,
     ) -> None:
         self._windows = PixelWindows(windows, corners)
-        self._rims = both_sides(equal_steps(rings))
-        self._places = self._windows.places(np.arange(len(rings)), self._rims, margin=REACH_PX)
-        self._falls = self._fall(self._places)
+        self._samples = both_sides(equal_steps(rings))
+        self._pixels = self._windows.pixel_indices(np.arange(len(rings)), self._samples, margin=REACH_PX)
+        self._falls = self._fall(self._pixels)
         self._unit = _typical(self._falls) if unit is None else np.full(len(rings), unit)
         self.contrast: FloatArray = _contrast(self._falls, self._unit)
 
@@ -116,13 +116,13 @@ class Walls:
         unit = self._unit[pairs].mean(axis=1)
         gains = np.empty(pairs.shape)
         for gain, image, contour in zip(gains.T, pairs.T, pairs.T[::-1], strict=True):
-            crossed = self._fall(self._windows.places(image, self._rims[contour]))
+            crossed = self._fall(self._windows.pixel_indices(image, self._samples[contour]))
             gain[:] = _contrast(crossed, unit) - _contrast(self._falls[image], unit)
         return gains
 
-    def sides(self, which: Indices) -> FloatArray:
+    def levels(self, which: Indices) -> FloatArray:
         """Return the typical value just inside, and just outside, some of the contours, (m, 2)."""
-        values: FloatArray = np.median(self._windows.values[self._places[which]], axis=2)
+        values: FloatArray = np.median(self._windows.values[self._pixels[which]], axis=2)
         return values
 
     def mirror_gains(self, columns: Indices) -> FloatArray:
@@ -131,21 +131,21 @@ class Walls:
         ``columns`` (contour,) are those of the images. What lies outside a window shows none; NaN in a flat image.
         """
         # Of x + i y, the conjugate subtracted from a column is x mirrored, and y.
-        mirrored = (columns - 1)[:, None, None] - self._rims.conj()
-        falls = self._fall(self._windows.places(np.arange(len(columns)), mirrored))
+        mirrored = (columns - 1)[:, None, None] - self._samples.conj()
+        falls = self._fall(self._windows.pixel_indices(np.arange(len(columns)), mirrored))
         unit = (self._unit + _typical(falls)) / 2
         gains: FloatArray = _contrast(falls, unit) - _contrast(self._falls, unit)
         return gains
 
     def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:
         """Return the contrast (m, shift) across contours (m,) moved by (shift, 2) or (m, shift, 2) whole pixels x,y."""
-        # A whole shift is one step in a flattened window; rims lie REACH_PX from its edge.
+        # A whole shift is one step in a flattened window; samples lie REACH_PX from its edge.
         steps = shifts[..., 1] * self._windows.widths[which, None] + shifts[..., 0]
         found = np.empty(steps.shape)
         at_once = max(1, _BLOCK // (2 * POINTS * steps.shape[1]))
         for start in range(0, len(which), at_once):
             block = slice(start, start + at_once)
-            moved = self._places[which[block], None, :, points] + steps[block, :, None, None]
+            moved = self._pixels[which[block], None, :, points] + steps[block, :, None, None]
             found[block] = _contrast(self._fall(moved), self._unit[which[block], None])
         return found
 

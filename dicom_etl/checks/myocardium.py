@@ -47,8 +47,8 @@ class Myocardium:
         pairs = image[outer.stack]
         self.stack: Indices = pairs[(pairs >= 0).all(axis=1)]
         self._phase = outer.phase[self.which]
-        self._inner = _places(inner, self.inner)
-        self._outer = _places(outer, self.which)
+        self._inner = _middle_and_radius(inner, self.inner)
+        self._outer = _middle_and_radius(outer, self.which)
 
     def walls(self, inner: Indices, outer: Indices) -> FloatArray:
         """Return the walls (m, 3) between the inner contours of some images and the outer ones of some."""
@@ -108,7 +108,7 @@ def apart_mm(walls: FloatArray, expected: FloatArray) -> FloatArray:
     return least
 
 
-def _places(contours: Contours, which: Indices) -> FloatArray:
+def _middle_and_radius(contours: Contours, which: Indices) -> FloatArray:
     """Return the middle x, y and the radius (m, 3) of some contours in mm."""
     spacing = contours.spacing_mm[which]
     radius = contours.radius_px[which] * np.sqrt(spacing.prod(axis=1))

@@ -17,7 +17,7 @@ from dicom_etl.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from dicom_etl.batches import BatchReader
-    from dicom_etl.batches.epoch_statistics import EpochTally
+    from dicom_etl.batches.epoch_statistics import EpochStatistics
 
 _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
 
@@ -92,7 +92,7 @@ def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options:
     The speed is that of waiting for batches alone. A resumed run goes on to the same last epoch: a run that stopped in
     epoch 1 serves the rest of it and then epoch 2 with --epochs 3.
     """
-    from dicom_etl.batches.epoch_statistics import Dump, tally_epochs
+    from dicom_etl.batches.epoch_statistics import Dump, measure_epochs
 
     with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
         reader = _reader(dataset, options, quiet)
@@ -105,23 +105,23 @@ def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options:
                 *["epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s"]
             )
         )
-        tallies = []
-        for tally in tally_epochs(
+        statistics = []
+        for epoch in measure_epochs(
             reader, options["epochs"], stop_after=options["stop_after"], take=dump, progress=reporter.progress
         ):
-            tallies.append(tally)
-            reporter.line(_row(tally))
+            statistics.append(epoch)
+            reporter.line(_row(epoch))
         state = reader.state_dict()
         if options["save_state"] is not None:
             _write_state(options["save_state"], state)
-        faults = [tally for tally in tallies if tally.repeated or (tally.complete and tally.missed)]
-        _conclude(reporter, tallies, faults, state)
+        faults = [epoch for epoch in statistics if epoch.repeated or (epoch.complete and epoch.missed)]
+        _conclude(reporter, statistics, faults, state)
         reporter.json(
             {
                 "ok": not faults,
                 "file": str(dataset),
                 "samples": len(reader.rows),
-                "epochs": [_as_json(tally) for tally in tallies],
+                "epochs": [_as_json(epoch) for epoch in statistics],
                 "state": state,
             }
         )
@@ -170,35 +170,38 @@ def _write_state(path: Path, state: dict[str, Any]) -> None:
         raise OutputError(f"cannot write the state {str(path)!r}: {error.strerror}") from None
 
 
-def _row(tally: EpochTally) -> str:
-    seconds = max(tally.seconds, 1e-9)
+def _row(epoch: EpochStatistics) -> str:
+    seconds = max(epoch.seconds, 1e-9)
     return _TABLE.format(
-        tally.epoch,
-        tally.batches,
-        tally.samples,
-        tally.unique,
-        tally.padding,
-        f"{tally.foreground_share:.2%}",
-        f"{tally.samples / seconds:,.0f}",
-        f"{tally.nbytes / seconds / 1e6:,.0f}",
+        epoch.epoch,
+        epoch.batches,
+        epoch.samples,
+        epoch.unique,
+        epoch.padding,
+        f"{epoch.foreground_share:.2%}",
+        f"{epoch.samples / seconds:,.0f}",
+        f"{epoch.nbytes / seconds / 1e6:,.0f}",
     )
 
 
-def _as_json(tally: EpochTally) -> dict[str, Any]:
-    seconds = max(tally.seconds, 1e-9)
+def _as_json(epoch: EpochStatistics) -> dict[str, Any]:
+    seconds = max(epoch.seconds, 1e-9)
     counts = ("epoch", "batches", "samples", "unique", "padding", "missed", "repeated", "complete")
-    return {name: getattr(tally, name) for name in counts} | {
-        "foreground_share": tally.foreground_share,
-        "samples_per_second": tally.samples / seconds,
-        "megabytes_per_second": tally.nbytes / seconds / 1e6,
+    return {name: getattr(epoch, name) for name in counts} | {
+        "foreground_share": epoch.foreground_share,
+        "samples_per_second": epoch.samples / seconds,
+        "megabytes_per_second": epoch.nbytes / seconds / 1e6,
     }
 
 
 def _conclude(
-    reporter: Reporter, tallies: list[EpochTally], faults: list[EpochTally], state: dict[str, Any]
+    reporter: Reporter,
+    statistics: list[EpochStatistics],
+    faults: list[EpochStatistics],
+    state: dict[str, Any],
 ) -> None:
-    for tally in faults:
-        reporter.line(f"epoch {tally.epoch}: {tally.missed} samples missed, {tally.repeated} repeated")
-    if tallies and not tallies[-1].complete:
+    for epoch in faults:
+        reporter.line(f"epoch {epoch.epoch}: {epoch.missed} samples missed, {epoch.repeated} repeated")
+    if statistics and not statistics[-1].complete:
         reporter.line(f"stopped in epoch {state['epoch']} after step {state['step']}")
-    reporter.line(f"{sum(tally.complete for tally in tallies)} epochs complete")
+    reporter.line(f"{sum(epoch.complete for epoch in statistics)} epochs complete")

@@ -162,7 +162,7 @@ class DatasetReader:
         self._images: h5py.Dataset = file[schema.IMAGES]
         self.shape: tuple[int, int] = self._images.shape[1:]
         self.dtype: np.dtype[Any] = self._images.dtype
-        self._ahead: Block | None = None
+        self._prefetched: Block | None = None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -212,11 +212,11 @@ class DatasetReader:
         Rows behind them are read too and kept for the next call: some 60 columns opened for each small study
         took more time than all checks of it.
         """
-        ahead = self._ahead
-        if ahead is None or not ahead.start <= start <= stop <= ahead.stop:
-            ahead = self._read_block(start, min(len(self), max(stop, start + schema.ROWS_PER_CHUNK)))
-            self._ahead = ahead
-        return ahead.part(start, stop)
+        block = self._prefetched
+        if block is None or not block.start <= start <= stop <= block.stop:
+            block = self._read_block(start, min(len(self), max(stop, start + schema.ROWS_PER_CHUNK)))
+            self._prefetched = block
+        return block.part(start, stop)
 
     def _read_block(self, start: int, stop: int) -> Block:
         columns = {column.name: self.column(column.name, start, stop) for column in self.columns}

@@ -63,15 +63,17 @@ class PixelStatistics:
     def __init__(self, dtype: str, structures: Sequence[str], pixels: int) -> None:
         self._names = ("", *structures)
         self._whole = pixels
-        self._tallies = [_Tally(np.dtype(dtype)) for _ in self._names]
+        self._histograms = [_Histogram(np.dtype(dtype)) for _ in self._names]
         self._waiting: list[tuple[NDArray[Any], ...]] = []
         self._waiting_pixels = 0
 
     def add(self, mean: float, std: float, values: tuple[NDArray[Any], ...]) -> None:
         """Take the next row: mean and deviation of its image, and its `pixels_to_count`."""
-        self._tallies[0].add_moments(self._whole, mean * self._whole, (std * std + mean * mean) * self._whole)
-        for tally, inside in zip(self._tallies[1:], values[1:], strict=True):
-            tally.add_values(inside)
+        self._histograms[0].add_moments(
+            self._whole, mean * self._whole, (std * std + mean * mean) * self._whole
+        )
+        for histogram, inside in zip(self._histograms[1:], values[1:], strict=True):
+            histogram.add_values(inside)
         self._waiting.append(values)
         self._waiting_pixels += sum(map(len, values))
         if len(self._waiting) == _WAITING or self._waiting_pixels > _MOST_WAITING_PIXELS:
@@ -80,18 +82,18 @@ class PixelStatistics:
     def rows(self) -> list[StatisticRow]:
         """Return the table: all pixels, then those inside each structure."""
         self._count()
-        return [tally.row(name) for name, tally in zip(self._names, self._tallies, strict=True)]
+        return [histogram.row(name) for name, histogram in zip(self._names, self._histograms, strict=True)]
 
     def _count(self) -> None:
-        for tally, several in zip(
-            self._tallies, zip(*self._waiting, strict=True), strict=bool(self._waiting)
+        for histogram, several in zip(
+            self._histograms, zip(*self._waiting, strict=True), strict=bool(self._waiting)
         ):
-            tally.count(np.concatenate(several), all_pixels=tally is not self._tallies[0])
+            histogram.count(np.concatenate(several), all_pixels=histogram is not self._histograms[0])
         self._waiting.clear()
         self._waiting_pixels = 0
 
 
-class _Tally:
+class _Histogram:
     """Counts pixels of one kind. Sums of integers are exact, so they depend on no order."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:

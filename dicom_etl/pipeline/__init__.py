@@ -73,7 +73,7 @@ def ingest(
     # Worker processes import this package for its item functions, and have no use for the HDF5 library.
     from dicom_etl.dataset.atomic import check_space, check_target, whole_file
     from dicom_etl.dataset.writer import open_writer
-    from dicom_etl.pipeline.keeper import earlier_work
+    from dicom_etl.pipeline.checkpoint import earlier_work
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()
@@ -98,11 +98,11 @@ def ingest(
     # What is kept for the next run takes as much room again.
     check_space(output, planned * spec.bytes_per_row() * (2 if options.resume else 1))
     with (
-        earlier_work(output, plan, spec, options=options, progress=progress) as (earlier, keeper),
+        earlier_work(output, plan, spec, options=options, progress=progress) as (earlier, checkpoint),
         whole_file(output, overwrite=options.overwrite) as temporary,
     ):
         with open_writer(temporary, spec) as writer:
-            rows = RowWriter(plan, spec, writer, progress=progress, earlier=earlier, keeper=keeper)
+            rows = RowWriter(plan, spec, writer, progress=progress, earlier=earlier, checkpoint=checkpoint)
             assembly = rows.run()
             found = [*assembly.findings(summary.issues), *plan.stale_decisions()]
             ending = assembly.ending(found, plan.key_fingerprint, _attributes(options, planned))

@@ -20,7 +20,7 @@ from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.pipeline.split_assignment import check_sides
+from dicom_etl.pipeline.split_assignment import check_split_possible
 from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
 from dicom_etl.stages import discover, link
@@ -163,7 +163,7 @@ class Plan:
                 "`expect_size` ROWSxCOLUMNS leaves the others out"
             )
         if self._shard is None:
-            check_sides(self.config, self._patients, self.summary.issues)
+            check_split_possible(self.config, self._patients, self.summary.issues)
         config = self.config
         return schema.DatasetSpec(
             shape=next(iter(self._sizes)),

@@ -26,8 +26,8 @@ from dicom_etl.workers import Executor, Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
+    from dicom_etl.pipeline.checkpoint import CheckpointWriter
     from dicom_etl.pipeline.earlier import Earlier, TakenStudy
-    from dicom_etl.pipeline.keeper import Keeper
 
 Made = tuple[SamplePlan, EncodedSample | ItemError]
 _NOTHING = Chunk(b"")
@@ -48,7 +48,7 @@ class RowWriter:
         Is told how far it is.
     earlier : Earlier, optional
         Studies that need not be made.
-    keeper : Keeper, optional
+    checkpoint : CheckpointWriter, optional
         Stores those that are made once more, for a run that is killed.
     review : LabelReview, optional
         Looks at the labels; one that applies what the plan's ledger holds by default.
@@ -62,11 +62,11 @@ class RowWriter:
         *,
         progress: Progress,
         earlier: Earlier | None = None,
-        keeper: Keeper | None = None,
+        checkpoint: CheckpointWriter | None = None,
         review: LabelReview | None = None,
     ) -> None:
         self._plan, self._spec, self._writer = plan, spec, writer
-        self._progress, self._earlier, self._keeper = progress, earlier, keeper
+        self._progress, self._earlier, self._checkpoint = progress, earlier, checkpoint
         self._done, self._total = 0, plan.summary.samples
         review = review if review is not None else LabelReview(spec.structures, plan.ledger)
         self._assembly = Assembly(spec, plan.config, review)
@@ -112,8 +112,8 @@ class RowWriter:
             issues += result.issues
             if any(result.row.has) or config.unlabeled:
                 self._writer.append(result)
-                if self._keeper is not None:
-                    self._keeper.append(result)
+                if self._checkpoint is not None:
+                    self._checkpoint.append(result)
                 written.append(_without_chunks(result))
         for image, digest in digests.items():
             digests[image] = digest or file_digest(self._plan.roots.place(image))
@@ -123,8 +123,8 @@ class RowWriter:
         phases = write.study_phases([sample.row for sample in written], self._spec.structures)
         self._writer.end_study(phases)
         issues += study_review(written)
-        if self._keeper is not None:
-            self._keeper.end_study(record, phases, issues)
+        if self._checkpoint is not None:
+            self._checkpoint.end_study(record, phases, issues)
         self._end(record, written, [phases.get(sample.row.phase_index, "") for sample in written], issues)
 
     def _copy_study(self, taken: TakenStudy) -> None:

@@ -9,7 +9,7 @@ from dicom_etl.records import Issue, kept_together
 from dicom_etl.splits import check_groups, group_patients, join_marks
 
 
-def check_sides(config: IngestConfig, patients: Collection[str], issues: Iterable[Issue]) -> None:
+def check_split_possible(config: IngestConfig, patients: Collection[str], issues: Iterable[Issue]) -> None:
     """Refuse, before anything is read, splits and folds for which there are too few patients.
 
     Raises

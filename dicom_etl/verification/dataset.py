@@ -34,13 +34,13 @@ from dicom_etl.verification import inputs, seal, structure, whole
 from dicom_etl.verification.inside import look_inside
 from dicom_etl.verification.outcome import Outcome
 from dicom_etl.verification.study import (
-    CHECKS,
     Checked,
     Sealed,
     check_study,
     compare_study,
     identity,
     reader,
+    study_checks,
 )
 from dicom_etl.workers import Executor, InProcess, Progress, silent
 
@@ -190,13 +190,14 @@ class _Walk:
 
     def _take(self, start: int, checked: Checked) -> None:
         """Note what was found in one study, and keep what others are compared with."""
-        for check in CHECKS:
+        checks = study_checks()
+        for check in checks:
             if checked.drawn or check not in STUDY_CHECKS:
                 self._outcome.note(check, ())
         issues = settled_before([issue for _, issue in checked.found], self._rows.decisions())
         settled = zip((number for number, _ in checked.found), issues, strict=True)
         for number, found in groupby(settled, key=itemgetter(0)):
-            self._outcome.note(CHECKS[number], [issue for _, issue in found])
+            self._outcome.note(checks[number], [issue for _, issue in found])
         for row, facts in enumerate(checked.facts, start=start):
             self._duplicates.add(facts, row)
             self._image_keys.append(facts.image_key)

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.checks import sample_checks
+from dicom_etl.checks import study as checks_of_study
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.sample_checks import SAMPLE_CHECKS
-from dicom_etl.checks.study import STUDY_CHECKS, number_samples
+from dicom_etl.checks.study import number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
@@ -29,8 +30,7 @@ from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.digests import check_row_digests
 from dicom_etl.verification.labels import draw
 
-CHECKS: tuple[Callable[..., Any], ...] = (
-    check_row_digests,
+_DERIVATIONS: tuple[Callable[[Derived], Iterator[Issue]], ...] = (
     derivation.check_masks,
     derivation.check_statistics,
     derivation.check_label_columns,
@@ -44,13 +44,19 @@ CHECKS: tuple[Callable[..., Any], ...] = (
     geometry_checks.check_numbers,
     geometry_checks.check_files,
     imputed.check_imputed_contours,
-    *SAMPLE_CHECKS,
-    *STUDY_CHECKS,
 )
-"""All that look at one study. Findings name theirs by its place here."""
-_DERIVATIONS = CHECKS[1 : CHECKS.index(SAMPLE_CHECKS[0])]
 _NO_PIXELS: NDArray[Any] = np.empty((0, 0))
 _NO_RING = np.empty((0, 2))
+
+
+def study_checks() -> tuple[Callable[..., Any], ...]:
+    """Return all that look at one study; findings name theirs by its place here."""
+    return (
+        check_row_digests,
+        *_DERIVATIONS,
+        *sample_checks.SAMPLE_CHECKS,
+        *checks_of_study.STUDY_CHECKS,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,8 @@ class Sealed:
 class Checked(NamedTuple):
     """What came of one study: findings, and what is compared with other studies.
 
-    ``found`` are findings with the place of their check in `CHECKS`. ``facts`` and ``pixels`` go by row, without
-    images; ``drawn`` says whether anything was drawn by hand, else `STUDY_CHECKS` had nothing to look at.
+    ``found`` are findings with the place of their check among `study_checks`. ``facts`` and ``pixels`` go by row,
+    without images; ``drawn`` says whether anything was drawn by hand, else `STUDY_CHECKS` had nothing to look at.
     """
 
     found: list[tuple[int, Issue]]
@@ -138,16 +144,17 @@ def _check_labels(
 ) -> tuple[list[tuple[int, Issue]], list[SampleFacts]]:
     facts: list[SampleFacts] = []
     found: list[tuple[int, Issue]] = []
-    first = CHECKS.index(SAMPLE_CHECKS[0])
+    first = 1 + len(_DERIVATIONS)
     for index, key in enumerate(keys):
         drawn = draw(derived, index, key)
         facts.append(drawn.facts)
-        for number, check in enumerate(SAMPLE_CHECKS, start=first):
+        for number, check in enumerate(sample_checks.SAMPLE_CHECKS, start=first):
             found += [(number, issue) for issue in check(drawn, limits)]
     drawn_on = [one for one in facts if one.contours]
     if drawn_on:
         study = DrawnStudy(drawn_on)
-        for number, study_check in enumerate(STUDY_CHECKS, start=first + len(SAMPLE_CHECKS)):
+        first += len(sample_checks.SAMPLE_CHECKS)
+        for number, study_check in enumerate(checks_of_study.STUDY_CHECKS, start=first):
             found += [(number, issue) for issue in study_check(study, limits)]
     issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
     return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts

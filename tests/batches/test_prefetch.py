@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.batches.prefetch import made_ahead
+from dicom_etl.batches.prefetch import prefetched
 
 WAYS = [(1, 0), (1, 1), (1, 3), (2, 4), (2, 1), (4, 3)]
 """Threads, and how many are made ahead."""
@@ -46,7 +46,7 @@ def test_everything_comes_in_order_and_not_too_early(
             time.sleep(0.001)
         return number
 
-    for expected, number in enumerate(made_ahead(make, count, threads, ahead)):
+    for expected, number in enumerate(prefetched(make, count, threads, ahead)):
         if number in slow_consumer:
             time.sleep(0.001)
         assert number == expected
@@ -56,7 +56,7 @@ def test_everything_comes_in_order_and_not_too_early(
 
 @pytest.mark.parametrize(("threads", "ahead"), WAYS)
 def test_many_numbers_are_made_without_a_standstill(threads: int, ahead: int) -> None:
-    assert list(made_ahead(lambda number: number, 3000, threads, ahead)) == list(range(3000))
+    assert list(prefetched(lambda number: number, 3000, threads, ahead)) == list(range(3000))
 
 
 @pytest.mark.parametrize(("threads", "ahead"), WAYS)
@@ -66,7 +66,7 @@ def test_an_error_comes_in_its_place(threads: int, ahead: int) -> None:
             raise ValueError("mine")
         return number
 
-    numbers = made_ahead(make, 20, threads, ahead)
+    numbers = prefetched(make, 20, threads, ahead)
     assert [next(numbers) for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="mine"):
         next(numbers)
@@ -80,7 +80,7 @@ def test_as_many_threads_make_as_were_asked_for(threads: int, ahead: int) -> Non
         makers.add(threading.get_ident())
         time.sleep(0.0005)
 
-    for _ in made_ahead(make, 40, threads, ahead):
+    for _ in prefetched(make, 40, threads, ahead):
         pass
     assert len(makers) <= threads
     if threads == 1:
@@ -95,7 +95,7 @@ def test_closing_early_makes_nothing_more(threads: int, ahead: int) -> None:
         begun.append(number)
         return number
 
-    numbers = made_ahead(make, 10**9, threads, ahead)
+    numbers = prefetched(make, 10**9, threads, ahead)
     assert [next(numbers) for _ in range(4)] == [0, 1, 2, 3]
     del numbers
     assert max(begun) <= 3 + ahead
@@ -104,7 +104,7 @@ def test_closing_early_makes_nothing_more(threads: int, ahead: int) -> None:
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 @pytest.mark.parametrize(("threads", "ahead"), WAYS)
 def test_a_forked_process_goes_on_alone(threads: int, ahead: int) -> None:
-    numbers = made_ahead(lambda number: number, 50, threads, ahead)
+    numbers = prefetched(lambda number: number, 50, threads, ahead)
     next(numbers)
     child = os.fork()
     if child == 0:

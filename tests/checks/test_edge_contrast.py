@@ -107,7 +107,7 @@ class TestWindows:
         )
         laid = PixelWindows(windows, corners)
         for margin in (0, 9):
-            places = laid.places(np.array([2, 0, 1]), both_sides(equal_steps(rings)), margin=margin)
+            places = laid.pixel_indices(np.array([2, 0, 1]), both_sides(equal_steps(rings)), margin=margin)
             assert [set(laid.values[row].ravel().tolist()) for row in places] == [{7}, {3}, {5}]
 
 
@@ -168,7 +168,7 @@ class TestWalls:
 
     def test_the_values_on_both_sides_are_those_of_blood_and_muscle(self) -> None:
         found = walls((disc(48, 48, 15), circle(48, 48, 15)), (disc(40, 48, 9, 700, 200), circle(40, 48, 9)))
-        assert found.sides(np.array([1, 0])) == pytest.approx(np.array([(700, 200), (900, 100)]), abs=20)
+        assert found.levels(np.array([1, 0])) == pytest.approx(np.array([(700, 200), (900, 100)]), abs=20)
 
     @pytest.mark.parametrize("dtype", [np.int16, np.uint16])
     def test_the_border_of_muscle_is_a_wall_whatever_lies_beyond(self, dtype: type) -> None:

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions
+from dicom_etl.dataset.checkpoint import CheckpointFolder
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dataset.kept import KeptFolder
 from dicom_etl.errors import OutputError
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.pipeline import Summary, keeper
+from dicom_etl.pipeline import Summary, checkpoint
 from dicom_etl.stages import write
 from dicom_etl.workers import Executor
 from dicom_etl.workers.pool import ProcessPool
@@ -31,15 +31,15 @@ KEY = b"0123456789abcdef" * 2
 KILLED = """
 import os, signal, sys
 from dicom_etl.dataset.writer import HDF5Writer
-from dicom_etl.dataset.kept import KeptFolder
-from dicom_etl.pipeline import keeper
+from dicom_etl.dataset.checkpoint import CheckpointFolder
+from dicom_etl.pipeline import checkpoint
 
 # A shell in the background starts programs that ignore Ctrl-C, and so would this one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 rows, place, *words = sys.argv[1:]
 left = int(rows)
-keeper.PART_ROWS = 3
+checkpoint.PART_ROWS = 3
 stored = HDF5Writer.append
 
 def append(self, sample):
@@ -51,7 +51,7 @@ def append(self, sample):
         os.kill(os.getpid(), signal.Signals[place])
     stored(self, sample)
 
-add = KeptFolder.add
+add = CheckpointFolder.add
 
 def add_or_die(self):
     if left <= 0 and place == "part":
@@ -59,7 +59,7 @@ def add_or_die(self):
     add(self)
 
 HDF5Writer.append = append
-KeptFolder.add = add_or_die
+CheckpointFolder.add = add_or_die
 from dicom_etl.cli import main
 sys.argv = ["dicom-etl", *words]
 sys.exit(main())
@@ -137,7 +137,7 @@ def whole(six: TinySource, tmp_path_factory: pytest.TempPathFactory) -> Summary:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close a part after every study."""
-    monkeypatch.setattr(keeper, "PART_ROWS", 1)
+    monkeypatch.setattr(checkpoint, "PART_ROWS", 1)
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_a_run_that_fails_keeps_what_was_kept(six: TinySource, stopped: Path) ->
 
 
 def test_one_run_at_a_time(six: TinySource, stopped: Path) -> None:
-    other = KeptFolder(stopped)
+    other = CheckpointFolder(stopped)
     with pytest.raises(OutputError, match="another run"):
         ingest(six, stopped)
     ingest(six, stopped, resume=False)

@@ -16,9 +16,9 @@ from typing import Self
 
 from dicom_etl.config import RunOptions
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.checkpoint import CheckpointFolder, remove_checkpoint
 from dicom_etl.dataset.digest import append_seal
 from dicom_etl.dataset.ending import Ending, dataset_attributes
-from dicom_etl.dataset.kept import KeptFolder, remove_kept
 from dicom_etl.dataset.writer import HDF5Writer, open_writer
 from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.earlier import Earlier, OpenFiles
@@ -35,7 +35,7 @@ PART_SECONDS = 10.0
 @contextmanager
 def earlier_work(
     output: Path, plan: Plan, spec: schema.DatasetSpec, *, options: RunOptions, progress: Progress
-) -> Iterator[tuple[Earlier | None, Keeper | None]]:
+) -> Iterator[tuple[Earlier | None, CheckpointWriter | None]]:
     """Yield what need not be made again, and what keeps the rest; when the block ends well, nothing is left beside.
 
     Parameters
@@ -51,27 +51,27 @@ def earlier_work(
         When finished studies cannot be kept.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(closing(KeptFolder(output))) if options.resume else None
+        folder = stack.enter_context(closing(CheckpointFolder(output))) if options.resume else None
         kept = folder.parts() if folder is not None else []
         earlier = None
         if kept or options.reuse is not None:
             earlier = Earlier(stack.enter_context(OpenFiles()), spec)
             earlier.open(options.reuse, kept, plan.summary.notices)
             earlier.compare(plan, progress=progress)
-        keeper = stack.enter_context(Keeper(folder, spec, plan)) if folder is not None else None
-        yield earlier, keeper
+        checkpoint = stack.enter_context(CheckpointWriter(folder, spec, plan)) if folder is not None else None
+        yield earlier, checkpoint
         if folder is not None:
             folder.remove()
         else:
-            remove_kept(output)
+            remove_checkpoint(output)
 
 
-class Keeper:
+class CheckpointWriter:
     """Stores rows in parts beside a dataset; a context manager that leaves no unfinished part.
 
     Parameters
     ----------
-    folder : KeptFolder
+    folder : CheckpointFolder
         Where parts are kept.
     spec : DatasetSpec
         What all rows have in common.
@@ -79,7 +79,7 @@ class Keeper:
         Of the run.
     """
 
-    def __init__(self, folder: KeptFolder, spec: schema.DatasetSpec, plan: Plan) -> None:
+    def __init__(self, folder: CheckpointFolder, spec: schema.DatasetSpec, plan: Plan) -> None:
         self._folder, self._plan = folder, plan
         self._spec = replace(spec, part=False)
         self._open_file = ExitStack()

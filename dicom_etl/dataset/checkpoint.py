@@ -19,7 +19,7 @@ _PART = re.compile(r"part-([0-9]{6})\.h5")
 _UNFINISHED = "unfinished.h5"
 
 
-class KeptFolder:
+class CheckpointFolder:
     """The folder of one target, locked for this run.
 
     Parameters
@@ -92,7 +92,7 @@ class KeptFolder:
         self.unfinished.unlink(missing_ok=True)
 
 
-def remove_kept(target: Path) -> None:
+def remove_checkpoint(target: Path) -> None:
     """Remove what dead runs left beside a target; what a living run uses stays."""
     path = _beside(target)
     try:
