@@ -16,6 +16,7 @@ from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.sample_checks import finding, of_study, where
 from dicom_etl.checks.structures import Contours
+from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
 
 StudyCheck: TypeAlias = Callable[[DrawnStudy, LabelLimits], Iterator[Issue]]
@@ -275,7 +276,7 @@ def _unfit(study: DrawnStudy, limits: LabelLimits) -> bool:
 
 def _typical(contrast: FloatArray) -> float:
     known = contrast[np.isfinite(contrast)]
-    return float(np.median(known)) if len(known) else 1.0
+    return float(median(known)) if len(known) else 1.0
 
 
 def _astray(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:

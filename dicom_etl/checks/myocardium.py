@@ -8,6 +8,7 @@ import numpy as np
 
 from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.structures import Contours
+from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray
 
 FEWEST = 3
@@ -74,7 +75,7 @@ class Myocardium:
         for phase in np.unique(self._phase):
             here = self._phase == phase
             if np.count_nonzero(here) >= FEWEST:
-                found[here] = np.median(self.own[here], axis=0)
+                found[here] = median(self.own[here])
         return found
 
     @cached_property

@@ -22,6 +22,7 @@ from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.myocardium import apart_mm
 from dicom_etl.checks.sample_checks import finding, where
+from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
 
 
@@ -131,7 +132,7 @@ def _judged(study: DrawnStudy, images: Indices, limits: LabelLimits) -> Indices:
 def _most(strayed: FloatArray, offset_mm: float, limits: LabelLimits) -> FloatArray:
     """Return how far (2,) the walls of a study may stray: by this offset at least, more where the typical one does."""
     known = strayed[np.isfinite(strayed[:, 0])]
-    typical = np.median(known, axis=0) if len(known) else np.zeros(2)
+    typical = median(known) if len(known) else np.zeros(2)
     most: FloatArray = np.maximum((offset_mm, limits.wall_change_mm), limits.wall_spread * typical)
     return most
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.checks.boundary_samples import Indices, Points, equal_steps
+from dicom_etl.geometry.planar import median
 from dicom_etl.records import ContourFacts, FloatArray, SampleFacts
 
 _FEWEST = 3
@@ -138,7 +139,7 @@ class Contours:
             moves, locations = self._moves(self.phase[other], self.phase[index])
             if len(moves) >= _FEWEST:
                 near = moves[np.abs(locations - self.location[index]) == 1]
-                expected = np.concatenate((near, np.median(moves, axis=0)[None]))
+                expected = np.concatenate((near, median(moves)[None]))
                 apart = self.middle_px[index] - self.middle_px[other] - expected
                 strayed.append(apart[np.hypot(*apart.T).argmin()])
         return np.array(strayed).reshape(-1, 2)
@@ -153,7 +154,7 @@ class Contours:
         for other in self._partners(self.neighbours[len(self.stack) :], index, wrong):
             before, after = self._shared(self.phase[index], self.phase[other])
             if len(before) >= _FEWEST:
-                typical = np.median(self.area_px[after] / self.area_px[before])
+                typical = median(self.area_px[after] / self.area_px[before])
                 times.append(float(self.area_px[other] / self.area_px[index] / typical))
         return min(times, default=1.0)
 

@@ -15,6 +15,7 @@ from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.outer import OUTER_CHECKS
 from dicom_etl.checks.sample_checks import finding, of_study, where
 from dicom_etl.geometry.locations import ED, ES
+from dicom_etl.geometry.planar import median
 from dicom_etl.records import Issue, SampleFacts, Severity
 
 ED_EARLIEST, ED_LATEST = 0.25, 1.0
@@ -189,7 +190,7 @@ def _time(study: DrawnStudy, phase: int) -> float:
     times = np.array([facts.trigger_time_ms for facts in study.images])
     if not np.isfinite(times).all():
         return float(phase)
-    return float(np.median(times[[facts.phase_index == phase for facts in study.images]]))
+    return float(median(times[[facts.phase_index == phase for facts in study.images]]))
 
 
 def _blame(

@@ -121,7 +121,8 @@ class _Histogram:
             return
         levels = self._level(values)
         first = int(levels.min())
-        found = np.bincount(levels - first)
+        levels -= first
+        found = np.bincount(levels)
         self._levels[first : first + len(found)] += found
         if all_pixels and self._narrow:
             numbers = np.arange(len(found)) + first + int(np.iinfo(self._dtype).min)
@@ -135,9 +136,11 @@ class _Histogram:
         return StatisticRow(name, pixels, total / pixels, math.sqrt(max(0.0, spread)), self._percentiles())
 
     def _level(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Return numbers from 0 to 65,535 in the order of the values."""
+        """Return numbers from 0 to 65,535 in the order of the values, in an array of their own."""
         if self._narrow:
-            return values.astype(np.int64) - int(np.iinfo(self._dtype).min)
+            levels = values.astype(np.int64)
+            levels -= int(np.iinfo(self._dtype).min)
+            return levels
         bits = values.astype(np.float32).view(np.uint32).astype(np.int64) >> 16
         return np.where(bits < 0x8000, bits + 0x8000, 0xFFFF - bits)
 

@@ -62,6 +62,18 @@ def signed_area(start: FloatArray, end: FloatArray) -> float:
     return float(np.dot(x, end[:, 1] - start[:, 1])) / 2
 
 
+def median(values: FloatArray) -> FloatArray:
+    """Return the median over the first axis, NaN where a value is.
+
+    As `numpy.median`, which loads `numpy.ma` when it is first called (15 ms) and takes four times as long for a few.
+    """
+    ordered = np.sort(values, axis=0)
+    half = len(ordered) // 2
+    middle = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    found: FloatArray = np.where(np.isnan(ordered[-1]), np.nan, middle)
+    return found
+
+
 def turning_apart(start: FloatArray, end: FloatArray) -> int:
     """Tell which way the edges of a ring turn, if none of them comes near another but its neighbours.
 

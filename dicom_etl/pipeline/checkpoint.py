@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from dicom_etl.config import RunOptions
 from dicom_etl.dataset import schema
@@ -21,11 +21,13 @@ from dicom_etl.dataset.digest import append_seal
 from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.writer import HDF5Writer, open_writer
 from dicom_etl.errors import OutputError
-from dicom_etl.pipeline.earlier import Earlier, OpenFiles
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.records import EncodedSample, Issue, StudyRecord
 from dicom_etl.splits import NO_FOLD
 from dicom_etl.workers import Progress
+
+if TYPE_CHECKING:
+    from dicom_etl.pipeline.earlier import Earlier
 
 PART_ROWS = 1024
 PART_SECONDS = 10.0
@@ -55,6 +57,9 @@ def earlier_work(
         kept = folder.parts() if folder is not None else []
         earlier = None
         if kept or options.reuse is not None:
+            # With the reader of datasets: 15 ms that most runs save.
+            from dicom_etl.pipeline.earlier import Earlier, OpenFiles
+
             earlier = Earlier(stack.enter_context(OpenFiles()), spec)
             earlier.open(options.reuse, kept, plan.summary.notices)
             earlier.compare(plan, progress=progress)

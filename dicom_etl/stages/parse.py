@@ -43,15 +43,20 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
         When the file cannot be used, or its header is not the one that was planned with.
     """
     image = read_image(roots.place(plan.image), plan.header.frame, limits_of(config))
+    if plan.header != image.header:  # else nothing has: 1 us for nearly all, where field by field takes 8
+        _refuse_changed(plan.header, image.header, config)
+    return replace(image, header=plan.header)
+
+
+def _refuse_changed(planned: ImageHeader, found: ImageHeader, config: IngestConfig) -> None:
     changed = [
         name
-        for name, was, now in zip(ImageHeader._fields, plan.header, image.header, strict=True)
+        for name, was, now in zip(ImageHeader._fields, planned, found, strict=True)
         # NaN is not equal to itself; and a manufacturer may have become a word of ours.
         if was != now and repr(was) != repr(now) and not (name == "manufacturer" and config.pseudonymize)
     ]
     if changed:
         raise ImageError(f"{', '.join(changed)} changed since the header was planned with", code=CHANGED)
-    return replace(image, header=plan.header)
 
 
 class Parsed(NamedTuple):
