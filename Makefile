@@ -96,7 +96,8 @@ faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer; more splits and orders (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/test_sampler.py tests/batches/test_turns.py tests/test_splits.py
-	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/adapters/test_epochs_of_loaders.py
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/adapters/test_epochs_of_loaders.py \
+		tests/batches/adapters/test_kill_and_resume.py
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_all_verifies.py
 
 data-check: $(VENV)/demo.stamp ## Check data as your CI would: make data-check DATA=folder DECISIONS=decisions.csv

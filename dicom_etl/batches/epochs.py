@@ -135,7 +135,7 @@ class Epochs:
             The state is not one, or was taken from other samples or another batch size, shuffle or remainder.
         """
         order = order_digest(self._stream.rows, self.schedule)
-        seed, epoch, step = read_state(state, order, self.schedule.batches)
+        seed, epoch, step = read_state(state, order, self.schedule)
         self._stream = replace(self._stream, schedule=replace(self.schedule, seed=seed))
         self._go_to(Start(epoch, step))
 
@@ -196,9 +196,10 @@ class Epochs:
     def _go_to(self, start: Start) -> None:
         if not 0 <= start.epoch < EPOCH_LIMIT:
             raise ConfigError(f"epoch is {start.epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
-        self._progress = EpochPosition()
-        self._progress.reach(start.epoch, start.step, self.schedule.batches)
-        self._announce(Start(self._progress.epoch, self._progress.step))
+        if self.schedule.is_over(start.step):
+            start = Start(start.epoch + 1)
+        self._progress = EpochPosition(start.epoch, start.step)
+        self._announce(start)
 
     def _run(self, epoch: int, step: int, *, by_number: bool = False) -> Iterator[Batch]:
         batches = self._stream.batches(epoch, step)

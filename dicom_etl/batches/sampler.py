@@ -186,10 +186,7 @@ class Schedule:
     @property
     def batches(self) -> int:
         """How many batches all ranks serve together, with those that only make the ranks even."""
-        if not self.even_ranks:
-            return self.cut
-        rounds = self.cut // self.world_size if self.remainder == "drop" else -(-self.cut // self.world_size)
-        return rounds * self.world_size
+        return self._end(0)
 
     @property
     def missing(self) -> int:
@@ -207,12 +204,27 @@ class Schedule:
         worker, workers : int
             This worker of how many within the rank.
         """
-        return range(start + self.rank + worker * self.world_size, self.batches, self.world_size * workers)
+        return range(
+            start + self.rank + worker * self.world_size, self._end(start), self.world_size * workers
+        )
 
     def step_after(self, number: int, start: int = 0) -> int:
         """Return how many batches of the epoch all ranks have done once the round of this batch is over."""
         rounds = (number - start) // self.world_size + 1
-        return min(start + rounds * self.world_size, self.batches)
+        reached = start + rounds * self.world_size
+        return reached if reached < self._end(start) else self.batches
+
+    def is_over(self, step: int) -> bool:
+        """Tell whether nothing is left of an epoch of which ``step`` batches are done, over all ranks."""
+        return step >= self._end(step)
+
+    def _end(self, start: int) -> int:
+        """Return the number after the last batch of an epoch that goes on at ``start``; its rest is made even too."""
+        if not self.even_ranks:
+            return self.cut
+        rest = self.cut - start
+        rounds = rest // self.world_size if self.remainder == "drop" else -(-rest // self.world_size)
+        return start + rounds * self.world_size
 
     def epoch(self, epoch: int) -> EpochPlan:
         """Return the batches of an epoch.

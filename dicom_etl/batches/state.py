@@ -75,7 +75,7 @@ def order_digest(rows: NDArray[np.int64], schedule: Schedule) -> str:
     return digest.hexdigest()[:16]
 
 
-def read_state(state: Mapping[str, Any], order: str, batches: int) -> tuple[int, int, int]:
+def read_state(state: Mapping[str, Any], order: str, schedule: Schedule) -> tuple[int, int, int]:
     """Check a state and return its seed, epoch and step.
 
     Raises
@@ -93,8 +93,7 @@ def read_state(state: Mapping[str, Any], order: str, batches: int) -> tuple[int,
             "the state belongs to another order: the samples, batch_size, shuffle or remainder differ from those "
             "it was taken with"
         )
-    if seed < 0 or epoch < 0 or not 0 <= step <= batches:
-        raise ConfigError(
-            f"the state is at seed {seed}, epoch {epoch}, step {step} of {batches}: no such place"
-        )
+    most = max(schedule.cut, schedule.batches)  # another number of ranks may have dropped fewer
+    if seed < 0 or epoch < 0 or not 0 <= step <= most:
+        raise ConfigError(f"the state is at seed {seed}, epoch {epoch}, step {step} of {most}: no such place")
     return seed, epoch, step

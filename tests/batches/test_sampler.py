@@ -142,6 +142,31 @@ def test_even_ranks_take_equal_numbers_of_steps(schedule: Schedule, epoch: int) 
         assert schedule.count - len(real) < schedule.batch_size * (schedule.world_size + 1)
 
 
+@SOME
+@given(schedules(), st.integers(1, 5), st.integers(0, 130))
+def test_the_rest_of_an_epoch_is_even_too(schedule: Schedule, before: int, done: int) -> None:
+    """A state of another number of ranks need not divide by this one's: with ranks uneven, all would wait for ever."""
+    try:
+        even = _replaced(schedule, even_ranks=True)
+        start = min(done, _replaced(even, world_size=before, rank=0).batches)
+    except ConfigError:
+        return
+    [steps] = {len(_replaced(even, rank=rank).numbers(start)) for rank in range(even.world_size)}
+    assert even.is_over(start) == (steps == 0)
+    rest = [number for number, _, _ in served(even, 0, start=start)]
+    assert rest == list(range(start, start + steps * even.world_size))
+    assert (
+        (len(rest) >= even.cut - start)
+        if even.remainder == "fill"
+        else even.cut - start - len(rest) < even.world_size
+    )
+    after = [even.step_after(number, start) for number in even.numbers(start)]
+    assert (
+        after
+        == [*range(start + even.world_size, start + len(rest), even.world_size), even.batches][: len(after)]
+    )
+
+
 def test_one_order_is_pinned_for_good() -> None:
     schedule = Schedule(count=20, batch_size=8, seed=0, remainder="fill")
     plan = schedule.epoch(0)

@@ -16,6 +16,7 @@ from dicom_etl.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from dicom_etl.batches.batch import Batch
     from dicom_etl.batches.reader import BatchReader
+    from dicom_etl.batches.sampler import Schedule
     from dicom_etl.batches.stream import Stream
 
 try:
@@ -187,7 +188,7 @@ class TorchBatches(IterableDataset[Any]):
             The state is not one, or belongs to another order or seed.
         """
         schedule = self._reader.schedule
-        seed, epoch, step = read_state(state, self._reader.state_at(0, 0)["order"], schedule.batches)
+        seed, epoch, step = read_state(state, self._reader.state_at(0, 0)["order"], schedule)
         if seed != schedule.seed:
             raise ConfigError(
                 f"the state has seed {seed}, the reader {schedule.seed}: make the reader with that seed"
@@ -196,6 +197,7 @@ class TorchBatches(IterableDataset[Any]):
             if "done" in state:
                 raise ConfigError("the state is that of a loader's worker, not of a run")
             self._reader.load_state_dict(state)
+            self._warn_if_uneven(self.stream().schedule, step)
         elif "done" in state:
             self._resumed = _Share(
                 Start(epoch, step, state["first"]), state["workers"], state["world_size"], state["done"]
@@ -205,15 +207,18 @@ class TorchBatches(IterableDataset[Any]):
         """Return what makes the batches of this rank, as it is now known."""
         rank, world_size = self._rank()
         stream = self._reader.stream_of(rank, world_size)
-        batches = stream.schedule.batches
-        if batches % world_size and "uneven" not in self._said:
+        self._warn_if_uneven(stream.schedule, 0)
+        return stream
+
+    def _warn_if_uneven(self, schedule: Schedule, step: int) -> None:
+        batches, world_size = schedule.batches - step, schedule.world_size
+        if batches % world_size and not schedule.even_ranks and "uneven" not in self._said:
             self._said.add("uneven")
             warnings.warn(
                 f"{batches} batches do not share evenly among {world_size} ranks, and synchronous training waits for "
                 'ever for the missing ones: give the reader remainder="fill" or "drop" and even_ranks=True',
-                stacklevel=4,
+                stacklevel=5,
             )
-        return stream
 
     def _rank(self) -> tuple[int, int]:
         given = self._reader.schedule
@@ -245,7 +250,7 @@ class TorchBatches(IterableDataset[Any]):
         start = None
         if self._resumed is not None:
             done = turns.sum_of_all(key, worker, workers, self._resumed.done)
-            start, self._resumed = self._resumed.after(done, workers, schedule.batches), None
+            start, self._resumed = self._resumed.after(done, workers, schedule), None
         start = turns.take(key, workers, start)
         share = self._share = _Share(start, workers, schedule.world_size)
         batches = stream.batches(start.epoch, start.step, (worker - start.first) % workers, workers)
@@ -283,9 +288,11 @@ class _Share:
             "world_size": self.world_size,
         }
 
-    def after(self, done: int, workers: int, batches: int) -> Start:
+    def after(self, done: int, workers: int, schedule: Schedule) -> Start:
         """Return where an iteration goes on of which the workers together did ``done`` batches."""
-        step = min(self.start.step + done * self.world_size, batches)
+        step = self.start.step + done * self.world_size
+        if schedule.is_over(step):
+            step = schedule.batches
         return Start(self.start.epoch, step, (self.start.first + done) % workers)
 
 

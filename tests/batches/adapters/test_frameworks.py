@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import pickle
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,25 +77,6 @@ class TestResuming:
                 found += picture(again)
             assert found == expected
 
-    @pytest.mark.parametrize(
-        ("before", "after"), [(1, 2), (2, 3), pytest.param(2, 1, marks=pytest.mark.slow)]
-    )
-    def test_a_loader_goes_on_with_another_number_of_ranks(
-        self, plain: Path, before: int, after: int
-    ) -> None:
-        def loaders(ranks: int) -> list[Any]:
-            return [BatchReader(plain, **OPTIONS, rank=r, world_size=ranks).loader(2) for r in range(ranks)]
-
-        expected = sorted(data for _, _, data in whole(plain, 1))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "14 batches do not share evenly", UserWarning)
-            first = loaders(before)
-            found = [data for loader in first for _, _, data in picture(itertools.islice(loader, 3))]
-            for loader in loaders(after):
-                loader.load_state_dict(first[0].state_dict())
-                found += [data for _, _, data in picture(loader)]
-        assert sorted(found) == expected
-
     @pytest.mark.parametrize("workers", [0, 2, pytest.param(3, marks=pytest.mark.slow)])
     def test_torchdata_goes_on_at_any_step_and_again_after_that(self, plain: Path, workers: int) -> None:
         expected = whole(plain)
@@ -109,23 +89,6 @@ class TestResuming:
                 loader.load_state_dict(state)
                 found += picture(itertools.islice(itertools.chain.from_iterable([loader] * 4), more))
             assert found[: len(expected)] == expected
-
-    def test_torchdata_goes_on_with_another_number_of_ranks(self, plain: Path) -> None:
-        def loaders(ranks: int) -> list[Any]:
-            views = [
-                BatchReader(plain, **OPTIONS, rank=rank, world_size=ranks).torch() for rank in range(ranks)
-            ]
-            return [stateful(view, 2) for view in views]
-
-        expected = sorted(data for _, _, data in whole(plain, 1))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "14 batches do not share evenly", UserWarning)
-            first = loaders(2)
-            found = [data for loader in first for _, _, data in picture(itertools.islice(loader, 3))]
-            for loader in loaders(3):
-                loader.load_state_dict(first[0].state_dict())
-                found += [data for _, _, data in picture(loader)]
-        assert sorted(found) == expected
 
     def test_what_workers_fetched_ahead_is_not_guessed(self, plain: Path) -> None:
         reader = BatchReader(plain)

@@ -133,6 +133,25 @@ def test_uneven_ranks_are_warned_of(plain: Path) -> None:
     BatchReader(plain, batch_size=8, rank=1, world_size=2, remainder="drop", even_ranks=True).torch()
 
 
+def test_an_uneven_rest_is_warned_of_or_made_even(plain: Path) -> None:
+    """8 batches share evenly among 2 ranks, the 5 that another number of ranks has left do not."""
+    state = BatchReader(plain, batch_size=5).state_at(0, 3)
+    dataset = BatchReader(plain, batch_size=5, rank=1, world_size=2).torch()
+    with pytest.warns(UserWarning, match="5 batches do not share evenly among 2 ranks"):
+        dataset.load_state_dict(state)
+    assert len(list(dataset)) == 2
+    for remainder, left in (("drop", 2), ("fill", 3)):
+        options: dict[str, Any] = {"batch_size": 5, "remainder": remainder, "even_ranks": True}
+        state = BatchReader(plain, **options).state_at(0, 3)
+        for rank in (0, 1):
+            dataset = BatchReader(plain, **options, rank=rank, world_size=2).torch()
+            dataset.load_state_dict(state)
+            batches = list(dataset)
+            assert [batch.epoch for batch in batches] == [0] * left
+            assert dataset.state_after(batches[-1])["epoch"] == 1
+            assert dataset.state_dict()["epoch"] == 1
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_single_samples_for_samplers_of_ones_own(made: Content, plain: Path, workers: int) -> None:
     dataset = BatchReader(plain, patients=["P02", "P03"]).torch_samples()
