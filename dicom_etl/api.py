@@ -221,6 +221,7 @@ def plan(
             progress=progress,
             pseudonyms=pseudonyms,
             decisions=read_decisions(**given[DecisionOptions]),
+            read_outlines=True,
         )
         made.spec()
         made.summary.issues = made.ledger.settle(made.summary.issues, {})

@@ -259,12 +259,14 @@ class Found(NamedTuple):
 class Outlines(NamedTuple):
     """What was read of one file for one image: rings in the pixel frame, and what was taken off (NaN for mm).
 
-    An issue about one label has its ``source`` as the path.
+    An issue about one label has its ``source`` as the path. ``digest`` is the SHA-256 of the file where all of it was
+    read for this, else "".
     """
 
     rings: Mapping[ContourRef, Rings]
     origins: Mapping[ContourRef, float]
     issues: tuple[Issue, ...] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +297,9 @@ class SourceFolders(Record):
 class StudyFolders(Record):
     """A row of the link table with the folders that belong to it; ``contours`` is "" for a study without any.
 
-    ``study`` counts the studies of one patient, 0 first: (patient_id, study) is the identity of a study.
+    ``study`` counts the studies of one patient, 0 first: (patient_id, study) is the identity of a study. ``guests`` are
+    labels of other studies that name its images by UID; ``elsewhere`` are UIDs that its own labels name, with the
+    folders of other studies that have them.
     """
 
     patient_id: str
@@ -305,11 +309,16 @@ class StudyFolders(Record):
     name_key: bytes = field(default=b"", repr=False)
     study: int = 0
     files: tuple[str, ...] = ()
+    guests: tuple[Label, ...] = ()
+    elsewhere: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StudyFiles(Record):
-    """The files of one linked study, in order of path; ``label_files`` become ``labels`` when they are looked into."""
+    """The files of one linked study, in order of path; ``label_files`` become ``labels`` when they are looked into.
+
+    ``elsewhere`` is that of `StudyFolders`.
+    """
 
     patient_id: str
     original_id: str
@@ -318,6 +327,7 @@ class StudyFiles(Record):
     issues: tuple[Issue, ...]
     study: int = 0
     label_files: tuple[str, ...] = ()
+    elsewhere: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class FoundImage(NamedTuple):
@@ -372,7 +382,8 @@ class SeriesLine(NamedTuple):
 class StudyPlan(Record):
     """What link makes of one study: its samples in row order, what it left out, and its counts.
 
-    ``inputs`` is the digest of `dicom_etl.stages.study_key.inputs_digest`.
+    ``inputs`` is the digest of `dicom_etl.stages.study_key.inputs_digest`; ``label_files`` are those that belong to the
+    study, used or left out.
     """
 
     patient_id: str
@@ -385,6 +396,7 @@ class StudyPlan(Record):
     study: int = 0
     inputs: str = ""
     series: tuple[SeriesLine, ...] = ()
+    label_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,7 +556,8 @@ class EncodedSample(Record):
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);
     ``rings`` and ``masks`` go by structure in the dataset's order. ``issues`` are about parts that are not in
     the row, ``label_issues`` about labels that are. ``image_key`` is as in `SampleFacts`; ``pixels`` are those that
-    count for the statistics of the dataset (`dicom_etl.dataset.statistics.pixels_to_count`).
+    count for the statistics of the dataset (`dicom_etl.dataset.statistics.pixels_to_count`). ``label_digests`` are
+    label files with their SHA-256, as far as it is known.
     """
 
     row: SampleRow
@@ -556,3 +569,4 @@ class EncodedSample(Record):
     label_issues: tuple[Issue, ...] = ()
     facts: SampleFacts | None = None
     pixels: tuple[NDArray[Any], ...] = ()
+    label_digests: tuple[tuple[str, str], ...] = ()

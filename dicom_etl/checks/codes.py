@@ -35,6 +35,7 @@ CODES = {
     "not-an-image": "a DICOM object, or another file, that is no image",
     "off-plane": "a label does not lie in the plane of its image",
     "open-outline": "an outline is not closed",
+    "origin-unproven": "nothing public proves which number the first pixel of a contour has",
     "orphan-contour": "a label has no usable image",
     "other-frame-of-reference": "a label names another frame of reference than its image",
     "outer-without-inner": "an outer contour is drawn where the inner one is not",

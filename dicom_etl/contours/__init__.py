@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.cvi42 import Cvi42Workspace
 from dicom_etl.contours.nifti import NiftiMask
@@ -22,19 +24,25 @@ READERS: tuple[ContourReader, ...] = (
     PngMask(),
     NiftiMask(),
 )
+MASKS = frozenset({DicomSegmentation.name, PngMask.name, NiftiMask.name})
+"""Formats of masks as large as their images, which none of their labels leaves."""
 
 
 def readers_for(kind: str) -> tuple[ContourReader, ...]:
     """Return who reads files of a SOP Class UID, or of an ending such as ``.txt``."""
-    return tuple(reader for reader in READERS if kind in reader.accepts)
+    return _accepting(READERS, kind)
+
+
+@lru_cache(maxsize=256)
+def _accepting(readers: tuple[ContourReader, ...], kind: str) -> tuple[ContourReader, ...]:
+    return tuple(reader for reader in readers if kind in reader.accepts)
 
 
 def readers_for_name(path: str) -> tuple[ContourReader, ...]:
     """Return who reads files that are called so."""
-    _, *endings = path.rpartition("/")[2].casefold().lstrip(".").split(".")
-    return readers_for("".join(f".{ending}" for ending in endings[-2:])) or readers_for(
-        "".join(f".{ending}" for ending in endings[-1:])
-    )
+    stem, dot, last = path.rpartition("/")[2].casefold().lstrip(".").rpartition(".")
+    _, inner, before = stem.rpartition(".")
+    return readers_for(inner + before + dot + last if inner else dot + last) or readers_for(dot + last)
 
 
 def reader_named(name: str) -> ContourReader:

@@ -21,6 +21,7 @@ BUILT_IN = {
     "lv_myocardium": ("myocardium", "lv myocardium"),
 }
 """``myocardium`` itself is what readers of a dataset derive, so a drawn one has another word."""
+_BY_KEY = {name_key(name): structure for structure, words in BUILT_IN.items() for name in words}
 _OURS = re.compile(r"(?:rv_)?[a-z]contour|p[0-9]{1,2}contour")
 _NO_OUTLINE = re.compile(
     r"freedrawroi.*|.*open(?:contour)?|.*referencemyo.*|.*extentpoints?.*|excludeenhancement.*|noreflow.*"
@@ -57,13 +58,12 @@ def structures_of(names: Iterable[str], chosen: Iterable[str] = (), *, slugs: bo
     slugs : bool
         Make structures of names that are neither mapped nor built in, where no two names would give the same.
     """
-    built_in = {name_key(name): structure for structure, words in BUILT_IN.items() for name in words}
     mapped = dict(each.split("=") for each in chosen)
     found: dict[str, str] = {}
     by_slug: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for name in dict.fromkeys(names):
         structure = mapped.get(name_digest(name)) if mapped else None
-        structure = structure or built_in.get(name_key(name)) or (name if _OURS.fullmatch(name) else None)
+        structure = structure or _BY_KEY.get(name_key(name)) or (name if _OURS.fullmatch(name) else None)
         if structure is not None:
             found[name] = structure
         elif slugs and not is_no_outline(name):

@@ -6,6 +6,7 @@ shows how this was measured).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -59,9 +60,10 @@ class SunnybrookText:
     ) -> Outlines:
         """Read the one ring of the file."""
         origin = ORIGIN if options.contour_origin is None else options.contour_origin
-        data = _content(path, options.max_bytes).removeprefix(_BOM).rstrip()
-        rings = (ring_of(_points(data, options.max_points) - origin),)
-        return Outlines({refs[0]: rings}, {refs[0]: float(origin)})
+        data = _content(path, options.max_bytes)
+        rings = (ring_of(_points(data.removeprefix(_BOM).rstrip(), options.max_points) - origin),)
+        digest = hashlib.sha256(data).hexdigest()
+        return Outlines({refs[0]: rings}, {refs[0]: float(origin)}, digest=digest)
 
 
 def _content(path: str, max_bytes: int) -> bytes:

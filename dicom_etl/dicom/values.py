@@ -17,6 +17,7 @@ from dicom_etl.errors import ImageError
 # float() alone would also take "nan", "inf", "1_000" and surrounding line breaks.
 _DECIMAL = rb" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *"
 _DECIMALS = {n: re.compile(_DECIMAL + (rb"\\" + _DECIMAL) * (n - 1)).fullmatch for n in (1, 2, 3, 6)}
+_MOST_DIGITS = 12
 _INTEGER = re.compile(rb" *[+-]?[0-9]{1,12} *").fullmatch
 _POINTED = re.compile(rb" *[+-]?[0-9]{1,12}\.0*").fullmatch
 _UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
@@ -96,6 +97,8 @@ def whole(values: dict[int, bytes], tag: int) -> tuple[int, bool]:
     Some programs write ``2.000``, which means 2.
     """
     text = _value(values, tag).rstrip(_PADDING)
+    if text.isdigit() and len(text) <= _MOST_DIGITS:  # nearly all, in a third of the time
+        return int(text), True
     return (int(text.split(b".")[0]), False) if _POINTED(text) else (integer(values, tag, -1), True)
 
 

@@ -73,11 +73,11 @@ class LinkedFolders:
 def two_folders(roots: SourceRoots, study: StudyFolders) -> StudyFiles:
     """List the files of a study whose images and labels lie in a folder each."""
     issues: list[Issue] = []
-    images = Walk(Path(roots.place(study.images)), study.images, IMAGE, study.patient_id, issues)
+    images = Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues)
     labels: list[str] = []
     found = tuple(images)
     if study.contours:
-        labels += Walk(Path(roots.place(study.contours)), study.contours, LABEL, study.patient_id, issues)
+        labels += Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues)
     return StudyFiles(
         study.patient_id, study.original_id, found, (), tuple(issues), label_files=tuple(labels)
     )

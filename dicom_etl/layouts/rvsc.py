@@ -15,6 +15,9 @@ from dicom_etl.layouts.base import SourceRoots
 from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
+_UNPROVEN = (
+    "pixels of its contours are taken to count from 0, which nothing public proves; `contour_origin` sets it"
+)
 _PATIENT = re.compile(r"patient[0-9]+", re.IGNORECASE)
 _LIST = re.compile(r"p[0-9]+list\.txt", re.IGNORECASE)
 _LABEL = re.compile(r".*contour.*\.txt", re.IGNORECASE)
@@ -24,7 +27,7 @@ class Rvsc:
     """`Layout` of the right ventricle challenge."""
 
     name = "rvsc"
-    says = "patient09/P09dicom/.., P09contours-manual/..; that pixels count from 0 is unproven"
+    says = "patient09/P09dicom/.., P09contours-manual/.."
     name_offset: int | None = 1
 
     def recognises(self, source: Path) -> bool:
@@ -47,12 +50,14 @@ class Rvsc:
             Issue("note", "not-an-image", "it lies beside the folders of patients", each.stage, name)
             for each, name in ((each, each.path.rpartition("/")[2]) for each in issues)
         )
-        return SourceFolders(tuple(Link(name, name) for name in patients), patients, (), notes, together=True)
+        unproven = Issue("note", "origin-unproven", _UNPROVEN, "discover")
+        links = tuple(Link(name, name) for name in patients)
+        return SourceFolders(links, patients, (), (unproven, *notes), together=True)
 
     def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
         """List images, and contours by their names."""
         issues: list[Issue] = []
-        found = list(Walk(Path(roots.place(study.images)), study.images, IMAGE, study.patient_id, issues))
+        found = list(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
         labels = [path for path in found if _LABEL.fullmatch(path.rpartition("/")[2])]
         lists = [path for path in found if _LIST.fullmatch(path.rpartition("/")[2])]
         issues += (

@@ -7,10 +7,11 @@ makes a study of each StudyInstanceUID, and of its PatientID the patient.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dicom_etl.contours import readers_for
+from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.dicom import sop_class_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import SourceError
@@ -67,7 +68,7 @@ class Tree:
         if study.files:
             return StudyFiles(study.patient_id, study.original_id, study.files, (), ())
         issues: list[Issue] = []
-        found = tuple(Walk(Path(roots.place(study.images)), study.images, IMAGE, study.patient_id, issues))
+        found = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
         return StudyFiles(study.patient_id, study.original_id, found, (), tuple(issues))
 
 
@@ -90,18 +91,29 @@ def _by_header(roots: SourceRoots) -> SourceFolders:
     issues: list[Issue] = []
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     unknown: list[str] = []
-    for path in Walk(roots.dicoms, "SOURCE", IMAGE, "", issues):
+    labels: list[str] = []
+    others: dict[str, list[str]] = defaultdict(list)
+    for path in Walk(str(roots.dicoms), "SOURCE", IMAGE, "", issues):
         name = path.partition("/")[2]
         seen = glimpse(roots.place(name))
         if seen.patient_id:
             groups[seen.patient_id, seen.study_uid].append(name)
-        elif not seen.kind:
+        elif not seen.is_dicom and readers_for_name(name):
+            labels.append(name)
+        elif seen.kind:
+            others[seen.kind].append(name)
+        else:
             unknown.append(name)
     if not groups:
         raise SourceError("no file of SOURCE states a PatientID")
     if unknown:
         message = f"no PatientID says whose it is, nor of {len(unknown) - 1} others; left out"
         issues.append(Issue("error", "unreadable-image", message, _STAGE, unknown[0]))
+    issues += (
+        Issue("note", "not-an-image", f"it is {kind}, as are {len(names) - 1} others", _STAGE, names[0])
+        for kind, names in sorted(others.items())
+    )
+    issues += _give_labels(labels, groups)
     studies = sorted((patient, min(files), tuple(sorted(files))) for (patient, _), files in groups.items())
     return SourceFolders(
         tuple(Link(patient, patient) for patient in dict.fromkeys(patient for patient, _, _ in studies)),
@@ -110,3 +122,30 @@ def _by_header(roots: SourceRoots) -> SourceFolders:
         tuple(issues),
         grouped=tuple((patient, files) for patient, _, files in studies),
     )
+
+
+def _give_labels(labels: Iterable[str], groups: Mapping[tuple[str, str], list[str]]) -> Iterator[Issue]:
+    """Add label files without a PatientID to the one study that lies in their folder, or in the nearest one above.
+
+    A workspace names its images by UID, wherever they lie; any other is refused where several studies lie there.
+    """
+    within: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for study, files in groups.items():
+        for folder in {above for name in files for above in _folders_above(name)}:
+            within[folder].add(study)
+    for name in labels:
+        studies = next(within[folder] for folder in _folders_above(name) if folder in within)
+        if len(studies) == 1 or name.casefold().endswith(".cvi42wsx"):
+            groups[min(studies)].append(name)
+        else:
+            message = (
+                f"it states no PatientID, and {len(studies)} studies lie in its folder or below, so nothing says "
+                "whose it is; move it into the folder of its images, or leave `patient_from` at folder; left out"
+            )
+            yield Issue("error", "orphan-contour", message, _STAGE, name)
+
+
+def _folders_above(name: str) -> list[str]:
+    """Return the folder of a file, then those that it lies in, up to SOURCE."""
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[:depth]) for depth in range(len(parts), -1, -1)]

@@ -5,7 +5,9 @@ Studies are planned first, from names and headers alone; then one slice at a tim
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from dicom_etl.checks.decisions import Decisions
@@ -16,7 +18,7 @@ from dicom_etl.errors import OutputError, SourceError
 from dicom_etl.layouts import SourceRoots, locate
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.pipeline.rows import RowWriter, drop_doubted
+from dicom_etl.pipeline.rows import RowWriter, StackRefusedError, drop_doubted
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.stages import rasterize
 from dicom_etl.workers import Executor, InProcess, Progress, silent
@@ -71,16 +73,15 @@ def ingest(
         When an option needs an optional package that is not there.
     """
     # Worker processes import this package for its item functions, and have no use for the HDF5 library.
-    from dicom_etl.dataset.atomic import check_space, check_target, whole_file
-    from dicom_etl.dataset.writer import open_writer
-    from dicom_etl.pipeline.checkpoint import earlier_work
+    from dicom_etl.dataset.atomic import check_target
 
     config = config if config is not None else IngestConfig()
     options = options if options is not None else RunOptions()
     executor = executor if executor is not None else InProcess()
     rasterize.require_extras(config)
     check_target(output.resolve(), overwrite=options.overwrite)
-    plan = Plan(
+    planned = partial(
+        Plan,
         roots,
         config,
         list_unlabeled=options.list_unlabeled,
@@ -90,6 +91,17 @@ def ingest(
         pseudonyms=pseudonyms,
         decisions=decisions,
     )
+    with suppress(StackRefusedError):
+        return _make(planned(), output, config, options, progress)
+    # Outlines are read with the rows, once. Only where too many leave the images of a stack is all planned by them too.
+    return _make(planned(read_outlines=True), output, config, options, progress)
+
+
+def _make(plan: Plan, output: Path, config: IngestConfig, options: RunOptions, progress: Progress) -> Summary:
+    from dicom_etl.dataset.atomic import check_space, whole_file
+    from dicom_etl.dataset.writer import open_writer
+    from dicom_etl.pipeline.checkpoint import earlier_work
+
     spec = plan.spec()
     if config.drop_flagged or plan.ledger.decisions.by_finding:
         drop_doubted(plan, spec, progress=progress)

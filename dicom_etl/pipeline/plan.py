@@ -6,7 +6,7 @@ import struct
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +27,15 @@ from dicom_etl.stages import discover, link
 from dicom_etl.stages.header_patients import HeaderPatients
 from dicom_etl.stages.images import listener
 from dicom_etl.stages.sample import item_issue
-from dicom_etl.stages.study import PlannedStudy, find_header_patient, find_structures, plan_study, unpack
+from dicom_etl.stages.study import (
+    PlannedStudy,
+    find_header_patient,
+    find_structures,
+    learn_others,
+    plan_study,
+    unpack,
+)
+from dicom_etl.stages.uids import UidIndex
 from dicom_etl.workers import Executor, InProcess, Progress, silent
 
 _IN_MEMORY = 1 << 20
@@ -56,10 +64,12 @@ class Plan:
         What ids and paths are shown as, when the options ask for it.
     decisions : Decisions, optional
         What a person decided about labels and findings.
+    read_outlines : bool
+        Read the outlines too, to know the stacks that they leave (see `dicom_etl.stages.outside`).
 
     Attributes
     ----------
-    roots, config, executor
+    roots, config, executor, read_outlines
         As given; in this process where no executor was.
     summary : Summary
         What was found.
@@ -91,6 +101,7 @@ class Plan:
         shard: tuple[int, int] | None = None,
         pseudonyms: Pseudonyms | None = None,
         decisions: Decisions | None = None,
+        read_outlines: bool = False,
     ) -> None:
         if config.pseudonymize != (pseudonyms is not None):
             raise ConfigError("`pseudonymize` needs its key, and the key needs the option")
@@ -98,19 +109,13 @@ class Plan:
             raise ConfigError(
                 "`labels`: a pattern of paths is recorded, so with `pseudonymize` name a format"
             )
-        self.summary = Summary()
         self.roots, self.config, self._list_unlabeled = roots, config, list_unlabeled
-        self._shard = shard
+        self._shard, self.read_outlines = shard, read_outlines
         self.ledger = Ledger((decisions or Decisions()).excluding(config.exclude))
         self.key_fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
         self.executor = executor if executor is not None else InProcess()
-        self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  - lives as long as the plan
-        weakref.finalize(self, self._packed.close)
-        self._sizes: Counter[tuple[int, int]] = Counter()
-        self._dtypes: set[str] = set()
-        self._widths: Counter[str] = Counter()
         self._structures: set[str] = set()
-        self._patients: set[str] = set()
+        self._begin([])
         listening = listener.set(progress)
         try:
             self._plan_studies(progress, pseudonyms)
@@ -119,6 +124,16 @@ class Plan:
         if unknown := self._without_labels():
             self.summary.notices.append(unknown)
         self.summary.issues = in_order(self.summary.issues)
+
+    def _begin(self, issues: list[Issue]) -> None:
+        """Forget what was planned, but for what is known before any study is looked at."""
+        self.summary = Summary(issues=issues)
+        self._packed = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  - lives as long as the plan
+        weakref.finalize(self, self._packed.close)
+        self._sizes: Counter[tuple[int, int]] = Counter()
+        self._dtypes: set[str] = set()
+        self._widths: Counter[str] = Counter()
+        self._patients: set[str] = set()
 
     def studies(self) -> Iterator[StudyPlan]:
         """Unpack the studies in row order, one at a time."""
@@ -188,14 +203,28 @@ class Plan:
         out = {study.patient_id: self.ledger.excluded(study.patient_id) for study in studies}
         self.summary.issues += filter(None, out.values())
         studies = tuple(study for study in studies if out[study.patient_id] is None)
+        known = list(self.summary.issues)
+        uids, headers = self._plan_each(studies, progress)
+        if changed := self._placed(uids, others):
+            self._begin(known)
+            studies = tuple(changed.get((each.patient_id, each.study), each) for each in studies)
+            _, headers = self._plan_each(studies, progress)
+        if self.config.group_by != "folder":
+            self._look_elsewhere(headers, others)
+            self.summary.issues += filter(self._is_ours, headers.issues())
+
+    def _plan_each(
+        self, studies: Sequence[StudyFolders], progress: Progress
+    ) -> tuple[UidIndex, HeaderPatients]:
         self.summary.studies = len(studies)
         plan = partial(
             plan_study,
             roots=self.roots,
             config=self.config,
             list_unlabeled=self._list_unlabeled,
+            read_outlines=self.read_outlines,
         )
-        headers = HeaderPatients(self.config)
+        uids, headers = UidIndex(), HeaderPatients(self.config)
         for number, (study, result) in enumerate(self.executor.map(plan, studies), start=1):
             if isinstance(result, ItemError):
                 self.summary.issues.append(item_issue(result, discover.NAME, study.images, study.patient_id))
@@ -203,10 +232,18 @@ class Plan:
                 self._add(result)
                 self._patients.update([study.patient_id] if result.rows else [])
                 headers.add(study, result.header_patient)
+                uids.add(study, result.uids)
             progress(discover.NAME, number, len(studies))
-        if self.config.group_by != "folder":
-            self._look_elsewhere(headers, others)
-            self.summary.issues += filter(self._is_ours, headers.issues())
+        return uids, headers
+
+    def _placed(self, uids: UidIndex, studies: Sequence[StudyFolders]) -> dict[tuple[str, int], StudyFolders]:
+        """Return the studies with labels that name images of other studies, of whatever part these are."""
+        if self._shard is not None:
+            others = [
+                each for each in studies if each not in uids and not self.ledger.excluded(each.patient_id)
+            ]
+            learn_others(uids, others, self.executor, self.roots, self.config)
+        return uids.placed()
 
     def _look_elsewhere(self, headers: HeaderPatients, studies: Iterable[StudyFolders]) -> None:
         """Ask for the PatientIDs of studies that another part makes or that are left out, as a whole ingest must."""

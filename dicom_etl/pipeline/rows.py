@@ -20,14 +20,20 @@ from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan, StudyRecord
 from dicom_etl.stages import parse, write
+from dicom_etl.stages.outside import refused_stacks
 from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_sample
-from dicom_etl.stages.study_key import file_digest, hashed_images, study_key
+from dicom_etl.stages.study_key import file_digest, hashed_files, study_key
 from dicom_etl.workers import Executor, Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
     from dicom_etl.pipeline.checkpoint import CheckpointWriter
     from dicom_etl.pipeline.earlier import Earlier, TakenStudy
+
+
+class StackRefusedError(Exception):
+    """So many labels leave the images of a stack that it is not theirs: studies are to be planned by outlines too."""
+
 
 Made = tuple[SamplePlan, EncodedSample | ItemError]
 _NOTHING = Chunk(b"")
@@ -100,7 +106,7 @@ class RowWriter:
         config = self._plan.config
         written: list[EncodedSample] = []
         issues: list[Issue] = []
-        digests = dict.fromkeys(hashed_images(study.samples, config), "")
+        digests = hashed_files(study, config)
         for sample, result in made:
             self._step()
             if isinstance(result, ItemError):
@@ -109,23 +115,30 @@ class RowWriter:
                 )
                 continue
             digests[sample.image] = result.row.sha256_image_file
+            digests.update(result.label_digests)
             issues += result.issues
             if any(result.row.has) or config.unlabeled:
                 self._writer.append(result)
                 if self._checkpoint is not None:
                     self._checkpoint.append(result)
                 written.append(_without_chunks(result))
-        for image, digest in digests.items():
-            digests[image] = digest or file_digest(self._plan.roots.place(image))
+        for path, digest in digests.items():
+            digests[path] = digest or file_digest(self._plan.roots.place(path))
         decided = self._plan.ledger.decisions.of(study.patient_id)
         key = study_key(study, digests, config, self._plan.key_fingerprint, decided)
         record = StudyRecord(study.patient_id, key, study.study)
         phases = write.study_phases([sample.row for sample in written], self._spec.structures)
         self._writer.end_study(phases)
+        if not self._plan.read_outlines and any(issue.code == parse.OUTSIDE for issue in issues):
+            self._refuse_stacks(study)
         issues += study_review(written)
         if self._checkpoint is not None:
             self._checkpoint.end_study(record, phases, issues)
         self._end(record, written, [phases.get(sample.row.phase_index, "") for sample in written], issues)
+
+    def _refuse_stacks(self, study: StudyPlan) -> None:
+        if refused_stacks(study.samples, self._plan.roots, self._plan.config):
+            raise StackRefusedError
 
     def _copy_study(self, taken: TakenStudy) -> None:
         """Store a study that an earlier run has made."""

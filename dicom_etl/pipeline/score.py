@@ -73,7 +73,12 @@ def score_source(
     """
     executor = executor if executor is not None else InProcess()
     plan = Plan(
-        roots, replace(config, impute=BOTH), executor=executor, progress=progress, pseudonyms=pseudonyms
+        roots,
+        replace(config, impute=BOTH),
+        executor=executor,
+        progress=progress,
+        pseudonyms=pseudonyms,
+        read_outlines=True,
     )
     studies = list(plan.studies())
     run = partial(score_study, roots=roots, config=config, ways=tuple(ways))

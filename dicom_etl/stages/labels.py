@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig, LabelOptions
@@ -72,30 +73,31 @@ def find_labels(
     issues: list[Issue] = []
     stamps: dict[str, tuple[int, int] | None] = {}
     for path in sorted({*paths, *stray}):
-        stamps[path] = stamp_of(roots.place(path))
+        place = roots.place(path)
+        stamps[path] = stamp_of(place)
         try:
-            found = _found(path, roots.place(path), options)
+            found = _found(path, place, options)
         except ItemError as error:
             issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
             continue
         if found is None:
             if path in stray or not real_of(path).casefold().endswith(_LABEL_ENDINGS):
-                others[glimpse(roots.place(path)).kind or "no label file that is read"].append(path)
+                others[glimpse(place).kind or "no label file that is read"].append(path)
             else:
                 issues.append(Issue("warning", "unknown-format", _UNKNOWN, STAGE, path, patient_id))
             continue
-        refs += (ref for ref in found.refs if _is_chosen(ref, config.labels))
-        issues += (replace(issue, stage=STAGE, patient_id=patient_id) for issue in found.issues)
+        refs += [ref for ref in found.refs if _is_chosen(ref, config.labels)] if config.labels else found.refs
+        if found.issues:
+            issues += (replace(issue, stage=STAGE, patient_id=patient_id) for issue in found.issues)
     structures = structures_of(
         (ref.name for ref in refs), config.structure_map, slugs=not config.pseudonymize
     )
     issues += not_images(others, patient_id)
     labels = [Label(structures[ref.name], ref, stamps[ref.path]) for ref in refs if ref.name in structures]
     issues += _unmapped((ref for ref in refs if ref.name not in structures), patient_id)
-    names = (
-        {} if config.pseudonymize else dict(Counter((ref.name, structures.get(ref.name, "")) for ref in refs))
-    )
-    return FoundLabels(tuple(sorted(labels, key=_order)), tuple(issues), names)
+    counts = Counter([] if config.pseudonymize else [ref.name for ref in refs])
+    names = {(name, structures.get(name, "")): count for name, count in counts.items()}
+    return FoundLabels(tuple(sorted(labels, key=itemgetter(1))), tuple(issues), names)
 
 
 def _found(path: str, file: str, options: LabelOptions) -> Found | None:
@@ -104,8 +106,8 @@ def _found(path: str, file: str, options: LabelOptions) -> Found | None:
     for reader in readers:
         found = reader.find(file, options)
         if found is not None:
-            refs = tuple(ref._replace(path=path) for ref in found.refs)
-            issues = tuple(
+            refs = tuple([ContourRef(path, *ref[1:]) for ref in found.refs])
+            issues = found.issues and tuple(
                 replace(issue, path=path + issue.path.removeprefix(file)) for issue in found.issues
             )
             return Found(refs, issues)
@@ -115,7 +117,7 @@ def _found(path: str, file: str, options: LabelOptions) -> Found | None:
 def _is_chosen(ref: ContourRef, chosen: Sequence[str]) -> bool:
     """Whether ``--labels`` takes a label: by the word for its format, or a pattern of its path."""
     path = real_of(ref.path)
-    return not chosen or any(
+    return any(
         one == ref.reader or fnmatchcase(path, one) or fnmatchcase(path.rpartition("/")[2], one)
         for one in chosen
     )
@@ -138,7 +140,3 @@ def _unmapped(refs: Iterable[ContourRef], patient_id: str) -> Iterable[Issue]:
             "them, and `dicom-etl plan` shows the names; left out"
         )
         yield Issue("note" if harmless else "error", "name-unmapped", message, STAGE, path, patient_id)
-
-
-def _order(label: Label) -> tuple[str, str]:
-    return label.ref.path, label.ref.item

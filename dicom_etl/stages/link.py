@@ -28,7 +28,7 @@ from dicom_etl.records import (
     StudyFolders,
     StudyPlan,
 )
-from dicom_etl.stages.link_numbers import Number, chosen_by, link_numbers
+from dicom_etl.stages.link_numbers import chosen_by, link_numbers
 from dicom_etl.stages.link_references import pair_by_reference, refuse_ambiguous
 from dicom_etl.stages.series import NAME as NAME_READING
 from dicom_etl.stages.series import Stack, find_stacks
@@ -277,12 +277,13 @@ def _mixed_patients(
     study: StudyFiles, images: Sequence[FoundImage], lost: Sequence[LostImage]
 ) -> Issue | None:
     """Refuse a study whose headers name two patients, with the files of each; an empty PatientID is unknown."""
-    files: dict[str, set[str]] = defaultdict(set)
-    for path, header in [image[:2] for image in images] + [image[:2] for image in lost]:
-        if header is not None and header.patient_id:
-            files[header.patient_id].add(path)
-    if len(files) < 2:
+    headed = [(path, header) for path, header in (*images, *lost) if header is not None]
+    if len({header.patient_id for _, header in headed} - {""}) < 2:
         return None
+    files: dict[str, set[str]] = defaultdict(set)
+    for path, header in headed:
+        if header.patient_id:
+            files[header.patient_id].add(path)
     counts = sorted(
         ((len(paths), min(paths)) for paths in files.values()), key=lambda item: (-item[0], item[1])
     )
@@ -319,11 +320,9 @@ def _pair(
 ) -> dict[int, list[Label]]:
     """Return the labels of each image; report every label that finds none."""
     pairs: dict[int, list[Label]] = defaultdict(list)
-    numbers: dict[Label, Number] = {
-        label: label.ref.target for label in labels if isinstance(label.ref.target, SliceNumber)
-    }
+    numbered = [(label, label.ref.target) for label in labels if isinstance(label.ref.target, SliceNumber)]
     linked = link_numbers(
-        set(numbers.values()),
+        {number for _, number in numbered},
         found.stacks,
         found.paths,
         spare=found.spare,
@@ -331,13 +330,11 @@ def _pair(
         name_offset=options.name_offset,
         chosen=options.series,
     )
-    repeated = Counter(
-        (label.structure, linked.images.get(number, number)) for label, number in numbers.items()
-    )
-    for label, number in numbers.items():
+    places = [(label.structure, linked.images.get(number, number)) for label, number in numbered]
+    repeated = Counter(places)
+    for (label, number), place in zip(numbered, places, strict=True):
         image = linked.images.get(number, -1)
-        drawn = repeated[label.structure, linked.images.get(number, number)]
-        if drawn > 1:
+        if (drawn := repeated[place]) > 1:
             code = "duplicate-contour"
             problem = f"{drawn} files hold an {label.structure} for slice {number[1]}; all are left out"
         elif image in found.lost:
@@ -353,7 +350,9 @@ def _pair(
         issues.append(
             Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
         )
-    named, problems = pair_by_reference(labels, found.paths, found.headers, study.patient_id)
+    named, problems = pair_by_reference(
+        labels, found.paths, found.headers, study.patient_id, dict(study.elsewhere)
+    )
     for index, ours in named.items():
         if index in found.lost:
             problems += (_unreadable(study, label, found.paths[index]) for label in ours)

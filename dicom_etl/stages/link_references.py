@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from dicom_etl.records import (
 STAGE = "link"
 Pairs = dict[int, list[Label]]
 """Labels by the index of their image."""
-_ORPHAN = "orphan-contour"
+_ORPHAN, _COPY = "orphan-contour", "duplicate-image"
 _SAME_TIME_MS = 1.0
 _MOST_NAMED = 3
 _ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$")
@@ -42,10 +43,17 @@ class References:
         Of the images that a label may mean.
     headers : sequence of ImageHeader
         Theirs.
+    elsewhere : mapping of str to tuple of str
+        UIDs that images of other studies have, with the folders of these.
     """
 
-    def __init__(self, paths: Sequence[str], headers: Sequence[ImageHeader]) -> None:
-        self._paths, self._headers = paths, headers
+    def __init__(
+        self,
+        paths: Sequence[str],
+        headers: Sequence[ImageHeader],
+        elsewhere: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
+        self._paths, self._headers, self._elsewhere = paths, headers, elsewhere
 
     # Each table is made when the first label asks for it: most studies need none, and planes took a quarter of a plan.
 
@@ -67,7 +75,7 @@ class References:
         """Return the index of a label's image; else -1, a code, and why there is none."""
         candidates, missing, code = self._candidates(label.ref.target)
         if not candidates:
-            return -1, _ORPHAN, missing
+            return -1, code or _ORPHAN, missing
         if len(candidates) > 1:
             return -1, code, f"{_listed(sorted({self._paths[index] for index in candidates}))} {missing}"
         (image,) = candidates
@@ -80,10 +88,17 @@ class References:
         """Return what a target may mean; what to say where that is nothing, or several; and the code for several."""
         if isinstance(target, Instance):
             found: Sequence[int] = self._by_uid.get(target.uid, ()) if target.uid else ()
+            if others := self._elsewhere.get(target.uid):
+                here = sorted({self._paths[index] for index in found})
+                return (
+                    (),
+                    f"images of several studies have the UID that it names: {_listed([*here, *others])}",
+                    _COPY,
+                )
             if not found:
                 return (), "the image that it names by UID is not here", ""
             if len({self._paths[index] for index in found}) > 1:
-                return found, "all have the UID that it names", "duplicate-image"
+                return found, "all have the UID that it names", _COPY
             if target.frame is None and len(found) > 1:
                 return found, "holds several frames, and it does not say which", "ambiguous-series"
             frames = [index for index in found if target.frame in (None, self._headers[index].frame)]
@@ -96,14 +111,16 @@ class References:
             if not known:
                 return (), "it names no image, and no image here has its frame of reference", ""
             inside = [index for planes in known for index in planes.holding(target)]
-            said = "lie in its plane, and it names none" if len(inside) > 1 else "no image lies in its plane"
-            return inside, said, "ambiguous-series"
+            if not inside:
+                return (), "no image lies in its plane", ""
+            return inside, "lie in its plane, and it names none", "ambiguous-series"
         assert isinstance(target, FileName)
         named: Sequence[int] = self._by_name.get(target.stem.casefold().removeprefix("./"), ())
         if target.frame is not None:
             named = [index for index in named if self._headers[index].frame == target.frame]
-        said = "all have the name that it states" if named else "no image has the name that it states"
-        return named, said, "ambiguous-series"
+        if not named:
+            return (), "no image has the name that it states", ""
+        return named, "all have the name that it states", "ambiguous-series"
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
@@ -145,7 +162,11 @@ def names_of(path: str) -> set[str]:
 
 
 def pair_by_reference(
-    labels: Iterable[Label], paths: Sequence[str], headers: Sequence[ImageHeader], patient_id: str
+    labels: Iterable[Label],
+    paths: Sequence[str],
+    headers: Sequence[ImageHeader],
+    patient_id: str,
+    elsewhere: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> tuple[Pairs, list[Issue]]:
     """Pair labels that name their image otherwise than by number; report each that finds none.
 
@@ -157,11 +178,13 @@ def pair_by_reference(
         Of all images that they may mean.
     patient_id : str
         Of the study, for issues.
+    elsewhere
+        As in `References`.
     """
     pairs: Pairs = defaultdict(list)
     issues: list[Issue] = []
-    references = References(paths, headers)
-    elsewhere: Counter[str] = Counter()
+    references = References(paths, headers, elsewhere)
+    apart: Counter[str] = Counter()
     for label in labels:
         if isinstance(label.ref.target, SliceNumber):
             continue
@@ -171,8 +194,8 @@ def pair_by_reference(
             issues.append(Issue("error", code, message, STAGE, label.ref.source, patient_id, label.structure))
             continue
         pairs[image].append(label)
-        elsewhere[label.ref.path] += _is_elsewhere(label.ref.target, headers[image])
-    for path, count in sorted(elsewhere.items()):
+        apart[label.ref.path] += _has_other_frame(label.ref.target, headers[image])
+    for path, count in sorted(apart.items()):
         if count:
             message = (
                 f"{count} of its labels name images that have another FrameOfReferenceUID; they lie in their planes, "
@@ -215,7 +238,7 @@ def refuse_ambiguous(
     return kept, issues
 
 
-def _is_elsewhere(target: Target, header: ImageHeader) -> bool:
+def _has_other_frame(target: Target, header: ImageHeader) -> bool:
     frame = header.frame_of_reference_uid
     return isinstance(target, Instance) and bool(
         target.frame_of_reference and frame and target.frame_of_reference != frame

@@ -23,6 +23,7 @@ from dicom_etl.layouts.base import stamp_of
 from dicom_etl.records import Image, ImageHeader, Issue, Label, Outline, Outlines, SamplePlan
 
 NAME = "parse"
+OUTSIDE = "contour-outside-image"
 MOST_OUTSIDE_PX = 1.0
 MOST_OUTSIDE_SHARE = 0.01
 """A contour that leaves its image by more was drawn on another one, or counts its pixels otherwise."""
@@ -60,11 +61,15 @@ def _refuse_changed(planned: ImageHeader, found: ImageHeader, config: IngestConf
 
 
 class Parsed(NamedTuple):
-    """The outlines of one image by structure, what was taken off their vertices, and what is wrong with others."""
+    """The outlines of one image by structure, what was taken off their vertices, and what is wrong with others.
+
+    ``digests`` are label files with their SHA-256, as far as it is known.
+    """
 
     outlines: dict[str, Outline]
     origins: dict[str, float]
     issues: list[Issue]
+    digests: dict[str, str]
 
 
 def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Parsed:
@@ -73,7 +78,7 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
     A label that cannot be used becomes an issue: its file cannot be read, its outline crosses itself and that is not
     allowed, or it leaves the image by more than `MOST_OUTSIDE_PX` or `MOST_OUTSIDE_SHARE` of its area.
     """
-    parsed = Parsed({}, {}, [])
+    parsed = Parsed({}, {}, [], {})
     by_file = sorted(plan.labels, key=_file_of)
     for _, of_file in groupby(by_file, key=_file_of):
         labels = tuple(of_file)
@@ -82,6 +87,8 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
         except ItemError as error:
             parsed.issues.extend(label_issue(error, label, plan.patient_id) for label in labels)
             continue
+        if found.digest:
+            parsed.digests[labels[0].ref.path] = found.digest
         for label in labels:
             _take(label, found, parsed, plan.patient_id, config, (image.rows, image.columns))
     return parsed
@@ -163,5 +170,5 @@ def check_outline(outline: Outline, shape: tuple[int, int], config: IngestConfig
         raise ContourError(
             f"it reaches {beyond:.2f} px beyond the image of {shape[0]} rows x {shape[1]} columns, with {share:.1%} "
             "of its area; is it drawn on another image, or does it count pixels otherwise (`contour_origin`)?",
-            code="contour-outside-image",
+            code=OUTSIDE,
         )

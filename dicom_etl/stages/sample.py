@@ -76,7 +76,7 @@ def make_imputed(
     image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
     target = _stored(image, spec)
     outlines, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
-    sample = _encode(plan.sample, image, parse.Parsed(outlines, {}, []), config, spec, imputed)
+    sample = _encode(plan.sample, image, parse.Parsed(outlines, {}, [], {}), config, spec, imputed)
     parents = impute.prepare(target, outlines, spec.structures) if plan.is_parent else ()
     return Made(sample, parents)
 
@@ -153,7 +153,9 @@ def _encode(
         structure: rasterize.draw_mask(outline, image.pixels.shape, config)
         for structure, outline in read.outlines.items()
     }
-    sample = write.encode_sample(plan, image, read.outlines, masks, spec, read.issues, imputed, read.origins)
+    sample = write.encode_sample(
+        plan, image, read.outlines, masks, spec, read.issues, imputed, read.origins, read.digests
+    )
     drawn = {name: None if imputed else read.outlines.get(name) for name in spec.structures}
     known_simple = not config.allow_self_intersection
     return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)

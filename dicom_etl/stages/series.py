@@ -349,10 +349,18 @@ def _stacked(series: Sequence[Series], headers: Sequence[ImageHeader]) -> Iterat
 
 def _only_position(series: Series, headers: Sequence[ImageHeader]) -> float | None:
     """Return where along its normal a series of one position lies, in mm; None for any other series."""
-    normal = slice_normal(headers[series.members[0]].orientation)
-    positions = np.array([headers[index].position_mm for index in series.members]) @ normal
-    known = positions[np.isfinite(positions)]
-    return float(known[0]) if len(known) and np.ptp(known) <= LOCATION_TOLERANCE_MM else None
+    a, b, c = slice_normal(headers[series.members[0]].orientation).tolist()
+    least, most = inf, -inf
+    for index in series.members:
+        x, y, z = headers[index].position_mm
+        along = a * x + b * y + c * z
+        if along < least:  # never where it is unknown
+            least = along
+        if along > most:
+            most = along
+        if most - least > LOCATION_TOLERANCE_MM:
+            return None
+    return least if least < inf else None
 
 
 def _at_distinct_positions(series: Sequence[tuple[Series, float]]) -> Iterator[list[Series]]:

@@ -11,18 +11,33 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.errors import ItemError, LabelFileError
 from dicom_etl.layouts import SourceRoots, layout_of
-from dicom_etl.records import Issue, Label, SamplePlan, SeriesLine, StudyFolders, StudyPlan
-from dicom_etl.stages import discover, link, parse, rasterize
+from dicom_etl.records import (
+    ContourRef,
+    FileName,
+    ImageHeader,
+    Instance,
+    Issue,
+    Label,
+    Plane,
+    SamplePlan,
+    SeriesLine,
+    SliceNumber,
+    StudyFolders,
+    StudyPlan,
+)
+from dicom_etl.stages import discover, link, outside, parse, rasterize, uids
 from dicom_etl.stages.images import read_images
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import hashed_images, inputs_digest
+from dicom_etl.workers import Executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,8 @@ class PlannedStudy:
         PatientID of the first image that can be read, to group patients; never stored.
     series : tuple of SeriesLine
         What `plan` shows of its stacks; descriptions are free text, so they are left out of runs with pseudonyms.
+    uids : StudyUids
+        What other studies must know of it.
     """
 
     packed: bytes
@@ -77,6 +94,7 @@ class PlannedStudy:
     patient_id: str = ""
     series: tuple[SeriesLine, ...] = ()
     header_patient: str = ""
+    uids: uids.StudyUids = uids.NONE
 
 
 def plan_study(
@@ -85,10 +103,11 @@ def plan_study(
     roots: SourceRoots,
     config: IngestConfig,
     list_unlabeled: bool,
+    read_outlines: bool = False,
 ) -> PlannedStudy:
     """List the files of one study, read the headers of its images, and link its contours to them."""
     # To impute, the times and places of all images are needed, not only of those that become rows.
-    linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled)
+    linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled, read_outlines=read_outlines)
     study = linked.plan
     rows, imputed, not_imputed = _rows_to_be(study.samples, config)
     return PlannedStudy(
@@ -111,6 +130,7 @@ def plan_study(
         series=tuple(line._replace(description="") for line in study.series)
         if config.pseudonymize
         else study.series,
+        uids=linked.uids,
     )
 
 
@@ -124,6 +144,7 @@ class LinkedStudy(NamedTuple):
     labels: tuple[Label, ...]
     names: dict[tuple[str, str], int]
     header_patient: str
+    uids: uids.StudyUids
 
 
 def link_inputs(
@@ -133,16 +154,21 @@ def link_inputs(
     *,
     list_unlabeled: bool = False,
     every_image: bool = False,
+    read_outlines: bool = False,
 ) -> LinkedStudy:
     """List the files of one study, read headers, look into label files, and link.
 
     The plan holds the images that fit the options; with ``every_image`` those without a label whatever the options say.
+    With ``read_outlines`` it is known which stacks the labels were not drawn on (see `dicom_etl.stages.outside`).
     """
     files = discover.find_files(layout_of(roots), roots, folders)
     read = read_images(files.images, roots, config, folders.patient_id)
     found = find_labels(files.label_files, roots, config, folders.patient_id, among_images=read.label_files)
-    label_files = (*files.label_files, *read.label_files)
-    files = replace(files, labels=found.labels, label_files=label_files)
+    label_files = (*files.label_files, *read.label_files, *(label.ref.path for label in folders.guests))
+    labels = found.labels
+    if folders.guests or folders.elsewhere:
+        labels = uids.labels_here(labels, folders, read.images, read.lost)
+    files = replace(files, labels=labels, label_files=label_files, elsewhere=folders.elsewhere)
     wanted = replace(config, unlabeled=True) if every_image else config
     options = link.LinkOptions.of(
         wanted,
@@ -153,20 +179,57 @@ def link_inputs(
     plan = link.link_study(files, read.images, read.lost, options)
     issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
     samples = tuple(_on_grid(_of_expected_size(plan.samples, config, issues), config, issues))
-    if plan.study:
-        issues = [replace(issue, study=plan.study) for issue in issues]
-    inputs = inputs_digest(files, read.images, hashed_images(samples, config), roots)
-    plan = replace(plan, samples=samples, issues=tuple(issues), inputs=inputs)
+    plan = replace(plan, samples=samples, issues=tuple(issues))
+    if read_outlines:
+        refused = outside.refused_stacks(samples, roots, config)
+        plan = outside.without_refused(plan, refused, unlabeled=options.unlabeled)
+    plan = replace(
+        plan,
+        issues=tuple(replace(issue, study=plan.study) for issue in plan.issues)
+        if plan.study
+        else plan.issues,
+        inputs=inputs_digest(files, read.images, hashed_images(plan.samples, config), roots),
+        label_files=tuple(sorted(set(label_files))),
+    )
     patient = read.images[0].header.patient_id if read.images else ""
-    return LinkedStudy(plan, found.labels, found.names, patient)
+    return LinkedStudy(plan, labels, found.names, patient, uids.uids_of(read.images, read.lost, found.labels))
+
+
+def find_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> uids.StudyUids:
+    """Return what other studies must know of one."""
+    return link_inputs(folders, roots, config).uids
+
+
+def names_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> bool:
+    """Tell whether any label of a study names its image by UID."""
+    return any(isinstance(label.ref.target, Instance) for label in _labels_of(folders, roots, config))
+
+
+def learn_others(
+    index: uids.UidIndex,
+    studies: Sequence[StudyFolders],
+    executor: Executor,
+    roots: SourceRoots,
+    config: IngestConfig,
+) -> None:
+    """Add studies to an index of UIDs; their headers are read only where any label of SOURCE names an image by UID."""
+    asked = partial(names_uids, roots=roots, config=config)
+    if not index.names_any and not any(found is True for _, found in executor.map(asked, studies)):
+        return
+    for study, found in executor.map(partial(find_uids, roots=roots, config=config), studies):
+        if not isinstance(found, ItemError):
+            index.add(study, found)
 
 
 def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
     """Return the structures that the label files of a study hold, wherever they lie."""
+    return tuple(sorted({label.structure for label in _labels_of(folders, roots, config)}))
+
+
+def _labels_of(folders: StudyFolders, roots: SourceRoots, config: IngestConfig) -> tuple[Label, ...]:
     files = discover.find_files(layout_of(roots), roots, folders)
     among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
-    labels = find_labels(files.label_files, roots, config, folders.patient_id, among_images=among_images)
-    return tuple(sorted({label.structure for label in labels.labels}))
+    return find_labels(files.label_files, roots, config, folders.patient_id, among_images=among_images).labels
 
 
 def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> str:
@@ -180,13 +243,37 @@ def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: In
 
 def unpack(packed: bytes) -> StudyPlan:
     """Return what `PlannedStudy.packed` holds."""
-    study: StudyPlan = pickle.loads(zlib.decompress(packed))
-    return study
+    study: StudyPlan
+    study, rows = pickle.loads(zlib.decompress(packed))
+    samples = [
+        SamplePlan._make((*start, ImageHeader._make(header), tuple(map(_label_of, labels)), *rest))
+        for start, header, labels, rest in rows
+    ]
+    return replace(study, samples=tuple(samples))
 
 
 def _pack(study: StudyPlan) -> bytes:
-    # Headers of one study differ in a few numbers, so they pack to about a tenth.
-    return zlib.compress(pickle.dumps(study, protocol=pickle.HIGHEST_PROTOCOL), 1)
+    # Plain tuples: named ones take five times as long. Headers differ in a few numbers, so they pack to about a tenth.
+    rows = [
+        (sample[:3], tuple(sample.header), list(map(_parts_of, sample.labels)), sample[5:])
+        for sample in study.samples
+    ]
+    return zlib.compress(
+        pickle.dumps((replace(study, samples=()), rows), protocol=pickle.HIGHEST_PROTOCOL), 1
+    )
+
+
+_TARGETS = (SliceNumber, Instance, Plane, FileName)
+
+
+def _parts_of(label: Label) -> tuple[Any, ...]:
+    structure, (path, item, reader, name, target, patient_id), stamp = label
+    return structure, path, item, reader, name, _TARGETS.index(type(target)), target[:], patient_id, stamp
+
+
+def _label_of(parts: tuple[Any, ...]) -> Label:
+    structure, path, item, reader, name, kind, target, patient_id, stamp = parts
+    return Label(structure, ContourRef(path, item, reader, name, _TARGETS[kind](*target), patient_id), stamp)
 
 
 def _of_expected_size(

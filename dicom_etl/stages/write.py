@@ -79,6 +79,7 @@ def encode_sample(
     issues: Sequence[Issue],
     imputed: Imputed | None = None,
     origins: Mapping[str, float] = MappingProxyType({}),
+    label_digests: Mapping[str, str] = MappingProxyType({}),
 ) -> EncodedSample:
     """Make the row of one sample: columns, statistics, digests, and chunks as they are stored.
 
@@ -98,6 +99,8 @@ def encode_sample(
         What to state about `outlines` when nobody drew them.
     origins : mapping
         By structure, what was taken off its vertices; NaN where it is not given.
+    label_digests : mapping
+        Label files with their SHA-256.
 
     Raises
     ------
@@ -122,6 +125,7 @@ def encode_sample(
         tuple(issues),
         image_key,
         pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
+        label_digests=tuple(label_digests.items()),
     )
 
 

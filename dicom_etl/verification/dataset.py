@@ -208,7 +208,7 @@ class _Walk:
     def _check_inputs(self, source: inputs.ComparedSource) -> None:
         rows, note = self._rows, self._outcome.note
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
-        folders, nowhere = inputs.find_studies(source)
+        folders, nowhere = inputs.find_studies(source, self._executor)
         known = (left.pop((each.patient_id, each.study), None) for each in folders)
         items = [
             (

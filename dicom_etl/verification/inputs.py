@@ -30,8 +30,10 @@ from dicom_etl.records import (
 )
 from dicom_etl.stages import discover, link, parse, write
 from dicom_etl.stages.rasterize import to_grid
-from dicom_etl.stages.study import link_inputs
+from dicom_etl.stages.study import learn_others, link_inputs
 from dicom_etl.stages.study_key import read_study_key
+from dicom_etl.stages.uids import UidIndex
+from dicom_etl.workers import Executor
 
 STAGE = "inputs"
 _NOT_FROM_A_FILE = frozenset({"study_index", "cardiac_phase", "split", "fold"})
@@ -123,7 +125,7 @@ def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | N
         )
 
 
-def find_studies(source: ComparedSource) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
+def find_studies(source: ComparedSource, executor: Executor) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
     """Discover SOURCE as ingest does; return its studies, and what belongs to none.
 
     Raises
@@ -135,12 +137,17 @@ def find_studies(source: ComparedSource) -> tuple[tuple[StudyFolders, ...], Stud
     studies, issues = link.link_folders(folders)
     out = Ledger(Decisions().excluding(source.config.exclude))
     kept = tuple(names for names in studies if out.excluded(names.patient_id) is None)
+    uids = UidIndex()
+    learn_others(uids, kept, executor, source.roots, source.config)
+    changed = uids.placed()
+    kept = tuple(changed.get((each.patient_id, each.study), each) for each in kept)
     return kept, StudyInputs("", issues=(*folders.issues, *issues))
 
 
 def find_study(folders: StudyFolders, source: ComparedSource) -> StudyInputs:
     """List and link the files of one study as ingest does."""
-    plan = link_inputs(folders, source.roots, source.config, every_image=True).plan
+    left = any(code == parse.OUTSIDE for code, _ in source.recorded)
+    plan = link_inputs(folders, source.roots, source.config, every_image=True, read_outlines=left).plan
     samples = _without_dropped(plan.samples, source)
     return StudyInputs(plan.patient_id, plan.study, samples, plan.issues, plan)
 
@@ -228,8 +235,9 @@ def _compare(
     digests: dict[str, str],
 ) -> Iterator[Issue]:
     """Compare one row with its files."""
-    image, found, problems = _read(plan, source)
-    digests[plan.image] = image.sha256
+    image, parsed, problems = _read(plan, source)
+    digests |= {plan.image: image.sha256, **parsed.digests}
+    image, found = to_grid(image, parsed.outlines, source.config)
     imputed = str(block["origin"][index]) == schema.IMPUTED
     if not imputed:
         yield from _compare_contours(rows, block, index, plan, found, problems)
@@ -281,12 +289,12 @@ def _compare_contours(
         yield _finding(block, index, "error", stored or path, message, structure)
 
 
-def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, dict[str, Outline], dict[str, str]]:
-    """Return image, outlines, and why the other outlines cannot be used."""
+def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, parse.Parsed, dict[str, str]]:
+    """Return image and outlines as they are in their files, and why the other outlines cannot be used."""
     image = parse.parse_image(plan, source.roots, source.config)
     parsed = parse.parse_labels(plan, source.roots, source.config, image.header)
     problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
-    return *to_grid(image, parsed.outlines, source.config), problems
+    return image, parsed, problems
 
 
 def _row(rows: DatasetReader, block: Block, index: int, plan: SamplePlan, image: Image) -> SampleRow:
@@ -306,10 +314,11 @@ def _row(rows: DatasetReader, block: Block, index: int, plan: SamplePlan, image:
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
     """Tell whether what was left out at ingest can be used now."""
     try:
-        _, outlines, _ = _read(plan, source)
+        image, parsed, _ = _read(plan, source)
+        to_grid(image, parsed.outlines, source.config)
     except ItemError:
         return False
-    return bool(outlines) or source.config.unlabeled
+    return bool(parsed.outlines) or source.config.unlabeled
 
 
 def _by_row(block: Block, samples: tuple[SamplePlan, ...]) -> list[SamplePlan | None]:

@@ -43,7 +43,7 @@ class Roi(NamedTuple):
 
 def place(path: Path, image: ImageHeader, number: int = 1, **header: Any) -> str:
     """Write an image that lies where a header says, and return its UID."""
-    name = str(uid("instance", path))
+    name = str(header.pop("SOPInstanceUID", uid("instance", path)))
     pixels = np.random.default_rng(number).integers(0, 255, (image.rows, image.columns)).astype(np.int16)
     write_dicom(
         path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,9 @@ PLANS = {
         "  notes",
         "    note    not-an-image            1 input",
         "            patient09, 1 input: it is a list of files (patient09/P09list.txt)",
+        "    note    origin-unproven         1 input",
+        "            SOURCE, 1 input: pixels of its contours are taken to count from 0,",
+        "            which nothing public proves; --contour-origin sets it",
         END,
     ],
 }
@@ -220,7 +224,7 @@ def test_rvsc_labels_mean_the_image_of_their_name(tmp_path: Path) -> None:
         "P09-0003": "P09-0003.dcm",
     }
     assert summary.structures == {"rv_icontour": 2, "rv_ocontour": 2}
-    assert {issue.code for issue in summary.issues} == {"not-an-image"}
+    assert {issue.code for issue in summary.issues} == {"not-an-image", "origin-unproven"}
 
 
 def test_rvsc_names_that_do_not_count_from_0_are_refused(tmp_path: Path) -> None:
@@ -245,6 +249,50 @@ def test_a_tree_by_header_has_the_patients_of_the_headers(tmp_path: Path) -> Non
         tmp_path / "tree", tmp_path / "out.h5", unlabeled=True, patient_from="header", overwrite=True, jobs=1
     )
     assert (summary.studies, summary.samples) == (source.studies, source.image_count)
+
+
+def header_tree(root: Path, studies: Sequence[str]) -> None:
+    """Write studies of two images each into folders, as an archive exports them."""
+    for number, folder in enumerate(studies):
+        for image in (1, 2):
+            write_dicom(
+                root / folder / f"{number}{image}",
+                np.random.default_rng((number, image)).integers(0, 100, (32, 32)).astype(np.int16),
+                PatientID=f"P{number}",
+                StudyInstanceUID=f"1.9.{number}",
+                SeriesInstanceUID=f"1.8.{number}",
+                InstanceNumber=image,
+                ImagePositionPatient=[0, 0, 8 * image],
+            )
+
+
+def test_by_header_a_label_without_patient_id_is_of_the_study_around_it(tmp_path: Path) -> None:
+    header_tree(tmp_path / "tree", ["export/a", "export/b"])
+    for folder in ("export/a", "export/b/contours", "export"):
+        write_contour(tmp_path / "tree" / folder / "IM-0001-0001-icontour-manual.txt", circle(15.2, 15.7, 5))
+    (tmp_path / "tree/export/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" + bytes(99))
+    summary = api.plan(tmp_path / "tree", patient_from="header", jobs=1)
+    assert summary.structures == {"icontour": 2}, "those beside a's images, and below b's"
+    refused = [issue for issue in summary.issues if issue.severity == "error"]
+    assert [(issue.code, issue.path) for issue in refused] == [
+        ("orphan-contour", "export/IM-0001-0001-icontour-manual.txt")
+    ]
+    assert "2 studies lie in its folder" in refused[0].message
+    assert "move it into the folder of its images" in refused[0].message
+    assert [issue.path for issue in summary.issues if issue.code == "not-an-image"] == ["export/Thumbs.db"]
+
+
+def test_two_studies_of_one_patient_in_a_folder_of_a_tree_are_not_linked_by_number(tmp_path: Path) -> None:
+    header_tree(tmp_path / "tree", ["P0"])
+    write_dicom(tmp_path / "tree/P0/3", np.ones((32, 32), np.int16), PatientID="P0", StudyInstanceUID="1.9.7")
+    write_contour(tmp_path / "tree/P0/IM-0001-0001-icontour-manual.txt", circle(15.2, 15.7, 5))
+    with pytest.raises(SourceError) as failed:
+        api.plan(tmp_path / "tree", jobs=1)
+    refused = [issue for issue in failed.value.issues if issue.severity == "error"]
+    assert [issue.code for issue in refused] == ["ambiguous-series"]
+    assert "2 studies (StudyInstanceUID)" in refused[0].message
+    found = api.plan(tmp_path / "tree", patient_from="header", jobs=1, unlabeled=True)
+    assert (found.studies, found.images) == (2, 3)
 
 
 @pytest.fixture(scope="module")

@@ -149,6 +149,8 @@ def test_parts_of_different_sizes_are_refused_as_one_ingest_refuses_them(tmp_pat
     for location in range(source.locations):
         for phase in range(source.phases):
             source.image(0, location, phase).write_bytes(other.image(0, location, phase).read_bytes())
+    for drawn in other.drawn():
+        source.contour(*drawn).write_bytes(other.contour(*drawn).read_bytes())
     with pytest.raises(SourceError, match="`size` ROWSxCOLUMNS brings all to one size"):
         pipeline.ingest(pipeline.locate(source.root), tmp_path / "whole.h5")
     shards_of = {shard_of(source.patient_id(study), 7) for study in range(1, 5)}

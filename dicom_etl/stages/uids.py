@@ -1,0 +1,142 @@
+"""UIDs over all of SOURCE: the image that a label names may lie in another study, and must exist once.
+
+Each study is planned alone; here only 8 bytes of each image are kept, so memory stays small: 8 MB for a million images.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.records import FoundImage, Instance, Label, LostImage, StudyFolders
+
+_Keys = NDArray[np.int64]
+
+
+class StudyUids(NamedTuple):
+    """The UIDs of one study's images, those of them that its labels name, and its labels that name other images."""
+
+    images: bytes
+    named: bytes
+    missing: tuple[Label, ...]
+
+
+NONE = StudyUids(zlib.compress(b""), zlib.compress(b""), ())
+
+
+def uids_of(images: Iterable[FoundImage], lost: Iterable[LostImage], labels: Iterable[Label]) -> StudyUids:
+    """Return what other studies must know of one."""
+    here = _uids_in(images, lost)
+    by_uid = [label for label in labels if _uid(label)]
+    named = {_uid(label) for label in by_uid}
+    missing = tuple(label for label in by_uid if _uid(label) not in here)
+    return StudyUids(_packed(here), _packed(named & here), missing)
+
+
+def labels_here(
+    labels: Iterable[Label], study: StudyFolders, images: Iterable[FoundImage], lost: Iterable[LostImage]
+) -> tuple[Label, ...]:
+    """Return the labels of a study's files but for those of images elsewhere, and those of other studies' files."""
+    away = {uid for uid, others in study.elsewhere if len(others) == 1}
+    away -= _uids_in(images, lost) if away else set()
+    ours = [label for label in labels if _uid(label) not in away]
+    return tuple(sorted([*ours, *study.guests], key=itemgetter(1)))
+
+
+def _uids_in(images: Iterable[FoundImage], lost: Iterable[LostImage]) -> set[str]:
+    found = {image.header.instance_uid for image in images}
+    found.update(image.header.instance_uid for image in lost if image.header is not None)
+    return found - {""}
+
+
+class UidIndex:
+    """Learns the UIDs of one study after the other, then which labels belong to another study than their own."""
+
+    def __init__(self) -> None:
+        self._studies: list[StudyFolders] = []
+        self._added: set[tuple[str, int]] = set()
+        self._keys: list[_Keys] = []
+        self._named: list[bytes] = []
+        self._missing: list[tuple[Label, ...]] = []
+
+    def add(self, study: StudyFolders, uids: StudyUids) -> None:
+        """Take the next study."""
+        self._studies.append(study)
+        self._added.add((study.patient_id, study.study))
+        self._keys.append(_keys_of(_unpacked(uids.images)))
+        self._named.append(uids.named)
+        self._missing.append(uids.missing)
+
+    def __contains__(self, study: StudyFolders) -> bool:
+        """Whether a study was added."""
+        return (study.patient_id, study.study) in self._added
+
+    @property
+    def names_any(self) -> bool:
+        """Whether any label names its image by UID."""
+        return any(map(_unpacked, self._named)) or any(self._missing)
+
+    def placed(self) -> dict[tuple[str, int], StudyFolders]:
+        """Return the studies, by patient and number, that must be linked anew, with what they are to know of others."""
+        if not self.names_any:
+            return {}
+        keys = np.concatenate([*self._keys, np.empty(0, np.int64)])
+        owners = np.repeat(np.arange(len(self._keys)), list(map(len, self._keys)))
+        order = np.argsort(keys, kind="stable")
+        keys, owners = keys[order], owners[order]
+        elsewhere: dict[int, dict[str, tuple[str, ...]]] = defaultdict(dict)
+        guests: dict[int, list[Label]] = defaultdict(list)
+        for number, (named, missing) in enumerate(zip(self._named, self._missing, strict=True)):
+            uids = list(dict.fromkeys([*_unpacked(named), *map(_uid, missing)]))
+            wanted = _keys_of(uids)
+            starts, stops = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, "right")
+            found = {
+                uid: [owner for owner in owners[start:stop].tolist() if owner != number]
+                for uid, start, stop in zip(uids, starts.tolist(), stops.tolist(), strict=True)
+            }
+            elsewhere[number] = {
+                uid: tuple(sorted(map(self._folder, others))) for uid, others in found.items() if others
+            }
+            for label in missing:
+                if len(others := found[_uid(label)]) == 1:
+                    guests[others[0]].append(label)
+        changed = {number for number, others in elsewhere.items() if others} | guests.keys()
+        return {
+            (study.patient_id, study.study): replace(
+                study,
+                guests=tuple(sorted(guests[number])),
+                elsewhere=tuple(sorted(elsewhere[number].items())),
+            )
+            for number, study in enumerate(self._studies)
+            if number in changed
+        }
+
+    def _folder(self, number: int) -> str:
+        study = self._studies[number]
+        return study.images or min(study.files)
+
+
+def _uid(label: Label) -> str:
+    """Return the UID that a label names, "" where it names its image otherwise."""
+    target = label.ref.target
+    return target.uid if isinstance(target, Instance) else ""
+
+
+def _packed(uids: Iterable[str]) -> bytes:
+    return zlib.compress("\n".join(sorted(uids)).encode(), 1)
+
+
+def _unpacked(packed: bytes) -> list[str]:
+    return zlib.decompress(packed).decode().split()
+
+
+def _keys_of(uids: Sequence[str]) -> _Keys:
+    # Two UIDs with one key are named as one that is there twice, or not found: a refusal, never a wrong pair.
+    return np.fromiter(map(hash, uids), np.int64, len(uids))
