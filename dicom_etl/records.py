@@ -331,10 +331,11 @@ class StudyFiles(Record):
 
 
 class FoundImage(NamedTuple):
-    """A frame that can be linked: where it is, and what its header says."""
+    """A frame that can be linked: where it is, what its header says, and how many bytes its file has."""
 
     path: str
     header: ImageHeader
+    size: int = -1
 
 
 class LostImage(NamedTuple):

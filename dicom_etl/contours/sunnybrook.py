@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from sys import intern
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class SunnybrookText:
             return None
         series, number, structure, short = found.groups()
         target = SliceNumber(int(series), int(number))
-        return Found((ContourRef(path, "", self.name, structure or f"{short}contour", target),))
+        name = intern(structure or f"{short}contour")  # one text for all, which a packed plan holds once
+        return Found((ContourRef(path, "", self.name, name, target),))
 
     def read(
         self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions

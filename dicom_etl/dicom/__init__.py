@@ -35,6 +35,7 @@ __all__ = [
     "read_headers",
     "read_image",
     "read_whole",
+    "sized_headers",
     "sop_class_of",
     "stored_dtype",
 ]
@@ -67,6 +68,11 @@ def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeade
     ImageError
         If the file cannot be used, with the reason.
     """
+    return sized_headers(path, limits)[0]
+
+
+def sized_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHeader, ...], int]:
+    """Return what `read_headers` does, and how many bytes the file has."""
     descriptor, status = open_regular(path)
     size = status.st_size
     try:
@@ -79,14 +85,14 @@ def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeade
                 check_size(size, limits)
                 data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None:
-            return (_plain_header(found, limits),)
+            return (_plain_header(found, limits),), size
         check_size(size, limits)
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
     from dicom_etl.dicom import decoder
 
-    return decoder.read_headers(data, limits)
+    return decoder.read_headers(data, limits), size
 
 
 def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:

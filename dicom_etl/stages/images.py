@@ -93,11 +93,15 @@ def _is_named_as_image(path: str, alike: set[tuple[str, tuple[str, ...]]]) -> bo
 
 def _drop_copies(images: list[FoundImage], roots: SourceRoots, patient_id: str) -> Iterator[Issue]:
     """Take one of files that are the same to the last byte; of several the one with the shortest name."""
-    groups: dict[tuple[str, str, int], set[str]] = defaultdict(set)
-    for image in images:
-        header = image.header
-        if header.frame == 0 and (header.instance_uid or header.instance_number >= 0):
-            groups[header.series_uid, header.instance_uid, header.instance_number].add(image.path)
+    keys = [
+        (each.header.instance_uid, each.header.instance_number, each.header.series_uid) for each in images
+    ]
+    if len(set(keys)) == len(keys):  # as in nearly every study
+        return
+    groups: dict[tuple[str, int, str], set[str]] = defaultdict(set)
+    for image, key in zip(images, keys, strict=True):
+        if image.header.frame == 0 and (key[0] or key[1] >= 0):
+            groups[key].add(image.path)
     kept: dict[str, str] = {}
     for paths in groups.values():
         if len(paths) > 1:

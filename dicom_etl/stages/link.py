@@ -157,7 +157,7 @@ def link_study(
             issues += _report_places(study, stack, alone=len(found.stacks) == 1)
         places = stack.places
         for at, index in enumerate(stack.members):
-            image, labels = images[index], tuple(sorted(drawn.get(index, ())))
+            image, labels = images[index], drawn.get(index, ())
             if not labels:
                 without += 1
                 if options.list_unlabeled:
@@ -171,7 +171,7 @@ def link_study(
                     study.original_id,
                     image.path,
                     image.header,
-                    labels,
+                    tuple(sorted(labels)),
                     int(places.location_index[at]),
                     float(places.slice_location_mm[at]),
                     int(places.phase_index[at]),
@@ -277,7 +277,8 @@ def _mixed_patients(
     study: StudyFiles, images: Sequence[FoundImage], lost: Sequence[LostImage]
 ) -> Issue | None:
     """Refuse a study whose headers name two patients, with the files of each; an empty PatientID is unknown."""
-    headed = [(path, header) for path, header in (*images, *lost) if header is not None]
+    headed = [(image.path, image.header) for image in images]
+    headed += [(image.path, image.header) for image in lost if image.header is not None]
     if len({header.patient_id for _, header in headed} - {""}) < 2:
         return None
     files: dict[str, set[str]] = defaultdict(set)
@@ -298,7 +299,7 @@ def _other_sign(study: StudyFiles, found: _Images) -> Iterator[Issue]:
     """Leave out images whose PixelRepresentation differs from the rest of their stack: it changes what they mean."""
     odd: dict[int, str] = {}
     for stack in found.stacks:
-        signs = Counter(found.headers[index].pixel_representation for index in stack.members)
+        signs = Counter([found.headers[index].pixel_representation for index in stack.members])
         if len(signs) < 2:
             continue
         (usual, count), (_, other) = signs.most_common(2)
@@ -391,7 +392,9 @@ def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[
 
 def _report_notes(study: StudyFiles, images: Sequence[FoundImage], issues: list[Issue]) -> None:
     """Report each kind of oddity that was met in the headers once, with the number of images that have it."""
-    counts = Counter(note for image in images for note in set(image.header.notes))
+    counts: Counter[str] = Counter()
+    for notes, count in Counter([image.header.notes for image in images]).items():
+        counts.update(dict.fromkeys(notes, count))
     for kind, count in sorted(counts.items()):
         message = f"{NOTES[kind]}: {count} of {len(images)} images"
         issues.append(Issue("note", kind, message, NAME, _folder(study), study.patient_id))

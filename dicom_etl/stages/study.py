@@ -255,7 +255,7 @@ def unpack(packed: bytes) -> StudyPlan:
 def _pack(study: StudyPlan) -> bytes:
     # Plain tuples: named ones take five times as long. Headers differ in a few numbers, so they pack to about a tenth.
     rows = [
-        (sample[:3], tuple(sample.header), list(map(_parts_of, sample.labels)), sample[5:])
+        (sample[:3], sample.header[:], [_parts_of(label) for label in sample.labels], sample[5:])
         for sample in study.samples
     ]
     return zlib.compress(

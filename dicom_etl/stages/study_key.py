@@ -61,12 +61,14 @@ def inputs_digest(
         Where the parts of the SOURCE lie.
     """
     digest = hashlib.sha256()
-    for image in images:
-        if image.path not in hashed:
-            # Version 0 of marshal writes equal values alike, in a third of the time of repr (2.1 against 6.6 us).
-            digest.update(f"image {image.path}\0".encode() + marshal.dumps(tuple(image.header), 0))
-    for path in files.images:
+    known = set(hashed)
+    for path, header, size in images:
         if path not in hashed:
+            # Version 0 of marshal writes equal values alike, in a third of the time of repr (2.1 against 6.6 us).
+            digest.update(marshal.dumps((str(path), size, tuple(header)), 0))
+            known.add(path)
+    for path in files.images:
+        if path not in known:
             digest.update(f"size {path}\0{_size(roots.place(path))}\n".encode())
     return digest.hexdigest()
 

@@ -21,14 +21,17 @@ _Keys = NDArray[np.int64]
 
 
 class StudyUids(NamedTuple):
-    """The UIDs of one study's images, those of them that its labels name, and its labels that name other images."""
+    """The UIDs of one study's images, those of them that its labels name, and its labels that name other images.
 
-    images: bytes
-    named: bytes
+    The first two are texts of one UID a line.
+    """
+
+    images: str
+    named: str
     missing: tuple[Label, ...]
 
 
-NONE = StudyUids(zlib.compress(b""), zlib.compress(b""), ())
+NONE = StudyUids("", "", ())
 
 
 def uids_of(images: Iterable[FoundImage], lost: Iterable[LostImage], labels: Iterable[Label]) -> StudyUids:
@@ -37,7 +40,7 @@ def uids_of(images: Iterable[FoundImage], lost: Iterable[LostImage], labels: Ite
     by_uid = [label for label in labels if _uid(label)]
     named = {_uid(label) for label in by_uid}
     missing = tuple(label for label in by_uid if _uid(label) not in here)
-    return StudyUids(_packed(here), _packed(named & here), missing)
+    return StudyUids("\n".join(here), "\n".join(sorted(named & here)), missing)
 
 
 def labels_here(
@@ -70,8 +73,8 @@ class UidIndex:
         """Take the next study."""
         self._studies.append(study)
         self._added.add((study.patient_id, study.study))
-        self._keys.append(_keys_of(_unpacked(uids.images)))
-        self._named.append(uids.named)
+        self._keys.append(_keys_of(uids.images.split()))
+        self._named.append(zlib.compress(uids.named.encode(), 1))
         self._missing.append(uids.missing)
 
     def __contains__(self, study: StudyFolders) -> bool:
@@ -127,10 +130,6 @@ def _uid(label: Label) -> str:
     """Return the UID that a label names, "" where it names its image otherwise."""
     target = label.ref.target
     return target.uid if isinstance(target, Instance) else ""
-
-
-def _packed(uids: Iterable[str]) -> bytes:
-    return zlib.compress("\n".join(sorted(uids)).encode(), 1)
 
 
 def _unpacked(packed: bytes) -> list[str]:

@@ -24,7 +24,7 @@ _JUNK = {
 def write_folder(study: RandomStudy, root: Path, rng: Random, *, foreign: bool) -> None:
     """Write a SOURCE of one patient; with ``foreign`` one of its images is somebody else's."""
     stranger = rng.choice(study.images).path if foreign else ""
-    for path, header in study.images:
+    for path, header, _ in study.images:
         _write(root / path, _encoded(header, "Q" if path == stranger else "P"))
     for path, known in study.lost:
         data = b"" if known is None else _encoded(known, "P")
