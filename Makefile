@@ -93,12 +93,13 @@ faults: $(VENV)/test.stamp ## The whole counts of injected faults (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_faults.py tests/test_signals.py tests/test_scarce.py tests/verification/test_forged_numbers.py \
 		tests/contours tests/layouts tests/dataset tests/pipeline
 
-fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer; more splits and orders (minutes)
+fuzz: $(VENV)/test.stamp ## 8,000 broken DICOM files, each held to pydicom's answer; 2,000 random folders; more splits and orders (minutes)
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/dicom/test_mutations.py -m slow
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/test_sampler.py tests/batches/test_turns.py tests/test_splits.py
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/batches/adapters/test_epochs_of_loaders.py \
 		tests/batches/adapters/test_kill_and_resume.py
 	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/test_all_verifies.py
+	DICOM_ETL_WHOLE_COUNTS=1 $(BIN)/python -m pytest tests/stages/test_folders_random.py tests/stages/test_link_random.py
 
 data-check: $(VENV)/demo.stamp ## Check data as your CI would: make data-check DATA=folder DECISIONS=decisions.csv
 	@mkdir -p $(DEMO)

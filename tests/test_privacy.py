@@ -312,7 +312,7 @@ def test_a_fault_of_ours_is_told_by_its_place_alone(
     def fail(*_: object, **__: object) -> None:
         raise kind(word) from RuntimeError(word)
 
-    monkeypatch.setattr("dicom_etl.stages.link.link_folders", fail)
+    monkeypatch.setattr("dicom_etl.pipeline.plan.link_folders", fail)
     words = [
         "ingest",
         str(place.source.root),

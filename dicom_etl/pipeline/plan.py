@@ -23,9 +23,10 @@ from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.split_assignment import check_split_possible
 from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Issue, StudyFolders, StudyPlan
-from dicom_etl.stages import discover, link
+from dicom_etl.stages import discover
 from dicom_etl.stages.header_patients import HeaderPatients
 from dicom_etl.stages.images import listener
+from dicom_etl.stages.link_folders import link_folders
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import (
     PlannedStudy,
@@ -197,7 +198,7 @@ class Plan:
 
     def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
         folders = discover.find_folders(layout_of(self.roots), self.roots, pseudonyms)
-        studies, issues = link.link_folders(folders)
+        studies, issues = link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
         others, studies = studies, self._of_shard(studies)
         out = {study.patient_id: self.ledger.excluded(study.patient_id) for study in studies}

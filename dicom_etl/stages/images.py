@@ -15,8 +15,8 @@ from dicom_etl.errors import ItemError, LabelFileError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import FoundImage, Issue, LostImage
 from dicom_etl.stages import discover, parse
+from dicom_etl.stages.image_names import Name
 from dicom_etl.stages.sample import item_issue
-from dicom_etl.stages.series import Name
 
 NAME = "headers"
 listener: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("listener", default=None)

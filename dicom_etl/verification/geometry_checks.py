@@ -15,7 +15,7 @@ from dicom_etl.geometry.locations import LOCATION_TOLERANCE_MM, PARALLEL_COSINE,
 from dicom_etl.layouts.base import DICOMS
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Issue, SliceNumber
-from dicom_etl.stages.series import numbers_in_name
+from dicom_etl.stages.image_names import numbers_in_name
 from dicom_etl.verification.derivation import Derived
 
 _SAME_MM = 0.05

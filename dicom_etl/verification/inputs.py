@@ -28,7 +28,8 @@ from dicom_etl.records import (
     StudyFolders,
     StudyPlan,
 )
-from dicom_etl.stages import discover, link, parse, write
+from dicom_etl.stages import discover, parse, write
+from dicom_etl.stages.link_folders import link_folders
 from dicom_etl.stages.rasterize import to_grid
 from dicom_etl.stages.study import learn_others, link_inputs
 from dicom_etl.stages.study_key import read_study_key
@@ -134,7 +135,7 @@ def find_studies(source: ComparedSource, executor: Executor) -> tuple[tuple[Stud
         When the SOURCE as a whole cannot be used.
     """
     folders = discover.find_folders(layout_of(source.roots), source.roots, source.pseudonyms)
-    studies, issues = link.link_folders(folders)
+    studies, issues = link_folders(folders)
     out = Ledger(Decisions().excluding(source.config.exclude))
     kept = tuple(names for names in studies if out.excluded(names.patient_id) is None)
     uids = UidIndex()

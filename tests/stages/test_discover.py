@@ -12,7 +12,9 @@ from dicom_etl.layouts import LAYOUTS
 from dicom_etl.layouts.pseudonyms import Pseudonyms, real_of
 from dicom_etl.pipeline import locate
 from dicom_etl.records import StudyFolders
-from dicom_etl.stages import discover, link, series
+from dicom_etl.stages import discover
+from dicom_etl.stages.image_names import numbers_in_name
+from dicom_etl.stages.link_folders import link_folders
 from tests.builders import TinySource, write_link
 
 KEY = bytes(range(32))
@@ -20,7 +22,7 @@ KEY = bytes(range(32))
 
 def studies(source: TinySource, pseudonyms: Pseudonyms | None) -> tuple[StudyFolders, ...]:
     folders = discover.find_folders(LAYOUTS[0], locate(source.root), pseudonyms)
-    return link.link_folders(folders)[0]
+    return link_folders(folders)[0]
 
 
 def test_without_a_key_names_are_as_on_disk(kept_source: TinySource) -> None:
@@ -40,7 +42,7 @@ def test_with_a_key_everything_is_found_and_nothing_shown(source: TinySource) ->
     pseudonyms = Pseudonyms(KEY)
     roots = locate(source.root)
     folders = discover.find_folders(LAYOUTS[0], roots, pseudonyms)
-    linked, issues = link.link_folders(folders)
+    linked, issues = link_folders(folders)
     assert [study.patient_id for study in linked] == sorted(map(pseudonyms.patient, ("SYN00001", "SYN00002")))
     study = next(study for study in linked if real_of(study.images) == "dicoms/syn1")
     assert study.patient_id == pseudonyms.patient("SYN00001")
@@ -98,4 +100,4 @@ def test_names_that_cannot_be_printed_are_escaped_and_still_open(source: TinySou
     odd = next(path for path in files.images if "\\" in path)
     assert odd == r"dicoms/SYN00001/a\xff\x0a1.dcm"
     assert Path(locate(source.root).place(odd)).is_file()
-    assert series.numbers_in_name(odd) == {1}
+    assert numbers_in_name(odd) == {1}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dicom_etl.config import IngestConfig
 from dicom_etl.layouts import layout_of, locate
 from dicom_etl.records import StudyPlan
-from dicom_etl.stages import discover, link
+from dicom_etl.stages import discover
+from dicom_etl.stages.link_folders import link_folders
 from dicom_etl.stages.study import link_inputs
 from tests.stages.random_folders import write_folder
 from tests.stages.random_studies import RandomStudy, make_study
@@ -25,7 +26,7 @@ def linked(study: RandomStudy, rng: Random, *, foreign: bool) -> StudyPlan:
     with TemporaryDirectory() as folder:
         write_folder(study, Path(folder), rng, foreign=foreign)
         roots = locate(Path(folder))
-        (folders,), _ = link.link_folders(discover.find_folders(layout_of(roots), roots))
+        (folders,), _ = link_folders(discover.find_folders(layout_of(roots), roots))
         return link_inputs(folders, roots, IngestConfig()).plan
 
 

@@ -16,7 +16,8 @@ from dicom_etl.records import (
     StudyFiles,
     StudyPlan,
 )
-from dicom_etl.stages.link import LinkOptions, link_folders, link_study
+from dicom_etl.stages.link import LinkOptions, link_study
+from dicom_etl.stages.link_folders import link_folders
 
 
 def image(name: str, number: int, **changes: object) -> FoundImage:

@@ -1,0 +1,260 @@
+"""Linking by number: which stack, or which series, labels of each series number go to. Pure; see `link_numbers`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dicom_etl.stages.series import Series, Stack
+
+AMBIGUOUS, MISMATCH, ORPHAN, DUPLICATE = (
+    "ambiguous-series",
+    "instance-mismatch",
+    "orphan-contour",
+    "duplicate-image",
+)
+LEAST_HELD = 0.8
+"""Share of the labels' numbers that their stack has or could have had."""
+FEW = 5
+ASK = "`series` [PATIENT:]NUMBER decides, and `dicom-etl plan` lists the numbers"
+
+Number = tuple[int, int]
+"""The series number (-1 where a label has none) and the slice number that a label states."""
+
+
+@dataclass
+class Linked:
+    """What became of each label: the index of its image, or why it has none; and reasons to doubt the pairs."""
+
+    images: dict[Number, int] = field(default_factory=dict)
+    refused: dict[Number, tuple[str, str]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+
+class Unit(NamedTuple):
+    """Series whose numbers tell their images apart, as one reading has it."""
+
+    stack: Stack
+    reading: str
+    series: tuple[Series, ...]
+    images: Mapping[int, tuple[int, ...]]
+
+    def has(self, numbers: Set[int]) -> set[int]:
+        """Return those of the numbers that are there."""
+        gone = frozenset[int]().union(*(each.gone for each in self.series))
+        return {number for number in numbers if number in self.images or number in gone}
+
+    def could_have(self, numbers: Set[int], spare: int = 0) -> int:
+        """Count those of the numbers that are there or that missing images could have."""
+        if not self.images:
+            return 0
+        least, last = min(self.images), max(self.images)
+        within = {n for n in numbers if min(1, least) <= n <= last + self.stack.lacking}
+        return min(len(within | self.has(numbers)) + spare, len(numbers))
+
+    @property
+    def example(self) -> str:
+        """Path of its first image."""
+        return self.series[0].example
+
+
+Units = Mapping[int, Sequence[Unit]]
+"""What labels of each series number go to: at most one unit a reading."""
+
+
+def chosen_by(series: Series) -> int:
+    """Return the number by which a person chooses a series: SeriesNumber, else the one in its names."""
+    return series.number if series.number >= 0 or series.named is None else series.named
+
+
+def refuse(linked: Linked, labels: Set[Number], code: str, reason: str) -> Linked:
+    """Refuse labels for one reason."""
+    linked.refused |= dict.fromkeys(labels, (code, f"{reason}; the label is left out"))
+    return linked
+
+
+def refuse_each(linked: Linked, labels: Set[Number]) -> None:
+    """Call each label an orphan."""
+    for series, number in labels:
+        linked.refused[series, number] = (
+            ORPHAN,
+            f"slice {number} has no usable image; the label is left out",
+        )
+
+
+def one_series(
+    linked: Linked,
+    by_series: Mapping[int, set[int]],
+    stacks: Sequence[Stack],
+    readings: Sequence[str],
+    spare: int,
+    chosen: Set[int],
+) -> Units | None:
+    """All labels go to one stack: the one that holds most of their numbers."""
+    ((series, numbers),) = by_series.items()
+    labels = {(series, number) for number in numbers}
+    units = [unit for unit in _units(stacks, readings) if unit.has(numbers)]
+    if chosen:
+        units = [unit for unit in units if any(chosen_by(each) in chosen for each in unit.series)]
+    if not units:
+        refuse_each(linked, labels)
+        return None
+    held = [unit.could_have(numbers, spare) for unit in units]
+    most = max(held)
+    best = [unit for unit, count in zip(units, held, strict=True) if count == most]
+    if len(_places(best)) > 1:
+        carrying = [unit for unit in best if any(each.named == series for each in unit.series)]
+        if len(_places(carrying)) != 1:
+            names = " and ".join(dict.fromkeys(unit.example for unit in best[:6]))
+            reason = (
+                f"{most} of the {len(numbers)} numbers of these labels could be those of {names} alike; {ASK}"
+            )
+            refuse(linked, labels, AMBIGUOUS, reason)
+            return None
+        if series == 1:
+            linked.doubts.append(
+                "another stack holds as many of their numbers, and series number 1 is a common one"
+            )
+        best = carrying
+    place = _place(best[0])
+    if not chosen and (reason := _too_few(units, place, most, len(numbers))):
+        refuse(linked, labels, AMBIGUOUS, f"{reason}; {ASK}")
+        return None
+    winners = [unit for unit in units if _place(unit) == place]
+    if not chosen:
+        linked.doubts += _doubts(winners, series, numbers, stacks)
+    rivals = [unit for unit in units if unit.reading not in {winner.reading for winner in winners}]
+    if rivals:  # what the other reading would take, elsewhere
+        winners.append(max(rivals, key=lambda unit: unit.could_have(numbers, spare)))
+    return {series: winners}
+
+
+def _units(stacks: Sequence[Stack], readings: Sequence[str]) -> Iterator[Unit]:
+    """Yield each stack as each reading has it; where numbers repeat from series to series, each series by itself."""
+    for stack in stacks:
+        for reading in readings:
+            parts = [each.numbers[reading] for each in stack.series]
+            joined = {number: images for part in parts for number, images in part.items()}
+            if len(joined) == sum(map(len, parts)):  # as in a stack of one series
+                yield Unit(stack, reading, stack.series, joined)
+            else:
+                for each in stack.series:
+                    yield Unit(stack, reading, (each,), each.numbers[reading])
+
+
+def _place(unit: Unit) -> tuple[str, ...]:
+    """Return what a unit covers, whatever its reading."""
+    return tuple(each.example for each in unit.series)
+
+
+def _places(units: Sequence[Unit]) -> set[tuple[str, ...]]:
+    return {_place(unit) for unit in units}
+
+
+def _too_few(units: Sequence[Unit], place: tuple[str, ...], most: int, total: int) -> str:
+    """Say why too few of the labels' numbers are in the stack that has most of them; "" where they are enough."""
+    if total >= FEW:
+        enough = most >= LEAST_HELD * total
+    else:
+        enough = most == total or (most == total - 1 and all(_place(unit) == place for unit in units))
+    return "" if enough else f"only {most} of the {total} numbers of these labels are those of {place[0]}"
+
+
+def _doubts(winners: Sequence[Unit], series: int, numbers: Set[int], stacks: Sequence[Stack]) -> list[str]:
+    doubts = []
+    named = any(each.named is not None for unit in winners for each in unit.series)
+    carried = any(each.named == series for stack in stacks for each in stack.series)
+    if named and not carried and series not in (-1, 1):
+        doubts.append(f"no image name carries their series number {series}")
+    held = max(unit.could_have(numbers) for unit in winners)
+    if held < len(numbers):
+        doubts.append(f"the stack has {held} of their {len(numbers)} numbers")
+    return doubts
+
+
+def several_series(
+    linked: Linked,
+    by_series: Mapping[int, set[int]],
+    stacks: Sequence[Stack],
+    readings: Sequence[str],
+    spare: int,
+    chosen: Set[int],
+) -> Units | None:
+    """Labels of several series numbers never share a series: each goes to the one that carries its own number."""
+    labels = {(series, number) for series, numbers in by_series.items() for number in numbers}
+    named: dict[int, list[tuple[Stack, Series]]] = defaultdict(list)
+    for stack in stacks:
+        for each in stack.series:
+            if each.named is not None:
+                named[each.named].append((stack, each))
+    if -1 not in by_series and not named.keys().isdisjoint(by_series):
+        found = _by_names(linked, by_series, named, readings, spare)
+    elif -1 not in by_series:
+        found = _by_series_number(by_series, stacks, readings, spare)
+    else:
+        found = None
+    if found is None:
+        linked.refused.clear()
+        numbers = ", ".join(str(series) for series in sorted(by_series)[:6])
+        candidates = " and ".join(dict.fromkeys(stack.example for stack in stacks[:6]))
+        reason = f"no series is proven to be that of each of the labels' series numbers ({numbers}, ..)"
+        refuse(linked, labels, AMBIGUOUS, f"{reason}; there are {candidates}; {ASK}")
+    return found
+
+
+def _by_names(
+    linked: Linked,
+    by_series: Mapping[int, set[int]],
+    named: Mapping[int, Sequence[tuple[Stack, Series]]],
+    readings: Sequence[str],
+    spare: int,
+) -> Units | None:
+    """Give each series number to the series whose names carry it and that holds half of its numbers at least."""
+    carrying = [stack for series in by_series for stack, _ in named.get(series, ())]
+    found: dict[int, Sequence[Unit]] = {}
+    for series, numbers in by_series.items():
+        units = [
+            [Unit(stack, reading, (each,), each.numbers[reading]) for reading in readings]
+            for stack, each in named.get(series, ())
+        ]
+        fitting = [both for both in units if _holds_half(both, numbers, spare)]
+        if len(fitting) == 1:
+            found[series] = fitting[0]
+        elif units or not any(_in_gap(series, stack) for stack in carrying):
+            return None
+        else:
+            refuse_each(linked, {(series, number) for number in numbers})
+    return found
+
+
+def _holds_half(units: Sequence[Unit], numbers: Set[int], spare: int) -> bool:
+    return any(2 * unit.could_have(numbers, spare) >= len(numbers) for unit in units)
+
+
+def _in_gap(series: int, stack: Stack) -> bool:
+    named = [each.named for each in stack.series if each.named is not None]
+    return min(named) < series < max(named)
+
+
+def _by_series_number(
+    by_series: Mapping[int, set[int]], stacks: Sequence[Stack], readings: Sequence[str], spare: int
+) -> Units | None:
+    """Give each series number to that SeriesNumber of one stack, where no other shift of them fits it too."""
+    fits: list[Units] = []
+    for stack in stacks:
+        there = {each.number: each for each in stack.series}
+        least = min(by_series)
+        for shift in sorted({number - least for number in there}):
+            found: dict[int, Sequence[Unit]] = {}
+            for series, numbers in by_series.items():
+                each = there.get(series + shift)
+                units = (
+                    [Unit(stack, r, (each,), each.numbers[r]) for r in readings] if each is not None else []
+                )
+                if _holds_half(units, numbers, spare):
+                    found[series] = units
+            if len(found) == len(by_series):
+                fits.append(found if shift == 0 else {})
+    return fits[0] if len(fits) == 1 and fits[0] else None
