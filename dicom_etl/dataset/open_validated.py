@@ -26,7 +26,10 @@ _DEEPEST = 3
 _MOST_OBJECTS = 1000
 _MOST_ATTRIBUTE_BYTES = 1 << 20
 _LEAST_CHUNK = 8
-"""Bytes that any compressed chunk takes; so the number of rows is bounded by the size of the file."""
+"""Bytes that any compressed chunk takes; so the number of rows is bounded by the size of the file.
+
+A pixel that has a checksum and is not compressed takes 5.
+"""
 BROKEN = (KeyError, IndexError, OSError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
 """What h5py and numpy raise over a damaged file; RuntimeError stands for RecursionError too."""
 _LARGEST_CHUNK = 256 << 20
@@ -251,7 +254,10 @@ class _Inspection:
         if stored > self._file_bytes or claimed > stored * ratio or chunk_bytes > _LARGEST_CHUNK:
             raise DatasetError(f"{shown} claims {claimed} bytes, but the file holds {stored} for it")
         self._stored += stored
-        if chunks * (_LEAST_CHUNK if filters else 1) > stored or self._stored > self._file_bytes:
+        if (
+            chunks * (min(_LEAST_CHUNK, chunk_bytes + 4) if filters else 1) > stored
+            or self._stored > self._file_bytes
+        ):
             raise DatasetError(
                 f"{shown} claims {chunks} chunks in {stored} bytes, more than the file can hold"
             )

@@ -49,7 +49,10 @@ def measure(rings: Rings) -> Outline:
     simple = boundary is not None
     if boundary is None:
         boundary = _even_odd_boundary(rings)
-    return Outline(rings, box, boundary, signed_area(*boundary), simple)
+    area = signed_area(*boundary)
+    if area < _AREA_NOISE * (box[2] - box[0]) * (box[3] - box[1]):
+        area = 0.0  # an outline that goes back on its own line leaves rounding, of either sign
+    return Outline(rings, box, boundary, area, simple)
 
 
 def _simple_boundary(ring: FloatArray, box: Box) -> Edges | None:

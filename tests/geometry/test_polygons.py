@@ -143,6 +143,9 @@ def test_what_encloses_nothing_has_no_area_and_no_centroid() -> None:
     assert polygon_area((line[:1],)) == 0
     assert np.isnan(centroid(measure((line,)))).all()
     assert np.isnan(centroid(measure((square(0, 0, 4), square(0, 0, 4))))).all()
+    there_and_back = np.array([[0.3, -1.0], [-1.0, 8.0], [0.3, -1.0], [-1.0, -1.0]])
+    for shift in (0.0, 0.1, 1000.3):  # what rounding leaves has either sign
+        assert polygon_area((there_and_back + shift,)) == 0.0
 
 
 @pytest.mark.parametrize("points", [BOW_TIE, PINCHED])
