@@ -530,12 +530,27 @@ class SampleFacts(NamedTuple):
     pixel_spacing_mm: tuple[float, float]
     contours: tuple[ContourFacts, ...]
     image_key: int
-    instance_key: int
-    window: NDArray[Any]
-    corner: tuple[int, int]
-    columns: int
+    instance_key: int = 0
+    window: NDArray[Any] = np.empty((0, 0))
+    corner: tuple[int, int] = (0, 0)
+    columns: int = 0
     frame: int = 0
     study: int = 0
+
+    @classmethod
+    def of(cls, row: SampleRow, contours: tuple[ContourFacts, ...], image_key: int) -> SampleFacts:
+        """Return what the columns of a row say, without its pixels."""
+        return cls(
+            row.patient_id,
+            row.source_image,
+            row.location_index,
+            row.phase_index,
+            row.trigger_time_ms,
+            row.pixel_spacing_mm,
+            contours,
+            image_key,
+            frame=row.frame,
+        )
 
     def contour(self, structure: str) -> ContourFacts | None:
         """Return the contour of a structure, or None where it is not drawn."""

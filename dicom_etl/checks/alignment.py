@@ -15,7 +15,7 @@ replacement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -78,18 +78,6 @@ def choose_slices(count: int) -> list[int]:
     if count <= MOST_SLICES:
         return list(range(count))
     return [(2 * number + 1) * count // (2 * MOST_SLICES) for number in range(MOST_SLICES)]
-
-
-def measure_alignment(pairs: Iterable[tuple[NDArray[Any], Rings]]) -> Alignment:
-    """Measure how contours of one structure lie on the images of a study.
-
-    Parameters
-    ----------
-    pairs : iterable of (image, rings)
-        Image (y, x) and the outline drawn on it, in its pixel frame; the endocardium shows best.
-    """
-    listed = list(pairs)
-    return combine([contrast(*listed[index]) for index in choose_slices(len(listed))])
 
 
 def contrast(image: NDArray[Any], rings: Rings) -> FloatArray:

@@ -69,15 +69,11 @@ class Duplicates:
 
     def add(self, facts: SampleFacts, row: int) -> None:
         """Remember the image and the contours of a row."""
-        self.add_image(facts.image_key, row)
+        self._images.add(facts.image_key, row)
         if facts.instance_key:
             self._instances.add(facts.instance_key, row)
         for contour in facts.contours:
             self._contours.setdefault(contour.structure, Keys()).add(contour.key, row)
-
-    def add_image(self, key: int, row: int) -> None:
-        """Remember the image of a row on which nothing is drawn."""
-        self._images.add(key, row)
 
     def check_images_differ(self, names_of: NamesOf) -> list[Issue]:
         """duplicate-image: no two rows have the same pixels, and no two files the same SOPInstanceUID.
@@ -119,7 +115,7 @@ def _both(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
 def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str) -> Issue:
     mine, other = names[row], names[first]
     message = f"the same {what} as {other.shown_image} of {_patient(mine, other)} (sample {first})"
-    severity = _severity(mine, other)
+    severity: Severity = "warning" if mine.patient_id == other.patient_id else "error"
     return Issue(
         severity,
         "duplicate-image",
@@ -152,10 +148,6 @@ def _contour_issue(names: Mapping[int, RowNames], row: int, first: int, structur
         other_path,
         mine.frame,
     )
-
-
-def _severity(mine: RowNames, other: RowNames) -> Severity:
-    return "warning" if mine.patient_id == other.patient_id else "error"
 
 
 def _patient(mine: RowNames, other: RowNames) -> str:

@@ -43,33 +43,19 @@ class Drawn:
 
 
 def gather(
-    *,
-    patient_id: str,
-    image: str,
-    location_index: int,
-    phase_index: int,
-    trigger_time_ms: float,
-    pixel_spacing_mm: tuple[float, float],
-    pixels: NDArray[Any],
-    outlines: Mapping[str, Outline | None],
-    paths: Mapping[str, str],
-    image_key: int,
-    instance_key: int = 0,
-    frame: int = 0,
+    facts: SampleFacts, pixels: NDArray[Any], outlines: Mapping[str, Outline | None], paths: Mapping[str, str]
 ) -> Drawn:
     """Measure one sample.
 
     Parameters
     ----------
-    patient_id, image, location_index, phase_index, trigger_time_ms, pixel_spacing_mm
-        As in `SampleRow`; ``image`` is the path of the image file.
+    facts : SampleFacts
+        What its columns say.
     pixels : (y, x) array
         The image on the dataset's grid.
     outlines, paths : mapping
         Outlines in pixels of that grid, and the files they come from, by structure; None and "" where a person drew
         nothing.
-    image_key, instance_key, frame : int
-        See `SampleFacts`.
     """
     contours = tuple(
         ContourFacts(
@@ -85,19 +71,7 @@ def gather(
     )
     boxes = [contour.box for contour in contours if contour.structure in (INNER, OUTER)]
     window, corner = cut_window(pixels, boxes) if boxes else (pixels[:0, :0].copy(), (0, 0))
-    facts = SampleFacts(
-        patient_id,
-        image,
-        location_index,
-        phase_index,
-        trigger_time_ms,
-        pixel_spacing_mm,
-        contours,
-        image_key,
-        instance_key,
-        window,
-        corner,
-        pixels.shape[1],
-        frame,
+    columns = pixels.shape[1]
+    return Drawn(
+        facts._replace(contours=contours, window=window, corner=corner, columns=columns), pixels, outlines
     )
-    return Drawn(facts, pixels, outlines)

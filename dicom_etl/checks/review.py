@@ -50,21 +50,10 @@ def review_sample(
         Its outlines are known not to cross themselves.
     """
     row = sample.row
-    drawn = gather(
-        patient_id=row.patient_id,
-        image=row.source_image,
-        location_index=row.location_index,
-        phase_index=row.phase_index,
-        trigger_time_ms=row.trigger_time_ms,
-        pixel_spacing_mm=row.pixel_spacing_mm,
-        pixels=pixels,
-        outlines=outlines,
-        paths=dict(zip(outlines, row.sources, strict=True)),
-        image_key=sample.image_key,
-        frame=row.frame,
-        # Frames of one file share its UID.
-        instance_key=text_key(f"{header.instance_uid}/{header.frame}") if header.instance_uid else 0,
-    )
+    facts = SampleFacts.of(row, (), sample.image_key)
+    if header.instance_uid:  # frames of one file share it
+        facts = facts._replace(instance_key=text_key(f"{header.instance_uid}/{header.frame}"))
+    drawn = gather(facts, pixels, outlines, dict(zip(outlines, row.sources, strict=True)))
     issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
     return replace(sample, label_issues=issues, facts=drawn.facts)
 
@@ -91,21 +80,8 @@ def stored_facts(
         ContourFacts(structures[index], row.sources[index], 0, nowhere, key, sample.rings[index][0])
         for index, key in zip(drawn, contour_keys, strict=True)
     ]
-    return SampleFacts(
-        row.patient_id,
-        row.source_image,
-        row.location_index,
-        row.phase_index,
-        row.trigger_time_ms,
-        row.pixel_spacing_mm,
-        tuple(sorted(contours, key=lambda contour: contour.structure)),
-        image_key(pixels, len(structures)),
-        0,
-        pixels[:0, :0],
-        (0, 0),
-        pixels.shape[1],
-        row.frame,
-    )
+    by_structure = tuple(sorted(contours, key=lambda contour: contour.structure))
+    return SampleFacts.of(row, by_structure, image_key(pixels, len(structures)))
 
 
 def study_review(samples: Sequence[EncodedSample]) -> list[Issue]:

@@ -74,7 +74,7 @@ def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocum
                 return _examine(request["function"], request["options"], data, limits)
             if request["frame"] is None:
                 headers = pydicom_reader.parse(data, limits).headers
-                return {"headers": [ipc.header_to_json(header) for header in headers]}, b""
+                return {"headers": [header._asdict() for header in headers]}, b""
             return _frame(request["frame"], request["digest"], data, limits, last)
     except ImageError as error:
         return {"error": str(error)}, b""
@@ -98,7 +98,7 @@ def _frame(frame: int, digest: str, data: bytearray, limits: Limits, last: _Last
         if len(document.headers) > 1:
             last.digest, last.document = digest, document
     check_frame(frame, len(document.headers))
-    answer = {"header": ipc.header_to_json(document.headers[frame]), "offset": None}
+    answer = {"header": document.headers[frame]._asdict(), "offset": None}
     if document.is_native and document.body is data:
         return answer | {"offset": document.offset}, b""
     return answer, pydicom_reader.stored_values(document, frame).tobytes()

@@ -41,13 +41,8 @@ def receive(pipe: FileIO, most: int) -> tuple[dict[str, Any], bytearray]:
     return message, _read(pipe, payload_size)
 
 
-def header_to_json(header: ImageHeader) -> dict[str, Any]:
-    """Return the fields of a header; floats survive JSON exactly, NaN included."""
-    return header._asdict()
-
-
 def header_from_json(fields: dict[str, Any]) -> ImageHeader:
-    """Return the header that `header_to_json` took apart."""
+    """Return the header of some fields; floats survive JSON exactly, NaN included."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return ImageHeader(**values)
 

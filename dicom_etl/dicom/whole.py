@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dicom_etl.dicom.files import check_size, open_regular, read_exactly
@@ -11,36 +13,18 @@ from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import CHANGED, ImageError
 
 
+@dataclass(frozen=True)
 class WholeFile:
-    """The bytes of a file, and what tells that the file is still the same.
+    """The bytes of a file, and its path and `_identity`, which tell that the file is still the same."""
 
-    Parameters
-    ----------
-    data : bytes
-        All of it.
-    path : str
-        Where it lies.
-    status : stat_result
-        What the system said of it.
-    """
+    data: bytes
+    path: str
+    identity: tuple[int, ...]
 
-    __slots__ = ("_digest", "_path", "_status", "data")
-
-    def __init__(self, data: bytes, path: str, status: os.stat_result) -> None:
-        self.data = data
-        self._path, self._status = path, status
-        self._digest = ""
-
-    @property
+    @cached_property
     def digest(self) -> str:
         """The SHA-256 of the bytes, in hexadecimal; made when it is first asked for."""
-        if not self._digest:
-            self._digest = hashlib.sha256(self.data).hexdigest()
-        return self._digest
-
-    def is_still(self, path: str, status: os.stat_result) -> bool:
-        """Tell whether a file of which the system says ``status`` is this one, and nobody has touched it."""
-        return self._path == path and _identity(self._status) == _identity(status)
+        return hashlib.sha256(self.data).hexdigest()
 
 
 class _Last:
@@ -62,7 +46,7 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
     try:
         check_size(status.st_size, limits)
         last = _Last.file
-        if last is not None and last.is_still(name, status):
+        if last is not None and (last.path, last.identity) == (name, _identity(status)):
             return last
         _Last.file = last = None  # before the next one takes its memory
         data = read_exactly(descriptor, status.st_size)
@@ -70,7 +54,7 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
             raise ImageError("somebody wrote to the file while it was read", code=CHANGED)
     finally:
         os.close(descriptor)
-    return WholeFile(data, name, status)
+    return WholeFile(data, name, _identity(status))
 
 
 def keep(file: WholeFile) -> None:
@@ -78,5 +62,5 @@ def keep(file: WholeFile) -> None:
     _Last.file = file
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -12,11 +12,10 @@ from operator import attrgetter
 import numpy as np
 
 from dicom_etl.config import IngestConfig
-from dicom_etl.dataset.schema import IMPUTED, MANUAL
 from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.impute.estimate import Parent
-from dicom_etl.impute.parents import SPATIAL, ParentLink, Reach, SlicePlace, plan_links, unfilled
+from dicom_etl.impute.parents import ParentLink, Reach, SlicePlace, plan_links, unfilled
 from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, SampleRow, StudyPlan
 from dicom_etl.stages.impute import ImputePlan, ParentPair
 from dicom_etl.stages.sample import Made
@@ -129,64 +128,6 @@ def make_study(
         if config.unlabeled:
             maker.make_rest(make)
         yield from maker.rows(config.unlabeled)
-
-
-def imputed_alike(
-    samples: Sequence[SamplePlan],
-    rows: Mapping[int, SampleRow],
-    structures: tuple[str, ...],
-    config: IngestConfig,
-) -> bool:
-    """Tell whether the imputed rows of a study would be made of the same rows, with the same weights, again.
-
-    Parameters
-    ----------
-    samples : sequence of SamplePlan
-        All images of the study, as planned now.
-    rows : mapping of int to SampleRow
-        Its rows by position among the samples, in row order; images and contours of the drawn ones are unchanged.
-    structures : tuple of str
-        Those of the dataset, in its order.
-    config : IngestConfig
-        The run's options.
-    """
-    by_hand = {index: row for index, row in rows.items() if row.origin == MANUAL}
-    drawn = {
-        structure: {index for index, row in by_hand.items() if row.has[number]}
-        for number, structure in enumerate(structures)
-    }
-    rounds = _rounds(samples, drawn, list(by_hand.values()), structures, config)
-    links = {index: each for found in rounds for index, each in found.items()}
-    if links.keys() != {index for index, row in rows.items() if row.origin == IMPUTED}:
-        return False
-    rank = {index: place for place, index in enumerate(rows)}
-    return all(_linked_by(rows[index], index, each, rank, structures) for index, each in links.items())
-
-
-def _linked_by(
-    row: SampleRow,
-    index: int,
-    links: Mapping[str, ParentLink],
-    rank: Mapping[int, int],
-    structures: tuple[str, ...],
-) -> bool:
-    """Whether a row says of itself that it was imputed by these links."""
-    if not all(parent in rank for link in links.values() for parent in link.parents):
-        return False
-    steps, shares = [], []
-    for structure in structures:
-        link = links.get(structure)
-        steps.append((0, 0) if link is None else tuple(rank[one] - rank[index] for one in link.parents))
-        shares.append(nan if link is None else link.weights[1])
-    spatial = [link.distance for link in links.values() if link.axis == SPATIAL]
-    temporal = [link.distance for link in links.values() if link.axis != SPATIAL]
-    numbers = (*row.imputed_share, row.imputed_distance_mm, row.imputed_distance_ms)
-    expected = (*shares, max(spatial, default=nan), max(temporal, default=nan))
-    return (
-        row.has == tuple(structure in links for structure in structures)
-        and row.imputed_from == tuple(steps)
-        and np.array_equal(numbers, expected, equal_nan=True)
-    )
 
 
 def _rounds(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -142,9 +142,6 @@ def check_values(study: Derived) -> Iterator[Issue]:
     for index in range(len(block)):
         for problem in _impossible(block, index):
             yield study.issue(index, "derived-differs", problem)
-
-
-StudyDerivation: TypeAlias = Callable[[Derived], Iterator[Issue]]
 
 
 def _label_columns(study: Derived, index: int, drawn: set[str]) -> dict[str, Callable[[Any], bool]]:

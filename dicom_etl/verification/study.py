@@ -19,8 +19,10 @@ from dicom_etl.checks import study as checks_of_study
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.measurements import Drawn, gather
 from dicom_etl.checks.study import number_samples
 from dicom_etl.config import IngestConfig
+from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError
@@ -28,7 +30,6 @@ from dicom_etl.records import ContourFacts, Issue, SampleFacts, StudyFolders
 from dicom_etl.verification import derivation, geometry_checks, imputed, inputs
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.digests import check_row_digests
-from dicom_etl.verification.labels import draw
 
 _DERIVATIONS: tuple[Callable[[Derived], Iterator[Issue]], ...] = (
     derivation.check_masks,
@@ -146,7 +147,7 @@ def _check_labels(
     found: list[tuple[int, Issue]] = []
     first = 1 + len(_DERIVATIONS)
     for index, key in enumerate(keys):
-        drawn = draw(derived, index, key)
+        drawn = _drawn(derived, index, key)
         facts.append(drawn.facts)
         for number, check in enumerate(sample_checks.SAMPLE_CHECKS, start=first):
             found += [(number, issue) for issue in check(drawn, limits)]
@@ -158,6 +159,27 @@ def _check_labels(
             found += [(number, issue) for issue in study_check(study, limits)]
     issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
     return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts
+
+
+def _drawn(derived: Derived, index: int, image_key: int) -> Drawn:
+    """Measure what was drawn by hand on the row at a position in the block, as ingest did."""
+    rows, block = derived.rows, derived.block
+    by_hand = block["origin"][index] == schema.MANUAL
+    spacing = block["pixel_spacing_mm"][index].tolist()
+    facts = SampleFacts(
+        str(block["patient_id"][index]),
+        str(block["source_image"][index]),
+        int(block["location_index"][index]),
+        int(block["phase_index"][index]),
+        float(block["trigger_time_ms"][index]),
+        (spacing[0], spacing[1]),
+        (),
+        image_key,
+        frame=int(block["frame"][index]),
+    )
+    outlines = {name: derived.outline(name, index) if by_hand else None for name in rows.structures}
+    paths = {name: str(block[f"source_{name}"][index]) for name in rows.structures}
+    return gather(facts, rows.images[block.start + index], outlines, paths)
 
 
 def _bare(facts: SampleFacts) -> SampleFacts:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,6 @@ from dicom_etl.checks.alignment import (
     choose_slices,
     combine,
     contrast,
-    measure_alignment,
 )
 from dicom_etl.dicom import read_image
 from dicom_etl.geometry.polygons import measure
@@ -29,6 +30,11 @@ from tests.shapes import disc, square
 
 SHAPE = (80, 84)
 Pair = tuple[NDArray[np.float64], Rings]
+
+
+def measure_alignment(pairs: Iterable[tuple[NDArray[Any], Rings]]) -> Alignment:
+    listed = list(pairs)
+    return combine([contrast(*listed[index]) for index in choose_slices(len(listed))])
 
 
 def slices(

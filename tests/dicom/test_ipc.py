@@ -75,6 +75,6 @@ def test_headers_survive_to_the_last_bit(
     header = ImageHeader(4, 5, pixel_spacing_mm=spacing, position_mm=position, manufacturer=text, notes=notes)
     reading, writing = os.pipe()
     with FileIO(reading, "r") as reader, FileIO(writing, "w") as writer:
-        ipc.send(writer, ipc.header_to_json(header))
+        ipc.send(writer, header._asdict())
         message, _ = ipc.receive(reader, 0)
     assert repr(ipc.header_from_json(message)) == repr(header)

@@ -45,19 +45,21 @@ class Slice:
         return f"contourfiles/{self.patient_id}/{self.location}-{self.phase}-{structure}.txt"
 
     def drawn(self) -> Drawn:
-        return gather(
-            patient_id=self.patient_id,
-            image=self.image,
-            location_index=self.location,
-            phase_index=self.phase,
-            trigger_time_ms=800.0 * self.phase / self.phases,
-            pixel_spacing_mm=self.spacing_mm,
-            pixels=self.pixels,
-            outlines={name: measure((ring,)) if len(ring) else None for name, ring in self.rings.items()},
-            paths={name: self.path(name) for name in self.rings},
-            image_key=row_digests(self.pixels, ())[0],
-            instance_key=self.instance_key,
+        time_ms = 800.0 * self.phase / self.phases
+        key = row_digests(self.pixels, ())[0]
+        facts = SampleFacts(
+            self.patient_id,
+            self.image,
+            self.location,
+            self.phase,
+            time_ms,
+            self.spacing_mm,
+            (),
+            key,
+            self.instance_key,
         )
+        outlines = {name: measure((ring,)) if len(ring) else None for name, ring in self.rings.items()}
+        return gather(facts, self.pixels, outlines, {name: self.path(name) for name in self.rings})
 
 
 @dataclass
