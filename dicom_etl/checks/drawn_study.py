@@ -10,10 +10,114 @@ import numpy as np
 from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.edge_contrast import BORDER_FALL, Walls, like_muscle
 from dicom_etl.checks.measurements import INNER, OUTER
-from dicom_etl.checks.myocardium import Myocardium
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES
+from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, SampleFacts
+
+FEWEST = 3
+"""Images of a phase with both contours, from which on one of them can be told to be out of step."""
+
+
+class Myocardium:
+    """How outer contours lie around inner ones, wherever an image has both, a place, and a known spacing.
+
+    A wall is three numbers in mm: the middle of the outer contour from that of the inner one in x and in y, and
+    the difference of their radii.
+
+    Parameters
+    ----------
+    inner, outer : Contours
+        Those of one study.
+
+    Attributes
+    ----------
+    outer : Contours
+        The same.
+    which, inner : (image,) int64
+        The outer and the inner contour of each image that has both.
+    stack : (pair, 2) int64
+        Images at adjacent locations of a phase.
+    """
+
+    def __init__(self, inner: Contours, outer: Contours) -> None:
+        self.outer = outer
+        number = {id(facts): index for index, facts in enumerate(inner.facts)}
+        partner = np.array([number.get(id(facts), -1) for facts in outer.facts], dtype=np.int64)
+        known = (partner >= 0) & (outer.location >= 0) & (outer.phase >= 0)
+        self.which: Indices = np.flatnonzero(known & np.isfinite(outer.spacing_mm).all(axis=1))
+        self.inner: Indices = partner[self.which]
+        image = np.full(len(partner), -1, dtype=np.int64)
+        image[self.which] = np.arange(len(self.which))
+        pairs = image[outer.stack]
+        self.stack: Indices = pairs[(pairs >= 0).all(axis=1)]
+        self._phase = outer.phase[self.which]
+        self._inner = _middle_and_radius(inner, self.inner)
+        self._outer = _middle_and_radius(outer, self.which)
+
+    def walls(self, inner: Indices, outer: Indices) -> FloatArray:
+        """Return the walls (m, 3) between the inner contours of some images and the outer ones of some."""
+        walls: FloatArray = self._outer[outer] - self._inner[inner]
+        return walls
+
+    def moved(self, images: Indices, shift_px: FloatArray | Indices) -> FloatArray:
+        """Return the walls (m, 3) of some images when their outer contours are shifted by (m, 2) pixels x,y."""
+        walls = self.own[images]
+        walls[:, :2] += shift_px * self.outer.spacing_mm[self.which[images]]
+        return walls
+
+    @cached_property
+    def own(self) -> FloatArray:
+        """The wall (image, 3) of each image."""
+        every = np.arange(len(self.which))
+        return self.walls(every, every)
+
+    @cached_property
+    def typical(self) -> FloatArray:
+        """The wall (image, 3) that is typical of the phase of each image; NaN where `FEWEST` have none."""
+        found = np.full_like(self.own, np.nan)
+        for phase in np.unique(self._phase):
+            here = self._phase == phase
+            if np.count_nonzero(here) >= FEWEST:
+                found[here] = median(self.own[here])
+        return found
+
+    @cached_property
+    def expected(self) -> FloatArray:
+        """The walls (image, 3, 3) that each image is compared with: before it, after it, and the typical one."""
+        return np.concatenate((self.beside(), self.typical[:, None]), axis=1)
+
+    @cached_property
+    def strayed_mm(self) -> FloatArray:
+        """How far each wall (image, 2) is from the nearest expected one, in the middle's place and in the radius."""
+        return apart_mm(self.own, self.expected)
+
+    def beside(self) -> FloatArray:
+        """Return the walls (image, 2, 3) at the locations before and after each image; NaN where there is none."""
+        found = np.full((len(self.which), 2, 3), np.nan)
+        before, after = self.stack.T
+        found[after, 0], found[before, 1] = self.own[before], self.own[after]
+        return found
+
+
+def apart_mm(walls: FloatArray, expected: FloatArray) -> FloatArray:
+    """Return how far walls (.., 3) are from the nearest of those expected (.., n, 3), (.., 2) in mm.
+
+    In the place of the outer contour's middle, and in its radius. NaN where the typical wall, the last, is.
+    """
+    apart = walls[..., None, :] - expected
+    kinds = np.stack((np.hypot(apart[..., 0], apart[..., 1]), np.abs(apart[..., 2])), axis=-1)
+    typical = kinds[..., -1, :]
+    least: FloatArray = np.where(np.isnan(kinds), np.inf, kinds).min(axis=-2)
+    least[np.isnan(typical)] = np.nan
+    return least
+
+
+def _middle_and_radius(contours: Contours, which: Indices) -> FloatArray:
+    """Return the middle x, y and the radius (m, 3) of some contours in mm."""
+    spacing = contours.spacing_mm[which]
+    radius = contours.radius_px[which] * np.sqrt(spacing.prod(axis=1))
+    return np.column_stack((contours.middle_px[which] * spacing, radius))
 
 
 class DrawnStudy:

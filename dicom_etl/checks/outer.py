@@ -16,11 +16,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from dicom_etl.checks.boundary_samples import Indices
-from dicom_etl.checks.drawn_study import DrawnStudy
+from dicom_etl.checks.drawn_study import DrawnStudy, apart_mm
 from dicom_etl.checks.images import StudyCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
-from dicom_etl.checks.myocardium import apart_mm
 from dicom_etl.checks.sample_checks import finding, where
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue

@@ -9,9 +9,8 @@ from dicom_etl.contours.cvi42 import Cvi42Workspace
 from dicom_etl.contours.nifti import NiftiMask
 from dicom_etl.contours.png import PngMask
 from dicom_etl.contours.rtstruct import RTStructureSet
-from dicom_etl.contours.rvsc import RvscText
 from dicom_etl.contours.seg import DicomSegmentation
-from dicom_etl.contours.sunnybrook import SunnybrookText
+from dicom_etl.contours.sunnybrook import RvscText, SunnybrookText
 from dicom_etl.contours.table import ContourTable
 
 READERS: tuple[ContourReader, ...] = (

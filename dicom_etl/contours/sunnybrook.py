@@ -1,7 +1,7 @@
-"""The text contours of the Sunnybrook Cardiac Data: ``IM-0001-0048-icontour-manual.txt``, one ``x y`` pair a line.
+"""The text contours of two challenges, one ``x y`` pair a line.
 
-Coordinates are pixels counted from 1: shifting them by (-1, -1) puts them on the wall in the image (the README
-shows how this was measured).
+Those of the Sunnybrook Cardiac Data are called ``IM-0001-0048-icontour-manual.txt``. Their coordinates are pixels
+counted from 1: shifting them by (-1, -1) puts them on the wall in the image (the README shows how this was measured).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Outlin
 _NAME = re.compile(
     r"im-([0-9]{1,9})-([0-9]{1,6})-(?:([a-z]contour|p[0-9]{1,2}contour)|(p[0-9]{1,2}))-(?:manual|auto)\.txt"
 )
+_RVSC_NAME = re.compile(r"p[0-9]{1,4}-([0-9]{1,6})-([io])contour-(?:manual|auto)\.txt")
 # Possessive quantifiers: no sign is looked at twice, so a hostile file cannot make the match slow.
 _NUMBER = rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,2})?+"
 _LINE = re.compile(rb"[ \t]*+" + _NUMBER + rb"[ \t]++" + _NUMBER + rb"[ \t]*+")
@@ -37,15 +38,13 @@ _FARTHEST = 1e6
 """No image is a million pixels wide; a number beyond it is a damaged file."""
 
 
-ORIGIN = 1
-"""What these files call the centre of the first pixel."""
-
-
 class SunnybrookText:
     """`ContourReader` for the text files of the 2009 left ventricle challenge."""
 
     name = "sunnybrook"
     accepts = frozenset({".txt"})
+    origin = 1
+    """What these files call the centre of the first pixel."""
 
     def find(self, path: str, options: LabelOptions) -> Found | None:
         """Read structure and numbers off the name, in upper or lower case; ``p1`` is ``p1contour``. Opens nothing."""
@@ -61,11 +60,30 @@ class SunnybrookText:
         self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
     ) -> Outlines:
         """Read the one ring of the file."""
-        origin = ORIGIN if options.contour_origin is None else options.contour_origin
+        origin = self.origin if options.contour_origin is None else options.contour_origin
         data = _content(path, options.max_bytes)
         rings = (ring_of(_points(data.removeprefix(_BOM).rstrip(), options.max_points) - origin),)
         digest = hashlib.sha256(data).hexdigest()
         return Outlines({refs[0]: rings}, {refs[0]: float(origin)}, digest=digest)
+
+
+class RvscText(SunnybrookText):
+    """`ContourReader` for ``P09-0080-icontour-manual.txt``, the files of the right ventricle challenge.
+
+    Their number is that in the name of the image file, which counts from 0. Every public reader takes the coordinates
+    as counted from 0; nothing that is public proves it.
+    """
+
+    name = "rvsc"
+    origin = 0
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """Read structure and number off the name. Opens nothing."""
+        found = _RVSC_NAME.fullmatch(path.rpartition("/")[2].casefold())
+        if not found:
+            return None
+        number, side = found.groups()
+        return Found((ContourRef(path, "", self.name, f"rv_{side}contour", SliceNumber(-1, int(number))),))
 
 
 def _content(path: str, max_bytes: int) -> bytes:

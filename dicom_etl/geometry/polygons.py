@@ -16,11 +16,12 @@ from dicom_etl.geometry.planar import (
     crossing_blocks,
     crossings_of,
     edges,
+    extent,
     overlapping_boxes,
     signed_area,
+    turning,
     turning_apart,
 )
-from dicom_etl.geometry.stars import extent, turning
 from dicom_etl.records import Box, Edges, FloatArray, Outline, Rings
 
 _AREA_NOISE = 1e-9

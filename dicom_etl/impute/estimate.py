@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicom_etl.impute import distance, guide, rays
+from dicom_etl.impute.parents import SPATIAL, Axis
 from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
@@ -138,3 +139,34 @@ def _by_rays(
 
 def _rounded(rings: Rings) -> Rings:
     return tuple(np.rint(ring / VERTEX_PX) * VERTEX_PX for ring in rings)
+
+
+# `confidence` is meant as the Dice overlap to expect of way "image". Over 66 drawn slices of three studies that were
+# left out, the disagreement of what the two parents make of a slice ranks the errors well (rank correlation 0.75), but
+# does not say their size, which grows with the distance to the parents: 1.6 times the disagreement at 9 mm, 1.7 at 19
+# (48 slices), 2.4 at 28 (30 slices).
+DOUBLING_MM = 16.0
+"""Distance to the nearer parent at which the error is taken as twice the disagreement."""
+
+DOUBLING_MS = 150.0
+"""The same along the cycle. Only a phantom tells (1.9 times the disagreement at 130 ms on average), so this is the
+lesser evidence."""
+
+
+def confidence(agreement: float, axis: Axis, distance: float, parents: float = 1.0) -> float:
+    """Return the confidence, 0 to 1, in an estimate.
+
+    Parameters
+    ----------
+    agreement : float
+        See `estimate.Estimate`.
+    axis : str
+        ``"spatial"`` or ``"temporal"``.
+    distance : float
+        To the nearer parent, in mm or ms.
+    parents : float
+        Confidence in the parents: 1 when both are drawn.
+    """
+    doubling = DOUBLING_MM if axis == SPATIAL else DOUBLING_MS
+    error = (1.0 - agreement) * (1.0 + distance / doubling)
+    return parents * min(1.0, max(0.0, 1.0 - error))

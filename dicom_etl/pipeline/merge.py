@@ -14,8 +14,8 @@ import numpy as np
 from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.codecs import encode_chunk
 from dicom_etl.dataset.digest import append_seal, row_digests
-from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.errors import DatasetError, OutputError, SourceError
 from dicom_etl.pipeline.plan import common_dtype
 from dicom_etl.pipeline.summary import Summary

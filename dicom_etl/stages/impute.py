@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.geometry.polygons import measure
-from dicom_etl.impute.confidence import confidence
-from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
+from dicom_etl.impute.estimate import NEAREST, Parent, confidence, estimate, parent_of
 from dicom_etl.impute.parents import SPATIAL, Axis
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import ImageHeader, Outline, SamplePlan

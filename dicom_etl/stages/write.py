@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.codecs import encode_chunk
 from dicom_etl.dataset.digest import row_digests
-from dicom_etl.dataset.encoding import encode_chunk
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases

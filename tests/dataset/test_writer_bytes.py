@@ -12,7 +12,7 @@ import xarray
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.encoding import encode_chunk, filter_options
+from dicom_etl.dataset.codecs import encode_chunk, filter_options
 from dicom_etl.dataset.open_validated import open_dataset
 from dicom_etl.errors import DatasetError
 from tests.builders import TinySource

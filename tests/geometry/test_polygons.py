@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry import planar
+from dicom_etl.geometry.planar import turning
 from dicom_etl.geometry.polygons import (
     centroid,
     farthest_outside_image,
@@ -23,7 +24,6 @@ from dicom_etl.geometry.polygons import (
     polygon_area,
     split_rings,
 )
-from dicom_etl.geometry.stars import turning
 from dicom_etl.records import FloatArray, Rings
 from tests.shapes import disc, ring, ring_strategy, rings_strategy, square, star_strategy
 

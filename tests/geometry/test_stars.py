@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicom_etl.geometry.planar import extent, turning
 from dicom_etl.geometry.polygons import measure, polygon_area
 from dicom_etl.geometry.raster import coverage
-from dicom_etl.geometry.stars import extent, turning
 from dicom_etl.records import FloatArray
 from tests.shapes import disc, ring, ring_strategy, square, star_strategy
 

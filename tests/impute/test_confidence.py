@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.impute.confidence import DOUBLING_MM, DOUBLING_MS, confidence
+from dicom_etl.impute.estimate import DOUBLING_MM, DOUBLING_MS, confidence
 from dicom_etl.impute.parents import SPATIAL, TEMPORAL
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dicom_etl.geometry.polygons import first_self_intersection, measure, polygon_area
-from dicom_etl.impute.isoline import isolines
+from dicom_etl.impute.distance import isolines
 
 
 def test_a_disc_is_found_between_the_nodes() -> None:
