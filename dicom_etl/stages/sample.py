@@ -97,19 +97,6 @@ def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tu
     return image, _without_drops(plan, parsed._replace(outlines=outlines))
 
 
-def read_outlines(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> parse.Parsed:
-    """Read the contours of a sample as `read_slice` does, without its image.
-
-    Raises
-    ------
-    ItemError
-        When the image, as planned, cannot be brought to the dataset's grid.
-    """
-    parsed = parse.parse_labels(plan, roots, config, plan.header)
-    outlines = rasterize.move_outlines(plan.header, parsed.outlines, config)
-    return _without_drops(plan, parsed._replace(outlines=outlines))
-
-
 def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
     """Leave out the labels that a person decided to drop, as long as they have the points that the decision names."""
     outlines, issues = dict(parsed.outlines), list(parsed.issues)
