@@ -267,7 +267,7 @@ class _Copy:
             if len(study.rows):
                 self._moves[each.path, study.start] = self.assembly.rows - study.start
             rows = self._rows(self._files.get(each.path), study)
-            written, phases = copy_rows(rows, self._writer, partial(self._step, total))
+            written, phases = copy_rows(rows, self._writer, self.assembly, partial(self._step, total))
             self.assembly.add(record, written, ())
             self.summary.studies += 1
             for sample, phase in zip(written, phases, strict=True):

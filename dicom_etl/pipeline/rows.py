@@ -121,6 +121,7 @@ class RowWriter:
                 self._writer.append(result)
                 if self._checkpoint is not None:
                     self._checkpoint.append(result)
+                self._assembly.count(result)
                 written.append(_without_chunks(result))
         for path, digest in digests.items():
             digests[path] = digest or file_digest(self._plan.roots.place(path))
@@ -143,7 +144,7 @@ class RowWriter:
     def _copy_study(self, taken: TakenStudy) -> None:
         """Store a study that an earlier run has made."""
         study = taken.plan
-        written, phases = copy_rows(taken.samples(), self._writer, self._step)
+        written, phases = copy_rows(taken.samples(), self._writer, self._assembly, self._step)
         record = StudyRecord(study.patient_id, taken.key, study.study)
         self._end(record, written, phases, taken.issues())
         self._plan.summary.reused_studies += 1
@@ -186,13 +187,17 @@ def drop_doubted(plan: Plan, spec: schema.DatasetSpec, *, progress: Progress) ->
 
 
 def copy_rows(
-    rows: Iterable[tuple[EncodedSample, str]], writer: HDF5Writer, step: Callable[[], None]
+    rows: Iterable[tuple[EncodedSample, str]],
+    writer: HDF5Writer,
+    assembly: Assembly,
+    step: Callable[[], None],
 ) -> tuple[list[EncodedSample], list[str]]:
     """Store the rows of one study that come with their cardiac phase; return them without chunks, and the phases."""
     written: list[EncodedSample] = []
     words: list[str] = []
     for sample, word in rows:
         writer.append(sample)
+        assembly.count(sample)
         written.append(_without_chunks(sample))
         words.append(word)
         step()
@@ -259,7 +264,7 @@ def _by_study(
 
 
 def _without_chunks(sample: EncodedSample) -> EncodedSample:
-    """Return a row without images, masks and outlines, so that memory stays flat."""
+    """Return a row without images, masks, outlines and pixels, so that memory stays flat."""
     facts = sample.facts.kept() if sample.facts is not None else None
     return EncodedSample(
         sample.row,
@@ -269,5 +274,4 @@ def _without_chunks(sample: EncodedSample) -> EncodedSample:
         image_key=sample.image_key,
         label_issues=sample.label_issues,
         facts=facts,
-        pixels=sample.pixels,
     )
