@@ -85,7 +85,7 @@ class OpenRows:
                 for row in rows:
                     image = self._dataset.images[row]
                     marks[row].append(("image", image_key(image, len(self.structures))))
-        return join_marks(patients.tolist(), marks, kept_together(self._dataset.issues()))
+        return join_marks(patients.tolist(), marks, kept_together(self._dataset.issues))
 
     def slice_table(self, name: str = schema.IMAGES) -> SliceTable:
         """Return where the slices of the images, or of ``masks/<structure>``, lie in the file."""

@@ -95,7 +95,7 @@ def _facts(rows: DatasetReader) -> Facts:
         contour_origin=found.pop() if len(found) == 1 else -1,
         raster_rule=rows.attribute("raster_rule"),
         config=rows.recorded_options(),
-        issues=rows.issues(),
+        issues=rows.issues,
         spacings_mm=_counts(spacings),
         scanners=_counts([f"{maker or 'unknown maker'}, {field:g} T" for maker, field in scanners]),
         readers=_counts(np.concatenate([[""], *(rows.column(f"reader_{name}") for name in rows.structures)])),

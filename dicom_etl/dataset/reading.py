@@ -323,10 +323,6 @@ class DatasetReader:
             found.append(Study(StudyRecord(patient, key, number), start, stop))
         return found
 
-    def issues(self) -> tuple[Issue, ...]:
-        """Return what was left out or is to be looked at."""
-        return self._issues
-
     def issues_of(self, patient_id: str, study: int) -> list[Issue]:
         """Return those of one study."""
         return self._issues_by_study.get((patient_id, study), [])
@@ -334,12 +330,13 @@ class DatasetReader:
     @cached_property
     def _issues_by_study(self) -> dict[tuple[str, int], list[Issue]]:
         found: dict[tuple[str, int], list[Issue]] = {}
-        for issue in self._issues:
+        for issue in self.issues:
             found.setdefault((issue.patient_id, issue.study), []).append(issue)
         return found
 
     @cached_property
-    def _issues(self) -> tuple[Issue, ...]:
+    def issues(self) -> tuple[Issue, ...]:
+        """What was left out or is to be looked at."""
         studies = [study.record for study in self.studies()]
         nobody = StudyRecord("", "")
         found = []
@@ -363,8 +360,9 @@ class DatasetReader:
             )
         return tuple(found)
 
+    @cached_property
     def decisions(self) -> tuple[Decided, ...]:
-        """Return what was decided about labels."""
+        """What was decided about labels."""
         return tuple(Decided(*values) for values in self._table(schema.DECISIONS))
 
     def statistics(self) -> tuple[StatisticRow, ...]:

@@ -280,10 +280,10 @@ class _Copy:
         """Yield what was found on single studies, with the rows of the whole; note decisions on the way."""
         for each in inputs:
             reader = self._files.get(each.path)
-            for issue in reader.issues():
+            for issue in reader.issues:
                 if issue.stage != DATASET_STAGE:
                     yield replace(issue, sample=self._moved(each, issue.sample))
-            for decision in reader.decisions():
+            for decision in reader.decisions:
                 row = self._moved(each, None if decision.row < 0 else decision.row)
                 self.decisions.append(decision._replace(row=-1 if row is None else row))
 

@@ -103,7 +103,7 @@ class Contents:
         self._rows = open_reader(path)
         try:
             self.structures = self._rows.structures
-            self.issues: tuple[Issue, ...] = self._rows.issues()
+            self.issues: tuple[Issue, ...] = self._rows.issues
             self._columns: dict[str, NDArray[Any]] = {}
         except BaseException:
             self._rows.close()

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from dicom_etl.checks.decisions import DROPPED, settled_before
+from dicom_etl.checks.decisions import settled_before
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
@@ -130,19 +130,15 @@ def _check_inside(
             known = None
             if source is not None:
                 inputs.check_key(config, rows.attribute(schema.KEY_FINGERPRINT), pseudonyms)
-                dropped = frozenset(issue.path for issue in rows.issues() if issue.code == DROPPED)
-                known = inputs.ComparedSource(source, pseudonyms, config, frozenset(_left_out(rows)), dropped)
+                recorded: dict[str, set[str]] = {}
+                for issue in rows.issues:
+                    recorded.setdefault(issue.path, set()).add(issue.code)
+                known = inputs.ComparedSource(source, pseudonyms, config, recorded)
             _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known)
         except DatasetError as error:
             outcome.note(structure.check_opens, structure.check_opens(error))
         finally:
             reader.cache_clear()
-
-
-def _left_out(rows: DatasetReader) -> Iterator[tuple[str, str]]:
-    """Yield code and path of what /issues keeps."""
-    for issue in rows.issues():
-        yield issue.code, issue.path
 
 
 class _Walk:
@@ -154,6 +150,7 @@ class _Walk:
         self._rows, self._outcome, self._file = rows, outcome, file
         self._executor, self._progress = executor, progress
         self._duplicates = Duplicates()
+        self._to_note = list(study_checks())
         self._image_keys: array[int] = array("Q")
         self._contour_keys: dict[int, list[int]] = defaultdict(list)
         pixels = rows.shape[0] * rows.shape[1]
@@ -166,7 +163,7 @@ class _Walk:
         images = self._duplicates.check_images_differ(self._names_of)
         contours = self._duplicates.check_contours_differ(self._names_of)
         cleared = clear_partners([*images, *contours], self._outcome.findings)
-        copies = settled_before(cleared, self._rows.decisions())
+        copies = settled_before(cleared, self._rows.decisions)
         note(Duplicates.check_images_differ, copies[: len(images)])
         note(Duplicates.check_contours_differ, copies[len(images) :])
         note(whole.check_split_words, whole.check_split_words(rows))
@@ -190,14 +187,13 @@ class _Walk:
 
     def _take(self, start: int, checked: Checked) -> None:
         """Note what was found in one study, and keep what others are compared with."""
-        checks = study_checks()
-        for check in checks:
-            if checked.drawn or check not in STUDY_CHECKS:
-                self._outcome.note(check, ())
-        issues = settled_before([issue for _, issue in checked.found], self._rows.decisions())
+        for check in [check for check in self._to_note if checked.drawn or check not in STUDY_CHECKS]:
+            self._outcome.note(check, ())
+            self._to_note.remove(check)
+        issues = settled_before([issue for _, issue in checked.found], self._rows.decisions)
         settled = zip((number for number, _ in checked.found), issues, strict=True)
         for number, found in groupby(settled, key=itemgetter(0)):
-            self._outcome.note(checks[number], [issue for _, issue in found])
+            self._outcome.note(study_checks()[number], [issue for _, issue in found])
         for row, facts in enumerate(checked.facts, start=start):
             self._duplicates.add(facts, row)
             self._image_keys.append(facts.image_key)
@@ -229,7 +225,7 @@ class _Walk:
                 done += bounds[1] - bounds[0]
                 self._progress("inputs", done, len(rows))
             note(inputs.check_inputs_have_rows, compared.besides)
-        besides = inputs.check_inputs_have_rows(rows, None, nowhere, source, unchanged=False)
+        besides = inputs.check_inputs_have_rows(rows, None, nowhere, source, unchanged=lambda: False)
         note(inputs.check_inputs_have_rows, besides)
         for (patient, number), study in sorted(left.items()):
             nothing = inputs.StudyInputs(patient, number)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dicom_etl.checks.decisions import Decisions, Ledger
+from dicom_etl.checks.decisions import DROPPED, Decisions, Ledger
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import sha256_of_row
@@ -55,22 +55,18 @@ class ComparedSource:
         What ids and paths became, for a dataset of pseudonyms.
     config : IngestConfig
         The options that the dataset records.
-    recorded : frozenset of (str, str)
-        Code and path of what /issues names: known at ingest.
-    dropped : frozenset of str
-        The labels that a person decided to leave out.
+    recorded : mapping of str to set of str
+        The codes that /issues has of each path that it names: known at ingest.
     """
 
     roots: SourceRoots
     pseudonyms: Pseudonyms | None
     config: IngestConfig
-    recorded: frozenset[tuple[str, str]]
-    dropped: frozenset[str] = frozenset()
+    recorded: Mapping[str, set[str]]
 
-    @property
-    def named(self) -> frozenset[str]:
-        """The paths that /issues names."""
-        return frozenset(path for _, path in self.recorded)
+    def is_dropped(self, label: str) -> bool:
+        """Whether a person decided to leave a label out."""
+        return DROPPED in self.recorded.get(label, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +143,17 @@ def find_studies(source: ComparedSource, executor: Executor) -> tuple[tuple[Stud
 
 def find_study(folders: StudyFolders, source: ComparedSource) -> StudyInputs:
     """List and link the files of one study as ingest does."""
-    left = any(code == parse.OUTSIDE for code, _ in source.recorded)
+    left = any(parse.OUTSIDE in codes for codes in source.recorded.values())
     plan = link_inputs(folders, source.roots, source.config, every_image=True, read_outlines=left).plan
-    samples = _without_dropped(plan.samples, source)
-    return StudyInputs(plan.patient_id, plan.study, samples, plan.issues, plan)
+    return StudyInputs(plan.patient_id, plan.study, _without_dropped(plan.samples, source), plan.issues, plan)
 
 
-def _without_dropped(samples: Iterable[SamplePlan], source: ComparedSource) -> tuple[SamplePlan, ...]:
+def _without_dropped(samples: Sequence[SamplePlan], source: ComparedSource) -> tuple[SamplePlan, ...]:
     """Return samples without the labels that a person decided to leave out."""
     return tuple(
-        sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in source.dropped))
+        sample._replace(
+            labels=tuple(each for each in sample.labels if not source.is_dropped(each.ref.source))
+        )
         for sample in samples
     )
 
@@ -184,47 +181,45 @@ def check_rows_have_inputs(
 
 
 def check_inputs_have_rows(
-    rows: DatasetReader, block: Block | None, inputs: StudyInputs, source: ComparedSource, *, unchanged: bool
+    rows: DatasetReader,
+    block: Block | None,
+    inputs: StudyInputs,
+    source: ComparedSource,
+    *,
+    unchanged: Callable[[], bool],
 ) -> Iterator[Issue]:
     """source-changed: what SOURCE holds became a row, or was left out with a reason that /issues keeps.
 
     A warning for each image, label or problem that is new; an error where the key of the study says that SOURCE is what
-    the dataset was made of, so that the dataset has lost it.
+    the dataset was made of, so that the dataset has lost it. ``unchanged`` says so; it reads files, and is asked only
+    when something is missing.
     """
-    severity: Severity = "error" if unchanged else "warning"
-    new = "lost from /issues" if unchanged else "new in SOURCE since"
     for issue in inputs.issues:
-        known = (issue.code, issue.path) in source.recorded if unchanged else issue.path in source.named
-        if not known and (unchanged or issue.severity != "note"):
-            message = f"{new}: {issue.code}: {issue.message}"
-            yield Issue(severity, "source-changed", message, STAGE, issue.path, inputs.patient_id)
+        known = issue.code in source.recorded.get(issue.path, ())
+        if not known and (unchanged() or (issue.path not in source.recorded and issue.severity != "note")):
+            message = f"{'lost from /issues' if unchanged() else 'new in SOURCE since'}: {issue.code}: {issue.message}"
+            yield _missing(message, inputs.patient_id, issue.path, unchanged)
     used = set() if block is None else {id(plan) for plan in _by_row(block, inputs.samples)}
     for plan in inputs.samples:
-        yield from _structures_missing(rows, plan, severity)
+        for label in plan.labels:
+            if label.structure not in rows.structures:
+                message = f"the dataset has no {label.structure}, but it is drawn here"
+                yield _missing(
+                    message, plan.patient_id, label.ref.source, unchanged, structure=label.structure
+                )
         if id(plan) in used or not (plan.labels or source.config.unlabeled):
             continue
         paths = [plan.image, *(label.ref.source for label in plan.labels)]
-        if source.named.isdisjoint(paths) or _usable(plan, source):
+        if source.recorded.keys().isdisjoint(paths) or _usable(plan, source):
             drawn = ", ".join(label.structure for label in plan.labels) or "no contour"
             message = f"an image with {drawn} that has no row"
-            yield Issue(
-                severity,
-                "source-changed",
-                message,
-                STAGE,
-                plan.image,
-                inputs.patient_id,
-                frame=plan.header.frame,
-            )
+            yield _missing(message, inputs.patient_id, plan.image, unchanged, frame=plan.header.frame)
 
 
-def _structures_missing(rows: DatasetReader, plan: SamplePlan, severity: Severity) -> Iterator[Issue]:
-    """Yield labels of structures that the dataset does not have at all."""
-    for label in plan.labels:
-        if label.structure not in rows.structures:
-            message = f"the dataset has no {label.structure}, but it is drawn here"
-            path = label.ref.source
-            yield Issue(severity, "source-changed", message, STAGE, path, plan.patient_id, label.structure)
+def _missing(message: str, patient_id: str, path: str, unchanged: Callable[[], bool], **where: Any) -> Issue:
+    """Return the finding that the dataset lacks something."""
+    severity: Severity = "error" if unchanged() else "warning"
+    return Issue(severity, "source-changed", message, STAGE, path, patient_id, **where)
 
 
 def _compare(

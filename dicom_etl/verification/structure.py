@@ -77,7 +77,7 @@ def check_contours_readable(file: File) -> Iterator[Issue]:
 def check_attributes(rows: DatasetReader, config: IngestConfig) -> Iterator[Issue]:
     """schema: the attributes of the file follow from the recorded options, the structures and /issues."""
     fingerprint = rows.attribute(schema.KEY_FINGERPRINT)
-    expected = dataset_attributes(config, rows.structures, rows.issues(), fingerprint)
+    expected = dataset_attributes(config, rows.structures, rows.issues, fingerprint)
     del expected["software_version"]
     # An option that is younger than the dataset is not in its text.
     expected["config"] = json.dumps(rows.recorded_options(), sort_keys=True, separators=(",", ":"))

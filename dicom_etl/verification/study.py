@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,7 +209,7 @@ def compare_study(
     have_inputs = (
         [] if block is None else list(inputs.check_rows_have_inputs(rows, block, found, source, digests))
     )
-    unchanged = key != "" and key == found.key(source, digests)
+    unchanged = cache(lambda: key != "" and key == found.key(source, digests))
     return Compared(
         have_inputs, list(inputs.check_inputs_have_rows(rows, block, found, source, unchanged=unchanged))
     )

@@ -47,7 +47,7 @@ def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
 def check_flags(rows: DatasetReader) -> Iterator[Issue]:
     """derived-differs: flagged_* and flag_codes_* are what /issues says of each label."""
     drawn = {name: rows.column(f"has_{name}") == 1 for name in rows.structures}
-    expected = label_flags(rows.issues(), rows.column("patient_id").tolist(), drawn)
+    expected = label_flags(rows.issues, rows.column("patient_id").tolist(), drawn)
     for name in rows.structures:
         codes, flagged = rows.column(f"flag_codes_{name}").tolist(), rows.column(f"flagged_{name}").tolist()
         for row, (mine, flag, wanted) in enumerate(zip(codes, flagged, expected[name], strict=True)):
@@ -85,7 +85,7 @@ def check_split_assigned(
     for row, patient in enumerate(rows.column("patient_id").tolist()):
         sides.add(patient, image_keys[row], contour_keys.get(row, ()))
     try:
-        expected = sides.assign(kept_together(rows.issues()))
+        expected = sides.assign(kept_together(rows.issues))
     except ConfigError as error:
         yield Issue("error", "derived-differs", f"the recorded split cannot be made: {error}", "verify")
         return
@@ -120,7 +120,7 @@ def check_split_sides(
     patients = rows.column("patient_id").tolist()
     # An image and a contour never have a key in common but by chance, which would cost one false finding.
     marks = [(image_keys[row], *contour_keys.get(row, ())) for row in range(len(patients))]
-    group_of = group_patients(patients, join_marks(patients, marks, kept_together(rows.issues())))
+    group_of = group_patients(patients, join_marks(patients, marks, kept_together(rows.issues)))
     for column in ("split", "fold"):
         sides: dict[str, dict[str | int, int]] = defaultdict(dict)
         values = rows.column(column).tolist()

@@ -150,7 +150,7 @@ def test_tables_of_a_dataset(kept_source: TinySource, dataset: Path) -> None:
         drawn = rows.column("has_ocontour") == 1
         assert ((rows.column("reader_ocontour") != "") == drawn).all()
         assert (np.isnan(rows.column("pixel_origin_ocontour")) == ~drawn).all()
-        assert rows.decisions() == ()
+        assert rows.decisions == ()
         whole, inner, _ = rows.statistics()
         images = np.stack([rows.images[row] for row in range(len(rows))])
         inside = np.concatenate([images[row][rows.masks(row)[0] == 1] for row in range(len(rows))])
@@ -313,7 +313,7 @@ def test_one_constant_frame_of_a_file_flags_that_frame_alone(tmp_path: Path) -> 
         assert rows.column("frame").tolist() == [0, 1, 2, 3]
         codes = rows.column("flag_codes_icontour").tolist()
         assert ["constant-image" in words for words in codes] == [False, False, True, False]
-        (stored,) = [issue for issue in rows.issues() if issue.code == "constant-image"]
+        (stored,) = [issue for issue in rows.issues if issue.code == "constant-image"]
         assert (stored.sample, stored.frame, stored.patient_id) == (2, 2, patient)
     outcome = verify_dataset(tmp_path / "made.h5", source=roots)
     found = {(issue.code, issue.sample, issue.frame) for issue in outcome.findings}
