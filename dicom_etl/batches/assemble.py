@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -186,9 +187,10 @@ class Assembler:
     def _transformed(
         self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8], place: Place
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        given = list(zip(images, masks, strict=True))
         made: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
         per_sample: set[int] = set()
-        for row, image, mask in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), images, masks, strict=True):
+        for row, (image, mask) in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), given, strict=True):
             random = sample_generator(place.seed, place.epoch, row)
             try:
                 several = apply_transforms(self.transforms, image, mask, random)
@@ -204,13 +206,25 @@ class Assembler:
                 f"the transforms gave images of shapes {_listed(shapes)}, dtypes {_listed(dtypes)}, and "
                 f"{_listed(per_sample)} samples out of one: all samples of a batch must come out alike"
             )
-        return np.stack([image for image, _ in made]), np.stack([mask for _, mask in made])
+        (given_images, given_masks), (made_images, made_masks) = (
+            zip(*given, strict=True),
+            zip(*made, strict=True),
+        )
+        return _stacked(images, given_images, made_images), _stacked(masks, given_masks, made_masks)
 
     def _file_of(self, row: int) -> str:
         """Return the image file of a row, for a message."""
         which, own = self.store.locate(row)
         with open_source(self.paths[which], None) as source:
             return str(source.column("source_image")[own])
+
+
+def _stacked(
+    whole: NDArray[Any], given: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]
+) -> NDArray[Any]:
+    """Stack what was made of the parts of an array; nothing needs a copy where all were changed in their place."""
+    in_place = len(given) == len(made) and all(map(operator.is_, given, made))
+    return whole if in_place else np.stack(made)
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -43,7 +43,9 @@ def check_slice_locations(study: Derived) -> Iterator[Issue]:
         rows = rows[np.isfinite(block["slice_location_mm"][rows]) & placed]
         if not len(rows):
             continue
-        normals = np.array([slice_normal(row) for row in block["orientation"][rows]])
+        cosines = list(map(tuple, block["orientation"][rows].tolist()))
+        by_cosines = {each: slice_normal(each) for each in set(cosines)}
+        normals = np.array([by_cosines[each] for each in cosines])
         positions, recorded = block["position_mm"][rows], block["slice_location_mm"][rows]
         middle = np.median(normals, axis=0)
         normal = middle / np.linalg.norm(middle)

@@ -64,6 +64,7 @@ def apply_transforms(
         A transform returned arrays that do not fit each other.
     """
     samples = [(image, masks)]
+    most = max(1, int(masks.max(initial=0)))
     for transform in transforms:
         changed: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
         for one_image, one_masks in samples:
@@ -72,7 +73,8 @@ def apply_transforms(
             except Exception as error:
                 error.add_note(f"in the transform {transform!r}")
                 raise
-            _check(transform, new_image, new_masks, masks)
+            if new_image is not one_image or new_masks is not one_masks:
+                _check(transform, new_image, new_masks, len(masks), most)
             if new_masks.ndim == 3:
                 changed.append((new_image, new_masks))
             else:
@@ -97,8 +99,8 @@ def opencv(transform: str = "") -> Any:
 
 
 def as_float(image: NDArray[Any]) -> NDArray[Any]:
-    """Return a contiguous copy to compute with: float32, or float64 where that would lose digits."""
-    return np.array(image, dtype=np.float64 if image.dtype.itemsize > 4 else np.float32, order="C")
+    """Return contiguous float32, or float64 where that would lose digits, to change in place; a copy if need be."""
+    return np.require(image, np.float64 if image.dtype.itemsize > 4 else np.float32, ("C", "W"))
 
 
 def stored_as(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -123,10 +125,10 @@ def check_probability(name: str, value: float) -> None:
 
 
 def _check(
-    transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], before: NDArray[np.uint8]
+    transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], structures: int, most: int
 ) -> None:
     several = masks.ndim == 4
-    wanted = (*image.shape[:several], len(before), *image.shape[-2:])
+    wanted = (*image.shape[:several], structures, *image.shape[-2:])
     if (
         image.ndim - several not in (2, 3)
         or masks.shape != wanted
@@ -135,11 +137,11 @@ def _check(
     ):
         raise ConfigError(
             f"{transform!r} returned an image of shape {image.shape} with {masks.dtype} masks of shape "
-            f"{masks.shape}: an image (y, x) or (channel, y, x) goes with uint8 masks ({len(before)}, y, x); several "
+            f"{masks.shape}: an image (y, x) or (channel, y, x) goes with uint8 masks ({structures}, y, x); several "
             "samples have one more axis in front"
         )
-    if masks.size and masks.max() > max(1, before.max()):
+    if masks.size and masks.max() > most:
         raise ConfigError(
-            f"{transform!r} returned masks with the value {masks.max()}, where they were at most {before.max()}: masks "
+            f"{transform!r} returned masks with the value {masks.max()}, where they were at most {most}: masks "
             "are moved, not scaled; resample them by nearest neighbour"
         )

@@ -44,9 +44,10 @@ class RandomFlip:
         self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
     ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Return views of the sample, mirrored or not."""
-        for name, axis in (("x", -1), ("y", -2)):
-            if name in self.axes and rng.random() < self.probability:
-                image, masks = np.flip(image, axis), np.flip(masks, axis)
+        if "x" in self.axes and rng.random() < self.probability:
+            image, masks = image[..., ::-1], masks[..., ::-1]
+        if "y" in self.axes and rng.random() < self.probability:
+            image, masks = image[..., ::-1, :], masks[..., ::-1, :]
         return image, masks
 
 

@@ -52,7 +52,7 @@ def sample(shape: tuple[int, int] = (48, 48), dtype: str = "<i2") -> Arrays:
 
 
 def only(transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], seed: int = 0) -> Arrays:
-    (pair,) = apply_transforms([transform], image, masks, np.random.default_rng(seed))
+    (pair,) = apply_transforms([transform], image.copy(), masks.copy(), np.random.default_rng(seed))
     return pair
 
 
