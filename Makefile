@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= sample_data
 DEMO := demo
+ALL_CORES := -n logical --dist worksteal
 SHORT := $(addprefix tests/,test_startup.py cli/test_ingest.py cli/test_verify.py report/test_preview.py dicom/test_pixels.py \
 	dicom/test_pydicom_reader.py dataset/test_writer.py dataset/test_codecs.py test_changing_source.py)
 COVERING := $(addprefix tests/,stages outputs verify batches dicom layouts contours pipeline cli \
@@ -58,11 +59,12 @@ demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in de
 	@echo "  $(CURDIR)/$(DEMO)/flagged.png   the same three on one picture, $(DEMO)/overlays.png others"
 	@echo "  $(CURDIR)/$(DEMO)/dataset.h5    what a training loop reads: dicom-etl batches $(DEMO)/dataset.h5"
 
-test: $(VENV)/test.stamp ## Install what the tests need, and run all of them
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+test: $(VENV)/test.stamp ## Install what the tests need, and run all of them on every core
+	@echo "This takes 5 to 9 minutes on two cores. What is skipped, and how to get it, stands first:"
+	$(BIN)/python -m pytest $(or $(PYTEST_OPTIONS),$(ALL_CORES))
 
 quick: $(VENV)/test.stamp ## The tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest -m "not slow" $(or $(PYTEST_OPTIONS),$(ALL_CORES))
 
 check: $(VENV)/test.stamp ## Linter, formatter and type checker
 	$(BIN)/python -m ruff check .

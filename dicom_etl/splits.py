@@ -187,8 +187,8 @@ def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
     raise ConfigError(f"{wanted}; there are {len(members)}{why}")
 
 
-class Sides:
-    """Follows the rows of a dataset, and gives each a side at the end; keeps nothing when no side is asked for.
+class SplitAssignment:
+    """Follows the rows of a dataset, and assigns each a subset and a fold at the end; keeps nothing when neither is asked for.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ class Sides:
         Raises
         ------
         ConfigError
-            When there are too few patients for the sides asked for.
+            When there are too few patients for the subsets or folds asked for.
         """
         if not self._wanted:
             return [("", NO_FOLD)] * self._rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,25 @@ from tests.builders import TinySource, make_source
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+SOME_TESTS_NEED = {
+    **dict.fromkeys(("torch", "tensorflow", "lightning", "torchdata", "monai", "jax", "keras"), "pip install NAME"),
+    **dict.fromkeys(("accelerate", "highdicom", "albumentations", "pandas", "mkdocs_click"), "pip install NAME"),
+    "distributed": 'pip install ".[dask]"',
+    "selenium": 'pip install ".[browser]"',
+}  # fmt: skip
+
+
+def pytest_report_header() -> list[str]:
+    """Say first what is skipped for want of something, and how to get it."""
+    lacking = [name for name in SOME_TESTS_NEED if find_spec(name) is None]
+    lines = [f"skipped without {name}: {SOME_TESTS_NEED[name].replace('NAME', name)}" for name in lacking]
+    if not shutil.which("chromedriver"):
+        lines.append("skipped without Chromium: apt-get install chromium chromium-driver")
+    if "DICOM_ETL_REAL" not in os.environ:
+        lines.append("skipped without the three real studies: set DICOM_ETL_REAL to their folder")
+    return lines
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ ADVICE = {
     "digest-mismatch": "Damage. Take the copy that has the seal, or ingest again.",
     "doubtful-series": "Look at some of the study's samples; `--series` decides by hand.",
     "duplicate-contour": "One of the two is on the wrong image: decide `drop` for it.",
-    "duplicate-image": "One image was exported twice, or under two patients; splits keep such patients on one side.",
+    "duplicate-image": "One image was exported twice, or under two patients; splits keep such patients together.",
     "incomplete-series": "Images are missing. Export the series again if that matters.",
     "inner-outside-outer": "See which of the two contours leaves the wall.",
     "instance-mismatch": "`--number-from header|name` says which number the labels mean.",

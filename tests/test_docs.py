@@ -11,10 +11,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
 import pytest
 from phantom.source import write_source
 from phantom.study import Study
 
+from dicom_etl.cli import COMMANDS, cli
 from tests.forking import COMMAND, forks
 from tests.frameworks import clash
 
@@ -128,6 +130,28 @@ def test_relative_links_lead_somewhere() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_every_command_and_option_is_in_the_reference() -> None:
+    """Of what docs/cli.md becomes, which mkdocs-click makes of the program; descriptions are those of `--help`."""
+    made = pytest.importorskip("mkdocs_click._docs", reason="pip install mkdocs-click")
+    page = "\n".join(made.make_command_docs("dicom-etl", cli, depth=1))
+    for name in COMMANDS:
+        section = page.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help, f"{name} {option.opts} has no help"
+                for spelled in option.opts:
+                    assert re.search(rf"^ +(-\w, )?{spelled}\b", section, re.MULTILINE), f"{name} {spelled}"
+
+
+def test_words_of_the_field() -> None:
+    """What reads oddly stays out of the manual and of what the program says; a split has subsets, not sides."""
+    odd = re.compile(r"drawn by lot|said to|sides? of (a|the|every|any) split|one side of every")
+    for page in [*PAGES, *sorted((ROOT / "dicom_etl").rglob("*.py"))]:
+        assert not (found := odd.search(page.read_text("utf-8"))), f"{name_of(page)}: {found[0]}"
 
 
 def test_every_page_is_in_the_navigation() -> None:

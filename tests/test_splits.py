@@ -40,11 +40,11 @@ def sample_sets(draw: st.DrawFn) -> Samples:
     return patient_ids, marks
 
 
-def sides_of_each(
-    patient_ids: list[str], marks: list[list[str]], sides: list[str] | list[int]
+def subsets_of_each(
+    patient_ids: list[str], marks: list[list[str]], subsets: list[str] | list[int]
 ) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for patient, sample_marks, side in zip(patient_ids, marks, sides, strict=True):
+    for patient, sample_marks, side in zip(patient_ids, marks, subsets, strict=True):
         for name in (patient, *sample_marks):
             found[name].add(str(side))
     return found
@@ -56,7 +56,7 @@ def sides_of_each(
     st.integers(0, 2**40),
     st.sampled_from([(0.7, 0.15, 0.15), (0.8, 0.0, 0.2), (0.5, 0.5), (1.0,)]),
 )
-def test_no_patient_image_or_contour_is_on_two_sides(
+def test_no_patient_image_or_contour_is_on_two_subsets(
     samples: Samples, seed: int, fractions: tuple[float, ...]
 ) -> None:
     patient_ids, marks = samples
@@ -67,7 +67,7 @@ def test_no_patient_image_or_contour_is_on_two_sides(
             assign_splits(patient_ids, marks, fractions, seed)
         return
     splits = assign_splits(patient_ids, marks, fractions, seed)
-    assert all(len(sides) == 1 for sides in sides_of_each(patient_ids, marks, splits).values())
+    assert all(len(subsets) == 1 for subsets in subsets_of_each(patient_ids, marks, splits).values())
     assert {name for name, share in zip(("train", "val", "test"), fractions, strict=False) if share} == set(
         splits
     )
@@ -85,7 +85,7 @@ def test_folds_keep_groups_whole_and_leave_test_out(samples: Samples, seed: int,
     if len({group_of[patient] for patient in inside}) < folds:
         return
     assigned = assign_folds(patient_ids, marks, folds, seed, splits)
-    assert all(len(sides) == 1 for sides in sides_of_each(patient_ids, marks, assigned).values())
+    assert all(len(subsets) == 1 for subsets in subsets_of_each(patient_ids, marks, assigned).values())
     outside = {row for row, fold in enumerate(assigned) if fold == NO_FOLD}
     assert outside == {row for row, side in enumerate(splits or []) if side == "test"}
     assert set(assigned) - {NO_FOLD} == set(range(folds))
@@ -124,7 +124,7 @@ def test_sizes_come_close_to_the_shares() -> None:
         assert all(abs(count / len(patient_ids) - 0.2) < 0.01 for count in folds.values())
 
 
-def test_three_equal_patients_fill_three_sides() -> None:
+def test_three_equal_patients_fill_three_subsets() -> None:
     assert sorted(assign_splits(["a", "b", "c"], [[], [], []], (0.7, 0.15, 0.15), 0)) == [
         "test",
         "train",
@@ -143,7 +143,7 @@ def test_every_patient_can_land_anywhere() -> None:
             strict=True,
         ):
             landed[patient].add(side)
-    assert all(sides == {"train", "val", "test"} for sides in landed.values())
+    assert all(subsets == {"train", "val", "test"} for subsets in landed.values())
 
 
 def test_one_assignment_is_pinned_for_good() -> None:

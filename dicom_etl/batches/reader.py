@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Splits(NamedTuple):
-    """Readers of the three sides; None for one without samples."""
+    """Readers of the three subsets; None for one without samples."""
 
     train: BatchReader
     val: BatchReader | None
@@ -238,7 +238,7 @@ class BatchReader(Epochs):
 
     @classmethod
     def splits(cls, path: str | Path | Sequence[str | Path], *arguments: Any, **options: Any) -> Splits:
-        """Return readers of the sides train, val and test; None for a side without samples.
+        """Return readers of the subsets train, val and test; None for one without samples.
 
         Train takes all options. Val and test serve every sample once, in the order of the file, and untransformed:
         without ``transforms``, ``sampling``, ``patients_per_batch`` and ``even_ranks``, and with ``remainder="keep"``.
@@ -257,9 +257,9 @@ class BatchReader(Epochs):
         others = {name: value for name, value in options.items() if name not in for_training}
         train = cls(path, *arguments, split="train", **options)
 
-        def held_out(side: str) -> BatchReader | None:
+        def held_out(subset: str) -> BatchReader | None:
             try:
-                return cls(path, *arguments, split=side, shuffle=False, **others)
+                return cls(path, *arguments, split=subset, shuffle=False, **others)
             except NothingLeftError:
                 return None
 

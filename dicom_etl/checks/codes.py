@@ -42,7 +42,7 @@ CODES = {
     "padded-pixels": "pixel data are longer than they should be, by padding",
     "patient-id-shared": "one PatientID in several folders: a placeholder of anonymisation",
     "patient-in-two-folders": "one PatientID in several folders, but not in all",
-    "patient-in-two-splits": "a patient, or patients that share data, are on two sides of a split",
+    "patient-in-two-splits": "a patient, or patients that share data, are in two subsets of a split",
     "phase-order": "the ventricle is larger at end-systole than at end-diastole, or they lie at the wrong times",
     "phases-unknown": "nothing says at which time of the beat images were taken",
     "pydicom-warning": "pydicom warned about a file",

@@ -16,7 +16,7 @@ from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.pipeline.summary import in_order
 from dicom_etl.records import Decided, EncodedSample, Issue, StudyRecord, kept_together
-from dicom_etl.splits import NO_FOLD, Sides
+from dicom_etl.splits import NO_FOLD, SplitAssignment
 
 
 class Assembly:
@@ -37,7 +37,7 @@ class Assembly:
     ) -> None:
         self._spec, self._config = spec, config
         self._review = review if review is not None else LabelReview(spec.structures)
-        self._sides = Sides(config.split, config.folds, config.split_seed)
+        self._assignment = SplitAssignment(config.split, config.folds, config.split_seed)
         self._statistics = PixelStatistics(spec.dtype, spec.structures, spec.shape[0] * spec.shape[1])
         self._patients: list[str] = []
         self._has = {name: array("b") for name in spec.structures}
@@ -86,7 +86,7 @@ class Assembly:
             for has, drawn in zip(self._has.values(), row.has, strict=True):
                 has.append(drawn)
             contours = sample.facts.contours if sample.facts is not None else ()
-            self._sides.add(row.patient_id, sample.image_key, [contour.key for contour in contours])
+            self._assignment.add(row.patient_id, sample.image_key, [contour.key for contour in contours])
         numbered = [
             replace(
                 issue,
@@ -126,7 +126,9 @@ class Assembly:
         drawn = {name: np.frombuffer(has, np.int8).astype(np.bool_) for name, has in self._has.items()}
         structures = self._spec.structures
         # A part cannot know what its patients share with others; `merge` decides.
-        splits = [("", NO_FOLD)] * self.rows if self._spec.part else self._sides.assign(kept_together(found))
+        splits = (
+            [("", NO_FOLD)] * self.rows if self._spec.part else self._assignment.assign(kept_together(found))
+        )
         return Ending(
             splits=splits,
             attributes=dataset_attributes(self._config, structures, found, key_fingerprint)

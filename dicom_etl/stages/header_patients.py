@@ -59,8 +59,8 @@ class HeaderPatients:
             others = [other for other in patients if other != patient]
             shown = ", ".join(others[:_MOST_NAMED]) + (", .." if len(others) > _MOST_NAMED else "")
             message = (
-                f"its PatientID is that of {len(others)} other{'s' * (len(others) > 1)}, {shown}: they stay on one "
-                "side of every split; `group_by` folder parts them"
+                f"its PatientID is that of {len(others)} other{'s' * (len(others) > 1)}, {shown}: they stay in one "
+                "subset of every split; `group_by` folder parts them"
             )
             # Of each study, for a study of which nothing is stored does not name its patient in the file.
             for study, folder in self._folders[patient].items():

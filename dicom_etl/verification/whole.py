@@ -1,4 +1,4 @@
-"""Facts about all rows of a dataset together: their order, and the sides of a split."""
+"""Facts about all rows of a dataset together: their order, and the subsets of a split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue, StatisticRow, kept_together
-from dicom_etl.splits import NO_FOLD, SPLITS, Sides, group_patients, join_marks
+from dicom_etl.splits import NO_FOLD, SPLITS, SplitAssignment, group_patients, join_marks
 from dicom_etl.verification.digests import row_issue
 
 
@@ -81,11 +81,11 @@ def check_split_assigned(
     """
     if rows.attribute("shard"):
         return
-    sides = Sides(config.split, config.folds, config.split_seed)
+    assignment = SplitAssignment(config.split, config.folds, config.split_seed)
     for row, patient in enumerate(rows.column("patient_id").tolist()):
-        sides.add(patient, image_keys[row], contour_keys.get(row, ()))
+        assignment.add(patient, image_keys[row], contour_keys.get(row, ()))
     try:
-        expected = sides.assign(kept_together(rows.issues))
+        expected = assignment.assign(kept_together(rows.issues))
     except ConfigError as error:
         yield Issue("error", "derived-differs", f"the recorded split cannot be made: {error}", "verify")
         return
@@ -109,10 +109,10 @@ def check_split_words(rows: DatasetReader) -> Iterator[Issue]:
             yield row_issue(rows, row, "derived-differs", f"fold is {fold}")
 
 
-def check_split_sides(
+def check_split_patients(
     rows: DatasetReader, image_keys: array[int], contour_keys: dict[int, list[int]]
 ) -> Iterator[Issue]:
-    """patient-in-two-splits: a patient is on one side, together with all who share data with it.
+    """patient-in-two-splits: a patient is in one subset, together with all who share data with it.
 
     Data are an image, a contour, or a PatientID (`patient-in-two-folders`). An error, for train, validation and test
     and for folds alike.
@@ -122,12 +122,12 @@ def check_split_sides(
     marks = [(image_keys[row], *contour_keys.get(row, ())) for row in range(len(patients))]
     group_of = group_patients(patients, join_marks(patients, marks, kept_together(rows.issues)))
     for column in ("split", "fold"):
-        sides: dict[str, dict[str | int, int]] = defaultdict(dict)
+        subsets: dict[str, dict[str | int, int]] = defaultdict(dict)
         values = rows.column(column).tolist()
         for row, value in enumerate(values):
             if not (column == "fold" and value == NO_FOLD):
-                sides[group_of[patients[row]]].setdefault(value, row)
-        for group, first_rows in sorted(sides.items()):
+                subsets[group_of[patients[row]]].setdefault(value, row)
+        for group, first_rows in sorted(subsets.items()):
             if len(first_rows) > 1:
                 who = sorted(patient for patient, name in group_of.items() if name == group)
                 shared = (

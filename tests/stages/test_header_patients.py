@@ -1,4 +1,4 @@
-"""One PatientID in several folders: who is kept on one side of a split."""
+"""One PatientID in several folders: who is kept in one subset of a split."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dicom_etl.errors import ConfigError
 from dicom_etl.pipeline.merge import merge
 from dicom_etl.verification.dataset import verify_dataset
 from tests.builders import TinySource, make_source
-from tests.test_split_sides import sides
+from tests.test_split_subsets import subsets
 
 HALVES: Any = {"split": (0.5, 0.5), "folds": 2}
 
@@ -44,12 +44,12 @@ def test_one_in_two_folders_is_one_patient(tmp_path: Path) -> None:
     for seed in range(3):
         config = IngestConfig(**HALVES, split_seed=seed)
         output = tmp_path / f"{seed}.h5"
-        found = sides(source, output, config)
+        found = subsets(source, output, config)
         assert found[ids[0]] == found[ids[1]]
         assert not verify_dataset(output).count("error")
         found_before = found
         by_folder = IngestConfig(**HALVES, split_seed=seed, group_by="folder")
-        found = sides(source, tmp_path / f"{seed}-folder.h5", by_folder)
+        found = subsets(source, tmp_path / f"{seed}-folder.h5", by_folder)
         parted += found[ids[0]] != found[ids[1]]
         train = BatchReader(output, split="train", fractions=(0.5, 0.5), split_seed=seed)
         served = set(train.table["patient_id"].tolist())
@@ -73,10 +73,10 @@ def test_one_in_all_folders_is_a_placeholder(tmp_path: Path) -> None:
     assert said(source) == {("note", "patient-id-shared", "")}
     assert said(source, **HALVES) == {("warning", "patient-id-shared", "")}
     assert not said(source, **HALVES, group_by="folder")
-    found = sides(source, tmp_path / "a.h5", IngestConfig(**HALVES))
+    found = subsets(source, tmp_path / "a.h5", IngestConfig(**HALVES))
     assert len(set().union(*found.values())) > 1
     with pytest.raises(ConfigError, match="a PatientID and stay together"):
-        sides(source, tmp_path / "b.h5", IngestConfig(**HALVES, group_by="header"))
+        subsets(source, tmp_path / "b.h5", IngestConfig(**HALVES, group_by="header"))
 
 
 def test_an_empty_one_is_unknown(tmp_path: Path) -> None:
