@@ -188,7 +188,7 @@ def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
 
 
 class SplitAssignment:
-    """Follows the rows of a dataset, and assigns each a subset and a fold at the end; keeps nothing when neither is asked for.
+    """Follows the rows of a dataset, and assigns each a subset and a fold at the end, where either is asked for.
 
     Parameters
     ----------
