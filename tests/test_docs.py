@@ -99,6 +99,7 @@ def run_python(code: str, folder: Path) -> None:
         return
     if imported & {"lightning", "monai"} and clash():
         return
+    code = code.replace(", 80\n", ", 2\n")  # epochs: what they teach is measured, not tested
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     strict = [] if imported & OPTIONAL else ["-W", "error"]
     command = [sys.executable, *strict, "-c", code]

@@ -73,8 +73,7 @@ def apply_transforms(
             except Exception as error:
                 error.add_note(f"in the transform {transform!r}")
                 raise
-            if new_image is not one_image or new_masks is not one_masks:
-                _check(transform, new_image, new_masks, len(masks), most)
+            _check(transform, new_image, new_masks, len(masks), most)
             if new_masks.ndim == 3:
                 changed.append((new_image, new_masks))
             else:

@@ -76,7 +76,7 @@ def test_the_masks_go_where_the_image_goes(transform: Transform) -> None:
     image, masks = sample(dtype="<f4")
     for seed in range(20):
         for changed, changed_masks in apply_transforms(
-            [transform], image, masks, np.random.default_rng(seed)
+            [transform], image.copy(), masks.copy(), np.random.default_rng(seed)
         ):
             bright = changed > 500
             if isinstance(transform, RandomAffine):
@@ -88,6 +88,17 @@ def test_the_masks_go_where_the_image_goes(transform: Transform) -> None:
                 assert (changed[changed_masks[1] == 1].min() > changed[changed_masks[1] == 0].max()).all()
             else:
                 np.testing.assert_array_equal(bright, changed_masks[1] == 1)
+
+
+def test_masks_that_a_transform_spoils_in_their_place_are_refused() -> None:
+    def spoil(
+        image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        masks[:, 3, 3] = 7
+        return image, masks
+
+    with pytest.raises(ConfigError, match="spoil"):
+        only(spoil, *sample())
 
 
 @pytest.mark.parametrize("transform", ALL, ids=repr)
