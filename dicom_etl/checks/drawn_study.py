@@ -57,8 +57,7 @@ class Myocardium:
 
     def walls(self, inner: Indices, outer: Indices) -> FloatArray:
         """Return the walls (m, 3) between the inner contours of some images and the outer ones of some."""
-        walls: FloatArray = self._outer[outer] - self._inner[inner]
-        return walls
+        return self._outer[outer] - self._inner[inner]
 
     def moved(self, images: Indices, shift_px: FloatArray | Indices) -> FloatArray:
         """Return the walls (m, 3) of some images when their outer contours are shifted by (m, 2) pixels x,y."""

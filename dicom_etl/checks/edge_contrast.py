@@ -134,8 +134,7 @@ class Walls:
         mirrored = (columns - 1)[:, None, None] - self._samples.conj()
         falls = self._fall(self._windows.pixel_indices(np.arange(len(columns)), mirrored))
         unit = (self._unit + _typical(falls)) / 2
-        gains: FloatArray = _contrast(falls, unit) - _contrast(self._falls, unit)
-        return gains
+        return _contrast(falls, unit) - _contrast(self._falls, unit)
 
     def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:
         """Return the contrast (m, shift) across contours (m,) moved by (shift, 2) or (m, shift, 2) whole pixels x,y."""
@@ -164,15 +163,13 @@ def like_muscle(window: NDArray[Any], blood: float, muscle: float) -> NDArray[np
     """
     apart = np.float32(max(abs(blood - muscle), _LEAST_APART))
     off = np.abs(window - np.float32(muscle)) / apart
-    picture: NDArray[np.float32] = -np.minimum(off, np.float32(1))
-    return picture
+    return -np.minimum(off, np.float32(1))
 
 
 def _typical(falls: NDArray[np.float32]) -> FloatArray:
     """Return the typical size (m,) of falls (m, POINTS); NaN where most of an image is flat."""
     typical = np.partition(np.abs(falls), POINTS // 2, axis=1)[:, POINTS // 2]  # the upper median
-    found: FloatArray = np.where(typical > 0, typical, np.nan).astype(np.float64)
-    return found
+    return np.where(typical > 0, typical, np.nan).astype(np.float64)
 
 
 def _contrast(falls: NDArray[np.float32], unit: FloatArray) -> FloatArray:

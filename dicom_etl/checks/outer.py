@@ -132,8 +132,7 @@ def _most(strayed: FloatArray, offset_mm: float, limits: LabelLimits) -> FloatAr
     """Return how far (2,) the walls of a study may stray: by this offset at least, more where the typical one does."""
     known = strayed[np.isfinite(strayed[:, 0])]
     typical = median(known) if len(known) else np.zeros(2)
-    most: FloatArray = np.maximum((offset_mm, limits.wall_change_mm), limits.wall_spread * typical)
-    return most
+    return np.maximum((offset_mm, limits.wall_change_mm), limits.wall_spread * typical)
 
 
 def _length(walls: FloatArray) -> FloatArray:

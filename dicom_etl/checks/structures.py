@@ -73,8 +73,7 @@ class Contours:
     @property
     def radius_px(self) -> FloatArray:
         """The radius of a circle of each contour's area, (contour,) float64."""
-        radius: FloatArray = np.sqrt(self.area_px / np.pi)
-        return radius
+        return np.sqrt(self.area_px / np.pi)
 
     @cached_property
     def middle_px(self) -> FloatArray:
@@ -95,8 +94,7 @@ class Contours:
         size: FloatArray = np.log(self.area_px)
         total = np.bincount(self.stack.ravel(), size[self.stack[:, ::-1]].ravel(), minlength=len(size))
         count = np.bincount(self.stack.ravel(), minlength=len(size))
-        apart: FloatArray = np.abs(size - total / np.maximum(count, 1)) * (count > 0)
-        return apart
+        return np.abs(size - total / np.maximum(count, 1)) * (count > 0)
 
     def extreme_phases(self) -> tuple[int, int]:
         """Return the phases in which the typical contour is largest and smallest; the same when that cannot be told.
@@ -193,13 +191,11 @@ class Contours:
 
     def _in_order(self, first: Indices, then: Indices) -> Indices:
         placed = self._placed
-        order: Indices = placed[np.lexsort((then[placed], first[placed]))]
-        return order
+        return placed[np.lexsort((then[placed], first[placed]))]
 
 
 def _adjacent(order: Indices, belong: NDArray[np.bool_]) -> Indices:
-    pairs: Indices = np.column_stack((order[:-1], order[1:]))[belong]
-    return pairs
+    return np.column_stack((order[:-1], order[1:]))[belong]
 
 
 def _shapes(points: Points) -> FloatArray:

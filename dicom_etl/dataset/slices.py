@@ -114,8 +114,7 @@ class Windows:
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Copy slices into a new array (row, table, y, x) in one call, during which other threads run."""
-        gathered: NDArray[Any] = self.seen[self.which[rows]]
-        return gathered
+        return self.seen[self.which[rows]]
 
 
 def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:

@@ -70,8 +70,7 @@ def median(values: FloatArray) -> FloatArray:
     ordered = np.sort(values, axis=0)
     half = len(ordered) // 2
     middle = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-    found: FloatArray = np.where(np.isnan(ordered[-1]), np.nan, middle)
-    return found
+    return np.where(np.isnan(ordered[-1]), np.nan, middle)
 
 
 def turning_apart(start: FloatArray, end: FloatArray) -> int:

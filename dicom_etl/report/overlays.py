@@ -167,5 +167,4 @@ def _strokes(ring: FloatArray, box: CropBox, size: tuple[int, int], dashed: bool
 def _to_dots(ring: FloatArray, box: CropBox, size: tuple[int, int]) -> FloatArray:
     """Bring vertices to Pillow's frame, where a dot's number is the place of its centre."""
     scale = (size[0] / box.width, size[1] / box.height)
-    dots: FloatArray = (ring - (box.left, box.top)) * scale - 0.5
-    return dots
+    return (ring - (box.left, box.top)) * scale - 0.5
