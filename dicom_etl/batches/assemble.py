@@ -15,11 +15,12 @@ from dicom_etl.batches.batch import AxisOrder, Batch, laid_out
 from dicom_etl.batches.context import NOTHING, Context
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.sampler import sample_generator
-from dicom_etl.batches.source import open_source
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.structures import Labels, MaskMaker
 from dicom_etl.batches.transforms import Transform, apply_transforms
+from dicom_etl.batches.transforms.base import Masks, Sample
 from dicom_etl.dataset.open_validated import Locking
+from dicom_etl.dataset.reading import open_reader
 from dicom_etl.errors import ConfigError
 
 
@@ -90,11 +91,8 @@ class Assembler:
     valid : ndarray of bool, (row, structure)
     dtype : numpy.dtype
         Of the images served.
-    layout : str
-        As in `Batch`.
+    serving : Serving
     normalizer : Normalizer, optional
-    transforms : tuple of Transform
-    context : Context, optional
     channels : ndarray of int64, (row, channel), optional
         The rows whose images are the channels of each row; `NOTHING` for zeros.
     columns : dict of str to ndarray, (row, ..)
@@ -106,10 +104,8 @@ class Assembler:
     masks: MaskMaker
     valid: NDArray[np.bool_]
     dtype: np.dtype[Any]
-    layout: AxisOrder
+    serving: Serving
     normalizer: Normalizer | None
-    transforms: tuple[Transform, ...]
-    context: Context | None
     channels: NDArray[np.int64] | None
     columns: dict[str, NDArray[Any]]
     weights: NDArray[np.float32] | None
@@ -133,14 +129,14 @@ class Assembler:
             The file cannot be read any more.
         """
         images, masks = self._images(rows), self._masks(rows)
-        if self.transforms:
+        if self.serving.transforms:
             images, masks = self._transformed(rows, images, masks, place)
             copies = len(images) // len(rows)
             rows, padding = np.repeat(rows, copies, axis=0), np.repeat(padding, copies)
         whole = rows.ndim == 2
         if whole:
             masks = np.moveaxis(masks.reshape(*rows.shape, self.valid.shape[1], *masks.shape[-2:]), 1, 2)
-        images, served = laid_out(images, self.masks.finish(masks), self.layout, volume=whole)
+        images, served = laid_out(images, self.masks.finish(masks), self.serving.layout, volume=whole)
         valid = self.valid[rows]
         if whole:
             valid[rows == NOTHING] = False
@@ -185,15 +181,15 @@ class Assembler:
         return masks.reshape(len(rows), rows.shape[1] * masks.shape[1], *masks.shape[2:])
 
     def _transformed(
-        self, rows: NDArray[np.int64], images: NDArray[Any], masks: NDArray[np.uint8], place: Place
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        self, rows: NDArray[np.int64], images: NDArray[Any], masks: Masks, place: Place
+    ) -> Sample:
         given = list(zip(images, masks, strict=True))
-        made: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
+        made: list[Sample] = []
         per_sample: set[int] = set()
         for row, (image, mask) in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), given, strict=True):
             random = sample_generator(place.seed, place.epoch, row)
             try:
-                several = apply_transforms(self.transforms, image, mask, random)
+                several = apply_transforms(self.serving.transforms, image, mask, random)
             except Exception as error:
                 error.add_note(f"in epoch {place.epoch}, on row {row}, {self._file_of(row)}")
                 raise
@@ -215,7 +211,7 @@ class Assembler:
     def _file_of(self, row: int) -> str:
         """Return the image file of a row, for a message."""
         which, own = self.store.locate(row)
-        with open_source(self.paths[which], None) as source:
+        with open_reader(self.paths[which]) as source:
             return str(source.column("source_image")[own])
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.source import OpenRows
+from dicom_etl.dataset import schema
+from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 
 Normalize = Literal["minmax", "zscore", "percentile"]
@@ -33,7 +34,9 @@ class Normalizer:
     clip: bool
 
     @classmethod
-    def of(cls, spelled: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[OpenRows] = ()) -> Self:
+    def of(
+        cls, spelled: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[DatasetReader] = ()
+    ) -> Self:
         """Take the numbers from the statistics that the dataset holds.
 
         Parameters
@@ -45,7 +48,7 @@ class Normalizer:
             ":STRUCTURE" by those of the pixels inside a structure.
         columns : mapping
             The sample table.
-        sources : sequence of OpenRows
+        sources : sequence of DatasetReader
             The datasets, open.
 
         Raises
@@ -88,7 +91,7 @@ class Normalizer:
 
 
 def _of_dataset(
-    kind: str, of_what: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[OpenRows]
+    kind: str, of_what: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[DatasetReader]
 ) -> tuple[float, float]:
     """Return what becomes 0 and what becomes 1 in all images."""
     if kind == "minmax":
@@ -96,14 +99,14 @@ def _of_dataset(
             raise ConfigError('normalize="minmax" knows no structures: use "percentile" or "zscore"')
         return float(columns["image_min"].min()), float(columns["image_max"].max())
     name = "" if of_what == "dataset" else of_what
-    found = [source.statistics().get(name) for source in sources]
-    parts = [part for part in found if part is not None and part.pixels]
-    if len(parts) < len(found):
+    found = [each for source in sources for each in source.statistics() if each.structure == name]
+    parts = [part for part in found if part.pixels]
+    if len(parts) < len(sources):
         raise ConfigError(f"normalize is '{kind}:{of_what}', and the dataset has no statistics of {of_what}")
     if kind == "percentile":
         if len(parts) > 1:
             raise ConfigError("percentiles of several datasets cannot be put together: use zscore")
-        low, high = (parts[0].percentiles[percent] for percent in PERCENTILES)
+        low, high = (parts[0].percentiles[schema.PERCENTILES.index(percent)] for percent in PERCENTILES)
         return low, high
     counts = np.array([part.pixels for part in parts], dtype=np.float64)
     means, deviations = (np.array([getattr(part, name) for part in parts]) for name in ("mean", "std"))

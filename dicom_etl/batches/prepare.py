@@ -14,11 +14,11 @@ from dicom_etl.batches.assemble import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, valid_labels
-from dicom_etl.batches.source import OpenRows, open_source
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.stores import Joined, Kept
 from dicom_etl.batches.structures import MaskMaker, stored_parts
 from dicom_etl.dataset.open_validated import Locking
+from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.errors import ConfigError
 
 
@@ -55,11 +55,11 @@ def prepare(
         A file is no dataset, or not one to trust.
     """
     with ExitStack() as stack:
-        sources = [stack.enter_context(open_source(path, serving.locking)) for path in paths]
+        sources = [stack.enter_context(open_reader(path, locking=serving.locking)) for path in paths]
         for source in sources:
             stored = stored_parts(selection.structures, source.structures)
         table = SampleTable(sources)
-        drawn, valid = valid_labels(sources, table, selection)
+        drawn, valid = valid_labels(table, selection)
         rows = choose_rows(sources, table, selection, drawn, valid)
         store = _store(sources, stored, serving.cache)
         full = {source.full_mask for source in sources}
@@ -73,10 +73,8 @@ def prepare(
             masks=MaskMaker.of(selection.structures, stored, blank, full.pop(), serving.labels),
             valid=valid,
             dtype=serving.served_dtype(store.dtype),
-            layout=serving.layout,
+            serving=serving,
             normalizer=Normalizer.of(serving.normalize, table, sources) if serving.normalize else None,
-            transforms=serving.transforms,
-            context=context,
             channels=None if context is None or context.whole else neighbours(context, table),
             columns={name: _column(table, name) for name in serving.columns},
             weights=_numbers(table, serving.weights, "weights").astype(np.float32)
@@ -93,7 +91,7 @@ def prepare(
 def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> dict[str, NDArray[Any]]:
     """Read all columns of some rows; vectors, as positions are, spread over columns ``name_0``, ``name_1`` ..."""
     with ExitStack() as stack:
-        table = SampleTable([stack.enter_context(open_source(path, locking)) for path in paths])
+        table = SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
         found: dict[str, NDArray[Any]] = {"row": rows}
         for name in table:
             values = table[name][rows]
@@ -119,7 +117,7 @@ def affines(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     return found
 
 
-def _store(sources: Sequence[OpenRows], stored: tuple[str, ...], cache: str | None) -> Store:
+def _store(sources: Sequence[DatasetReader], stored: tuple[str, ...], cache: str | None) -> Store:
     stores = [Store(source, stored) for source in sources]
     store = stores[0] if len(stores) == 1 else Joined(stores)
     return Kept(store) if cache and store.is_compressed else store

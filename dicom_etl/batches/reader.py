@@ -294,7 +294,7 @@ class BatchReader(Epochs):
     @property
     def layout(self) -> AxisOrder:
         """The order of the axes, as in `Batch`."""
-        return self._stream.assembler.layout
+        return self._stream.assembler.serving.layout
 
     @property
     def image_shape(self) -> tuple[int, int]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.source import OpenRows
 from dicom_etl.batches.structures import parts_of
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import image_key
+from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
-from dicom_etl.splits import NO_FOLD, SPLITS, assign_splits
+from dicom_etl.records import kept_together
+from dicom_etl.splits import NO_FOLD, SPLITS, assign_splits, join_marks
 
 Condition: TypeAlias = Mapping[str, Any] | Callable[["SampleTable"], Any]
 """Values wanted by column (one, or several), or a function of the table that returns (sample,) bool."""
@@ -27,14 +30,14 @@ class SampleTable(Mapping[str, NDArray[Any]]):
 
     Parameters
     ----------
-    sources : sequence of OpenRows
+    sources : sequence of DatasetReader
         Open; columns that not all of them have are left out.
     """
 
-    def __init__(self, sources: Sequence[OpenRows]) -> None:
+    def __init__(self, sources: Sequence[DatasetReader]) -> None:
         self._sources = sources
-        shared = set(sources[0].names).intersection(*(source.names for source in sources))
-        self._names = (*(name for name in sources[0].names if name in shared), "dataset")
+        own, *others = ([column.name for column in source.columns] for source in sources)
+        self._names = (*(name for name in own if all(name in names for names in others)), "dataset")
         counts = [len(source) for source in sources]
         self._read: dict[str, NDArray[Any]] = {"dataset": np.repeat(np.arange(len(sources)), counts)}
 
@@ -81,9 +84,7 @@ class Selection:
             raise ConfigError(f'require is {self.require!r}: it must be "all" or "any"')
 
 
-def valid_labels(
-    sources: Sequence[OpenRows], table: SampleTable, wanted: Selection
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Say of each row which of the structures served it has, and which of these count.
 
     Returns
@@ -97,12 +98,12 @@ def valid_labels(
         for part in parts_of(structure):
             drawn[:, index] &= table[f"has_{part}"] == 1
             if wanted.exclude_flagged:
-                valid[:, index] &= ~np.concatenate([source.flagged(part) for source in sources])
+                valid[:, index] &= table[f"flagged_{part}"] != 1
     return drawn, valid & drawn
 
 
 def choose_rows(
-    sources: Sequence[OpenRows],
+    sources: Sequence[DatasetReader],
     table: SampleTable,
     wanted: Selection,
     drawn: NDArray[np.bool_],
@@ -128,7 +129,7 @@ def choose_rows(
 
 
 def _conditions(
-    sources: Sequence[OpenRows],
+    sources: Sequence[DatasetReader],
     table: SampleTable,
     wanted: Selection,
     drawn: NDArray[np.bool_],
@@ -166,7 +167,7 @@ def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bo
     return np.isin(table["patient_id"], list(patients))
 
 
-def _on_side(sources: Sequence[OpenRows], table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
+def _on_side(sources: Sequence[DatasetReader], table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
     """Return the rows of a split, of a fold, or of what a fold leaves for training."""
     if wanted.split is not None and wanted.split not in SPLITS:
         raise ConfigError(f"split is {wanted.split!r}: it must be {', '.join(SPLITS)}")
@@ -177,7 +178,7 @@ def _on_side(sources: Sequence[OpenRows], table: SampleTable, wanted: Selection)
         held_out: NDArray[np.bool_] = folds == wanted.fold
         return (folds != NO_FOLD) & ~held_out if wanted.split == "train" else held_out
     if wanted.fractions is not None:
-        marks = [mark for source in sources for mark in source.marks()]
+        marks = [mark for source in sources for mark in _marks(source)]
         sides = assign_splits(table["patient_id"].tolist(), marks, wanted.fractions, wanted.split_seed)
         return np.asarray(np.array(sides) == wanted.split)
     if not (table["split"] != "").any():
@@ -186,6 +187,26 @@ def _on_side(sources: Sequence[OpenRows], table: SampleTable, wanted: Selection)
             "make them with dicom-etl ingest --split 0.7/0.15/0.15"
         )
     return np.asarray(table["split"] == wanted.split)
+
+
+def _marks(source: DatasetReader) -> list[tuple[Hashable, ...]]:
+    """Return what each row is recognised by, for `dicom_etl.splits.group_patients`: as ingest does.
+
+    Equal images have equal statistics, so only images whose statistics occur in several patients are hashed.
+    """
+    marks: list[list[Hashable]] = [
+        [("contour", key) for key in keys] for keys in source.contour_keys(0, len(source))
+    ]
+    columns = (source.column(f"image_{name}").tolist() for name in ("min", "max", "mean", "std"))
+    rows_of = defaultdict(list)
+    for row, key in enumerate(zip(*columns, strict=True)):
+        rows_of[key].append(row)
+    patients = source.column("patient_id")
+    for rows in rows_of.values():
+        if len({patients[row] for row in rows}) > 1:
+            for row in rows:
+                marks[row].append(("image", image_key(source.images[row], len(source.structures))))
+    return join_marks(patients.tolist(), marks, kept_together(source.issues))
 
 
 def _where(table: SampleTable, condition: Condition) -> NDArray[np.bool_]:

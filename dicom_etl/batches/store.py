@@ -21,9 +21,9 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.source import OpenRows
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import Seal, read_seal
+from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.dataset.slices import SliceTable, Windows
 from dicom_etl.errors import DatasetError
 
@@ -41,10 +41,19 @@ class Store:
 
     Parameters
     ----------
-    source : OpenRows
+    source : DatasetReader
         The dataset, open; not kept.
     structures : sequence of str
         Whose masks are gathered, in this order.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns of an image.
+    dtype : numpy.dtype
+        That of the images, in the machine's byte order.
+    is_compressed : bool
+        Whether slices have to be decoded.
 
     Raises
     ------
@@ -52,15 +61,17 @@ class Store:
         The chunks are not what the format says.
     """
 
-    def __init__(
-        self,
-        source: OpenRows,
-        structures: Sequence[str],
-    ) -> None:
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    is_compressed: bool
+
+    def __init__(self, source: DatasetReader, structures: Sequence[str]) -> None:
         self._path = source.path
         self._seal = read_seal(source.path)
         self._images = source.slice_table()
         self._masks = tuple(source.slice_table(f"{schema.MASKS}/{name}") for name in structures)
+        self.shape, self.dtype = self._images.shape, self._images.dtype.newbyteorder("=")
+        self.is_compressed = any(table.codec != "raw" for table in (self._images, *self._masks))
         for table in self._masks:
             if table.shape != self.shape or len(table.offsets) != len(self) or table.dtype != np.uint8:
                 raise DatasetError(
@@ -74,21 +85,6 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
-        return self._images.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The stored dtype of the images, in the machine's byte order."""
-        return self._images.dtype.newbyteorder("=")
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether slices have to be decoded."""
-        return any(table.codec != "raw" for table in (self._images, *self._masks))
 
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return images of some rows as a new array (sample, y, x).
@@ -178,7 +174,9 @@ class _Opened:
         return cls(
             process=os.getpid(),
             mapping=mapping,
-            readers=tuple(_reader(table, mapped) for table in tables),
+            readers=tuple(
+                partial(table.copy if table.codec == "raw" else table.decode, mapped) for table in tables
+            ),
             windows=_windows(mapped, images, masks),
             asked_for=np.zeros(len(images.offsets), dtype=np.bool_) if fits else None,
         )
@@ -200,11 +198,6 @@ class _Opened:
             for start, stop in zip(row_starts, row_stops, strict=True):
                 page = start // mmap.PAGESIZE * mmap.PAGESIZE
                 self.mapping.madvise(mmap.MADV_WILLNEED, page, stop - page)
-
-
-def _reader(table: SliceTable, mapped: memoryview) -> SliceReader:
-    """Return what reads the slices of one table."""
-    return partial(table.copy if table.codec == "raw" else table.decode, mapped)
 
 
 def _windows(

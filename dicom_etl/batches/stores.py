@@ -31,28 +31,15 @@ class Joined(Store):
             raise ConfigError(
                 f"the datasets have images of different sizes: {' and '.join(map(str, shapes))}"
             )
-        self._dtype = np.result_type(*(store.dtype for store in stores))
+        self.shape = shapes[0]
+        self.dtype = np.result_type(*(store.dtype for store in stores))
+        self.is_compressed = any(store.is_compressed for store in stores)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
-        return self._stores[0].shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """A dtype that holds the images of all."""
-        return self._dtype
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether slices of any have to be decoded."""
-        return any(store.is_compressed for store in self._stores)
 
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return images (sample, y, x), as `Store.images`."""
@@ -104,6 +91,7 @@ class Kept(Store):
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.shape, self.dtype, self.is_compressed = store.shape, store.dtype, store.is_compressed
         self._kept: tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
@@ -111,21 +99,6 @@ class Kept(Store):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_kept": None}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of an image."""
-        return self._store.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """As the store's."""
-        return self._store.dtype
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether slices had to be decoded."""
-        return self._store.is_compressed
 
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return images (sample, y, x), as `Store.images`."""

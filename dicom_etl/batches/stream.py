@@ -89,7 +89,7 @@ class Stream:
         """
         threads = self.threads
         if threads is None:
-            alone = self.assembler.transforms or multiprocessing.parent_process() is not None
+            alone = self.assembler.serving.transforms or multiprocessing.parent_process() is not None
             threads = 1 if alone else min(usable_cores(), _MOST_THREADS)
         depth = self.prefetch
         if depth is None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.batches.source import open_source
 from dicom_etl.batches.store import Store
 from dicom_etl.dataset import codecs
 from dicom_etl.dataset.open_validated import open_dataset
+from dicom_etl.dataset.reading import open_reader
 from dicom_etl.dataset.slices import SliceTable, Windows, read_slice_table
 from dicom_etl.errors import DatasetError
 from tests.batches.datasets import Content, content, write_dataset
@@ -29,7 +29,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 
 
 def open_store(path: Path, structures: tuple[str, ...] = ("icontour", "ocontour"), **options: Any) -> Store:
-    with open_source(path, None) as source:
+    with open_reader(path) as source:
         return Store(source, structures, **options)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import as_float, check_probability, opencv, stored_as
+from dicom_etl.batches.transforms.base import Masks, Sample, as_float, check_probability, opencv, stored_as
 from dicom_etl.errors import ConfigError
 
 
@@ -53,9 +53,7 @@ class RandomAffine:
         if not 0 < self.scale[0] <= self.scale[1] < np.inf:
             raise ConfigError(f"scale is {self.scale}: it must be (least, most), both above 0")
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the sample on the same grid, moved."""
         if rng.random() >= self.probability:
             return image, masks

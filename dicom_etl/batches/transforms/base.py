@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.errors import ConfigError, MissingExtraError
+
+Masks: TypeAlias = NDArray[np.uint8]
+Sample: TypeAlias = tuple[NDArray[Any], Masks]
 
 
 class Transform(Protocol):
@@ -19,9 +22,7 @@ class Transform(Protocol):
     comes out with one shape.
     """
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed sample.
 
         Parameters
@@ -42,21 +43,11 @@ class Transform(Protocol):
 
 
 def apply_transforms(
-    transforms: Sequence[Transform], image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
+    transforms: Sequence[Transform], image: NDArray[Any], masks: Masks, rng: np.random.Generator
+) -> list[Sample]:
     """Apply transforms in turn; what one makes several of goes through the rest one by one.
 
-    Parameters
-    ----------
-    transforms : sequence of Transform
-    image : ndarray, (y, x) or (channel, y, x)
-    masks : ndarray of uint8, (structure, y, x)
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    list of (image, masks)
-        One pair, or one a patch.
+    Takes what `Transform` takes, and returns one pair of image and masks, or one a patch.
 
     Raises
     ------
@@ -66,7 +57,7 @@ def apply_transforms(
     samples = [(image, masks)]
     most = max(1, int(masks.max(initial=0)))
     for transform in transforms:
-        changed: list[tuple[NDArray[Any], NDArray[np.uint8]]] = []
+        changed: list[Sample] = []
         for one_image, one_masks in samples:
             try:
                 new_image, new_masks = transform(one_image, one_masks, rng)

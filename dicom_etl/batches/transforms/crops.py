@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import check_probability
+from dicom_etl.batches.transforms.base import Masks, Sample, check_probability
 from dicom_etl.errors import ConfigError
 
 
@@ -41,9 +41,7 @@ class CropAround:
         if self.jitter_px < 0:
             raise ConfigError(f"jitter_px is {self.jitter_px}: it must be 0 or more")
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the window."""
         drawn: NDArray[np.bool_] = np.any(masks, axis=0)
         starts = []
@@ -85,9 +83,7 @@ class RandomPatches:
         if self.count < 1:
             raise ConfigError(f"count is {self.count}: it must be at least 1")
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the windows, (count, y, x) and (count, structure, y, x)."""
         drawn = np.flatnonzero(masks.any(axis=0))
         windows = []
@@ -108,9 +104,7 @@ def _check_size(size: tuple[int, int]) -> None:
         raise ConfigError(f"size is {size}: it must be (rows, columns), both at least 1")
 
 
-def _window(
-    image: NDArray[Any], masks: NDArray[np.uint8], starts: tuple[int, int], size: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+def _window(image: NDArray[Any], masks: Masks, starts: tuple[int, int], size: tuple[int, int]) -> Sample:
     """Cut the window inside the image that begins nearest to ``starts``; pad an image that is smaller."""
     taken: list[slice] = []
     placed: list[slice] = []

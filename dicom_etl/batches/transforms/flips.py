@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import check_probability
+from dicom_etl.batches.transforms.base import Masks, Sample, check_probability
 from dicom_etl.errors import ConfigError
 
 
@@ -40,9 +40,7 @@ class RandomFlip:
             raise ConfigError(f'axes is {self.axes!r}: it must be "x", "y" or "xy"')
         check_probability("probability", self.probability)
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return views of the sample, mirrored or not."""
         if "x" in self.axes and rng.random() < self.probability:
             image, masks = image[..., ::-1], masks[..., ::-1]
@@ -55,9 +53,7 @@ class RandomFlip:
 class RandomRotate90:
     """Turn by 0, 90, 180 or 270 degrees, each as likely; an image that is not square by 0 or 180."""
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return views of the sample, turned."""
         rows, columns = image.shape[-2:]
         turns = int(rng.integers(4)) if rows == columns else 2 * int(rng.integers(2))

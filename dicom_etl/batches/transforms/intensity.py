@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import as_float, check_probability, opencv, stored_as
+from dicom_etl.batches.transforms.base import Masks, Sample, as_float, check_probability, opencv, stored_as
 from dicom_etl.errors import ConfigError
 
 
@@ -42,9 +42,7 @@ class RandomGamma:
         if not 0 < self.gamma[0] <= self.gamma[1] < np.inf:
             raise ConfigError(f"gamma is {self.gamma}: it must be (least, most), both above 0")
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed image and the same masks."""
         if rng.random() >= self.probability:
             return image, masks
@@ -93,9 +91,7 @@ class RandomNoise:
         if not 0 <= self.level < np.inf:
             raise ConfigError(f"level is {self.level}: it must be 0 or more")
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed image and the same masks."""
         if rng.random() >= self.probability:
             return image, masks

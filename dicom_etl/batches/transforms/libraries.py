@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.batches.transforms.base import Masks, Sample
 from dicom_etl.errors import ConfigError
 
 _SEEDS = 2**31
@@ -26,9 +27,7 @@ class WithMonai:
 
     pipeline: Any
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed sample."""
         self.pipeline.set_random_state(seed=int(rng.integers(_SEEDS)))
         made = self.pipeline({"image": image if image.ndim == 3 else image[np.newaxis], "mask": masks})
@@ -48,9 +47,7 @@ class WithAlbumentations:
 
     pipeline: Any
 
-    def __call__(
-        self, image: NDArray[Any], masks: NDArray[np.uint8], rng: np.random.Generator
-    ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed sample."""
         self.pipeline.set_random_seed(int(rng.integers(_SEEDS)))
         channels_last = image.transpose(1, 2, 0) if image.ndim == 3 else image
