@@ -47,12 +47,16 @@ class Unit(NamedTuple):
         return {number for number in numbers if number in self.images or number in gone}
 
     def could_have(self, numbers: Set[int], spare: int = 0) -> int:
-        """Count those of the numbers that are there or that missing images could have."""
+        """Count those of the numbers that are there or that missing images could have, at most as many as are there.
+
+        Else a slice acquired again, at its two ends, would hold all that lies between.
+        """
         if not self.images:
             return 0
         least, last = min(self.images), max(self.images)
+        there = self.has(numbers)
         within = {n for n in numbers if min(1, least) <= n <= last + self.stack.lacking}
-        return min(len(within | self.has(numbers)) + spare, len(numbers))
+        return min(len(within | there) + spare, len(numbers), 2 * len(there) + spare)
 
     @property
     def example(self) -> str:
@@ -101,16 +105,16 @@ def one_series(
     if not units:
         refuse_each(linked, labels)
         return None
-    held = [unit.could_have(numbers, spare) for unit in units]
-    most = max(held)
-    best = [unit for unit, count in zip(units, held, strict=True) if count == most]
+    ranked = [(unit, unit.could_have(numbers, spare), len(unit.has(numbers))) for unit in units]
+    most, fullest = max(could for _, could, _ in ranked), max(has for _, _, has in ranked)
+    best = [unit for unit, could, _ in ranked if could == most]
+    if all(has < fullest for _, could, has in ranked if could == most):
+        best += [unit for unit, _, has in ranked if has == fullest]
     if len(_places(best)) > 1:
         carrying = [unit for unit in best if any(each.named == series for each in unit.series)]
         if len(_places(carrying)) != 1:
             names = " and ".join(dict.fromkeys(unit.example for unit in best[:6]))
-            reason = (
-                f"{most} of the {len(numbers)} numbers of these labels could be those of {names} alike; {ASK}"
-            )
+            reason = f"up to {most} of the {len(numbers)} numbers of these labels could be those of {names} alike; {ASK}"
             refuse(linked, labels, AMBIGUOUS, reason)
             return None
         if series == 1:
@@ -119,7 +123,7 @@ def one_series(
             )
         best = carrying
     place = _place(best[0])
-    if not chosen and (reason := _too_few(units, place, most, len(numbers))):
+    if not chosen and (reason := _too_few(units, place, best[0].could_have(numbers, spare), len(numbers))):
         refuse(linked, labels, AMBIGUOUS, f"{reason}; {ASK}")
         return None
     winners = [unit for unit in units if _place(unit) == place]

@@ -55,7 +55,7 @@ class RandomStudy:
     kept: int = 0
     damaged: bool = False
     one_number: bool = False
-    """Whether short and long axis are drawn under one series number, and the long axis has no number of its own."""
+    """Whether short and long axis are drawn under one series number, and share an image number: no name tells which."""
 
     @property
     def files(self) -> StudyFiles:
@@ -218,7 +218,7 @@ def _damage(
     gone: set[str] = set()
     way = rng.choice(["none", "none", "drawn", "end", "any", "cut", "cut-header", "foreign"])
     truth = sorted(set(study.truth.values()))
-    if way == "drawn":
+    if way == "drawn" and truth:
         gone = set(rng.sample(truth, rng.randint(1, max(1, len(truth) // 2))))
     elif way == "end":
         last = sorted((number, path) for (each, number), path in paths.items() if each.kind == "cine")
@@ -233,10 +233,12 @@ def _damage(
             study.lost.append(LostImage(image.path))
     study.images = [image for image in study.images if image.path not in gone]
     left = {image.path for image in study.images}
-    if len({path.split("-")[1] for path in study.truth}) == 1:
-        study.one_number = _hidden_by_others(study, paths, left)
     study.kept = sum(path in left for path in truth)
     study.drawn_left = study.kept / max(1, len(truth))
+    if len({path.split("-")[1] for path in study.truth}) == 1:  # its labels go to one stack
+        study.one_number = _hidden_by_others(study, paths, left)
+        of_cine = {path for (each, _), path in paths.items() if each.kind == "cine"}
+        study.kept = len(of_cine & left & set(truth))
     numbers = {number for _, number in drawn}
     held: dict[Acquired, int] = defaultdict(int)
     for (each, number), path in paths.items():
@@ -246,12 +248,7 @@ def _damage(
 
 
 def _hidden_by_others(study: RandomStudy, paths: dict[tuple[Acquired, int], str], left: set[str]) -> bool:
-    """Tell whether a drawn series has no more of its numbers left than the cine, whose labels have its number."""
-    drawn = {path: where for where, path in paths.items() if path in study.truth.values()}
-    for each in {each for each, _ in drawn.values() if each.kind != "cine"}:
-        numbers = {number for path, (mine, number) in drawn.items() if mine == each}
-        kept = sum(paths[each, number] in left for number in numbers)
-        in_cine = {number for (other, number), path in paths.items() if other.kind == "cine" and path in left}
-        if kept <= len(numbers & in_cine):
-            return True
-    return False
+    """Tell whether the cine, whose labels have the same series number, has a number of another drawn series."""
+    drawn = {where for where, path in paths.items() if path in study.truth.values()}
+    in_cine = {number for (each, number), path in paths.items() if each.kind == "cine" and path in left}
+    return any(each.kind != "cine" and number in in_cine for each, number in drawn)

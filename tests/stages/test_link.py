@@ -190,3 +190,38 @@ def test_rows_of_which_nothing_is_there_are_one_line() -> None:
     assert [s.patient_id for s in studies] == ["P1"]
     assert codes(issues) == [("warning", "link-missing")]
     assert issues[0].message.startswith("44 rows without folders: P10, P11")
+
+
+def scattered(numbers: list[int], series: str, z: float, name: str = "") -> list[FoundImage]:
+    """Images of one slice in a series of their own."""
+    return [
+        image(
+            f"{name or series}x{number}.dcm",
+            number,
+            series_uid=series,
+            series_number=int(series),
+            position_mm=(0.0, 0.0, z),
+            pixel_spacing_mm=(1.5, 1.5),
+            orientation=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+            trigger_time_ms=20.0 * number,
+        )
+        for number in numbers
+    ]
+
+
+def test_two_ends_of_the_numbers_hold_nothing_between_them() -> None:
+    drawn = [each for n in range(1, 8) for each in scattered([n], "1", 8.0 * n)]
+    again = scattered([1], "2", 8.0) + scattered([12], "3", 16.0)
+    plan = linked(drawn + again, [contour(n) for n in range(1, 9)])
+    assert {sample.header.series_uid for sample in plan.samples} == {"1"}
+    assert len(plan.samples) == 7
+
+
+def test_more_numbers_and_more_possible_numbers_in_two_stacks_are_ambiguous() -> None:
+    drawn = [each for n in range(1, 7) for each in scattered([n], "1", 8.0 * n)]
+    other = [
+        each._replace(header=each.header._replace(rows=8)) for each in scattered([1, 4, 5, 6, 7], "3", 0.0)
+    ]
+    plan = linked(drawn + other, [contour(n) for n in range(1, 8)])
+    assert plan.samples == ()
+    assert {code for _, code in codes(plan.issues) if code != "unlabeled"} == {"ambiguous-series"}
