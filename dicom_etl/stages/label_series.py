@@ -114,8 +114,10 @@ def one_series(
         carrying = [unit for unit in best if any(each.named == series for each in unit.series)]
         if len(_places(carrying)) != 1:
             names = " and ".join(dict.fromkeys(unit.example for unit in best[:6]))
-            reason = f"up to {most} of the {len(numbers)} numbers of these labels could be those of {names} alike; {ASK}"
-            refuse(linked, labels, AMBIGUOUS, reason)
+            reason = (
+                f"up to {most} of the {len(numbers)} numbers of these labels could be those of {names} alike"
+            )
+            refuse(linked, labels, AMBIGUOUS, f"{reason}; {ASK}")
             return None
         if series == 1:
             linked.doubts.append(
