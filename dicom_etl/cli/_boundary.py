@@ -13,7 +13,7 @@ import signal
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,11 +40,6 @@ def option_of(keyword: str) -> str:
 def with_options(text: str) -> str:
     """Return a message of the library, which names keywords as in `size`, with options in their place."""
     return _KEYWORD.sub(lambda found: option_of(found[1]), text)
-
-
-def finish(complete: bool) -> NoReturn:
-    """End a command that did its work: exit code 0, or 3 when something was left out or found."""
-    raise click.exceptions.Exit(DONE if complete else FINDINGS)
 
 
 def exit_code(error: BaseException, *, as_json: bool = False) -> int:

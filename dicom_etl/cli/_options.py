@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import Field
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from dicom_etl.cli._boundary import option_of
+from dicom_etl.cli._boundary import DONE, option_of
 from dicom_etl.cli._config_file import read_config
+from dicom_etl.cli._render import Reporter
 from dicom_etl.config import kinds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -102,8 +104,17 @@ def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> b
     return value
 
 
-def common_options(command: Decorated) -> Decorated:
-    """Add what every command has: --config, --json, -q, -v."""
+def common_options(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Add what every command has: --config, --json, -q, -v; it gets a reporter, and may return an exit code."""
+
+    @wraps(command)
+    def reported(
+        *, quiet: bool, verbose: bool, as_json: bool, log: Path | None = None, **options: Any
+    ) -> None:
+        with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
+            code = command(reporter, **options)
+        raise click.exceptions.Exit(code or DONE)
+
     for option in (
         click.option(
             "-v", "--verbose", is_flag=True, help="Print every issue, not only counts and examples."
@@ -125,5 +136,5 @@ def common_options(command: Decorated) -> Decorated:
             help="TOML file with any of these options; the command line wins.",
         ),
     ):
-        command = option(command)
-    return command
+        reported = option(reported)
+    return reported

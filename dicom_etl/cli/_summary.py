@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from dicom_etl.cli._render import Reporter, megabytes
+from dicom_etl.cli._boundary import DONE, FINDINGS
+from dicom_etl.cli._render import Reporter, megabytes, write_issues_csv
 from dicom_etl.pipeline import Summary
 
 
-def print_summary(reporter: Reporter, summary: Summary, title: str) -> None:
+def conclude(reporter: Reporter, summary: Summary, title: str, issues_csv: Path | None) -> int:
+    """Print what was found and made, in each form that is asked for; return the exit code."""
+    if issues_csv is not None:
+        write_issues_csv(issues_csv, summary.issues)
+    _print(reporter, summary, title)
+    reporter.json(_as_json(summary))
+    return DONE if summary.ok else FINDINGS
+
+
+def _print(reporter: Reporter, summary: Summary, title: str) -> None:
     """Print counts, what was left out and why, and the file that was made."""
     for notice in summary.notices:
         reporter.warning(notice)
@@ -71,8 +82,7 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
     return lines
 
 
-def summary_json(summary: Summary) -> dict[str, Any]:
-    """Return the JSON object of plan and ingest."""
+def _as_json(summary: Summary) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ok": summary.ok,
         "studies": summary.studies,

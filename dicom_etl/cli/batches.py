@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._boundary import DONE, FINDINGS
 from dicom_etl.cli._options import PATH, common_options
 from dicom_etl.cli._render import Reporter
 from dicom_etl.config.kinds import SHARES
@@ -86,7 +86,7 @@ _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
 @click.option("--save-state", type=PATH, metavar="FILE", help="Write where the run ended, to go on from.")
 @click.option("--resume", type=PATH, metavar="FILE", help="Go on from a state that --save-state wrote.")
 @common_options
-def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> None:
+def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
     """Iterate over a dataset as a training loop does, and count what comes.
 
     The speed is that of waiting for batches alone. A resumed run goes on to the same last epoch: a run that stopped in
@@ -94,41 +94,40 @@ def command(dataset: Path, quiet: bool, verbose: bool, as_json: bool, **options:
     """
     from dicom_etl.batches.epoch_statistics import Dump, measure_epochs
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        reader = _reader(dataset, options, quiet)
-        if options["resume"] is not None:
-            reader.load_state_dict(_read_state(options["resume"]))
-        dump = None if options["dump"] is None else Dump(options["dump"])
-        reporter.line(f"{dataset}: {len(reader.rows)} samples, {len(reader)} batches an epoch")
-        reporter.line(
-            _TABLE.format(
-                *["epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s"]
-            )
+    reader = _reader(dataset, options, reporter)
+    if options["resume"] is not None:
+        reader.load_state_dict(_read_state(options["resume"]))
+    dump = None if options["dump"] is None else Dump(options["dump"])
+    reporter.line(f"{dataset}: {len(reader.rows)} samples, {len(reader)} batches an epoch")
+    reporter.line(
+        _TABLE.format(
+            *["epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s"]
         )
-        statistics = []
-        for epoch in measure_epochs(
-            reader, options["epochs"], stop_after=options["stop_after"], take=dump, progress=reporter.progress
-        ):
-            statistics.append(epoch)
-            reporter.line(_row(epoch))
-        state = reader.state_dict()
-        if options["save_state"] is not None:
-            _write_state(options["save_state"], state)
-        faults = [epoch for epoch in statistics if epoch.repeated or (epoch.complete and epoch.missed)]
-        _conclude(reporter, statistics, faults, state)
-        reporter.json(
-            {
-                "ok": not faults,
-                "file": str(dataset),
-                "samples": len(reader.rows),
-                "epochs": [_as_json(epoch) for epoch in statistics],
-                "state": state,
-            }
-        )
-    finish(not (options["check"] and faults))
+    )
+    statistics = []
+    for epoch in measure_epochs(
+        reader, options["epochs"], stop_after=options["stop_after"], take=dump, progress=reporter.progress
+    ):
+        statistics.append(epoch)
+        reporter.line(_row(epoch))
+    state = reader.state_dict()
+    if options["save_state"] is not None:
+        _write_state(options["save_state"], state)
+    faults = [epoch for epoch in statistics if epoch.repeated or (epoch.complete and epoch.missed)]
+    _conclude(reporter, statistics, faults, state)
+    reporter.json(
+        {
+            "ok": not faults,
+            "file": str(dataset),
+            "samples": len(reader.rows),
+            "epochs": [_as_json(epoch) for epoch in statistics],
+            "state": state,
+        }
+    )
+    return FINDINGS if options["check"] and faults else DONE
 
 
-def _reader(dataset: Path, options: dict[str, Any], quiet: bool) -> BatchReader:
+def _reader(dataset: Path, options: dict[str, Any], reporter: Reporter) -> BatchReader:
     from dicom_etl.batches import BatchReader
 
     shuffle = options["shuffle"]
@@ -146,7 +145,7 @@ def _reader(dataset: Path, options: dict[str, Any], quiet: bool) -> BatchReader:
             **{name: options[name] for name in (*same, *also)},
         )
     for warning in caught:
-        if not quiet:
+        if not reporter.quiet:
             click.echo(f"dicom-etl: {warning.message}", err=True)
     return reader
 

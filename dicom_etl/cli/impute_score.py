@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._boundary import DONE, FINDINGS
 from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of, source_argument
 from dicom_etl.cli._render import Reporter, write_csv
 from dicom_etl.config import IngestConfig, SourceOptions
@@ -36,15 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--log", cls=Option, section="output", type=PATH, help="Keep every line in this file.")
 @common_options
-def command(
-    source: Path | None,
-    scores_csv: Path | None,
-    log: Path | None,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **options: Any) -> int:
     """Show how good imputed contours would be on a SOURCE; write nothing.
 
     Each drawn slice that lies between drawn ones (along the stack, or around the cardiac cycle) is left out,
@@ -54,30 +46,29 @@ def command(
     from dicom_etl import api
     from dicom_etl.impute.score import means
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        studies, summary = api.impute_score(source, progress=reporter.progress, **options)
-        for notice in summary.notices:
-            reporter.warning(notice)
-        scores = [score for study in studies for score in study.scores]
-        overall, located = means(scores), means(scores, by_location=True)
-        reporter.line(
-            f"imputed slices of {api.source_name(source, options['pseudonymize'])} beside what was drawn there"
-        )
-        _print(reporter, overall, located)
-        if summary.issues:
-            reporter.line("left out, or to look at:")
-            reporter.issues(summary.issues)
-        if scores_csv is not None:
-            write_csv(scores_csv, *_rows(studies))
-        reporter.json(
-            {
-                "ok": summary.ok,
-                "scores": [_plain(mean) for mean in overall],
-                "by_location": [_plain(mean) for mean in located],
-                "issues": [issue.to_json() for issue in summary.issues],
-            }
-        )
-    finish(summary.ok)
+    studies, summary = api.impute_score(source, progress=reporter.progress, **options)
+    for notice in summary.notices:
+        reporter.warning(notice)
+    scores = [score for study in studies for score in study.scores]
+    overall, located = means(scores), means(scores, by_location=True)
+    reporter.line(
+        f"imputed slices of {api.source_name(source, options['pseudonymize'])} beside what was drawn there"
+    )
+    _print(reporter, overall, located)
+    if summary.issues:
+        reporter.line("left out, or to look at:")
+        reporter.issues(summary.issues)
+    if scores_csv is not None:
+        write_csv(scores_csv, *_rows(studies))
+    reporter.json(
+        {
+            "ok": summary.ok,
+            "scores": [_plain(mean) for mean in overall],
+            "by_location": [_plain(mean) for mean in located],
+            "issues": [issue.to_json() for issue in summary.issues],
+        }
+    )
+    return DONE if summary.ok else FINDINGS
 
 
 def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import (
     Command,
     common_options,
@@ -16,7 +15,7 @@ from dicom_etl.cli._options import (
     output_options,
     source_argument,
 )
-from dicom_etl.cli._render import Reporter, telling_why, write_issues_csv
+from dicom_etl.cli._render import Reporter, telling_why
 from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
@@ -31,28 +30,18 @@ from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOp
 @output_options
 @common_options
 def command(
-    source: Path | None,
-    output: Path,
-    log: Path | None,
-    issues_csv: Path | None,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+    reporter: Reporter, source: Path | None, output: Path, issues_csv: Path | None, **options: Any
+) -> int:
     """Turn a SOURCE of DICOM images and outlines drawn on them into one HDF5 dataset.
 
     How SOURCE is arranged is recognised; --layout decides. The file appears whole or not at all. What cannot be
     used is left out, listed with its reason, and the exit code is then 3.
     """
     from dicom_etl import api
-    from dicom_etl.cli._summary import print_summary, summary_json
+    from dicom_etl.cli._summary import conclude
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        with telling_why(reporter, issues_csv):
-            summary = api.ingest(source, output, progress=reporter.progress, **options)
-        if issues_csv is not None:
-            write_issues_csv(issues_csv, summary.issues)
-        print_summary(reporter, summary, f"ingested {api.source_name(source, options['pseudonymize'])}")
-        reporter.json(summary_json(summary))
-    finish(summary.ok)
+    with telling_why(reporter, issues_csv):
+        summary = api.ingest(source, output, progress=reporter.progress, **options)
+    return conclude(
+        reporter, summary, f"ingested {api.source_name(source, options['pseudonymize'])}", issues_csv
+    )

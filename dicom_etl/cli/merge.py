@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import PATH, Command, common_options, options_of, output_option, output_options
-from dicom_etl.cli._render import Reporter, write_issues_csv
+from dicom_etl.cli._render import Reporter
 from dicom_etl.config import RunOptions
 
 
@@ -19,26 +18,14 @@ from dicom_etl.config import RunOptions
 @output_options
 @common_options
 def command(
-    parts: tuple[Path, ...],
-    output: Path,
-    overwrite: bool,
-    log: Path | None,
-    issues_csv: Path | None,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
-) -> None:
+    reporter: Reporter, parts: tuple[Path, ...], output: Path, overwrite: bool, issues_csv: Path | None
+) -> int:
     """Join PARTS, made by ingest --shard 1/N to N/N, into one dataset: the same bytes as one ingest of everything.
 
     Seals are checked and stored images copied as they are; duplicates across parts, splits and folds are decided again.
     """
     from dicom_etl import api
-    from dicom_etl.cli._summary import print_summary, summary_json
+    from dicom_etl.cli._summary import conclude
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        summary = api.merge(parts, output, overwrite=overwrite, progress=reporter.progress)
-        if issues_csv is not None:
-            write_issues_csv(issues_csv, summary.issues)
-        print_summary(reporter, summary, f"merged {len(parts)} parts")
-        reporter.json(summary_json(summary))
-    finish(summary.ok)
+    summary = api.merge(parts, output, overwrite=overwrite, progress=reporter.progress)
+    return conclude(reporter, summary, f"merged {len(parts)} parts", issues_csv)

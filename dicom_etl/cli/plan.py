@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from dicom_etl.cli._boundary import finish
 from dicom_etl.cli._options import Command, common_options, options_of, output_options, source_argument
-from dicom_etl.cli._render import Reporter, telling_why, write_issues_csv
+from dicom_etl.cli._render import Reporter, telling_why
 from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
@@ -19,30 +18,20 @@ from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOp
 @options_of(RunOptions, only=("list_unlabeled",))
 @output_options
 @common_options
-def command(
-    source: Path | None,
-    log: Path | None,
-    issues_csv: Path | None,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(reporter: Reporter, source: Path | None, issues_csv: Path | None, **options: Any) -> int:
     """Show what ingest would make of a SOURCE, from names and headers alone; write nothing.
 
     Files are paired and their headers checked; pixels and contour points are not read, so ingest can still find more.
     """
     from dicom_etl import api
     from dicom_etl.cli._series import series_lines
-    from dicom_etl.cli._summary import print_summary, summary_json
+    from dicom_etl.cli._summary import conclude
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json, log=log) as reporter:
-        with telling_why(reporter, issues_csv):
-            summary = api.plan(source, progress=reporter.progress, **options)
-        if issues_csv is not None:
-            write_issues_csv(issues_csv, summary.issues)
-        reporter.show(series_lines(summary.series))
-        print_summary(reporter, summary, f"plan for {api.source_name(source, options['pseudonymize'])}")
-        reporter.line("  plan reads no pixels: whether labels fit their images, ingest says")
-        reporter.json(summary_json(summary))
-    finish(summary.ok)
+    with telling_why(reporter, issues_csv):
+        summary = api.plan(source, progress=reporter.progress, **options)
+    reporter.show(series_lines(summary.series))
+    code = conclude(
+        reporter, summary, f"plan for {api.source_name(source, options['pseudonymize'])}", issues_csv
+    )
+    reporter.line("  plan reads no pixels: whether labels fit their images, ingest says")
+    return code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @common_options
 def command(
+    reporter: Reporter,
     dataset: Path,
     output: Path,
     rows: tuple[int, ...],
@@ -70,15 +71,9 @@ def command(
     count: int,
     seed: int,
     batch: bool,
-    transforms: tuple[str, ...],
-    structures: str | None,
-    label_map: bool,
-    epoch: int,
     whole: bool,
     overwrite: bool,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
+    **served: Any,
 ) -> None:
     """Draw samples of a dataset: the image in grey, masks as a tint, contours as thin lines, one colour a structure.
 
@@ -92,50 +87,39 @@ def command(
         raise ConfigError(
             "--batch draws what is served; --sample, --flagged, --all and --whole do not go with it"
         )
-    if not batch and (transforms or structures or epoch or label_map):
+    if not batch and any(served.values()):
         raise ConfigError(
             "--transform, --structures, --label-map and --epoch say what --batch draws; add --batch"
         )
     wanted = Wanted(rows, patients, flagged)
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        if batch:
-            made = _draw_batch(
-                dataset,
-                output,
-                patients,
-                transforms,
-                structures or "icontour",
-                label_map,
-                count,
-                seed,
-                epoch,
-                overwrite,
-            )
-        elif each:
-            made = write_each(
-                dataset, output, wanted, whole=whole, overwrite=overwrite, progress=reporter.progress
-            )
-        else:
-            made = write_preview(
-                dataset, output, wanted, count=count, seed=seed, whole=whole, overwrite=overwrite
-            )
-        reporter.line(f"drew {len(made.rows)} of {made.matching} samples: {made.output}")
-        if len(made.rows) < made.matching and not batch:
-            reporter.line(f"  -n {made.matching} draws all of them; --all makes a file of each")
-        reporter.json({"file": str(made.output), "samples": list(made.rows), "matching": made.matching})
+    if batch:
+        made = _draw_batch(dataset, output, patients, count, seed, overwrite, **served)
+    elif each:
+        made = write_each(
+            dataset, output, wanted, whole=whole, overwrite=overwrite, progress=reporter.progress
+        )
+    else:
+        made = write_preview(
+            dataset, output, wanted, count=count, seed=seed, whole=whole, overwrite=overwrite
+        )
+    reporter.line(f"drew {len(made.rows)} of {made.matching} samples: {made.output}")
+    if len(made.rows) < made.matching and not batch:
+        reporter.line(f"  -n {made.matching} draws all of them; --all makes a file of each")
+    reporter.json({"file": str(made.output), "samples": list(made.rows), "matching": made.matching})
 
 
 def _draw_batch(
     dataset: Path,
     output: Path,
     patients: tuple[str, ...],
-    transforms: tuple[str, ...],
-    structures: str,
-    label_map: bool,
     count: int,
     seed: int,
-    epoch: int,
     overwrite: bool,
+    *,
+    transforms: tuple[str, ...],
+    structures: str | None,
+    label_map: bool,
+    epoch: int,
 ) -> Preview:
     from dicom_etl.batches.reader import BatchReader
     from dicom_etl.batches.transforms.spelled import read_transform
@@ -144,7 +128,7 @@ def _draw_batch(
     reader = BatchReader(
         dataset,
         batch_size=count,
-        structures=tuple(name.strip() for name in structures.split(",") if name.strip()),
+        structures=tuple(name.strip() for name in (structures or "icontour").split(",") if name.strip()),
         labels="map" if label_map else "masks",
         patients=patients or None,
         seed=seed,

@@ -35,6 +35,7 @@ from dicom_etl.errors import ConfigError
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @common_options
 def command(
+    reporter: Reporter,
     dataset: Path,
     output: Path,
     max_samples: int,
@@ -43,9 +44,6 @@ def command(
     decisions: Path | None,
     limits: Path | None,
     overwrite: bool,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
 ) -> None:
     """Make one self-contained page: counts, findings, curves, histograms and a gallery of overlays.
 
@@ -53,32 +51,31 @@ def command(
     """
     from dicom_etl.report.page import write_report
 
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        made = write_report(
-            dataset,
-            output,
-            max_samples=max_samples,
-            seed=seed,
-            verify=not no_verify,
-            decisions=_bytes_of(decisions),
-            limits=_limits(limits),
-            overwrite=overwrite,
-            progress=reporter.progress,
-        )
-        reporter.line(
-            f"{made.output} ({megabytes(made.output_bytes)}): {len(made.rows)} of {made.total} samples, "
-            f"{len(made.issues)} findings"
-        )
-        reporter.issues(made.issues)
-        reporter.json(
-            {
-                "file": str(made.output),
-                "bytes": made.output_bytes,
-                "samples": list(made.rows),
-                "total": made.total,
-                "findings": [issue.to_json() for issue in made.issues],
-            }
-        )
+    made = write_report(
+        dataset,
+        output,
+        max_samples=max_samples,
+        seed=seed,
+        verify=not no_verify,
+        decisions=_bytes_of(decisions),
+        limits=_limits(limits),
+        overwrite=overwrite,
+        progress=reporter.progress,
+    )
+    reporter.line(
+        f"{made.output} ({megabytes(made.output_bytes)}): {len(made.rows)} of {made.total} samples, "
+        f"{len(made.issues)} findings"
+    )
+    reporter.issues(made.issues)
+    reporter.json(
+        {
+            "file": str(made.output),
+            "bytes": made.output_bytes,
+            "samples": list(made.rows),
+            "total": made.total,
+            "findings": [issue.to_json() for issue in made.issues],
+        }
+    )
 
 
 def _bytes_of(decisions: Path | None) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions
-from dicom_etl.cli._boundary import finish
+from dicom_etl.cli._boundary import DONE
 from dicom_etl.cli._config_file import read_toml
 from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of
 from dicom_etl.cli._render import Reporter
@@ -36,15 +36,13 @@ _PICTURES = 8
 @click.option("--show-limits", is_flag=True, help="Print the limits of the label checks; do nothing else.")
 @common_options
 def command(
+    reporter: Reporter,
     dataset: Path | None,
     source: Path | None,
     show_limits: bool,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
     limits: str | dict[str, Any] | None,
     **options: Any,
-) -> None:
+) -> int:
     """Prove a dataset: its bytes, its structure, every row; then look for wrong labels, and for changes of SOURCE.
 
     Exit code 0: nothing that counts. 1: the bytes are not those that were sealed, and nothing was read from
@@ -53,18 +51,17 @@ def command(
     if isinstance(limits, str):
         limits = read_toml(Path(limits))
     options["limits"] = {} if limits is None else limits
-    with Reporter(quiet=quiet, verbose=verbose, as_json=as_json) as reporter:
-        if show_limits:
-            _show_limits(reporter, VerifyOptions(limits=options["limits"]).limits)
-            finish(complete=True)
-        if dataset is None:
-            raise click.UsageError("Missing argument 'DATASET'.")
-        from dicom_etl import api
+    if show_limits:
+        _show_limits(reporter, VerifyOptions(limits=options["limits"]).limits)
+        return DONE
+    if dataset is None:
+        raise click.UsageError("Missing argument 'DATASET'.")
+    from dicom_etl import api
 
-        outcome = api.verify(dataset, source=source, progress=reporter.progress, **options)
-        _print(reporter, outcome)
-        reporter.json(outcome.to_json())
-    raise click.exceptions.Exit(outcome.exit_code)
+    outcome = api.verify(dataset, source=source, progress=reporter.progress, **options)
+    _print(reporter, outcome)
+    reporter.json(outcome.to_json())
+    return outcome.exit_code
 
 
 def _show_limits(reporter: Reporter, limits: LabelLimits) -> None:
