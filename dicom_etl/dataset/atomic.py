@@ -11,11 +11,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from dicom_etl.dataset.locks import is_at, make_temporary
+from dicom_etl.dataset.locks import temporary_beside
 from dicom_etl.errors import OutputError
-from dicom_etl.workers.interrupts import cleaned_up, finished, stop_if_asked
+from dicom_etl.workers.interrupts import stop_if_asked
 
 _NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """What file systems say of calls that they do not have."""
@@ -39,20 +40,10 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     check_target(target, overwrite=overwrite)
-    temporary, handle = make_temporary(target, _open_new)
-
-    def clean_up() -> None:
-        if is_at(target, handle):
-            finished(target)
-        temporary.unlink(missing_ok=True)
-
-    try:
-        with cleaned_up(clean_up):
-            yield temporary
-            stop_if_asked()
-            _publish(temporary, target, overwrite=overwrite)
-    finally:
-        os.close(handle)
+    with temporary_beside(target, _open_new, partial(Path.unlink, missing_ok=True)) as temporary:
+        yield temporary
+        stop_if_asked()
+        _publish(temporary, target, overwrite=overwrite)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:

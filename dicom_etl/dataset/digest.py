@@ -167,11 +167,7 @@ def shard_of(patient_id: str, shards: int) -> int:
 
 def text_key(text: str) -> int:
     """Return a key of 64 bits that equal texts share."""
-    return _key(text.encode())
-
-
-def _key(data: bytes | memoryview) -> int:
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def append_seal(path: Path, format_version: int) -> str:
@@ -214,19 +210,14 @@ def read_seal(path: Path) -> Seal:
     return seal
 
 
-def check_seal(path: Path) -> Seal:
-    """Check every byte of a dataset against its seal, in plain Python.
+def check_seal(path: Path) -> tuple[Seal, str]:
+    """Check every byte of a dataset against its seal, in plain Python; return it and the SHA-256 of the whole file.
 
     Raises
     ------
     SealError
         When any byte was changed, is missing or was added.
     """
-    return check_seal_and_hash(path)[0]
-
-
-def check_seal_and_hash(path: Path) -> tuple[Seal, str]:
-    """Check every byte of a dataset as `check_seal` does; return the SHA-256 of the whole file too, read once."""
     seal = read_seal(path)
     with path.open("rb", buffering=0) as stream:
         digest = _hash_stream(stream, seal.body_bytes)

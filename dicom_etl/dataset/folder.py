@@ -12,12 +12,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from dicom_etl.dataset.atomic import sync_folder_of
-from dicom_etl.dataset.locks import is_at, lock, make_temporary
+from dicom_etl.dataset.locks import lock, temporary_beside
 from dicom_etl.errors import OutputError
-from dicom_etl.workers.interrupts import cleaned_up, finished, stop_if_asked
+from dicom_etl.workers.interrupts import finished, stop_if_asked
 
 _TAKEN = "another run is writing into it, or has done so meanwhile"
 _OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
@@ -41,20 +42,10 @@ def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     _check(target, overwrite=overwrite)
-    temporary, handle = make_temporary(target, _make_folder)
-
-    def clean_up() -> None:
-        if is_at(target, handle):
-            finished(target)
-        shutil.rmtree(temporary, ignore_errors=True)
-
-    try:
-        with cleaned_up(clean_up):
-            yield temporary
-            stop_if_asked()
-            _publish(temporary, target, overwrite=overwrite)
-    finally:
-        os.close(handle)
+    with temporary_beside(target, _make_folder, partial(shutil.rmtree, ignore_errors=True)) as temporary:
+        yield temporary
+        stop_if_asked()
+        _publish(temporary, target, overwrite=overwrite)
 
 
 def _make_folder(path: Path) -> int:

@@ -6,11 +6,12 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dicom_etl.errors import OutputError
+from dicom_etl.workers.interrupts import cleaned_up, finished
 
 try:
     import fcntl
@@ -35,8 +36,11 @@ def lock(handle: int) -> bool:
     return True
 
 
-def make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """Make a hidden temporary file or folder beside a target; return it, open and locked.
+@contextmanager
+def temporary_beside(
+    target: Path, make: Callable[[Path], int], remove: Callable[[Path], object]
+) -> Iterator[Path]:
+    """Yield a hidden temporary file or folder beside a target, which is gone after the block unless it was renamed.
 
     ``make`` makes and opens it. Those that dead runs to this target left are removed first.
 
@@ -46,6 +50,22 @@ def make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, int
         When it cannot be made.
     """
     _remove_stale(target)
+    path, handle = _make_temporary(target, make)
+
+    def clean_up() -> None:
+        if _is_at(target, handle):
+            finished(target)
+        remove(path)
+
+    try:
+        with cleaned_up(clean_up):
+            yield path
+    finally:
+        os.close(handle)
+
+
+def _make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """Return a temporary file or folder, open and locked."""
     while True:
         path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
         try:
@@ -58,12 +78,12 @@ def make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, int
             raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
         with suppress(OSError):
             lock(handle)
-        if is_at(path, handle):
+        if _is_at(path, handle):
             return path, handle
         os.close(handle)  # another run removed it between creation and lock
 
 
-def is_at(path: Path, handle: int) -> bool:
+def _is_at(path: Path, handle: int) -> bool:
     """Whether an open file or folder is the one that has a path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))

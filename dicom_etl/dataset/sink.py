@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,16 @@ class Sink(io.RawIOBase):
             raise OutputError(f"cannot write the dataset: {self._failure.strerror}")
         if self._failure is not None:
             raise self._failure
+
+    @contextmanager
+    def checked(self) -> Iterator[None]:
+        """Name a write that failed in the block, rather than what HDF5 makes of it."""
+        try:
+            yield
+        except Exception:
+            self.check()
+            raise
+        self.check()
 
     def seekable(self) -> bool:
         """Say that any position can be reached."""

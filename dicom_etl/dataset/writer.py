@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import h5py
@@ -61,22 +60,6 @@ def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
             writer.abort()
 
 
-class _Writing:
-    """Names the failed write rather than what HDF5 makes of it."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None or issubclass(kind, Exception):
-            self._sink.check()
-
-
 class HDF5Writer:
     """Takes rows in plan order and makes one HDF5 file of them.
 
@@ -101,10 +84,9 @@ class HDF5Writer:
         self._count = self._room = 0
         self._instance_keys = array("Q")
         self._sink = Sink(path)
-        self._writing = _Writing(self._sink)
         self._file = _timeless_file(self._sink, spec)
         try:
-            with self._writing:
+            with self._sink.checked():
                 self._create()
         except BaseException:
             self.abort()
@@ -118,24 +100,23 @@ class HDF5Writer:
         OutputError
             When the bytes cannot be written.
         """
-        with self._writing:
-            self._append(sample)
-
-    def _append(self, sample: EncodedSample) -> None:
-        if self._count == self._room:
-            self._room += schema.ROWS_PER_CHUNK
-            for slices in (self._images, *self._masks):
-                slices.resize(self._room, axis=0)
-        for slices, chunk in zip((self._images, *self._masks), (sample.image, *sample.masks), strict=True):
-            slices.id.write_direct_chunk((self._count, 0, 0), chunk.data)
-        for index, rings in enumerate(sample.rings):
-            vertices = join_rings(rings)
-            self._vertices[index].append(vertices)
-            self._offsets[index].append(self._offsets[index][-1] + len(vertices))
-        if self._spec.part:
-            self._instance_keys.append(sample.facts.instance_key if sample.facts is not None else 0)
-        self._rows.append(sample.row)
-        self._count += 1
+        with self._sink.checked():
+            if self._count == self._room:
+                self._room += schema.ROWS_PER_CHUNK
+                for slices in (self._images, *self._masks):
+                    slices.resize(self._room, axis=0)
+            for slices, chunk in zip(
+                (self._images, *self._masks), (sample.image, *sample.masks), strict=True
+            ):
+                slices.id.write_direct_chunk((self._count, 0, 0), chunk.data)
+            for index, rings in enumerate(sample.rings):
+                vertices = join_rings(rings)
+                self._vertices[index].append(vertices)
+                self._offsets[index].append(self._offsets[index][-1] + len(vertices))
+            if self._spec.part:
+                self._instance_keys.append(sample.facts.instance_key if sample.facts is not None else 0)
+            self._rows.append(sample.row)
+            self._count += 1
 
     def end_study(self, cardiac_phases: Mapping[int, str]) -> None:
         """Close the rows since the last call as one study; ``cardiac_phases`` gives ED / ES by phase index."""
@@ -144,7 +125,7 @@ class HDF5Writer:
             self._study_indices.append(self._studies)
         self._studies += 1
         while len(self._rows) >= schema.ROWS_PER_CHUNK:
-            with self._writing:
+            with self._sink.checked():
                 self._flush(schema.ROWS_PER_CHUNK)
 
     def finish(self, ending: Ending) -> None:
@@ -155,7 +136,7 @@ class HDF5Writer:
         OutputError
             When the file cannot be written to its end.
         """
-        with self._writing:
+        with self._sink.checked():
             self._flush(len(self._rows))
             for slices in (self._images, *self._masks):
                 slices.resize(self._count, axis=0)

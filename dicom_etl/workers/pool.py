@@ -25,7 +25,6 @@ from functools import cached_property
 from itertools import islice
 from multiprocessing.connection import Pipe
 from selectors import EVENT_READ, DefaultSelector
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from dicom_etl.errors import DicomEtlError, ItemError
@@ -109,12 +108,9 @@ class ProcessPool:
         self._answers.close()
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """End the workers; at once when the block failed or was interrupted."""
         if error is not None:
             for worker in self._workers:
