@@ -136,10 +136,6 @@ def measure_epochs(
 class Dump:
     """Writes batches into a new or empty folder, one compressed ``.npz`` each.
 
-    Parameters
-    ----------
-    folder : Path
-
     Raises
     ------
     OutputError

@@ -20,12 +20,7 @@ from dicom_etl.errors import ConfigError
 
 
 class Epochs:
-    """The batches of a stream, in epochs that can be resumed.
-
-    Parameters
-    ----------
-    stream : Stream
-    """
+    """The batches of a stream, in epochs that can be resumed."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

@@ -36,8 +36,6 @@ class EpochPlan:
         Positions 0 .. count - 1, each once, in the order in which they are served.
     filler : ndarray of int64, (missing,)
         Positions that complete the short last batch; empty unless the remainder is "fill".
-    batch_size : int
-        Samples per batch.
     cut : int
         How many different batches the order is cut into.
     """

@@ -101,7 +101,7 @@ def both_sides(points: Points) -> Points:
 
 
 class PixelWindows:
-    """PixelWindows of many images, laid end to end, so that points on all of them are looked up at once.
+    """Windows of many images, laid end to end, so that points on all of them are looked up at once.
 
     Parameters
     ----------

@@ -189,14 +189,7 @@ NEVER_DECIDED = frozenset({"seal-broken", "digest-mismatch", "schema", STALE})
 
 @dataclass(slots=True)
 class Ledger:
-    """Applies decisions to labels and findings, and knows at the end which of them held for nothing.
-
-    Attributes
-    ----------
-    decisions : Decisions
-    decided : dict of Decided
-        What was decided so far, in order.
-    """
+    """Applies decisions to labels and findings, and knows at the end which of them held for nothing."""
 
     decisions: Decisions = field(default_factory=Decisions)
     decided: dict[Decided, None] = field(default_factory=dict)
@@ -246,7 +239,6 @@ class Ledger:
 
         Parameters
         ----------
-        issues : iterable of Issue
         labels : mapping of int to RowLabels
             By row, those of all patients that something is decided about.
         """

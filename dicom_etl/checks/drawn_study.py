@@ -25,15 +25,8 @@ class Myocardium:
     A wall is three numbers in mm: the middle of the outer contour from that of the inner one in x and in y, and
     the difference of their radii.
 
-    Parameters
-    ----------
-    inner, outer : Contours
-        Those of one study.
-
     Attributes
     ----------
-    outer : Contours
-        The same.
     which, inner : (image,) int64
         The outer and the inner contour of each image that has both.
     stack : (pair, 2) int64

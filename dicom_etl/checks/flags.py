@@ -69,7 +69,7 @@ def label_flags(
 
 
 def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list[Issue]:
-    """Make notes of findings about labels that other evidence clears.
+    """Make notes of findings about labels that other evidence clears; their order stays.
 
     Of two labels that do not go together one is wrong. That is the one that another finding doubts as well: one about
     it alone, else one of another kind about it and a third label (a copied outer contour that its inner one leaves).
@@ -82,11 +82,6 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
         each of them once.
     known : iterable of Issue
         Others that count as evidence.
-
-    Returns
-    -------
-    list of Issue
-        In the same order.
     """
     pairs = [issue for issue in issues if doubts(issue) and issue.other_path and issue.code != _BOTH_WRONG]
     wrong = {

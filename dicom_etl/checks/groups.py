@@ -38,8 +38,6 @@ class Group:
     ----------
     heading : int
         Index into `HEADINGS`.
-    issues : tuple of Issue
-        All of it.
     samples : int
         How many rows they are about; for what is not in the file, how many inputs; 0 for a study as a whole.
     """

@@ -49,10 +49,6 @@ def gather(
 
     Parameters
     ----------
-    facts : SampleFacts
-        What its columns say.
-    pixels : (y, x) array
-        The image on the dataset's grid.
     outlines, paths : mapping
         Outlines in pixels of that grid, and the files they come from, by structure; None and "" where a person drew
         nothing.

@@ -38,14 +38,10 @@ def review_sample(
 
     Parameters
     ----------
-    sample : EncodedSample
-        The sample.
     pixels : (y, x) array
         Its image on the dataset's grid.
     outlines : mapping of str to Outline or None
         What a person drew, by structure, for all structures of the dataset, in its order.
-    header : ImageHeader
-        What its file says.
     known_simple : bool
         Its outlines are known not to cross themselves.
     """
@@ -65,14 +61,10 @@ def stored_facts(
 
     Parameters
     ----------
-    sample : EncodedSample
-        The row.
     pixels : (y, x) array
         Its image as stored.
     contour_keys : sequence of int
         `contour_key` of what a person drew, in the order of the structures.
-    structures : sequence of str
-        Those of the dataset.
     """
     row, nowhere = sample.row, (0.0, 0.0, 0.0, 0.0)
     drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]

@@ -139,10 +139,6 @@ def sample_issues(drawn: Drawn, limits: LabelLimits, *, known_simple: bool = Fal
 
     Parameters
     ----------
-    drawn : Drawn
-        The sample.
-    limits : LabelLimits
-        From where on a label is worth a look.
     known_simple : bool
         The outlines are known not to cross themselves, so that is not looked at again.
     """

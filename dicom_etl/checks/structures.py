@@ -26,13 +26,6 @@ _LEAST_AREA_PX = 1e-6
 class Contours:
     """The contours of one structure in a study, and which of them lie next to each other.
 
-    Parameters
-    ----------
-    study : sequence of SampleFacts
-        The images of the study.
-    structure : str
-        What the contours outline.
-
     Attributes
     ----------
     facts, drawn : list

@@ -66,10 +66,6 @@ def option(default: Any, kind: Kind, section: str, help: str) -> Any:  # noqa: A
     ----------
     default : object
         Where it is None, None means that the option is not given.
-    kind : Kind
-        What values it takes.
-    section : str
-        One of `SECTIONS`.
     help : str
         What it does, in less than 80 characters.
     """

@@ -67,14 +67,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def check_space(target: Path, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Parameters
-    ----------
-    target : Path
-        File that is to be made.
-    needed : int
-        Bytes that it will have at least.
+    """Refuse to begin a file of at least so many bytes where the disk cannot hold it.
 
     Raises
     ------

@@ -22,11 +22,6 @@ _UNFINISHED = "unfinished.h5"
 class CheckpointFolder:
     """The folder of one target, locked for this run.
 
-    Parameters
-    ----------
-    target : Path
-        The dataset that is made.
-
     Raises
     ------
     OutputError

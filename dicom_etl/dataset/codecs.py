@@ -57,10 +57,6 @@ def put_together(data: bytes, dtype: np.dtype[Any], shuffled: bool, out: NDArray
 
     Parameters
     ----------
-    data : bytes
-        Of one slice.
-    dtype : numpy.dtype
-        As stored.
     shuffled : bool
         Whether all first bytes of the elements come first, then all second ones (HDF5's shuffle filter).
     out : ndarray, (y, x)

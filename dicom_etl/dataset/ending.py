@@ -24,10 +24,6 @@ class Ending:
         By structure, for each row the codes of the findings that doubt its label, with blanks between; "" for none.
     studies : sequence of StudyRecord
         One for each call of `HDF5Writer.end_study`.
-    issues, decisions, statistics
-        The rows of these tables.
-    attributes : mapping
-        Those at the root.
     """
 
     splits: Sequence[tuple[str, int]]

@@ -43,21 +43,14 @@ Locking: TypeAlias = bool | Literal["best-effort"] | None
 
 
 def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) -> h5py.File:
-    """Open a dataset for reading, after checking that it is one and plays no tricks.
+    """Open a dataset for reading, after checking that it is one and plays no tricks; the caller closes it.
 
     Parameters
     ----------
-    path : Path
-        A file that ``dicom-etl ingest`` made.
     locking : bool or "best-effort", optional
         Whether HDF5 locks the file; its own default does where the file system can.
     sealed : bool, default True
         Refuse a file whose seal is missing or speaks of another length.
-
-    Returns
-    -------
-    h5py.File
-        Open for reading; the caller closes it.
 
     Raises
     ------

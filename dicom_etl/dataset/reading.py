@@ -69,8 +69,6 @@ class Block:
 
     Attributes
     ----------
-    start, stop : int
-        The rows.
     columns : dict of str to ndarray
         The columns of ``/samples``, (row, ..); text as str.
     rings : dict of str to list of Rings
@@ -99,21 +97,14 @@ class Block:
 def open_reader(
     path: Path, *, locking: Locking = None, sealed: bool = True, hashed: bool = False
 ) -> DatasetReader:
-    """Open a dataset for reading.
+    """Open a dataset for reading; whoever opens it closes it.
 
     Parameters
     ----------
-    path : Path
-        A file that ``dicom-etl ingest`` made.
     locking, sealed
         As `open_dataset` takes them.
     hashed : bool
         Check every byte against the seal first.
-
-    Returns
-    -------
-    DatasetReader
-        A context manager; whoever opens it closes it.
 
     Raises
     ------

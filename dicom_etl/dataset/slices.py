@@ -24,12 +24,8 @@ class SliceTable:
 
     Attributes
     ----------
-    name : str
-        The dataset's path in the file.
     shape : (int, int)
         Rows and columns of a slice.
-    dtype : numpy.dtype
-        As stored.
     codec : "raw" or "gzip"
         How a chunk becomes a slice: its bytes are the pixels, or zlib makes them.
     shuffled : bool

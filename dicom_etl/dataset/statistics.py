@@ -48,17 +48,7 @@ def pixels_to_count(
 
 
 class PixelStatistics:
-    """Counts the pixels of a dataset, row by row.
-
-    Parameters
-    ----------
-    dtype : str
-        Of the images.
-    structures : sequence of str
-        Those of the dataset, in its order.
-    pixels : int
-        Of one image.
-    """
+    """Counts the pixels of a dataset, row by row; an image has ``pixels`` of them."""
 
     def __init__(self, dtype: str, structures: Sequence[str], pixels: int) -> None:
         self._names = ("", *structures)

@@ -39,13 +39,6 @@ _MOST_ALIGNED = 1 << 16
 def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
     """Yield a writer that is closed however the block ends: HDF5 crashes when it has to close such a file at exit.
 
-    Parameters
-    ----------
-    path : Path
-        File to fill; whatever it holds is lost.
-    spec : schema.DatasetSpec
-        Shape, dtype, structures and text widths of the rows to come.
-
     Raises
     ------
     OutputError

@@ -161,8 +161,6 @@ class Elements(NamedTuple):
 
     Parameters
     ----------
-    syntax : str
-        Transfer syntax UID.
     shared : tuple of bytes or None
         Value bytes of the elements `SHARED`, None for those that are not there.
     values : dict of int to bytes

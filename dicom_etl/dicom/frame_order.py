@@ -26,15 +26,7 @@ _DIMENSION_INDEX = 0x00209157
 
 
 def in_order(headers: tuple[ImageHeader, ...], groups: Sequence[Dataset]) -> tuple[ImageHeader, ...]:
-    """Return the headers of the frames, as stored, each with its ``place`` and a note where storage says another one.
-
-    Parameters
-    ----------
-    headers : tuple of ImageHeader
-        Of all frames.
-    groups : sequence of Dataset
-        Their functional groups.
-    """
+    """Return the headers of the frames, each with its ``place``, and a note where storage says another one."""
     contents = [
         next(iter(group[_FRAME_CONTENT].value), None) if _FRAME_CONTENT in group else None for group in groups
     ]

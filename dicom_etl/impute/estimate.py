@@ -77,8 +77,6 @@ def estimate(
 
     Parameters
     ----------
-    target : Slice
-        The slice.
     parents : sequence of Parent
         One or more slices that have the structure.
     weights : sequence of float

@@ -77,8 +77,6 @@ def spatial_links(
 
     Parameters
     ----------
-    places : sequence of SlicePlace
-        The images of one study.
     drawn : collection of int
         Positions of those that have the structure.
     most_mm : float
@@ -124,8 +122,6 @@ def temporal_links(
 
     Parameters
     ----------
-    places, drawn
-        As for `spatial_links`.
     most_ms : float
         Widest gap between two parents.
     ed_es : (int, int), optional
@@ -208,8 +204,6 @@ def plan_links(
 
     Parameters
     ----------
-    places : sequence of SlicePlace
-        The images of one study.
     drawn : mapping of str to collection of int
         Positions that have each structure.
     mode : str
@@ -217,10 +211,6 @@ def plan_links(
         between drawn phases, or else between drawn locations; then the same once more, with what has been filled as
         parents too. A phase in between at a location that nobody drew is thus made of its own ED and ES, which are made
         of their neighbours.
-    reach : Reach
-        Widest gaps.
-    ed_es : (int, int), optional
-        Phases of end-diastole and end-systole.
 
     Returns
     -------

@@ -115,16 +115,10 @@ def leave_one_out(
 
     Parameters
     ----------
-    structure : str
-        For the record.
     places : sequence of SlicePlace
         All images of the study, drawn on or not.
     drawn : mapping of int to DrawnSlice
         Those with the structure, by position.
-    reach : Reach
-        Widest gaps between the neighbours.
-    ed_es : (int, int), optional
-        Phases of end-diastole and end-systole.
     ways : sequence of str
         Which of `estimate.WAYS` to score. ``"nearest"`` of two parents equally near is scored as the mean of both.
     """

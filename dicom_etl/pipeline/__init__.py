@@ -37,31 +37,7 @@ def ingest(
     pseudonyms: Pseudonyms | None = None,
     decisions: Decisions | None = None,
 ) -> Summary:
-    """Turn a SOURCE into one dataset.
-
-    Parameters
-    ----------
-    roots : SourceRoots
-        Where the parts of the SOURCE lie; `locate` finds them.
-    output : Path
-        The file to make. It appears whole, or not at all.
-    config : IngestConfig, optional
-        Options that shape the data.
-    options : RunOptions, optional
-        Options of this run.
-    executor : Executor, optional
-        Where items run; in this process by default.
-    progress : Progress, optional
-        Called with (stage, done, total).
-    pseudonyms : Pseudonyms, optional
-        What ids and paths are shown as, when the options ask for it; the key stays out of the file.
-    decisions : Decisions, optional
-        What a person decided about labels and findings.
-
-    Returns
-    -------
-    Summary
-        Counts, issues, and the file's size and SHA-256.
+    """Turn a SOURCE into one dataset; `dicom_etl.api.ingest` documents the options.
 
     Raises
     ------

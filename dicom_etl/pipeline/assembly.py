@@ -20,17 +20,7 @@ from dicom_etl.splits import NO_FOLD, SplitAssignment
 
 
 class Assembly:
-    """Follows the rows of a dataset, study by study, and says at the end what only all of them decide.
-
-    Parameters
-    ----------
-    spec : DatasetSpec
-        What all rows have in common.
-    config : IngestConfig
-        Options that shape the data.
-    review : LabelReview, optional
-        Looks at the labels, and applies what was decided about them.
-    """
+    """Follows the rows of a dataset, study by study, and says at the end what only all of them decide."""
 
     def __init__(
         self, spec: schema.DatasetSpec, config: IngestConfig, review: LabelReview | None = None
@@ -65,8 +55,6 @@ class Assembly:
 
         Parameters
         ----------
-        study : StudyRecord
-            Its row of /studies.
         samples : sequence of EncodedSample
             Its rows, in their order; only their columns and facts are looked at.
         issues : iterable of Issue
@@ -113,12 +101,6 @@ class Assembly:
 
         Parameters
         ----------
-        issues : sequence of Issue
-            All that were found.
-        key_fingerprint : str
-            `Pseudonyms.fingerprint`, "" without.
-        further_attributes : mapping
-            Beside those that every dataset has.
         decisions : sequence of Decided
             What was decided about labels when the rows were made, if that was before.
         """

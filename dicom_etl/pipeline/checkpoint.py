@@ -39,13 +39,6 @@ def earlier_work(
 ) -> Iterator[tuple[Earlier | None, CheckpointWriter | None]]:
     """Yield what need not be made again, and what keeps the rest; when the block ends well, nothing is left beside.
 
-    Parameters
-    ----------
-    output : Path
-        The dataset that the block makes.
-    plan, spec, options, progress
-        Those of the run.
-
     Raises
     ------
     OutputError
@@ -71,17 +64,7 @@ def earlier_work(
 
 
 class CheckpointWriter:
-    """Stores rows in parts beside a dataset; a context manager that leaves no unfinished part.
-
-    Parameters
-    ----------
-    folder : CheckpointFolder
-        Where parts are kept.
-    spec : DatasetSpec
-        What all rows have in common.
-    plan : Plan
-        Of the run.
-    """
+    """Stores rows in parts beside a dataset; a context manager that leaves no unfinished part."""
 
     def __init__(self, folder: CheckpointFolder, spec: schema.DatasetSpec, plan: Plan) -> None:
         self._folder, self._plan = folder, plan

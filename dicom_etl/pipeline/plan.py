@@ -49,33 +49,15 @@ class Plan:
 
     Parameters
     ----------
-    roots : SourceRoots
-        Where the parts of the SOURCE lie.
-    config : IngestConfig
-        Options that shape the data.
     list_unlabeled : bool
         Report each image without a contour by name.
-    executor : Executor
-        Where studies are planned.
-    progress : Progress
-        Is told how far it is.
     shard : (int, int), optional
         Take only the studies of this part; see `RunOptions.shard`.
-    pseudonyms : Pseudonyms, optional
-        What ids and paths are shown as, when the options ask for it.
-    decisions : Decisions, optional
-        What a person decided about labels and findings.
     read_outlines : bool
         Read the outlines too, to know the stacks that they leave (see `dicom_etl.stages.outside`).
 
     Attributes
     ----------
-    roots, config, executor, read_outlines
-        As given; in this process where no executor was.
-    summary : Summary
-        What was found.
-    ledger : Ledger
-        Applies what was decided.
     key_fingerprint : str
         `Pseudonyms.fingerprint`, "" without pseudonyms.
 

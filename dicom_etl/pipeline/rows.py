@@ -46,12 +46,6 @@ class RowWriter:
     ----------
     plan : Plan
         What to make; counts in its summary become those of what is stored, issues are added.
-    spec : DatasetSpec
-        What all rows have in common.
-    writer : HDF5Writer
-        Takes the rows.
-    progress : Progress
-        Is told how far it is.
     earlier : Earlier, optional
         Studies that need not be made.
     checkpoint : CheckpointWriter, optional

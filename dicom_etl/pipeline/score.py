@@ -42,29 +42,14 @@ def score_source(
     progress: Progress = silent,
     pseudonyms: Pseudonyms | None = None,
 ) -> tuple[list[StudyScores], Summary]:
-    """Leave out, one after the other, each drawn slice between drawn ones, and impute it.
+    """Leave out, one after the other, each drawn slice between drawn ones, and impute it; scores go by patient.
 
     Parameters
     ----------
-    roots : SourceRoots
-        Where the parts of the SOURCE lie; `pipeline.locate` finds them.
     config : IngestConfig
         Which structures, how far apart neighbours may be, and how contours are read.
     ways : sequence of str
         Which of `impute.estimate.WAYS` to score.
-    executor : Executor, optional
-        Where studies are scored; in this process by default.
-    progress : Progress
-        Called with (stage, done, total).
-    pseudonyms : Pseudonyms, optional
-        What ids and paths are shown as, when the options ask for it.
-
-    Returns
-    -------
-    scores : list of StudyScores
-        By patient.
-    summary : Summary
-        What was found in the SOURCE.
 
     Raises
     ------

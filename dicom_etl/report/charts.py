@@ -88,9 +88,6 @@ def curve_chart(
 
     Parameters
     ----------
-    study : StudyCurves
-    names : sequence of str
-        Of the structures.
     most : float
         The largest area of all studies in this unit: one scale lets them be compared.
     shown : collection of int

@@ -21,16 +21,10 @@ class Sample:
 
     Attributes
     ----------
-    row : int
-        Its row, 0 first.
     files : tuple of str
         The image file, then the contour file of each structure in the dataset's order; "" where there is none.
-    drawn : tuple of bool
-        Whether each structure is drawn.
     spacing_mm : (float, float)
         Between rows, between columns; NaN unknown.
-    frame : int
-        Of the image file, 0 first.
     stack : (int, int)
         Row of ``/studies``, and stack of that study; -1 unknown.
     """

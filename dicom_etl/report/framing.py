@@ -55,17 +55,7 @@ def common_side(sides: Sequence[float]) -> float:
 
 
 def square_around(around: CropBox | None, side: float, shape: tuple[int, int]) -> CropBox:
-    """Return a square within the image, centred on what is outlined as far as the image's edge allows.
-
-    Parameters
-    ----------
-    around : CropBox, optional
-        What is outlined; None centres on the image.
-    side : float
-        Pixels.
-    shape : (int, int)
-        Rows and columns.
-    """
+    """Return a square within the image, centred on what is outlined (None: the image) as far as its edge allows."""
     whole = whole_image(shape)
     centre = around if around is not None else whole
     left = _clamp(centre.left + centre.width / 2 - side / 2, whole.left, whole.left + whole.width - side)

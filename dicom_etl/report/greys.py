@@ -40,15 +40,7 @@ def grey(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 
 def picture_png(levels: NDArray[np.uint8], most_bytes: int) -> tuple[bytes, int]:
-    """Encode grey levels, at a lower resolution when the file would be too large.
-
-    Returns
-    -------
-    data : bytes
-        A PNG file.
-    factor : int
-        How many pixels of a side became one; 1 when nothing was lost.
-    """
+    """Encode grey levels as PNG; so many pixels of a side become one, more than 1 when the file would be too large."""
     picture = Image.fromarray(levels)
     factor, data = 1, _encode(picture)
     while len(data) > most_bytes and min(levels.shape) // (factor + 1) >= _SMALLEST_SIDE:

@@ -46,13 +46,6 @@ def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[Ink
         All pictures of one size.
     structures, inks : sequence
         What each colour means.
-    title : str
-        Stands at the top.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB.
     """
     columns = math.ceil(math.sqrt(len(tiles)))
     side = tiles[0].picture.width

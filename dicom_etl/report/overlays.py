@@ -77,18 +77,8 @@ def draw(layers: Layers, inks: Sequence[Ink], box: CropBox, side: int) -> Image.
 
     Parameters
     ----------
-    layers : Layers
-    inks : sequence of Ink
-        By structure.
-    box : CropBox
-        What to show; within the image.
     side : int
         Width and height of the picture, in dots. What is not square has black beside it.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB, ``side`` by ``side``.
     """
     scale = side / max(box.width, box.height)
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))

@@ -56,14 +56,8 @@ class Report:
 
     Attributes
     ----------
-    output : Path
-        The file.
-    output_bytes : int
-        Its size.
     rows : tuple of int
         The samples in the gallery, the worst first.
-    total : int
-        The samples of the dataset.
     issues : tuple of Issue
         All findings, the most severe first.
     """

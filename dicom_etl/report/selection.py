@@ -23,10 +23,6 @@ class Wanted:
 
     Attributes
     ----------
-    rows : tuple of int
-        Rows of the dataset.
-    patients : tuple of str
-        Only these patients.
     flagged : bool
         Only samples whose label is in doubt.
     """
@@ -46,13 +42,6 @@ class PlacedIssue:
 
 def select(contents: Contents, wanted: Wanted, by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
     """Return the rows that are wanted, in order.
-
-    Parameters
-    ----------
-    contents : Contents
-    wanted : Wanted
-    by_row : mapping of int to issues
-        As `issues_by_row` returns it.
 
     Raises
     ------

@@ -33,10 +33,6 @@ def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | No
 
     Parameters
     ----------
-    layout : Layout
-        How the SOURCE is arranged.
-    roots : SourceRoots
-        Where its parts lie.
     pseudonyms : Pseudonyms, optional
         What ids and folders are shown as; without it, as they are.
 
@@ -100,12 +96,6 @@ def read_image_headers(
 
     Parameters
     ----------
-    path : str
-        The file, as `find_files` names it.
-    roots : SourceRoots
-        Where the parts of the SOURCE lie.
-    limits : Limits
-        What one file may cost.
     vendors_only : bool
         Make a word of ours of the manufacturer, the only free text that is kept.
 

@@ -107,14 +107,8 @@ def make_study(
     ----------
     study : StudyPlan
         All images of the study, drawn on or not.
-    executor : Executor
-        Where items run.
     make, make_imputed : callable
         `items.make_parent` and `items.make_imputed` with all but the plan given.
-    structures : tuple of str
-        Those of the dataset, in its order.
-    config : IngestConfig
-        The run's options.
 
     Returns
     -------

@@ -51,14 +51,10 @@ def inputs_digest(
 
     Parameters
     ----------
-    files : StudyFiles
-        All files of the study.
     images : sequence of FoundImage
         Those whose header could be read.
     hashed : collection of str
         The images of `hashed_images`.
-    roots : SourceRoots
-        Where the parts of the SOURCE lie.
     """
     digest = hashlib.sha256()
     known = set(hashed)
@@ -88,10 +84,6 @@ def study_key(
         With its `inputs_digest`.
     digests : mapping of str to str
         The SHA-256 of each of its `hashed_files`, "" for one that cannot be read.
-    config : IngestConfig
-        Options that shape the data.
-    key_fingerprint : str
-        `Pseudonyms.fingerprint`, "" without.
     decisions : str
         A canonical text of what was decided about the study's labels.
     """

@@ -85,16 +85,8 @@ def encode_sample(
 
     Parameters
     ----------
-    plan : SamplePlan
-        Names and header values.
-    image : Image
-        Pixels on the dataset's grid.
     outlines, masks : mapping
         By structure, what was drawn and could be read; masks are (y, x) uint8.
-    spec : DatasetSpec
-        Structures, dtype and filters of the dataset.
-    issues : sequence of Issue
-        What went wrong with parts of this sample.
     imputed : Imputed, optional
         What to state about `outlines` when nobody drew them.
     origins : mapping

@@ -58,23 +58,12 @@ def verify_dataset(
 
     Parameters
     ----------
-    path : Path
-        The dataset.
     options : VerifyOptions, optional
         How far to go, and from where on a label is worth a look.
     source : SourceRoots, optional
         What it was made of; compared with it when given.
     pseudonyms : Pseudonyms, optional
         What ids and paths became, for a dataset that was made with ``--pseudonymize``.
-    executor : Executor, optional
-        Where studies are checked; in this process by default.
-    progress : Progress, optional
-        Is told how far each stage is.
-
-    Returns
-    -------
-    Outcome
-        Findings, and the exit code that follows from them.
 
     Raises
     ------

@@ -49,12 +49,8 @@ class ComparedSource:
 
     Attributes
     ----------
-    roots : SourceRoots
-        Where its parts lie.
     pseudonyms : Pseudonyms or None
         What ids and paths became, for a dataset of pseudonyms.
-    config : IngestConfig
-        The options that the dataset records.
     recorded : mapping of str to set of str
         The codes that /issues has of each path that it names: known at ingest.
     """

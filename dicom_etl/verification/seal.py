@@ -31,13 +31,7 @@ def broken(message: str) -> Issue:
 
 
 def read_and_hash(path: Path) -> tuple[str, list[Issue]]:
-    """Read the file once: its SHA-256, and what `check_seal` finds.
-
-    Returns
-    -------
-    sha256 : str
-        Of the whole file; "" when the seal is broken.
-    issues : list of Issue
+    """Read the file once: its SHA-256, "" when the seal is broken, and what `check_seal` finds.
 
     Raises
     ------

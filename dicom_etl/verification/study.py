@@ -66,12 +66,8 @@ class Sealed:
 
     Attributes
     ----------
-    path : Path
-        The file.
     identity : (int, int, int, int)
         Device, inode, size and time of change of the file that was hashed: no other is opened.
-    config : IngestConfig
-        The options that it records.
     """
 
     path: Path
