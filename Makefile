@@ -60,7 +60,7 @@ demo: $(VENV)/demo.stamp ## Run the whole way on sample_data; results land in de
 	@echo "  $(CURDIR)/$(DEMO)/dataset.h5    what a training loop reads: dicom-etl batches $(DEMO)/dataset.h5"
 
 test: $(VENV)/test.stamp ## Install what the tests need, and run all of them on every core
-	@echo "This takes 5 to 9 minutes on two cores. What is skipped, and how to get it, stands first:"
+	@echo "This takes 8 to 9 minutes on two cores. What is skipped, and how to get it, stands first:"
 	$(BIN)/python -m pytest $(or $(PYTEST_OPTIONS),$(ALL_CORES))
 
 quick: $(VENV)/test.stamp ## The tests without the slow ones

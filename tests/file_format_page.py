@@ -41,7 +41,7 @@ def _table(columns: Iterable[schema.Column], rows: str) -> str:
         name = f"{column.name}_<structure>" if column.by_structure else column.name
         shape = ", ".join([rows, *(str(length) for _, length in column.axes)])
         unit = f" ({column.units})" if column.units not in ("", "1") else ""
-        what = column.doc.replace("{structure}", "the structure's").replace("the the", "the") + unit
+        what = column.doc.replace("{structure}", "the structure").replace("the the", "the") + unit
         lines.append(f"| `{name}` | {_type(column)} | ({shape}) | {what} |")
     return "\n".join(lines) + "\n"
 

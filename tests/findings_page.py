@@ -98,7 +98,8 @@ def checks() -> Iterator[tuple[str, str]]:
                     # What follows the rule of a check of the dataset is how it is done.
                     paragraphs = paragraphs[: 1 if room is dicom_etl.verification else None]
                     text = " ".join(" ".join(paragraphs).split()).removeprefix(f"{code}: ")
-                    yield code, re.split(r" (?:Parameters|Raises|Notes) -", text)[0]
+                    rule = re.split(r" (?:Parameters|Raises|Notes) -", text)[0]
+                    yield code, re.sub(r"(?<![\w`])(--[a-z-]+|[a-z_]+_\*|[a-z\d]+(?:_[a-z\d]+)+|/[a-z]+)(?![\w`*])", r"`\1`", rule)
 
 
 def _functions(module: Any) -> Iterator[Callable[..., Any]]:

@@ -22,7 +22,7 @@ from tests.frameworks import clash
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NOT_RUN = ("pip install", "git ", "pre-commit ", "make ", "cd ", "python -m benchmarks", "mkdocs ")
+NOT_RUN = ("pip install", "python3 -m venv ", "git ", "pre-commit ", "make ", "cd ", "python -m benchmarks", "mkdocs ")
 """What a reader's own environment or clone is for; `.ci/run` and `make bench` run it."""
 RUN_BY_CI = {"make demo", "make test", "make check", "make docs"}
 OPTIONAL = {
