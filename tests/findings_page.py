@@ -84,6 +84,8 @@ ADVICE = {
     "unreadable-image": "The message says what is wrong, or which package decodes it.",
     "wrong-size": "`--size` brings images to one size instead.",
 }
+_NAMES = re.compile(r"(?<![\w`])(--[a-z-]+|[a-z_]+_\*|[a-z\d]+(?:_[a-z\d]+)+|/[a-z]+)(?![\w`*])")
+"""Options, columns and groups in a rule, which are code; a ``*`` would be emphasis."""
 
 
 def checks() -> Iterator[tuple[str, str]]:
@@ -99,7 +101,7 @@ def checks() -> Iterator[tuple[str, str]]:
                     paragraphs = paragraphs[: 1 if room is dicom_etl.verification else None]
                     text = " ".join(" ".join(paragraphs).split()).removeprefix(f"{code}: ")
                     rule = re.split(r" (?:Parameters|Raises|Notes) -", text)[0]
-                    yield code, re.sub(r"(?<![\w`])(--[a-z-]+|[a-z_]+_\*|[a-z\d]+(?:_[a-z\d]+)+|/[a-z]+)(?![\w`*])", r"`\1`", rule)
+                    yield code, _NAMES.sub(r"`\1`", rule)
 
 
 def _functions(module: Any) -> Iterator[Callable[..., Any]]:
