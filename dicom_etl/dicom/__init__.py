@@ -18,7 +18,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicom_etl.dicom import native_reader
-from dicom_etl.dicom.checks import NOTES, check_frame, check_length, image_header
+from dicom_etl.dicom.checks import NOTES, check_frame
+from dicom_etl.dicom.encapsulated import DELIMITER
 from dicom_etl.dicom.files import check_inside, check_size, is_dicom, open_regular, read_exactly
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.meta import media_class
@@ -42,6 +43,8 @@ __all__ = [
 
 _FIRST_READ = 16 * 1024
 _GROWTH = 16
+_decodable: set[tuple[str, int]] = set()
+"""Transfer syntaxes and bits of which the decoder process has taken a file: it has the codec."""
 
 
 def sop_class_of(path: Path | str) -> str:
@@ -84,15 +87,28 @@ def sized_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHeader, 
             except native_reader.NeedMoreError:
                 check_size(size, limits)
                 data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
-        if found is not None:
-            return (_plain_header(found, limits),), size
+        if found is not None and (not found.is_compressed or _ends_with_delimiter(descriptor, size)):
+            header = found.header(limits)
+            if not found.is_compressed or _codec_of(header) in _decodable:
+                return (header,), size
         check_size(size, limits)
         data += read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
     from dicom_etl.dicom import decoder
 
-    return decoder.read_headers(data, limits), size
+    headers = decoder.read_headers(data, limits)
+    _decodable.add(_codec_of(headers[0]))
+    return headers, size
+
+
+def _ends_with_delimiter(descriptor: int, size: int) -> bool:
+    """Tell whether a file ends as the last fragment of compressed pixels does, so that nothing of it is cut off."""
+    return os.pread(descriptor, len(DELIMITER), max(0, size - len(DELIMITER))) == DELIMITER
+
+
+def _codec_of(header: ImageHeader) -> tuple[str, int]:
+    return header.transfer_syntax, header.bits_allocated
 
 
 def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:
@@ -127,22 +143,12 @@ def frame_from_bytes(
         As `read_image`.
     """
     found = native_reader.scan(data, len(data))
-    if found is None:
+    if found is None or found.is_compressed:
         from dicom_etl.dicom import decoder
 
         header, stored = decoder.read_frame(data, digest, frame, limits)
     else:
-        header = _plain_header(found, limits)
+        header = found.header(limits)
         check_frame(frame, 1)
         stored = view_frame(data, found.offset, header, 0)
     return header, modality_values(stored, header)
-
-
-def _plain_header(found: native_reader.Plain, limits: Limits) -> ImageHeader:
-    if found.offset > limits.max_header_bytes:
-        raise ImageError(
-            f"no pixel data within {limits.max_header_bytes} bytes; `max_header_bytes` allows more"
-        )
-    header = image_header(found.elements, limits)
-    notes = check_length(header, found.length)
-    return header._replace(notes=header.notes + notes) if notes else header

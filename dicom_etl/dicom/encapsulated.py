@@ -11,6 +11,8 @@ from dicom_etl.errors import ImageError
 
 _ITEM = 0xE000FFFE
 _END = 0xE0DDFFFE
+DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
+"""What fragments end with."""
 
 _header = Struct("<II").unpack_from
 

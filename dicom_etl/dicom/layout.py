@@ -16,6 +16,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+ANY_SIZE = -1
+"""In place of the size of a compressed file, which decides nothing."""
 _MOST_SIZES = 128
 _MOST_PER_SIZE = 4
 
@@ -84,7 +86,7 @@ class LayoutMemory:
 
     def find(self, data: bytes, size: int) -> tuple[ElementLayout, tuple[bytes | None, ...]] | None:
         """Return a layout that fits the beginning of a file of ``size`` bytes, with its values of `SHARED`, or None."""
-        for layout in self._by_size.get(size, ()):
+        for layout in self._by_size.get(size) or self._by_size.get(ANY_SIZE, ()):
             shared = layout.fit(data)
             if shared is not None:
                 return layout, shared

@@ -1,9 +1,9 @@
 """The fast lane: one pass over the bytes of a file whose structure is plain, without pydicom.
 
-Plain is Explicit or Implicit VR Little Endian, uncompressed, one frame, elements in ascending order, every
-value representation known, and nothing behind the pixel data. A file that holds anything else is declined,
-and left to the general lane: this one never guesses. Values and verdicts are those of `values` and `checks`
-in both lanes.
+Plain is Explicit or Implicit VR Little Endian, one frame, elements in ascending order, every value representation
+known, and nothing behind the pixel data. A file that holds anything else is declined, and left to the general lane:
+this one never guesses. Values and verdicts are those of `values` and `checks` in both lanes. Of a compressed file the
+header alone is read here, in a sixth of the time: the codec is the general lane's.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ import numpy as np
 
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import structure
+from dicom_etl.dicom.checks import check_length, image_header
 from dicom_etl.dicom.elements import Elements
-from dicom_etl.dicom.layout import ElementLayout, LayoutMemory
+from dicom_etl.dicom.layout import ANY_SIZE, ElementLayout, LayoutMemory
+from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import MetaCutOffError, bare_start, file_meta, meta_ranges
 from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
-from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT
+from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES
 from dicom_etl.dicom.values import MAX_BYTES, MAX_TEXT, text
+from dicom_etl.errors import ImageError
+from dicom_etl.records import ImageHeader
 
 _MOST_ELEMENTS = 20_000
 """At the top level; the images of scanners have hundreds."""
@@ -61,11 +65,32 @@ class NeedMoreError(Exception):
 
 
 class Plain(NamedTuple):
-    """A plain file: its elements, and the pixel data as ``length`` bytes from ``offset``."""
+    """A plain file: its elements, and the pixel data as ``length`` bytes, or `UNDEFINED` fragments, from ``offset``."""
 
     elements: Elements
     offset: int
     length: int
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the pixels are fragments."""
+        return self.length == UNDEFINED
+
+    def header(self, limits: Limits) -> ImageHeader:
+        """Check and return the header.
+
+        Raises
+        ------
+        ImageError
+            For the first thing that is wrong.
+        """
+        if self.offset > limits.max_header_bytes:
+            raise ImageError(
+                f"no pixel data within {limits.max_header_bytes} bytes; `max_header_bytes` allows more"
+            )
+        header = image_header(self.elements, limits)
+        notes = () if self.is_compressed else check_length(header, self.length)
+        return header._replace(notes=header.notes + notes) if notes else header
 
 
 @dataclass(slots=True)
@@ -151,25 +176,26 @@ def walk(data: bytes, size: int) -> ElementLayout | None:
     if bare_start(data) >= 0:
         return None
     syntax, start = file_meta(data)
-    if syntax not in (EXPLICIT, IMPLICIT):
+    compressed = SYNTAXES[syntax].compressed
+    if syntax not in (EXPLICIT, IMPLICIT) and not compressed:
         return None
     found = _Walk()
     try:
-        if syntax == EXPLICIT:
-            _walk_explicit(data, start, found)
-        else:
+        if syntax == IMPLICIT:
             _walk_implicit(data, start, found)
+        else:
+            _walk_explicit(data, start, found, compressed)
     except struct.error:  # the data ended
         raise Odd from None
-    if found.offset + found.length != size or not _is_plain(data, found.fields):
+    if not (compressed or found.offset + found.length == size) or not _is_plain(data, found.fields):
         return None
     layout = _layout(data, syntax, start, found)
     if not found.nested:
-        _memory.add(layout, size)
+        _memory.add(layout, ANY_SIZE if compressed else size)
     return layout
 
 
-def _walk_explicit(data: bytes, position: int, found: _Walk) -> None:
+def _walk_explicit(data: bytes, position: int, found: _Walk, compressed: bool) -> None:
     unpack, short, wanted, heads = _explicit, _SHORT, _WANTED, found.heads  # this loop is the lane's cost
     last = _FIRST - 1
     for _ in range(_MOST_ELEMENTS):
@@ -185,8 +211,8 @@ def _walk_explicit(data: bytes, position: int, found: _Walk) -> None:
             found.long_heads.append(position)
             (length,) = _length(data, position + 8)
             position += 12
-            if tag >= el.FLOAT_PIXELS:
-                if tag != el.PIXELS or vr not in _PIXEL_VRS or length == UNDEFINED:
+            if tag >= el.OFFSETS:
+                if tag != el.PIXELS or vr not in _PIXEL_VRS or compressed != (length == UNDEFINED):
                     raise Odd
                 found.offset, found.length = position, length
                 return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from dicom_etl.dicom import checks, values
+from dicom_etl.dicom import checks, native_reader, values
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import pixels as px
 from dicom_etl.dicom.codecs import check_decodable, decode
@@ -67,6 +67,12 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
     ImageError
         For the first thing that is wrong, whatever pydicom makes of it.
     """
+    found = native_reader.scan(bytes(data), len(data))
+    if found is not None and found.is_compressed:
+        header = found.header(limits)
+        check_decodable(header)
+        if check_fragments(data, found.offset, 1, header.transfer_syntax) == len(data):
+            return Document((header,), data, found.offset, UNDEFINED, "OB")
     uid, start = file_meta(data)
     syntax = SYNTAXES[uid]
     body = data
