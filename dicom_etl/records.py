@@ -88,15 +88,9 @@ class Issue(Record):
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape that ``--json`` prints."""
-        return {
-            "severity": self.severity,
-            "code": self.code,
-            "sample": self.sample,
-            "frame": None if self.frame < 0 else self.frame,
-            "patient_id": self.patient_id,
-            "structure": self.structure,
-            "path": self.path,
-            "message": self.message,
+        names = ("severity", "code", "sample", "frame", "patient_id", "structure", "path", "message")
+        return {name: getattr(self, name) for name in names} | {
+            "frame": None if self.frame < 0 else self.frame
         }
 
 
@@ -505,12 +499,6 @@ class ContourFacts(NamedTuple):
     key: int
     ring: FloatArray
 
-    @property
-    def centre(self) -> tuple[float, float]:
-        """The middle of the box, x,y."""
-        left, top, right, bottom = self.box
-        return (left + right) / 2, (top + bottom) / 2
-
 
 class SampleFacts(NamedTuple):
     """What the label checks keep of one drawn image, so that they can compare it with others.
@@ -554,10 +542,7 @@ class SampleFacts(NamedTuple):
 
     def contour(self, structure: str) -> ContourFacts | None:
         """Return the contour of a structure, or None where it is not drawn."""
-        for contour in self.contours:
-            if contour.structure == structure:
-                return contour
-        return None
+        return next((contour for contour in self.contours if contour.structure == structure), None)
 
     def kept(self) -> SampleFacts:
         """Return the same with memory of its own: views would hold on to what an executor wants to use again."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy as shallow
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing import context as processes
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,13 +81,6 @@ class Epochs:
     def take(self, positions: NDArray[np.int64], epoch: int = 0) -> Batch:
         """Return the samples at some positions of the unshuffled order as one batch, transformed as in an epoch."""
         return self._stream.take(positions, epoch)
-
-    def with_rank(self, rank: int, world_size: int) -> Self:
-        """Return a reader of the same samples for one of several ranks, at its start."""
-        other = shallow.copy(self)
-        other._stream = self.stream_of(rank, world_size)
-        other._progress, other._upcoming, other._turns = EpochPosition(), Start(0), None
-        return other
 
     def stream_of(self, rank: int, world_size: int) -> Stream:
         """Return what makes the batches of one of several ranks."""

@@ -138,10 +138,4 @@ class VerifyOptions(Options):
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as the output records them."""
-        return {
-            "fast": self.fast,
-            "look_inside": self.look_inside,
-            "expect": self.expect,
-            "fail_on": self.fail_on,
-            "limits": self.limits.to_json(),
-        }
+        return asdict(self)

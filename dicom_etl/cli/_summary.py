@@ -83,32 +83,19 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "ok": summary.ok,
-        "studies": summary.studies,
-        "images": summary.images,
-        "contours": summary.contours,
-        "unlabeled": summary.unlabeled,
-        "samples": summary.samples,
-        "structures": dict(sorted(summary.structures.items())),
-        "drawn": summary.drawn,
-        "imputed": summary.imputed,
-        "imputed_structures": dict(sorted(summary.imputed_structures.items())),
-        "not_imputed": dict(sorted(summary.not_imputed.items())),
+    counts = ("ok", "studies", "images", "contours", "unlabeled", "samples", "structures")
+    of_labels = ("drawn", "imputed", "imputed_structures", "not_imputed")
+    found = {name: getattr(summary, name) for name in (*counts, *of_labels)}
+    result = {
+        name: dict(sorted(value.items())) if isinstance(value, dict) else value
+        for name, value in found.items()
     }
     if names := _names(summary):
         result["names"] = [{"name": name, "structure": to, "labels": count} for name, to, count in names]
     if summary.output is not None:
-        result |= {
-            "cardiac_phases": summary.cardiac_phases,
-            "shape": summary.shape,
-            "dtype": summary.dtype,
-            "contour_origin": summary.contour_origin,
-            "file": str(summary.output),
-            "bytes": summary.output_bytes,
-            "sha256": summary.sha256,
-            "reused_studies": summary.reused_studies,
-            "reused_samples": summary.reused_samples,
-        }
+        made = ("cardiac_phases", "shape", "dtype", "contour_origin", "sha256")
+        reused = ("reused_studies", "reused_samples")
+        result |= {name: getattr(summary, name) for name in (*made, *reused)}
+        result |= {"file": str(summary.output), "bytes": summary.output_bytes}
     result["issues"] = [issue.to_json() for issue in summary.issues]
     return result

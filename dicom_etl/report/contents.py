@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,12 @@ class Sample:
         return f"{self.spacing_mm[0]:.4g} × {self.spacing_mm[1]:.4g} mm"
 
 
+_PLAIN = tuple(
+    each.name for each in fields(Sample) if each.name not in ("row", "files", "drawn", "spacing_mm", "stack")
+)
+"""The fields that are columns of the same name."""
+
+
 class Contents:
     """A dataset, open for reading; a context manager.
 
@@ -135,22 +141,14 @@ class Contents:
     def sample(self, row: int) -> Sample:
         """Return what is known of one row."""
         column = self.column
-        files = ("source_image", *(f"source_{name}" for name in self.structures))
+        plain: dict[str, Any] = {name: column(name)[row].item() for name in _PLAIN}
         height, width = column("pixel_spacing_mm")[row].tolist()
         return Sample(
             row=row,
-            patient_id=str(column("patient_id")[row]),
-            files=tuple(str(column(name)[row]) for name in files),
+            **plain,
+            files=tuple(str(names[row]) for names in self.file_columns()),
             drawn=tuple(bool(column(f"has_{name}")[row]) for name in self.structures),
-            instance_number=int(column("instance_number")[row]),
-            location_index=int(column("location_index")[row]),
-            slice_location_mm=float(column("slice_location_mm")[row]),
-            phase_index=int(column("phase_index")[row]),
-            cardiac_phase=str(column("cardiac_phase")[row]),
-            origin=str(column("origin")[row]),
-            split=str(column("split")[row]),
             spacing_mm=(height, width),
-            frame=int(column("frame")[row]),
             stack=(int(column("study_index")[row]), int(column("stack_index")[row])),
         )
 

@@ -97,12 +97,8 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
-        return {
-            "ok": self.ok,
-            "file": self.file,
-            "sha256": self.sha256,
-            "samples": self.samples,
-            "source": self.source,
+        names = ("ok", "file", "sha256", "samples", "source")
+        return {name: getattr(self, name) for name in names} | {
             "options": self.options.to_json(),
             "checks": [
                 {"name": name, "code": code, "rule": rule, "findings": count}

@@ -26,7 +26,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError
-from dicom_etl.records import ContourFacts, Issue, SampleFacts, StudyFolders
+from dicom_etl.records import ContourFacts, Issue, SampleFacts, SampleRow, StudyFolders
 from dicom_etl.verification import derivation, geometry_checks, imputed, inputs
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.digests import check_row_digests
@@ -141,9 +141,10 @@ def _check_labels(
 ) -> tuple[list[tuple[int, Issue]], list[SampleFacts]]:
     facts: list[SampleFacts] = []
     found: list[tuple[int, Issue]] = []
+    stored = derived.rows.sample_rows(derived.block.start, derived.block.stop)
     first = 1 + len(_DERIVATIONS)
     for index, key in enumerate(keys):
-        drawn = _drawn(derived, index, key)
+        drawn = _drawn(derived, index, stored[index], key)
         facts.append(drawn.facts)
         for number, check in enumerate(sample_checks.SAMPLE_CHECKS, start=first):
             found += [(number, issue) for issue in check(drawn, limits)]
@@ -157,25 +158,13 @@ def _check_labels(
     return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts
 
 
-def _drawn(derived: Derived, index: int, image_key: int) -> Drawn:
+def _drawn(derived: Derived, index: int, row: SampleRow, image_key: int) -> Drawn:
     """Measure what was drawn by hand on the row at a position in the block, as ingest did."""
-    rows, block = derived.rows, derived.block
-    by_hand = block["origin"][index] == schema.MANUAL
-    spacing = block["pixel_spacing_mm"][index].tolist()
-    facts = SampleFacts(
-        str(block["patient_id"][index]),
-        str(block["source_image"][index]),
-        int(block["location_index"][index]),
-        int(block["phase_index"][index]),
-        float(block["trigger_time_ms"][index]),
-        (spacing[0], spacing[1]),
-        (),
-        image_key,
-        frame=int(block["frame"][index]),
-    )
+    rows, by_hand = derived.rows, row.origin == schema.MANUAL
     outlines = {name: derived.outline(name, index) if by_hand else None for name in rows.structures}
-    paths = {name: str(block[f"source_{name}"][index]) for name in rows.structures}
-    return gather(facts, rows.images[block.start + index], outlines, paths)
+    paths = dict(zip(rows.structures, row.sources, strict=True))
+    facts = SampleFacts.of(row, (), image_key)
+    return gather(facts, rows.images[derived.block.start + index], outlines, paths)
 
 
 def _bare(facts: SampleFacts) -> SampleFacts:
