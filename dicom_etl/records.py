@@ -324,12 +324,17 @@ class StudyFiles(Record):
     elsewhere: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+FileStamp: TypeAlias = tuple[int, int, int]
+"""Size, time of change (ns), and where the pixel data begins (-1 unknown) of an image file whose header was read."""
+NO_STAMP: FileStamp = (-1, -1, -1)
+
+
 class FoundImage(NamedTuple):
-    """A frame that can be linked: where it is, what its header says, and how many bytes its file has."""
+    """A frame that can be linked: where it is, what its header says, and what its file is known by."""
 
     path: str
     header: ImageHeader
-    size: int = -1
+    stamp: FileStamp = NO_STAMP
 
 
 class LostImage(NamedTuple):
@@ -355,6 +360,7 @@ class SamplePlan(NamedTuple):
     phase_index: int
     stack_index: int = -1
     study: int = 0
+    stamp: FileStamp = NO_STAMP
     drops: tuple[Drop, ...] = ()
 
 

@@ -19,12 +19,32 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-# O_NONBLOCK: should the file turn into a FIFO between stat and open, open must not wait for a writer.
+# O_NONBLOCK: should the file have turned into a FIFO since somebody looked, open must not wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_regular(path: Path | str) -> tuple[int, os.stat_result]:
-    """Open a regular file for reading.
+    """Look at a file, then do as `open_listed`: a FIFO, a device, a socket or a folder is never opened."""
+    check_regular(path)
+    return open_listed(path)
+
+
+def check_regular(path: Path | str) -> None:
+    """Refuse what is no regular file.
+
+    Raises
+    ------
+    ImageError
+        If it is a FIFO, a device, a socket or a folder, or cannot be looked at.
+    """
+    try:
+        _refuse_special(os.stat(path).st_mode)  # noqa: PTH116  (a Path costs as much again as the call)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot be opened: {_reason(error)}") from None
+
+
+def open_listed(path: Path | str) -> tuple[int, os.stat_result]:
+    """Open a file that was a regular one when its folder was listed, which saves a look at it (2.7 of 7 us).
 
     Returns
     -------
@@ -36,10 +56,9 @@ def open_regular(path: Path | str) -> tuple[int, os.stat_result]:
     Raises
     ------
     ImageError
-        If it is something else (a FIFO, a device, a socket, a folder: never opened) or cannot be opened.
+        If it cannot be opened, or is something else by now.
     """
     try:
-        _refuse_special(os.stat(path).st_mode)  # noqa: PTH116  (a Path costs as much again as the call)
         descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot be opened: {_reason(error)}") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dicom_etl.dicom.files import check_size, open_regular, read_exactly
+from dicom_etl.dicom.files import check_size, open_listed, read_exactly
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import CHANGED, ImageError
 
@@ -34,7 +34,7 @@ class _Last:
 
 
 def read_whole(path: Path | str, limits: Limits) -> WholeFile:
-    """Read a regular file that is not too large, unless it is the one that was kept and nobody has touched it.
+    """Read a regular file (see `open_listed`) that is not too large, unless it is the one that was kept and nobody has touched it.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
         If it cannot be read, or is larger than the limits allow.
     """
     name = os.fspath(path)
-    descriptor, status = open_regular(name)
+    descriptor, status = open_listed(name)
     try:
         check_size(status.st_size, limits)
         last = _Last.file

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from dicom_etl.contours import readers_for, readers_for_name
-from dicom_etl.dicom import Limits, sized_headers, sop_class_of
+from dicom_etl.dicom import Limits, read_listed_headers, sop_class_of
 from dicom_etl.errors import ImageError, LabelFileError
 from dicom_etl.layouts import Layout, SourceRoots
 from dicom_etl.layouts.base import CONTOURS
@@ -107,7 +107,7 @@ def read_image_headers(
         When the file is no usable DICOM image.
     """
     try:
-        headers, size = sized_headers(roots.place(path), limits)
+        headers, stamp = read_listed_headers(roots.place(path), limits)
     except ImageError as error:
         if may_hold_labels(path, roots):
             raise LabelFileError(str(error)) from None
@@ -116,7 +116,7 @@ def read_image_headers(
         raise LabelFileError("it holds labels")
     if vendors_only:
         headers = tuple(header._replace(manufacturer=vendor(header.manufacturer)) for header in headers)
-    return tuple([FoundImage(path, header, size) for header in headers])
+    return tuple([FoundImage(path, header, stamp) for header in headers])
 
 
 def not_images(others: Mapping[str, Sequence[str]], patient_id: str) -> Iterator[Issue]:

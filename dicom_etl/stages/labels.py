@@ -74,7 +74,7 @@ def find_labels(
     stamps: dict[str, tuple[int, int] | None] = {}
     for path in sorted({*paths, *stray}):
         place = roots.place(path)
-        stamps[path] = stamp_of(place)
+        stamps[path] = stamp_of(place)  # before a reader looks, so that what it saw is what the stamp is of
         try:
             found = _found(path, place, options)
         except ItemError as error:

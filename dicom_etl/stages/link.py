@@ -128,6 +128,7 @@ def link_study(
                     int(places.phase_index[at]),
                     number,
                     study.study,
+                    image.stamp,
                 )
             )
     _report_notes(study, images, issues)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_named
-from dicom_etl.dicom import Limits, read_image
+from dicom_etl.dicom import Limits, read_planned
 from dicom_etl.errors import CHANGED, ContourError, ImageError, ItemError
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
@@ -43,8 +43,10 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     ImageError
         When the file cannot be used, or its header is not the one that was planned with.
     """
-    image = read_image(roots.place(plan.image), plan.header.frame, limits_of(config))
-    if plan.header != image.header:  # else nothing has: 1 us for nearly all, where field by field takes 8
+    image = read_planned(roots.place(plan.image), plan.header, plan.stamp, limits_of(config))
+    if image.header is plan.header:  # as of nearly all
+        return image
+    if plan.header != image.header:  # else nothing has: 1 us, where field by field takes 8
         _refuse_changed(plan.header, image.header, config)
     return replace(image, header=plan.header)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from dicom_etl.config import IngestConfig
@@ -244,23 +245,37 @@ def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: In
 def unpack(packed: bytes) -> StudyPlan:
     """Return what `PlannedStudy.packed` holds."""
     study: StudyPlan
-    study, rows = pickle.loads(zlib.decompress(packed))
-    samples = [
-        SamplePlan._make((*start, ImageHeader._make(header), tuple(map(_label_of, labels)), *rest))
-        for start, header, labels, rest in rows
-    ]
-    return replace(study, samples=tuple(samples))
+    study, samples, headers, counts, labels = pickle.loads(zlib.decompress(packed))
+    drawn = map(_label_of, _rows(labels, sum(counts)))
+    rows = zip(
+        _rows(samples, len(counts)),
+        map(ImageHeader._make, _rows(headers, len(counts))),
+        [tuple(islice(drawn, count)) for count in counts],
+        strict=True,
+    )
+    made = [SamplePlan._make((*row[:3], header, ours, *row[3:])) for row, header, ours in rows]
+    return replace(study, samples=tuple(made))
 
 
 def _pack(study: StudyPlan) -> bytes:
-    # Plain tuples: named ones take five times as long. Headers differ in a few numbers, so they pack to about a tenth.
-    rows = [
-        (sample[:3], sample.header[:], [_parts_of(label) for label in sample.labels], sample[5:])
-        for sample in study.samples
-    ]
-    return zlib.compress(
-        pickle.dumps((replace(study, samples=()), rows), protocol=pickle.HIGHEST_PROTOCOL), 1
+    # Columns of plain values take half the time of rows, and named tuples five times as long as plain ones.
+    tables = (
+        replace(study, samples=()),
+        _columns(sample[:3] + sample[5:] for sample in study.samples),
+        _columns(sample.header for sample in study.samples),
+        [len(sample.labels) for sample in study.samples],
+        _columns(_parts_of(label) for sample in study.samples for label in sample.labels),
     )
+    return zlib.compress(pickle.dumps(tables, protocol=pickle.HIGHEST_PROTOCOL), 1)
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the columns of a table; where all of one are the same object, as of the headers of a series, it once."""
+    return [column[:1] if len(set(map(id, column))) == 1 else column for column in zip(*rows, strict=True)]
+
+
+def _rows(columns: Iterable[tuple[Any, ...]], count: int) -> Iterable[tuple[Any, ...]]:
+    return zip(*(column * count if len(column) == 1 else column for column in columns), strict=True)
 
 
 _TARGETS = (SliceNumber, Instance, Plane, FileName)
@@ -334,8 +349,11 @@ def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
         "source_image": {sample.image for sample in samples},
         "manufacturer": {sample.header.manufacturer for sample in samples},
     }
+    refs: defaultdict[str, list[ContourRef]] = defaultdict(list)
     for sample in samples:
         for label in sample.labels:
-            texts.setdefault(f"source_{label.structure}", set()).add(label.ref.source)
-            texts.setdefault(f"reader_{label.structure}", set()).add(label.ref.reader)
+            refs[label.structure].append(label.ref)
+    for structure, found in refs.items():
+        texts[f"source_{structure}"] = {ref.source for ref in found}
+        texts[f"reader_{structure}"] = {ref.reader for ref in found}
     return {column: max(len(text.encode()) for text in values) for column, values in texts.items() if values}
