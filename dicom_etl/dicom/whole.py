@@ -34,7 +34,7 @@ class _Last:
 
 
 def read_whole(path: Path | str, limits: Limits) -> WholeFile:
-    """Read a regular file (see `open_listed`) that is not too large, unless it is the one that was kept and nobody has touched it.
+    """Read a file that is not too large, opened by `open_listed`, unless it is the one that was kept and is as it was.
 
     Raises
     ------

@@ -72,11 +72,11 @@ def find_labels(
     refs: list[ContourRef] = []
     issues: list[Issue] = []
     stamps: dict[str, tuple[int, int] | None] = {}
-    for path in sorted({*paths, *stray}):
+    for path in sorted(dict.fromkeys((*paths, *stray))):  # in order as a rule, which a set would lose
         place = roots.place(path)
         stamps[path] = stamp_of(place)  # before a reader looks, so that what it saw is what the stamp is of
         try:
-            found = _found(path, place, options)
+            found = _found(place, options)
         except ItemError as error:
             issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
             continue
@@ -86,31 +86,30 @@ def find_labels(
             else:
                 issues.append(Issue("warning", "unknown-format", _UNKNOWN, STAGE, path, patient_id))
             continue
-        refs += [ref for ref in found.refs if _is_chosen(ref, config.labels)] if config.labels else found.refs
-        if found.issues:
-            issues += (replace(issue, stage=STAGE, patient_id=patient_id) for issue in found.issues)
+        refs += [ContourRef(path, *ref[1:]) for ref in found.refs]
+        for issue in found.issues:
+            named = path + issue.path.removeprefix(place)
+            issues.append(replace(issue, stage=STAGE, path=named, patient_id=patient_id))
+    if config.labels:
+        refs = [ref for ref in refs if _is_chosen(ref, config.labels)]
     structures = structures_of(
         (ref.name for ref in refs), config.structure_map, slugs=not config.pseudonymize
     )
     issues += not_images(others, patient_id)
     labels = [Label(structures[ref.name], ref, stamps[ref.path]) for ref in refs if ref.name in structures]
-    issues += _unmapped((ref for ref in refs if ref.name not in structures), patient_id)
+    if len(labels) < len(refs):
+        issues += _unmapped([ref for ref in refs if ref.name not in structures], patient_id)
     counts = Counter([] if config.pseudonymize else [ref.name for ref in refs])
     names = {(name, structures.get(name, "")): count for name, count in counts.items()}
     return FoundLabels(tuple(sorted(labels, key=itemgetter(1))), tuple(issues), names)
 
 
-def _found(path: str, file: str, options: LabelOptions) -> Found | None:
-    """Ask the readers that accept such a file, one after the other; the answer names it as records do."""
-    readers = readers_for_name(real_of(path)) or readers_for(sop_class_of(file))
-    for reader in readers:
+def _found(file: str, options: LabelOptions) -> Found | None:
+    """Ask the readers that accept such a file, one after the other."""
+    for reader in readers_for_name(file) or readers_for(sop_class_of(file)):
         found = reader.find(file, options)
         if found is not None:
-            refs = tuple([ContourRef(path, *ref[1:]) for ref in found.refs])
-            issues = found.issues and tuple(
-                replace(issue, path=path + issue.path.removeprefix(file)) for issue in found.issues
-            )
-            return Found(refs, issues)
+            return found
     return None
 
 

@@ -107,7 +107,13 @@ def link_study(
         if any(index in drawn for index in stack.members) or len(found.stacks) == 1:
             issues += _report_places(study, stack, alone=len(found.stacks) == 1)
         places = stack.places
-        for at, index in enumerate(stack.members):
+        for index, location, location_mm, phase in zip(
+            stack.members,
+            places.location_index.tolist(),
+            places.slice_location_mm.tolist(),
+            places.phase_index.tolist(),
+            strict=True,
+        ):
             image, labels = images[index], drawn.get(index, ())
             if not labels:
                 without += 1
@@ -123,9 +129,9 @@ def link_study(
                     image.path,
                     image.header,
                     tuple(sorted(labels)),
-                    int(places.location_index[at]),
-                    float(places.slice_location_mm[at]),
-                    int(places.phase_index[at]),
+                    location,
+                    location_mm,
+                    phase,
                     number,
                     study.study,
                     image.stamp,
@@ -271,8 +277,9 @@ def _pair(
         issues.append(
             Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
         )
+    others = [] if len(numbered) == len(labels) else labels
     named, problems = pair_by_reference(
-        labels, found.paths, found.headers, study.patient_id, dict(study.elsewhere)
+        others, found.paths, found.headers, study.patient_id, dict(study.elsewhere)
     )
     for index, ours in named.items():
         if index in found.lost:

@@ -116,14 +116,14 @@ def _paired(linked: Linked, labels: Set[Number], units: Units, paths: Sequence[s
             if number in unit.images:
                 by_reading[unit.reading][series, number] = unit.images[number]
     header, name = by_reading[HEADER], by_reading[NAME]
-    for label in sorted(header.keys() & name.keys(), key=lambda label: label[1]):
-        if header[label] != name[label]:
-            reason = (
-                f"slice {label[1]} is {paths[header[label][0]]} by InstanceNumber and {paths[name[label][0]]} by the "
-                "names of the files; `number_from` header or name decides"
-            )
-            linked.doubts.clear()
-            return refuse(linked, labels, MISMATCH, reason)
+    if differing := [label for label in header.keys() & name.keys() if header[label] != name[label]]:
+        label = min(differing, key=lambda label: label[1])
+        reason = (
+            f"slice {label[1]} is {paths[header[label][0]]} by InstanceNumber and {paths[name[label][0]]} by the "
+            "names of the files; `number_from` header or name decides"
+        )
+        linked.doubts.clear()
+        return refuse(linked, labels, MISMATCH, reason)
     found, other = (header, name) if len(header) >= len(name) else (name, header)
     # Where both readings know the series, neither may contradict the other on any pair.
     said = _numbers(units, NAME if found is header else HEADER) if other else {}

@@ -190,7 +190,7 @@ def link_inputs(
         if plan.study
         else plan.issues,
         inputs=inputs_digest(files, read.images, hashed_images(plan.samples, config), roots),
-        label_files=tuple(sorted(set(label_files))),
+        label_files=tuple(sorted(dict.fromkeys(label_files))),
     )
     patient = read.images[0].header.patient_id if read.images else ""
     return LinkedStudy(plan, labels, found.names, patient, uids.uids_of(read.images, read.lost, found.labels))
