@@ -16,6 +16,8 @@ import pytest
 from phantom.source import write_source
 from phantom.study import Study
 
+from dicom_etl import batches
+from dicom_etl.batches import transforms
 from dicom_etl.cli import COMMANDS, cli
 from tests.forking import COMMAND, forks
 from tests.frameworks import clash
@@ -146,6 +148,14 @@ def test_every_command_and_option_is_in_the_reference() -> None:
                 assert option.help, f"{name} {option.opts} has no help"
                 for spelled in option.opts:
                     assert re.search(rf"^ +(-\w, )?{spelled}\b", section, re.MULTILINE), f"{name} {spelled}"
+
+
+def test_every_public_name_of_batches_is_in_the_reference() -> None:
+    """Of the package's own names tests/test_api.py holds it; transforms are on the page as a module."""
+    targets = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "python-reader.md").read_text("utf-8"), re.MULTILINE)
+    wanted = {f"dicom_etl.batches.{name}" for name in [*batches.__all__, "transforms"]}
+    assert sorted(targets) == sorted(wanted)
+    assert all(transforms.__doc__ and getattr(transforms, name).__doc__ for name in transforms.__all__)
 
 
 def test_words_of_the_field() -> None:

@@ -66,9 +66,16 @@ class BatchReader(Epochs):
         Values wanted by column of ``/samples`` (one or several each), as in ``{"cardiac_phase": "ED"}``, or a
         function of the table that returns (sample,) bool, as in ``lambda table: table["field_strength_t"] >
         2``.
-    shuffle, block_size, block_window, seed, remainder, rank, world_size, even_ranks
-        As in `Schedule`; ``shuffle`` may also be True ("full") or "none" (False). Without a rank, loaders read it where
-        they are iterated; see `torch`.
+    shuffle : "full", "block" or "none", default "full"
+        This and the next ones as in `Schedule`; True is "full", False is "none".
+    block_size : int, default 32
+    block_window : int, default 16
+    seed : int, default 0
+    remainder : "keep", "drop" or "fill", default "keep"
+    rank : int, optional
+        Without one, loaders read it where they are iterated; see `torch`.
+    world_size : int, optional
+    even_ranks : bool, default False
     sampling : str or callable, optional
         How often samples come. The name of a column of floats: that often, relative to each other. Of any other column:
         each of its values alike, as in ``sampling="manufacturer"``. A function of the table gives (sample,) numbers.
@@ -78,7 +85,7 @@ class BatchReader(Epochs):
         Mix each batch of at least so many patients, as long as there are so many left.
     layout : str, default "NHW"
         As in `Batch`.
-    dtype : dtype-like, optional
+    dtype : dtype or str, optional
         Of the images; that of the file by default, float32 with ``normalize``.
     normalize : str, optional
         "minmax", "zscore" or "percentile", each image by itself; "zscore:dataset" and the like, all images by the

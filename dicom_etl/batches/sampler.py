@@ -83,14 +83,18 @@ class Schedule:
         "full" puts every sample anywhere. "block" shuffles blocks of ``block_size`` neighbours, and then the
         samples within each run of ``block_window`` blocks, so that reading stays nearly sequential. False
         serves the rows as they are.
-    block_size, block_window : int
+    block_size : int, default 32
+        Of "block"; without meaning otherwise.
+    block_window : int, default 16
         Of "block"; without meaning otherwise.
     seed : int, default 0
     remainder : "keep", "drop" or "fill", default "keep"
         What becomes of a short last batch: served short, left out, or completed with other samples of the
         epoch (none twice in the batch), marked as padding.
-    rank, world_size : int
+    rank : int, default 0
         This process serves the batches ``rank``, ``rank + world_size`` and so on.
+    world_size : int, default 1
+        Number of processes.
     even_ranks : bool, default False
         Give every rank the same number of batches, as synchronous training needs: "drop" leaves out the last
         incomplete round, "fill" completes it with batches that are padding throughout. Not possible with
