@@ -19,7 +19,7 @@ from phantom.study import Study
 from dicom_etl import batches
 from dicom_etl.batches import transforms
 from dicom_etl.cli import COMMANDS, cli
-from tests.forking import COMMAND, forks
+from tests.forking import COMMAND, Forks, forks
 from tests.frameworks import clash
 
 ROOT = Path(__file__).parents[1]
@@ -31,15 +31,15 @@ OPTIONAL = {
     "accelerate", "jax", "keras", "lightning", "monai", "nibabel", "tensorflow", "torch", "torchdata", "highdicom",
     "albumentations", "distributed", "xarray", "pandas",
 }  # fmt: skip
-_BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^ *```(\w*)(?: title=\"(.+)\")?\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
 
 
 def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """Return (language, code) of each block, in order."""
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    """Return (language, title, code) of each block, in order."""
     return _BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
@@ -52,7 +52,7 @@ def all_shell_commands() -> list[str]:
     return [
         command
         for page in PAGES
-        for language, code in blocks(page)
+        for language, _, code in blocks(page)
         if language == "bash"
         for command in shell_commands(code)
     ]
@@ -77,22 +77,46 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
-def test_every_block_runs(page: Path, workplace: Path, tmp_path: Path) -> None:
+def test_every_block_runs(
+    page: Path, workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables are files of their title; text is what is printed or found, and MATLAB is not to be had."""
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     shutil.copytree(workplace / "sample_data", tmp_path / "sample_data")
     if page.name != "README.md":
         shutil.copy(workplace / "dataset.h5", tmp_path)
     with forks(NO_COLOR="1") as started:
-        for language, code in blocks(page):
+        for language, title, code in blocks(page):
             if language == "python":
                 run_python(code, tmp_path)
             elif language == "bash":
                 for command in shell_commands(code):
-                    words = shlex.split(command, comments=True)
-                    if words[0] == "dicom-etl":
-                        done = started.run(COMMAND, *words[1:], folder=tmp_path)
-                        assert done.returncode in (0, 3), f"{command}: {done.stderr.decode()}"
-                    else:
-                        assert command.startswith(NOT_RUN), f"nothing runs {command!r}"
+                    run_in_shell(started, os.path.expandvars(command), tmp_path)
+            elif language == "csv":
+                (tmp_path / title).write_text(code)
+            elif language == "sh":
+                run_completions(started, code)
+            else:
+                assert language in ("text", "matlab"), f"nothing runs a block of {language!r}"
+
+
+def run_in_shell(started: Forks, command: str, folder: Path) -> None:
+    words = shlex.split(command, comments=True)
+    if words[0] == "dicom-etl":
+        done = started.run(COMMAND, *words[1:], folder=folder)
+        assert done.returncode in (0, 3), f"{command}: {done.stderr.decode()}"
+    elif not command.startswith(NOT_RUN):
+        subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=folder, check=True, timeout=60)
+
+
+def run_completions(started: Forks, code: str) -> None:
+    """Lines for a shell's start-up file: the program prints what each evaluates."""
+    for line in code.splitlines():
+        shell = re.search(r"_DICOM_ETL_COMPLETE=(\w+) dicom-etl", line)
+        assert shell, f"nothing runs {line!r}"
+        program = f"import os\nos.environ['_DICOM_ETL_COMPLETE'] = {shell[1]!r}\n{COMMAND}"
+        done = started.run(program)
+        assert b"dicom-etl" in done.stdout, f"{line}: {done.stderr.decode()}"
 
 
 def run_python(code: str, folder: Path) -> None:
@@ -152,7 +176,9 @@ def test_every_command_and_option_is_in_the_reference() -> None:
 
 def test_every_public_name_of_batches_is_in_the_reference() -> None:
     """Of the package's own names tests/test_api.py holds it; transforms are on the page as a module."""
-    targets = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "python-reader.md").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(
+        r"^::: (\S+)$", (ROOT / "docs" / "python-reader.md").read_text("utf-8"), re.MULTILINE
+    )
     wanted = {f"dicom_etl.batches.{name}" for name in [*batches.__all__, "transforms"]}
     assert sorted(targets) == sorted(wanted)
     assert all(transforms.__doc__ and getattr(transforms, name).__doc__ for name in transforms.__all__)
