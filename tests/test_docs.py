@@ -18,7 +18,9 @@ from phantom.study import Study
 
 from dicom_etl import batches
 from dicom_etl.batches import transforms
+from dicom_etl.checks.codes import CODES
 from dicom_etl.cli import COMMANDS, cli
+from dicom_etl.layouts import LAYOUTS
 from tests.forking import COMMAND, Forks, forks
 from tests.frameworks import clash
 
@@ -31,6 +33,11 @@ OPTIONAL = {
     "accelerate", "jax", "keras", "lightning", "monai", "nibabel", "tensorflow", "torch", "torchdata", "highdicom",
     "albumentations", "distributed", "xarray", "pandas",
 }  # fmt: skip
+OF_OTHERS = {
+    "--version", "--help", "--array", "--cpus-per-task", "--dependency", "--wrap",
+    "--nproc-per-node", "--sets", "--directions",
+}  # fmt: skip
+"""Options of the program as a whole, of other programs, and of the benchmarks."""
 _BLOCK = re.compile(r"^ *```(\w*)(?: title=\"(.+)\")?\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -182,6 +189,17 @@ def test_every_public_name_of_batches_is_in_the_reference() -> None:
     wanted = {f"dicom_etl.batches.{name}" for name in [*batches.__all__, "transforms"]}
     assert sorted(targets) == sorted(wanted)
     assert all(transforms.__doc__ and getattr(transforms, name).__doc__ for name in transforms.__all__)
+
+
+def test_every_option_and_code_that_pages_name_exists() -> None:
+    commands = [cli.get_command(click.Context(cli), name) for name in COMMANDS]
+    options = {spelled for command in commands if command for each in command.params for spelled in each.opts}
+    names = {"dicom-etl", *COMMANDS, *CODES, *(layout.name for layout in LAYOUTS)}
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        if page.name != "from-0.1.md":
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= options | OF_OTHERS, name_of(page)
+        assert set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text)) <= names, name_of(page)
 
 
 def test_words_of_the_field() -> None:
