@@ -84,19 +84,9 @@ class Assembler:
     ----------
     paths : tuple of Path
         The datasets, whose rows are counted one after the other.
-    store : Store
-        Where the slices are.
-    masks : MaskMaker
-        What becomes of the masks.
     valid : ndarray of bool, (row, structure)
-    dtype : numpy.dtype
-        Of the images served.
-    serving : Serving
-    normalizer : Normalizer, optional
     channels : ndarray of int64, (row, channel), optional
         The rows whose images are the channels of each row; `NOTHING` for zeros.
-    columns : dict of str to ndarray, (row, ..)
-    weights : ndarray of float32, (row,), optional
     """
 
     paths: tuple[Path, ...]
@@ -117,7 +107,6 @@ class Assembler:
         ----------
         rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
             Rows of the file.
-        padding : ndarray of bool, (sample,)
         place : Place
             Decides the random numbers of the transforms.
 

@@ -77,9 +77,6 @@ def laid_out(
     ----------
     images : ndarray, (sample, y, x) or (sample, channel, y, x), as ``volume`` (sample, place, y, x)
     masks : ndarray, (sample, structure, y, x), as ``volume`` (sample, structure, place, y, x)
-    layout : str
-        As in `Batch`.
-    volume : bool, default False
     """
     has_channels = images.ndim == 4 and not volume
     if layout == "NCHW":

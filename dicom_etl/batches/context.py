@@ -78,13 +78,6 @@ def neighbours(context: Context, table: Mapping[str, NDArray[Any]]) -> NDArray[n
 
     Any image of the dataset is a neighbour, whether it is selected or not. An image whose place is not known has none.
 
-    Parameters
-    ----------
-    context : Context
-        Along "z" or "t".
-    table : mapping
-        The sample table.
-
     Returns
     -------
     ndarray of int64, (row, channel)

@@ -21,7 +21,6 @@ class EpochStatistics:
 
     Attributes
     ----------
-    epoch : int
     expected : int
         Samples that it has to serve, padding not counted.
     times_served : ndarray of int64, (sample,)
@@ -96,7 +95,6 @@ def measure_epochs(
 
     Parameters
     ----------
-    reader : BatchReader
     epochs : int
         Counted from epoch 0, also when the reader goes on in the middle.
     stop_after : int, optional

@@ -46,10 +46,6 @@ class Normalizer:
             the 1st percentile to 0, the 99th to 1, what lies outside is cut off. A constant image becomes 0.
             Each image by itself; with ":dataset" after it, all images by the numbers of the whole dataset, with
             ":STRUCTURE" by those of the pixels inside a structure.
-        columns : mapping
-            The sample table.
-        sources : sequence of DatasetReader
-            The datasets, open.
 
         Raises
         ------

@@ -21,7 +21,6 @@ def prefetched(make: Callable[[int], Made], count: int, threads: int, ahead: int
     ----------
     make : callable
         May be called by several threads at once, and for numbers that are not asked for in the end.
-    count : int
     threads : int
         That make what is not asked for yet; of several the one that asks is one, and makes what nobody has begun.
     ahead : int

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dicom_etl.batches.assemble import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
-from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, valid_labels
+from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.stores import Joined, Kept
 from dicom_etl.batches.structures import MaskMaker, stored_parts
@@ -29,7 +29,6 @@ class Prepared(NamedTuple):
     ----------
     rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
         Rows of the datasets, counted one after the other.
-    assembler : Assembler
     weights : ndarray of float64, (sample,), optional
         How often each is to come.
     patients : ndarray of int64, (sample,)
@@ -59,8 +58,7 @@ def prepare(
         for source in sources:
             stored = stored_parts(selection.structures, source.structures)
         table = SampleTable(sources)
-        drawn, valid = valid_labels(table, selection)
-        rows = choose_rows(sources, table, selection, drawn, valid)
+        rows, valid = choose_rows(sources, table, selection)
         store = _store(sources, stored, serving.cache)
         full = {source.full_mask for source in sources}
         if len(full) > 1:

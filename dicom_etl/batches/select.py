@@ -84,7 +84,7 @@ class Selection:
             raise ConfigError(f'require is {self.require!r}: it must be "all" or "any"')
 
 
-def valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Say of each row which of the structures served it has, and which of these count.
 
     Returns
@@ -103,13 +103,9 @@ def valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.bool
 
 
 def choose_rows(
-    sources: Sequence[DatasetReader],
-    table: SampleTable,
-    wanted: Selection,
-    drawn: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
-) -> NDArray[np.int64]:
-    """Return the rows that satisfy a selection, in the order of the files.
+    sources: Sequence[DatasetReader], table: SampleTable, wanted: Selection
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the rows that satisfy a selection, in the order of the files, and which labels of all rows count.
 
     Raises
     ------
@@ -118,6 +114,7 @@ def choose_rows(
     DatasetError
         The table does not fit the images.
     """
+    drawn, valid = _valid_labels(table, wanted)
     chosen = np.ones(table.rows, dtype=np.bool_)
     counts = [f"{table.rows} samples"]
     for what, fits in _conditions(sources, table, wanted, drawn, valid):
@@ -125,7 +122,7 @@ def choose_rows(
         counts.append(f"{int(chosen.sum())} {what}")
     if not chosen.any():
         raise NothingLeftError(f"no sample is left to serve: {', then '.join(counts)}")
-    return np.flatnonzero(chosen).astype(np.int64, copy=False)
+    return np.flatnonzero(chosen).astype(np.int64, copy=False), valid
 
 
 def _conditions(

@@ -31,12 +31,8 @@ class Stream:
 
     Attributes
     ----------
-    assembler : Assembler
     rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
         The rows of the file that are served; the schedule's positions count in them.
-    schedule : Schedule
-    prefetch, threads : int, optional
-        As in `BatchReader`.
     """
 
     assembler: Assembler
@@ -58,7 +54,6 @@ class Stream:
 
         Parameters
         ----------
-        epoch : int
         start : int, default 0
             Batches of the epoch that are done, over all ranks.
         worker, workers : int

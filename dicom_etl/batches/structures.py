@@ -44,8 +44,6 @@ class MaskMaker:
 
     Attributes
     ----------
-    stored : tuple of str
-        The structures to gather.
     made_of : tuple of tuple of int
         For each structure served, which of the stored ones it is, or is the first of without the second.
     blank : ndarray of bool, (row of the file, structure), optional
@@ -74,12 +72,8 @@ class MaskMaker:
 
         Parameters
         ----------
-        structures : tuple of str
-            To serve, in this order.
         stored : tuple of str
             As `stored_parts` gives them.
-        blank, full, labels
-            As the attributes.
 
         Raises
         ------

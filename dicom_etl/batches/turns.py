@@ -80,33 +80,27 @@ class Turns:
         self._path = Path(name)
         weakref.finalize(self, _remove, self._path, os.getpid())
         self._announced = 0
-        self._mark = ""
         self.announce(start)
-
-    @property
-    def mark(self) -> str:
-        """What the last announcement is called."""
-        return self._mark
 
     def announce(self, start: Start) -> None:
         """Let the next iteration start here, and those after it one epoch later each."""
         self._announced += 1
-        self._mark = f"{os.getpid()}.{self._announced}"
+        self.mark = f"{os.getpid()}.{self._announced}"  # what this announcement is called
         if self._path.stat().st_size > _LARGEST_BYTES:
             with self._locked() as entries:
                 kept = "".join(f"\n{json.dumps(entry)}" for entry in entries[-_KEPT_LINES:])
                 self._path.write_text(kept, encoding="ascii")
-        self._append({"mark": self._mark, "by": os.getpid(), "start": start})
+        self._append({"mark": self.mark, "by": os.getpid(), "start": start})
 
     def next_start(self) -> Start:
         """Return where the next iteration of this process starts, workers' turns included."""
         with self._locked() as entries:
-            return _next(entries, self._mark, os.getpid())
+            return _next(entries, self.mark, os.getpid())
 
     def taken(self) -> bool:
         """Say whether a worker has taken a turn since the last announcement."""
         with self._locked() as entries:
-            return any(entry.get("under") == self._mark for entry in entries)
+            return any(entry.get("under") == self.mark for entry in entries)
 
     def wait_until_taken(self) -> None:
         """Wait for a worker to take its turn, so that what is announced next is not taken for this iteration's."""
@@ -119,9 +113,6 @@ class Turns:
 
         Parameters
         ----------
-        key : WorkerKey
-        workers : int
-            How many share the iteration.
         start : Start, optional
             Of a state that was loaded into the worker.
 
@@ -144,7 +135,7 @@ class Turns:
                         "which epoch this loader serves cannot be told, because it was interrupted while its workers "
                         "started and torch was seeded again: call set_epoch, or make a new loader"
                     )
-            mark = self._mark
+            mark = self.mark
             if key.iteration:  # these workers were there before what may have been announced since
                 mark = next((e["mark"] for e in reversed(entries) if e.get("by") == key.owner), mark)
             start = start or _next(entries, mark, key.owner)

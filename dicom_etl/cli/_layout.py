@@ -66,15 +66,7 @@ class Pace:
         self._began: dict[str, tuple[float, int]] = {}
 
     def text(self, stage: str, done: int, total: int) -> str:
-        """Return the rate and the time left in words; "" as long as nothing is known.
-
-        Parameters
-        ----------
-        stage : str
-            Its name.
-        done, total : int
-            How many items are finished, of how many.
-        """
+        """Return the rate and the time left in words; "" as long as nothing is known."""
         now = time.monotonic()
         start, before = self._began.setdefault(stage, (now, done))
         seconds, items = now - start, done - before

@@ -109,8 +109,6 @@ def read_each(
 
     Parameters
     ----------
-    refs : sequence of ContourRef
-        Of one file.
     read : callable
         Returns the rings of one and adds to its notes; raises `ContourError`, or `KeyError` where it is not there.
     origin : float or mapping of str to float

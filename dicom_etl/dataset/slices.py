@@ -90,7 +90,6 @@ class Windows:
 
     Attributes
     ----------
-    seen : ndarray, (window, y, x)
     which : ndarray of int64, (slice, table)
         The window of each slice.
     """

@@ -14,19 +14,6 @@ MIB = 1024 * 1024
 class Limits:
     """Bounds on what reading one DICOM file may cost; each error names the option that moves its bound.
 
-    Parameters
-    ----------
-    max_image_bytes : int
-        Most bytes that one decoded frame may take (``--max-image-bytes``).
-    max_file_bytes : int
-        Largest file that is read at all (``--max-file-bytes``).
-    max_header_bytes : int
-        Most bytes before the pixel data (``--max-header-bytes``).
-    max_item_memory : int
-        Most bytes that the decoding process may take for one file (``--max-item-memory``).
-    max_item_seconds : float
-        Most seconds that decoding one file may take (``--max-item-seconds``).
-
     Raises
     ------
     ConfigError

@@ -95,8 +95,6 @@ def place(
 
     Parameters
     ----------
-    header : ImageHeader
-        The image's size, pixel spacing, position and orientation.
     size : (int, int), optional
         Rows and columns of the new grid; as many as the (resampled) image has when None.
     spacing_mm : float, optional

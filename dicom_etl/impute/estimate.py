@@ -158,8 +158,6 @@ def confidence(agreement: float, axis: Axis, distance: float, parents: float = 1
     ----------
     agreement : float
         See `estimate.Estimate`.
-    axis : str
-        ``"spatial"`` or ``"temporal"``.
     distance : float
         To the nearer parent, in mm or ms.
     parents : float

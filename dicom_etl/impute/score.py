@@ -38,8 +38,6 @@ class Score:
     ----------
     structure, axis, way : str
         What was imputed, from neighbours along what, and how; see `parents` and `estimate`.
-    location, phase : int
-        Where the slice lies.
     gap : float
         Distance between its parents, mm or ms.
     dice : float

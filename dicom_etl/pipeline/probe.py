@@ -16,13 +16,7 @@ _BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class SourceProbe:
-    """Reads some files of a SOURCE where it is called: equal answers, same SOURCE.
-
-    Attributes
-    ----------
-    files : tuple of str
-        Paths from the root of the file system.
-    """
+    """Reads some files of a SOURCE where it is called: equal answers, same SOURCE."""
 
     files: tuple[str, ...]
 

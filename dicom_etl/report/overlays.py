@@ -42,7 +42,6 @@ class Layers:
 
     Attributes
     ----------
-    image : (y, x) array
     masks : tuple of (y, x) uint8
         By structure, 0 .. ``full_mask``.
     outlines : tuple of Rings

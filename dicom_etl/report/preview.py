@@ -113,8 +113,6 @@ def write_each(
 
     Parameters
     ----------
-    dataset, wanted, whole
-        As for `write_preview`.
     folder : Path
         Where the files go; made when it is missing.
     overwrite : bool

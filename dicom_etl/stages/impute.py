@@ -25,12 +25,6 @@ class ParentPair:
 
     Attributes
     ----------
-    structure : str
-        What is imputed.
-    axis : str
-        ``"spatial"`` or ``"temporal"``.
-    parents : (Parent, Parent)
-        The slices on either side.
     share : float
         Weight of the second one.
     distance : float
@@ -79,8 +73,6 @@ def as_slice(pixels: NDArray[Any], header: ImageHeader) -> Slice:
     ----------
     pixels : (y, x) array
         As stored in the dataset, so that `verify` can make the same estimate from the file alone.
-    header : ImageHeader
-        Spacing, orientation and position of that grid.
     """
     position = np.array(header.position_mm)
     along_x, along_y = np.array(header.orientation).reshape(2, 3)

@@ -58,8 +58,6 @@ def verify_dataset(
 
     Parameters
     ----------
-    options : VerifyOptions, optional
-        How far to go, and from where on a label is worth a look.
     source : SourceRoots, optional
         What it was made of; compared with it when given.
     pseudonyms : Pseudonyms, optional

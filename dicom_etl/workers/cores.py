@@ -11,11 +11,6 @@ from pathlib import Path
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores the affinity mask and the control groups leave to this process, at least 1.
 
-    Parameters
-    ----------
-    root : Path
-        Where ``proc`` and ``sys`` are mounted.
-
     Notes
     -----
     A batch system or container limits a job by its affinity mask (``taskset``, ``cpuset``) or by a quota of

@@ -29,7 +29,6 @@ def make_dataset(reader: BatchReader, *, full: bool = False) -> TensorFlowDatase
 
     Parameters
     ----------
-    reader : BatchReader
     full : bool, default False
         False: ``(images, masks)``, or ``(images, masks, weights)`` where the reader serves weights, as ``model.fit``
         takes them. True: a dict with all that `Batch` holds. TensorFlow reads ahead,
