@@ -149,11 +149,8 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> StructureSe
         issues += _left_out(roi, contours)
         usable = [each for each in contours if each.kind in _CLOSED and (each.uid or not each.problem)]
         for target, rings in _by_target(usable, roi):
-            labels[f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"] = (
-                roi,
-                target,
-                rings,
-            )
+            item = f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"
+            labels[item] = roi, target, rings
     issues += _about_rois([roi for index, roi in enumerate(rois) if index in by_roi], rois)
     return StructureSet(labels, answer["patient_id"], tuple(issues))
 

@@ -131,18 +131,14 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> Segmentatio
     if empty:
         message = f"{len(empty)} of its {len(names)} segments have no pixel in any frame; nothing to take"
         issues = (Issue("note", "empty-structure", message, path=f"segment {','.join(map(str, empty))}"),)
+    plain = ("kind", "bits", "most", "frame_of_reference", "patient_id", "offset")
     return Segmentation(
-        answer["kind"],
-        (answer["rows"], answer["columns"]),
-        answer["bits"],
-        answer["most"],
-        answer["frame_of_reference"],
-        answer["patient_id"],
-        frames,
-        labels,
-        answer["offset"],
-        payload,
-        issues,
+        **{name: answer[name] for name in plain},
+        shape=(answer["rows"], answer["columns"]),
+        frames=frames,
+        labels=labels,
+        decoded=payload,
+        issues=issues,
     )
 
 

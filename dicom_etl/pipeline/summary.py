@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from dicom_etl.geometry.locations import ED, ES
@@ -118,16 +119,5 @@ class Summary:
 
 def in_order(issues: Iterable[Issue]) -> list[Issue]:
     """Return issues by path, then stage: an order of what is stored alone, so the parts of a run merge to the whole."""
-    return sorted(
-        issues,
-        key=lambda issue: (
-            issue.path,
-            issue.stage,
-            issue.code,
-            issue.severity,
-            issue.other_path,
-            issue.message,
-            issue.frame,
-            issue.structure,
-        ),
-    )
+    names = ("path", "stage", "code", "severity", "other_path", "message", "frame", "structure")
+    return sorted(issues, key=attrgetter(*names))

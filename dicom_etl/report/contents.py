@@ -101,7 +101,8 @@ class Contents:
         self.path = path
         self._rows = open_reader(path)
         try:
-            self.structures = self._rows.structures
+            self.structures, self.full_mask = self._rows.structures, self._rows.full_mask
+            self.shape, self.dtype = self._rows.shape, self._rows.dtype
             self.issues: tuple[Issue, ...] = self._rows.issues
             self._columns: dict[str, NDArray[Any]] = {}
         except BaseException:
@@ -116,21 +117,6 @@ class Contents:
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of every image."""
-        return self._rows.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Stored dtype of the images."""
-        return self._rows.dtype
-
-    @property
-    def full_mask(self) -> int:
-        """The mask value of a pixel that is covered whole: 1, or 255 where masks hold coverage."""
-        return self._rows.full_mask
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of ``/samples``: numbers as stored, text as an array of str."""

@@ -6,7 +6,7 @@ What imputes is imported where it is used: most runs, and their workers, have no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -101,30 +101,13 @@ def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
     """Leave out the labels that a person decided to drop, as long as they have the points that the decision names."""
     outlines, issues = dict(parsed.outlines), list(parsed.issues)
     sources = {label.structure: label.ref.source for label in plan.labels}
+    about: dict[str, Any] = {"other_path": plan.image, "frame": plan.header.frame, "study": plan.study}
     for drop in plan.drops:
-        for name in (
-            list(outlines)
-            if drop.structure == ANY
-            else [drop.structure]
-            if drop.structure in outlines
-            else []
-        ):
+        for name in [each for each in outlines if drop.structure in (ANY, each)]:
             if drop.key in (None, contour_key(outlines[name].rings)):
                 del outlines[name]
-                issues.append(
-                    Issue(
-                        "note",
-                        DROPPED,
-                        "left out by decision",
-                        STAGE,
-                        sources.get(name, plan.image),
-                        plan.patient_id,
-                        name,
-                        other_path=plan.image,
-                        frame=plan.header.frame,
-                        study=plan.study,
-                    )
-                )
+                path, message = sources.get(name, plan.image), "left out by decision"
+                issues.append(Issue("note", DROPPED, message, STAGE, path, plan.patient_id, name, **about))
     return parsed._replace(outlines=outlines, issues=issues)
 
 
