@@ -84,6 +84,8 @@ ADVICE = {
     "unreadable-image": "The message says what is wrong, or which package decodes it.",
     "wrong-size": "`--size` brings images to one size instead.",
 }
+PICTURES = {"misaligned": "![Three labels that are doubted, and one that is not](found.png)"}
+"""Of the sample data; docs/tutorial.md says how they are drawn."""
 _NAMES = re.compile(r"(?<![\w`])(--[a-z-]+|[a-z_]+_\*|[a-z\d]+(?:_[a-z\d]+)+|/[a-z]+)(?![\w`*])")
 """Options, columns and groups in a rule, which are code; a ``*`` would be emphasis."""
 
@@ -127,7 +129,7 @@ def page() -> str:
         for code in codes:
             lines = [f"\n### {code}\n", f"{CODES[code][0].upper()}{CODES[code][1:]}."]
             lines += [f"\n- {rule}" for rule in rules.get(code, ())]
-            lines += [f"\n{ADVICE[code]}"] if code in ADVICE else []
+            lines += [f"\n{said[code]}" for said in (ADVICE, PICTURES) if code in said]
             parts.append("\n".join(lines) + "\n")
     return "".join(parts)
 
