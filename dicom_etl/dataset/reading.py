@@ -332,24 +332,13 @@ class DatasetReader:
         studies = [study.record for study in self.studies()]
         nobody = StudyRecord("", "")
         found = []
+        names = [column.name for column in schema.ISSUE_COLUMNS]
         for values in self._table(schema.ISSUES):
-            severity, code, stage, index, path, frame, structure, row, other_path, message = values
+            fields: dict[str, Any] = dict(zip(names, values, strict=True))
+            index, row = fields.pop("study_index"), fields.pop("row")
             study = studies[index] if 0 <= index < len(studies) else nobody
-            found.append(
-                Issue(
-                    severity,
-                    code,
-                    message,
-                    stage,
-                    path,
-                    study.patient_id,
-                    structure,
-                    row if row >= 0 else None,
-                    other_path,
-                    frame,
-                    study.study,
-                )
-            )
+            place = row if row >= 0 else None
+            found.append(Issue(**fields, patient_id=study.patient_id, sample=place, study=study.study))
         return tuple(found)
 
     @cached_property

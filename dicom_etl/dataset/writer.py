@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -139,7 +139,7 @@ class HDF5Writer:
                 keys = self._table(_timeless_group(self._file, schema.PART), schema.INSTANCE_KEY, "u8")
                 self._extend(keys, np.frombuffer(self._instance_keys, dtype="u8"))
             self._write_table(schema.STUDIES, ending.studies)
-            self._write_table(schema.ISSUES, _stored_issues(ending.issues, ending.studies))
+            self._write_issues(ending.issues, ending.studies)
             self._write_table(schema.DECISIONS, ending.decisions)
             self._write_table(schema.STATISTICS, ending.statistics)
             for name, value in ending.attributes.items():
@@ -308,8 +308,18 @@ class HDF5Writer:
                 values = [each[place] for each in ending.splits]
             self._create_and_store(samples, column, self._file["sample"], values)
 
-    def _write_table(self, name: str, records: Sequence[Any]) -> None:
-        """Write a table that is known as a whole, a record a row."""
+    def _write_issues(self, issues: Sequence[Issue], studies: Sequence[StudyRecord]) -> None:
+        """Write /issues, with the row of /studies instead of the patient."""
+        index_of = {(study.patient_id, study.study): index for index, study in enumerate(studies)}
+        self._write_table(
+            schema.ISSUES,
+            issues,
+            study_index=[index_of.get((issue.patient_id, issue.study), -1) for issue in issues],
+            row=[-1 if issue.sample is None else issue.sample for issue in issues],
+        )
+
+    def _write_table(self, name: str, records: Sequence[Any], **computed: list[Any]) -> None:
+        """Write a table that is known as a whole: a record a row, but for the columns that were computed."""
         scale_name, columns = schema.TABLES[name]
         group = _timeless_group(self._file, name)
         scale = self._table(group, scale_name, "i8")
@@ -317,7 +327,10 @@ class HDF5Writer:
         self._extend(scale, np.arange(len(records)))
         self._create_axes(group, columns)
         for column in columns:
-            self._create_and_store(group, column, scale, list(map(attrgetter(column.record_field), records)))
+            values = computed.get(column.name)
+            if values is None:
+                values = list(map(attrgetter(column.record_field), records))
+            self._create_and_store(group, column, scale, values)
 
     def _create_and_store(
         self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset, values: list[Any]
@@ -343,39 +356,6 @@ class HDF5Writer:
             start = dataset.shape[0]
             dataset.resize(start + len(values), axis=0)
             dataset[start:] = values
-
-
-class _StoredIssue(NamedTuple):
-    severity: str
-    code: str
-    stage: str
-    study_index: int
-    path: str
-    frame: int
-    structure: str
-    row: int
-    other_path: str
-    message: str
-
-
-def _stored_issues(issues: Sequence[Issue], studies: Sequence[StudyRecord]) -> list[_StoredIssue]:
-    """Return issues as the file holds them: with the row of /studies instead of the patient."""
-    index_of = {(study.patient_id, study.study): index for index, study in enumerate(studies)}
-    return [
-        _StoredIssue(
-            issue.severity,
-            issue.code,
-            issue.stage,
-            index_of.get((issue.patient_id, issue.study), -1),
-            issue.path,
-            issue.frame,
-            issue.structure,
-            -1 if issue.sample is None else issue.sample,
-            issue.other_path,
-            issue.message,
-        )
-        for issue in issues
-    ]
 
 
 def _alignment(spec: schema.DatasetSpec) -> tuple[int, int]:
