@@ -235,14 +235,17 @@ def _damage(
     left = {image.path for image in study.images}
     study.kept = sum(path in left for path in truth)
     study.drawn_left = study.kept / max(1, len(truth))
-    if len({path.split("-")[1] for path in study.truth}) == 1:  # its labels go to one stack
+    one_number = len({path.split("-")[1] for path in study.truth}) == 1
+    if one_number:  # its labels go to one stack
         study.one_number = _hidden_by_others(study, paths, left)
         of_cine = {path for (each, _), path in paths.items() if each.kind == "cine"}
         study.kept = len(of_cine & left & set(truth))
     numbers = {number for _, number in drawn}
+    mine = {each for each, _ in drawn if each.kind == "cine"}
     held: dict[Acquired, int] = defaultdict(int)
     for (each, number), path in paths.items():
-        if path in left and each.kind != "cine" and number in numbers:
+        others = each not in mine if one_number else each.kind != "cine"
+        if path in left and others and number in numbers:
             held[each] += 1
     study.most_elsewhere = max(held.values(), default=0)
 
