@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.reader import BatchReader
 from dicom_etl.errors import OutputError
+from dicom_etl.workers import Progress, silent
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ def measure_epochs(
     *,
     stop_after: int | None = None,
     take: Callable[[Batch], None] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Iterator[EpochStatistics]:
     """Iterate from where the reader is until ``epochs`` epochs are complete, and count.
 
@@ -118,8 +119,7 @@ def measure_epochs(
             statistics.add(batch, reader.rows, time.perf_counter() - begun)
             if take is not None:
                 take(batch)
-            if progress is not None:
-                progress(f"epoch {epoch}", statistics.batches, in_this_epoch)
+            progress(f"epoch {epoch}", statistics.batches, in_this_epoch)
             taken += 1
             if taken == stop_after:
                 break

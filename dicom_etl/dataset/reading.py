@@ -94,15 +94,13 @@ class Block:
         return Block(start, stop, columns, {name: rings[taken] for name, rings in self.rings.items()})
 
 
-def open_reader(
-    path: Path, *, locking: Locking = None, sealed: bool = True, hashed: bool = False
-) -> DatasetReader:
+def open_reader(path: Path, *, locking: Locking = None, hashed: bool = False) -> DatasetReader:
     """Open a dataset for reading; whoever opens it closes it.
 
     Parameters
     ----------
-    locking, sealed
-        As `open_dataset` takes them.
+    locking : bool or "best-effort", optional
+        As `open_dataset` takes it.
     hashed : bool
         Check every byte against the seal first.
 
@@ -118,7 +116,7 @@ def open_reader(
             raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
         except DatasetError as error:
             raise type(error)(f"{str(path)!r}: {error}") from None
-    file = open_dataset(path, locking=locking, sealed=sealed)
+    file = open_dataset(path, locking=locking)
     try:
         return read_open(path, file)
     except BaseException:

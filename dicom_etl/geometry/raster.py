@@ -29,7 +29,7 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.errors import ConfigError, ContourError, MissingExtraError
+from dicom_etl.errors import ContourError, MissingExtraError
 from dicom_etl.geometry.fill import DIGITS, UNIT, Window, fill
 from dicom_etl.geometry.planar import edges
 from dicom_etl.records import FloatArray, Outline
@@ -93,22 +93,12 @@ def rasterize(
 
     Raises
     ------
-    ConfigError
-        When there is no such rule, or soft values are asked of a rule that has none.
     ContourError
         When a vertex is farther away than Pillow can draw in a reasonable time.
     MissingExtraError
         When Pillow is needed and not installed.
     """
-    if values not in ("binary", "coverage"):
-        raise ConfigError(f'--mask-values must be binary or coverage, not "{values}"')
-    if values == "coverage":
-        if rule != "coverage":
-            raise ConfigError(f"`mask_values` coverage needs `raster_rule` coverage, not {rule}")
-        return _soft(outline, shape)
-    if rule not in _DRAW:
-        raise ConfigError(f'--raster-rule must be coverage, centre or pillow, not "{rule}"')
-    return _DRAW[rule](outline, shape)
+    return _soft(outline, shape) if values == "coverage" else _DRAW[rule](outline, shape)
 
 
 def _soft(outline: Outline, shape: tuple[int, int]) -> Mask:

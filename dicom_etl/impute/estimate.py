@@ -91,18 +91,7 @@ def estimate(
     -------
     Estimate
         Without rings when the parents have nothing in common (small outlines far from each other).
-
-    Raises
-    ------
-    ValueError
-        When `way` is none of `WAYS`, or parents and weights do not match.
     """
-    if way not in WAYS:
-        raise ValueError(f"way must be one of {', '.join(WAYS)}, not {way!r}")
-    if not parents or len(parents) != len(weights):
-        raise ValueError(
-            f"an estimate needs parents and a weight for each, not {len(parents)} and {len(weights)}"
-        )
     shares = np.asarray(weights, dtype=np.float64)
     outlines = [parent.outline for parent in parents if parent.outline is not None]
     patterns = [parent.pattern for parent in parents if parent.pattern is not None]

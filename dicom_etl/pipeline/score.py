@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import ED, ES, cardiac_phases
-from dicom_etl.impute.estimate import WAYS
 from dicom_etl.impute.parents import BOTH, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 from dicom_etl.layouts import SourceRoots
@@ -21,7 +19,7 @@ from dicom_etl.stages.impute import NAME, as_slice
 from dicom_etl.stages.impute_study import places_of
 from dicom_etl.stages.sample import item_issue, read_slice
 from dicom_etl.stages.write import INNER
-from dicom_etl.workers import Executor, InProcess, Progress, silent
+from dicom_etl.workers import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,6 @@ def score_source(
     roots: SourceRoots,
     config: IngestConfig,
     *,
-    ways: Sequence[str] = WAYS,
-    executor: Executor | None = None,
     progress: Progress = silent,
     pseudonyms: Pseudonyms | None = None,
 ) -> tuple[list[StudyScores], Summary]:
@@ -48,38 +44,25 @@ def score_source(
     ----------
     config : IngestConfig
         Which structures, how far apart neighbours may be, and how contours are read.
-    ways : sequence of str
-        Which of `impute.estimate.WAYS` to score.
 
     Raises
     ------
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    executor = executor if executor is not None else InProcess()
-    plan = Plan(
-        roots,
-        replace(config, impute=BOTH),
-        executor=executor,
-        progress=progress,
-        pseudonyms=pseudonyms,
-        read_outlines=True,
-    )
+    planned = replace(config, impute=BOTH)
+    plan = Plan(roots, planned, progress=progress, pseudonyms=pseudonyms, read_outlines=True)
     studies = list(plan.studies())
-    run = partial(score_study, roots=roots, config=config, ways=tuple(ways))
     results = []
-    for number, (_, result) in enumerate(executor.map(run, studies), start=1):
+    for number, study in enumerate(studies, start=1):
+        result = score_study(study, roots=roots, config=config)
         progress(NAME, number, len(studies))
-        if isinstance(result, ItemError):
-            raise result
         plan.summary.issues += result.issues
         results.append(result)
     return results, plan.summary
 
 
-def score_study(
-    study: StudyPlan, *, roots: SourceRoots, config: IngestConfig, ways: tuple[str, ...]
-) -> StudyScores:
+def score_study(study: StudyPlan, *, roots: SourceRoots, config: IngestConfig) -> StudyScores:
     """Score one study; depends on nothing but its arguments. An image that cannot be used becomes an issue."""
     places = places_of(study.samples)
     drawn: dict[str, dict[int, DrawnSlice]] = {}
@@ -100,7 +83,7 @@ def score_study(
     scores = [
         score
         for structure, slices in sorted(drawn.items())
-        for score in leave_one_out(structure, places, slices, Reach(*config.impute_max_gap), ed_es, ways)
+        for score in leave_one_out(structure, places, slices, Reach(*config.impute_max_gap), ed_es)
     ]
     return StudyScores(study.patient_id, tuple(scores), tuple(issues))
 

@@ -40,7 +40,7 @@ from dicom_etl.report.selection import (
 )
 from dicom_etl.verification.dataset import verify_dataset
 from dicom_etl.verification.outcome import Outcome
-from dicom_etl.workers import Progress
+from dicom_etl.workers import Progress, silent
 
 _USUAL = LabelLimits()
 MOST_STUDIES = 60
@@ -80,7 +80,7 @@ def write_report(
     decisions: bytes = b"",
     limits: LabelLimits = _USUAL,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Report:
     """Make one self-contained page about a dataset.
 
@@ -136,12 +136,9 @@ def write_report(
         return Report(output, size, tuple(rows), len(contents), tuple(each.issue for each in placed))
 
 
-def _verified(dataset: Path, progress: Progress | None, limits: LabelLimits) -> Outcome:
+def _verified(dataset: Path, progress: Progress, limits: LabelLimits) -> Outcome:
     """Check a dataset; one whose bytes were changed has nothing to show that could be believed."""
-    options = VerifyOptions(limits=limits)
-    outcome = (
-        verify_dataset(dataset, options, progress=progress) if progress else verify_dataset(dataset, options)
-    )
+    outcome = verify_dataset(dataset, VerifyOptions(limits=limits), progress=progress)
     if outcome.damaged:
         first = outcome.findings[0]
         raise SealError(
@@ -208,14 +205,13 @@ def _cards(
     contents: Contents,
     rows: Sequence[int],
     by_row: Mapping[int, Sequence[Issue]],
-    progress: Progress | None,
+    progress: Progress,
 ) -> Iterator[Card]:
     """Make the cards one by one, when the template asks for them, so that memory stays flat."""
     side = outlined_side(contents, rows)
     for rank, row in enumerate(rows):
         yield make_card(contents, row, rank, by_row.get(row, ()), side)
-        if progress is not None:
-            progress("report", rank + 1, len(rows))
+        progress("report", rank + 1, len(rows))
 
 
 def _studies(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> tuple[list[StudyCurves], int]:

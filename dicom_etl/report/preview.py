@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dicom_etl.report.montage import TILE, Tile, montage
 from dicom_etl.report.overlays import Layers, draw, read_layers
 from dicom_etl.report.palette import Ink, inks
 from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, place_issues, select
+from dicom_etl.workers import Progress, silent
 
 MOST_TILES = 400
 """Tiles of one montage: a picture of 20 by 20 has 36 million dots."""
@@ -107,7 +108,7 @@ def write_each(
     *,
     whole: bool = False,
     overwrite: bool = False,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Preview:
     """Draw one PNG file per sample, named after patient, slice, phase and row.
 
@@ -134,8 +135,7 @@ def write_each(
             sample = contents.sample(row)
             page = montage([_tile(picture, sample, by_row)], contents.structures, colours, dataset.name)
             _save(page, temporary / _file_name(sample))
-            if progress is not None:
-                progress("preview", done, len(rows))
+            progress("preview", done, len(rows))
     return Preview(folder, tuple(rows), len(rows))
 
 

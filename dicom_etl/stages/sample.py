@@ -137,9 +137,7 @@ def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:
     return as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
 
 
-def item_issue(
-    error: ItemError, stage: str, path: str, patient_id: str, structure: str = "", *, frame: int = -1
-) -> Issue:
+def item_issue(error: ItemError, stage: str, path: str, patient_id: str, *, frame: int = -1) -> Issue:
     """Turn the error of one item into an issue."""
     message = f"{error}; left out"
-    return Issue("error", error.code, message, stage, path, patient_id, structure, frame=frame)
+    return Issue("error", error.code, message, stage, path, patient_id, frame=frame)

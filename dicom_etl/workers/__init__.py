@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, Self, TypeVar
 
 from dicom_etl.config import DASK, PROCESSES
-from dicom_etl.errors import ConfigError, ItemError
+from dicom_etl.errors import ItemError
 from dicom_etl.workers.interrupts import stop_if_asked
 
 Item = TypeVar("Item")
@@ -97,15 +97,11 @@ def open_executor(
 
     Raises
     ------
-    ConfigError
-        When a scheduler is named for something else than Dask.
     MissingExtraError
         When Dask is asked for and not installed.
     """
     from dicom_etl.workers.cores import usable_cores
 
-    if scheduler is not None and kind != DASK:
-        raise ConfigError("`scheduler` is for `executor` dask")
     count = usable_cores() if jobs is None else jobs
     if kind == DASK:
         from dicom_etl.workers.cluster import DaskCluster

@@ -64,8 +64,6 @@ class ProcessPool:
     """
 
     def __init__(self, jobs: int, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        if jobs < 1:
-            raise ValueError(f"a pool needs at least one job, not {jobs}")
         self._runs_here = patience_seconds > 0
         self._most_workers = jobs - 1 if self._runs_here else jobs
         self._patience = patience_seconds

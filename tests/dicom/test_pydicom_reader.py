@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate
 
 from dicom_etl.dicom import Limits, pydicom_reader, read_image
 from dicom_etl.dicom.limits import DEFAULT
-from dicom_etl.errors import ConfigError, ImageError
+from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
 
 from .corpus import base, compressed, head_of, heads, meta_end, ramp, with_value
@@ -177,9 +177,3 @@ def test_header_longer_than_the_limit() -> None:
         refuse(
             base(encoding), "no pixel data within 500 bytes; `max_header_bytes`", Limits(max_header_bytes=500)
         )
-
-
-@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
-def test_limits_are_positive_numbers(value: float) -> None:
-    with pytest.raises(ConfigError, match=r"`max_item_seconds` is .*; it must be more than 0"):
-        Limits(max_item_seconds=value)

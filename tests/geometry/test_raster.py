@@ -11,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dicom_etl.errors import ConfigError, ContourError, MissingExtraError
+from dicom_etl.errors import ContourError, MissingExtraError
 from dicom_etl.geometry.polygons import centroid, measure, polygon_area
 from dicom_etl.records import FloatArray, Rings
 from tests.geometry.test_polygons import exact_even_odd
@@ -308,15 +308,6 @@ def test_the_pillow_rule_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r'`raster_rule` pillow .*"dicom-etl\[pillow\]"'):
         rasterize((square(0, 0, 4),), (8, 8), rule="pillow")
-
-
-def test_options_that_do_not_exist_are_named() -> None:
-    with pytest.raises(ConfigError, match='not "fuzzy"'):
-        rasterize((), (8, 8), rule="fuzzy")
-    with pytest.raises(ConfigError, match='not "float"'):
-        rasterize((), (8, 8), values="float")
-    with pytest.raises(ConfigError, match="needs `raster_rule` coverage, not centre"):
-        rasterize((), (8, 8), rule="centre", values="coverage")
 
 
 def test_a_disc_keeps_its_area_at_any_size() -> None:

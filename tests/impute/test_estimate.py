@@ -157,15 +157,5 @@ def test_nothing_between_small_outlines_far_apart() -> None:
     assert found.agreement == 0
 
 
-def test_misuse_is_named() -> None:
-    parent = parent_of(blank(), (disc(48, 48, 9),))
-    with pytest.raises(ValueError, match="way must be one of"):
-        estimate(blank(), (parent,), (1.0,), "magic")
-    with pytest.raises(ValueError, match="not 1 and 2"):
-        estimate(blank(), (parent,), (0.5, 0.5))
-    with pytest.raises(ValueError, match="not 0 and 0"):
-        estimate(blank(), (), ())
-
-
 def _dice(rings: tuple[np.ndarray, ...], truth: np.ndarray) -> float:
     return overlap(rings, (truth,))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.errors import ConfigError, ItemError, MissingExtraError
+from dicom_etl.errors import ItemError, MissingExtraError
 from dicom_etl.workers import Executor, InProcess, open_executor
 from dicom_etl.workers.pool import ProcessPool
 from tests.workers import work
@@ -89,11 +89,6 @@ def test_items_are_taken_as_needed(executor: Executor) -> None:
         next(results)
     assert taken < 1_000
     results.close()  # type: ignore[attr-defined]
-
-
-def test_a_scheduler_is_for_dask() -> None:
-    with pytest.raises(ConfigError, match="`executor` dask"):
-        open_executor(2, scheduler="tcp://127.0.0.1:1")
 
 
 def test_dask_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
