@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -172,7 +172,8 @@ def check_rows_have_inputs(
             yield _finding(block, index, "error", image, f"its image {reason}")
             continue
         try:
-            yield from _compare(rows, block, index, stored[index], plan, source, digests)
+            row = _ComparedRow(rows, block, index, stored[index], plan)
+            yield from _compare(row, source, digests)
         except ItemError as error:
             yield _finding(block, index, "error", image, f"its image cannot be used now: {error}")
 
@@ -219,23 +220,26 @@ def _missing(message: str, patient_id: str, path: str, unchanged: Callable[[], b
     return Issue(severity, "source-changed", message, STAGE, path, patient_id, **where)
 
 
-def _compare(
-    rows: DatasetReader,
-    block: Block,
-    index: int,
-    stored: SampleRow,
-    plan: SamplePlan,
-    source: ComparedSource,
-    digests: dict[str, str],
-) -> Iterator[Issue]:
+class _ComparedRow(NamedTuple):
+    """A row at a position in a block, as it is stored, and what SOURCE holds for it now."""
+
+    rows: DatasetReader
+    block: Block
+    place: int
+    stored: SampleRow
+    plan: SamplePlan
+
+
+def _compare(row: _ComparedRow, source: ComparedSource, digests: dict[str, str]) -> Iterator[Issue]:
     """Compare one row with its files."""
+    stored, plan = row.stored, row.plan
     image, parsed, problems = _read(plan, source)
     digests |= {plan.image: image.sha256, **parsed.digests}
     image, found = to_grid(image, parsed.outlines, source.config)
     imputed = stored.origin == schema.IMPUTED
     if not imputed:
-        yield from _compare_contours(rows, block, index, plan, found, problems)
-    made = _row(rows, block, index, stored, plan, image, found)
+        yield from _compare_contours(row, found, problems)
+    made = _made_now(row, image, found)
     skipped = _NOT_FROM_A_FILE | (_OF_THE_LABEL if imputed else frozenset())
     differing = [
         column.name
@@ -248,20 +252,16 @@ def _compare(
         changed = "sha256_image_file" in differing
         cause = "changed since" if changed else "is as it was, so the rest of SOURCE, or the dataset, is not"
         message = f"{', '.join(differing)} differ from what SOURCE gives; the image file {cause}"
-        yield _finding(block, index, "error", plan.image, message)
+        yield _finding(row.block, row.place, "error", plan.image, message)
 
 
 def _compare_contours(
-    rows: DatasetReader,
-    block: Block,
-    index: int,
-    plan: SamplePlan,
-    found: Mapping[str, Outline],
-    problems: Mapping[str, str],
+    row: _ComparedRow, found: Mapping[str, Outline], problems: Mapping[str, str]
 ) -> Iterator[Issue]:
     """Compare the outlines of one row with the files that lie there now."""
-    paths = {label.structure: label.ref.source for label in plan.labels}
-    for structure in rows.structures:
+    block, index = row.block, row.place
+    paths = {label.structure: label.ref.source for label in row.plan.labels}
+    for structure in row.rows.structures:
         stored = str(block[f"source_{structure}"][index])
         path = paths.get(structure, "")
         if structure in problems and not stored:
@@ -291,27 +291,19 @@ def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, parse.Parsed
     return image, parsed, problems
 
 
-def _row(
-    rows: DatasetReader,
-    block: Block,
-    index: int,
-    stored: SampleRow,
-    plan: SamplePlan,
-    image: Image,
-    found: Mapping[str, Outline],
-) -> SampleRow:
+def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
-    row = block.start + index
-    stored_rings = {name: block.rings[name][index] for name in rows.structures}
+    rows, number = row.rows, row.block.start + row.place
+    stored_rings = {name: row.block.rings[name][row.place] for name in rows.structures}
     # The area of what is drawn now will do: it is no column.
     outlines = {name: found.get(name) or measure(rings) for name, rings in stored_rings.items() if rings}
     pixels = np.ascontiguousarray(image.pixels, dtype=rows.dtype)
     measured: dict[str, Any]
-    if np.array_equal(pixels, rows.images[row]):  # other checks hold these to their digest and statistics
-        measured = {name: getattr(stored, name) for name in ("sha256", *write.STATISTICS)}
+    if np.array_equal(pixels, rows.images[number]):  # other checks hold these to their digest and statistics
+        measured = {name: getattr(row.stored, name) for name in ("sha256", *write.STATISTICS)}
     else:
-        measured = {"sha256": sha256_of_row(pixels, rows.masks(row)), **write.pixel_columns(pixels)}
-    return write.make_row(plan, image, outlines, rows.structures, measured)
+        measured = {"sha256": sha256_of_row(pixels, rows.masks(number)), **write.pixel_columns(pixels)}
+    return write.make_row(row.plan, image, outlines, rows.structures, measured)
 
 
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
