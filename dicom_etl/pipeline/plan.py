@@ -39,8 +39,8 @@ from dicom_etl.stages.study import (
 from dicom_etl.stages.uids import UidIndex
 from dicom_etl.workers import Executor, InProcess, Progress, silent
 
-_IN_MEMORY = 1 << 20
-"""Bytes of packed plans kept in memory, about 12,000 samples; more go to an unnamed temporary file."""
+_IN_MEMORY = 4 << 20
+"""Bytes of packed plans kept in memory, about 9,000 samples; more go to an unnamed temporary file."""
 _LENGTH = struct.Struct("<Q")
 
 

@@ -6,7 +6,6 @@ Depends on nothing but its arguments, so it runs in any process.
 from __future__ import annotations
 
 import pickle
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -245,7 +244,7 @@ def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: In
 def unpack(packed: bytes) -> StudyPlan:
     """Return what `PlannedStudy.packed` holds."""
     study: StudyPlan
-    study, samples, headers, counts, labels = pickle.loads(zlib.decompress(packed))
+    study, samples, headers, counts, labels = pickle.loads(packed)
     drawn = map(_label_of, _rows(labels, sum(counts)))
     rows = zip(
         _rows(samples, len(counts)),
@@ -266,7 +265,7 @@ def _pack(study: StudyPlan) -> bytes:
         [len(sample.labels) for sample in study.samples],
         _columns(_parts_of(label) for sample in study.samples for label in sample.labels),
     )
-    return zlib.compress(pickle.dumps(tables, protocol=pickle.HIGHEST_PROTOCOL), 1)
+    return pickle.dumps(tables, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

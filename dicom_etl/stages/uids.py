@@ -74,7 +74,7 @@ class UidIndex:
         self._studies.append(study)
         self._added.add((study.patient_id, study.study))
         self._keys.append(_keys_of(uids.images.split()))
-        self._named.append(zlib.compress(uids.named.encode(), 1))
+        self._named.append(zlib.compress(uids.named.encode(), 1) if uids.named else b"")
         self._missing.append(uids.missing)
 
     def __contains__(self, study: StudyFolders) -> bool:
@@ -84,7 +84,7 @@ class UidIndex:
     @property
     def names_any(self) -> bool:
         """Whether any label names its image by UID."""
-        return any(map(_unpacked, self._named)) or any(self._missing)
+        return any(self._named) or any(self._missing)
 
     def placed(self) -> dict[tuple[str, int], StudyFolders]:
         """Return the studies, by patient and number, that must be linked anew, with what they are to know of others."""
@@ -133,7 +133,7 @@ def _uid(label: Label) -> str:
 
 
 def _unpacked(packed: bytes) -> list[str]:
-    return zlib.decompress(packed).decode().split()
+    return zlib.decompress(packed).decode().split() if packed else []
 
 
 def _keys_of(uids: Sequence[str]) -> _Keys:
