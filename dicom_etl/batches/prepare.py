@@ -68,7 +68,7 @@ def prepare(
         assembler = Assembler(
             paths=tuple(paths),
             store=store,
-            masks=MaskMaker.of(selection.structures, stored, blank, full.pop(), serving.labels),
+            masks=MaskMaker(selection.structures, stored, blank, full.pop(), serving.labels),
             valid=valid,
             dtype=serving.served_dtype(store.dtype),
             serving=serving,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,54 +37,42 @@ def stored_parts(structures: tuple[str, ...], found: tuple[str, ...]) -> tuple[s
     return stored
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class MaskMaker:
     """Makes the masks served from those stored.
 
-    Attributes
+    Parameters
     ----------
-    made_of : tuple of tuple of int
-        For each structure served, which of the stored ones it is, or is the first of without the second.
+    structures : tuple of str
+        To serve, in this order.
+    stored : tuple of str
+        To gather, as `stored_parts` gives them.
     blank : ndarray of bool, (row of the file, structure), optional
         Where there is a mask that does not count.
     full : int
         The stored value of a pixel covered whole: 1, or 255 where masks hold coverage.
     labels : "masks" or "map"
+
+    Raises
+    ------
+    ConfigError
+        There are no such labels.
     """
 
-    stored: tuple[str, ...]
-    made_of: tuple[tuple[int, ...], ...]
-    blank: NDArray[np.bool_] | None
-    full: int
-    labels: Labels
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         structures: tuple[str, ...],
         stored: tuple[str, ...],
         blank: NDArray[np.bool_] | None,
         full: int,
         labels: Labels,
-    ) -> Self:
-        """Plan the masks of some structures.
-
-        Parameters
-        ----------
-        stored : tuple of str
-            As `stored_parts` gives them.
-
-        Raises
-        ------
-        ConfigError
-            There are no such labels.
-        """
+    ) -> None:
         if labels not in get_args(Labels):
             raise ConfigError(f'labels is {labels!r}: it must be "masks" or "map"')
         if labels == "map" and (full != 1 or not structures):
             raise ConfigError('labels="map" needs at least one structure, and masks that are 0 or 1')
-        made_of = tuple(tuple(stored.index(part) for part in parts_of(name)) for name in structures)
-        return cls(stored, made_of, blank, full, labels)
+        self.stored, self.blank, self.full, self.labels = stored, blank, full, labels
+        # Which of the stored ones each is, or is the first of without the second.
+        self.made_of = tuple(tuple(stored.index(part) for part in parts_of(name)) for name in structures)
 
     def make(self, masks: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return masks (sample, structure, y, x) as they are served, from gathered ones of the same rows."""

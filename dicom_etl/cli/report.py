@@ -38,12 +38,10 @@ def command(
     reporter: Reporter,
     dataset: Path,
     output: Path,
-    max_samples: int,
-    seed: int,
     no_verify: bool,
     decisions: Path | None,
     limits: Path | None,
-    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Make one self-contained page: counts, findings, curves, histograms and a gallery of overlays.
 
@@ -54,13 +52,11 @@ def command(
     made = write_report(
         dataset,
         output,
-        max_samples=max_samples,
-        seed=seed,
         verify=not no_verify,
         decisions=_bytes_of(decisions),
         limits=_limits(limits),
-        overwrite=overwrite,
         progress=reporter.progress,
+        **options,
     )
     reporter.line(
         f"{made.output} ({megabytes(made.output_bytes)}): {len(made.rows)} of {made.total} samples, "

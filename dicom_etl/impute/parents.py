@@ -224,29 +224,17 @@ def plan_links(
     for _ in range(1 if mode in (SPATIAL, TEMPORAL) else 2):
         found: dict[int, dict[str, ParentLink]] = {}
         for structure, members in have.items():
-            for index, link in _links(places, members, mode, reach, ed_es).items():
+            links = {} if mode == TEMPORAL else spatial_links(places, members, reach.mm)
+            if mode != SPATIAL:
+                links |= temporal_links(places, members, reach.ms, ed_es)
+            for index, link in links.items():
                 if index not in taken:
                     found.setdefault(index, {})[structure] = link
         rounds.append(dict(sorted(found.items())))
         taken |= found.keys()
         for structure, members in have.items():
-            members.update(index for index, links in found.items() if structure in links)
+            members.update(index for index, made in found.items() if structure in made)
     return rounds
-
-
-def _links(
-    places: Sequence[SlicePlace],
-    drawn: Collection[int],
-    mode: str,
-    reach: Reach,
-    ed_es: tuple[int, int] | None,
-) -> dict[int, ParentLink]:
-    links: dict[int, ParentLink] = {}
-    if mode != TEMPORAL:
-        links |= spatial_links(places, drawn, reach.mm)
-    if mode != SPATIAL:
-        links |= temporal_links(places, drawn, reach.ms, ed_es)
-    return links
 
 
 def unfilled(

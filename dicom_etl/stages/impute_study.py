@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import nan
@@ -16,7 +16,7 @@ from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.impute.estimate import Parent
 from dicom_etl.impute.parents import ParentLink, Reach, SlicePlace, plan_links, unfilled
-from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, SampleRow, StudyPlan
+from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, StudyPlan
 from dicom_etl.stages.impute import ImputePlan, ParentPair
 from dicom_etl.stages.sample import Made
 from dicom_etl.stages.write import study_phases
@@ -124,19 +124,6 @@ def make_study(
         yield from maker.rows(config.unlabeled)
 
 
-def _rounds(
-    samples: Sequence[SamplePlan],
-    drawn: Mapping[str, Collection[int]],
-    rows: Sequence[SampleRow],
-    structures: tuple[str, ...],
-    config: IngestConfig,
-) -> list[dict[int, dict[str, ParentLink]]]:
-    """Decide what is made of what; ``drawn`` are positions by structure, ``rows`` those of the drawn samples."""
-    turns = {word: phase for phase, word in study_phases(rows, structures).items()}
-    ed_es = (turns[ED], turns[ES]) if len(turns) == 2 else None
-    return plan_links(places_of(samples), drawn, str(config.impute), Reach(*config.impute_max_gap), ed_es)
-
-
 class _StudyMaker:
     """The rows of one study while they are made, by position in the study."""
 
@@ -162,7 +149,10 @@ class _StudyMaker:
             for number, structure in enumerate(self._structures)
         }
         rows = [made.sample.row for made in self._made.values() if isinstance(made, Made)]
-        rounds = _rounds(self._samples, drawn, rows, self._structures, config)
+        turns = {word: phase for phase, word in study_phases(rows, self._structures).items()}
+        ed_es = (turns[ED], turns[ES]) if len(turns) == 2 else None
+        reach = Reach(*config.impute_max_gap)
+        rounds = plan_links(places_of(self._samples), drawn, str(config.impute), reach, ed_es)
         needed = {
             one
             for links in rounds
