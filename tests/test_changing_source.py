@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from dicom_etl import pipeline
+from dicom_etl import dicom, pipeline
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dicom import files, read_image, whole
+from dicom_etl.dicom import files, native_reader, read_image, whole
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Issue
 from dicom_etl.verification.dataset import verify_dataset
@@ -218,3 +219,25 @@ def test_verify_blames_nobody_it_cannot_prove(source: TinySource, tmp_path: Path
     assert all(
         "the image file is as it was, so the rest of SOURCE, or the dataset, is not" in one for one in moved
     )
+
+
+def test_the_header_of_a_file_that_is_as_it_was_is_not_parsed_again(
+    source: TinySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that was touched it is: the row is the same, for its fields are."""
+    parsed: list[int] = []
+
+    def scan(data: bytes, size: int) -> native_reader.Plain | None:
+        parsed.append(size)
+        return native_reader.scan(data, size)
+
+    touched = source.image(0, 1, source.ed)
+
+    def touch() -> None:
+        os.utime(touched, ns=(1, 1))
+        parsed.clear()
+        monkeypatch.setattr(dicom, "native_reader", SimpleNamespace(scan=scan))
+
+    summary = ingest_meanwhile(source, tmp_path / "out.h5", touch)
+    assert parsed == [touched.stat().st_size]
+    assert (summary.samples, changed(summary.issues)) == (source.sample_count(), [])
