@@ -26,13 +26,7 @@ _STEPS = 200_000
 
 
 def check_fractions(fractions: Sequence[float]) -> None:
-    """Refuse shares that are negative, not finite, too many, or do not add up to 1.
-
-    Raises
-    ------
-    ConfigError
-        Naming the value.
-    """
+    """Refuse shares that are negative, not finite, too many, or do not add up to 1."""
     if not 1 <= len(fractions) <= len(SPLITS):
         raise ConfigError(f"a split has 1 to 3 shares (train, val, test), not {len(fractions)}")
     if not all(math.isfinite(share) and share >= 0 for share in fractions):

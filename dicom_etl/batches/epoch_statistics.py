@@ -151,13 +151,7 @@ class Dump:
             raise OutputError(f"{str(folder)!r} is not empty; name a new folder for the batches")
 
     def __call__(self, batch: Batch) -> None:
-        """Write one batch, named after the epoch and the step after it.
-
-        Raises
-        ------
-        OutputError
-            The file cannot be written.
-        """
+        """Write one batch, named after the epoch and the step after it."""
         path = self._folder / f"epoch{batch.epoch:04}-step{batch.step:06}.npz"
         arrays = {name: getattr(batch, name) for name in ("images", "masks", "indices", "padding")}
         try:

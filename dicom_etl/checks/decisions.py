@@ -124,13 +124,7 @@ class Decisions:
 
 
 def decision_rows(data: bytes, name: str) -> list[list[str]]:
-    """Return the lines of a decisions file with all of `COLUMNS`, who and why too; none of b"".
-
-    Raises
-    ------
-    ConfigError
-        As `Decisions.parse`.
-    """
+    """Return the lines of a decisions file with all of `COLUMNS`, who and why too; none of b""."""
     if not data:
         return []
     Decisions.parse(data, name)

@@ -231,13 +231,7 @@ def telling_why(reporter: Reporter, issues_csv: Path | None) -> Iterator[None]:
 
 
 def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:
-    """Write every issue as a row of a CSV file.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
-    """
+    """Write every issue as a row of a CSV file."""
     names = ("severity", "code", "stage", "patient_id", "structure", "path", "message")
     write_csv(path, names, ([with_options(getattr(issue, name)) for name in names] for issue in issues))
 

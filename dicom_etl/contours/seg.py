@@ -94,13 +94,7 @@ class DicomSegmentation:
 
 
 def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
-    """Return the outline of a mask (y, x), which is not empty and not more ragged than a contour may be long.
-
-    Raises
-    ------
-    ContourError
-        When it is.
-    """
+    """Return the outline of a mask (y, x), which is not empty and not more ragged than a contour may be long."""
     rings = trace(mask)
     if not rings:
         raise ContourError("the mask is empty")

@@ -47,13 +47,7 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that cannot or must not be written, before any work is done.
-
-    Raises
-    ------
-    OutputError
-        Naming what stands in the way.
-    """
+    """Refuse a target that cannot or must not be written, before any work is done."""
     if target.is_dir():
         raise OutputError(f"{str(target)!r} is a folder; name a file")
     if target.exists() and not target.is_file():
@@ -67,13 +61,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
 
 
 def check_space(target: Path, needed: int) -> None:
-    """Refuse to begin a file of at least so many bytes where the disk cannot hold it.
-
-    Raises
-    ------
-    OutputError
-        Naming both sizes.
-    """
+    """Refuse to begin a file of at least so many bytes where the disk cannot hold it."""
     free = shutil.disk_usage(target.resolve().parent).free
     if free < needed:
         raise OutputError(

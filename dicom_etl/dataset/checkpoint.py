@@ -51,13 +51,7 @@ class CheckpointFolder:
         return self.path / _UNFINISHED
 
     def add(self) -> None:
-        """Make a part of `unfinished`, whose bytes are on disk.
-
-        Raises
-        ------
-        OSError
-            When it cannot be renamed.
-        """
+        """Make a part of `unfinished`, whose bytes are on disk."""
         last = max((int(path.name[5:11]) for path in self.parts()), default=0)
         self.unfinished.replace(self.path / f"part-{last + 1:06d}.h5")
 

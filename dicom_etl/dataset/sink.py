@@ -33,13 +33,7 @@ class Sink(io.RawIOBase):
         self._failure: BaseException | None = None
 
     def check(self) -> None:
-        """Raise the failure that was kept, if there was one.
-
-        Raises
-        ------
-        OutputError
-            When a write failed since the file was opened.
-        """
+        """Raise the failure that was kept, if there was one."""
         if isinstance(self._failure, OSError):
             raise OutputError(f"cannot write the dataset: {self._failure.strerror}")
         if self._failure is not None:

@@ -67,13 +67,7 @@ class SliceTable:
             self.decode_one(mapped[start : start + size], row, out[place])
 
     def decode_one(self, stored: memoryview, row: int, out: NDArray[Any]) -> None:
-        """Decode the chunk of a row into ``out`` (y, x).
-
-        Raises
-        ------
-        DatasetError
-            As `decode`.
-        """
+        """Decode the chunk of a row into ``out`` (y, x)."""
         try:
             data = codecs.inflate(stored, self.slice_bytes)
         except ValueError as error:

@@ -37,13 +37,7 @@ _MOST_ALIGNED = 1 << 16
 
 @contextmanager
 def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
-    """Yield a writer that is closed however the block ends: HDF5 crashes when it has to close such a file at exit.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
-    """
+    """Yield a writer that is closed however the block ends: HDF5 crashes when it has to close such a file at exit."""
     writer: HDF5Writer | None = None
     try:
         writer = HDF5Writer(path, spec)

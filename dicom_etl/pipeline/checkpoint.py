@@ -84,26 +84,14 @@ class CheckpointWriter:
         self._open_file.close()
 
     def append(self, sample: EncodedSample) -> None:
-        """Store the next row.
-
-        Raises
-        ------
-        OutputError
-            When it cannot be written.
-        """
+        """Store the next row."""
         self._open().append(sample)
         self._rows += 1
 
     def end_study(
         self, study: StudyRecord, cardiac_phases: Mapping[int, str], issues: Sequence[Issue]
     ) -> None:
-        """Close the rows of one study, with what was found on it, counted from its first row.
-
-        Raises
-        ------
-        OutputError
-            When a part cannot be written.
-        """
+        """Close the rows of one study, with what was found on it, counted from its first row."""
         writer = self._open()
         writer.end_study(cardiac_phases)
         self._studies.append(study)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dicom_etl.checks.groups import HEADINGS, Group, group_issues, in_file
+from dicom_etl.checks.groups import HEADINGS, Group, counted, group_issues, in_file
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
@@ -72,7 +72,7 @@ def figures(contents: Contents, issues: Sequence[Issue], flagged: Collection[int
         Figure(
             "Left out",
             f"{out.total()}",
-            ", ".join(_counted(out[word], word) for word in ("error", "warning") if out[word])
+            ", ".join(counted(out[word], word) for word in ("error", "warning") if out[word])
             or "nothing was left out",
             "error" if out["error"] else "warning" if out else "good",
         ),
@@ -172,7 +172,3 @@ def target(patient: str, image: str, frame: str, structure: str, code: str, sha2
 def _origins(contents: Contents) -> str:
     counts = Counter(contents.column("origin").tolist())
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -140,13 +140,7 @@ def write_each(
 
 
 def save_png(picture: Image.Image, output: Path, *, overwrite: bool) -> None:
-    """Write a picture as a PNG file that appears whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be written.
-    """
+    """Write a picture as a PNG file that appears whole or not at all."""
     with whole_file(output, overwrite=overwrite) as temporary:
         _save(picture, temporary)
 

@@ -18,13 +18,7 @@ NAME = "rasterize"
 
 
 def require_extras(config: IngestConfig) -> None:
-    """Make sure, before a run begins, that the optional package is there which some options need.
-
-    Raises
-    ------
-    MissingExtraError
-        When it is not.
-    """
+    """Make sure, before a run begins, that the optional package is there which some options need."""
     if find_spec("PIL") is None:
         if config.raster_rule == "pillow":
             raise MissingExtraError("`raster_rule` pillow", "pillow")
@@ -64,13 +58,7 @@ def to_grid(
 def move_outlines(
     header: ImageHeader, outlines: dict[str, Outline], config: IngestConfig
 ) -> dict[str, Outline]:
-    """Bring the outlines of an image, by structure, to the dataset's grid.
-
-    Raises
-    ------
-    ImageError
-        When the image cannot be brought to it.
-    """
+    """Bring the outlines of an image, by structure, to the dataset's grid."""
     if config.size is None and config.spacing_mm is None:
         return outlines
     placement = grid.place(header, config.size, config.spacing_mm)

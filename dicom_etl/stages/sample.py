@@ -40,11 +40,6 @@ def make_sample(
     """Read, draw and encode one sample.
 
     A contour that cannot be used costs that contour; the sample keeps the others.
-
-    Raises
-    ------
-    ItemError
-        When the image cannot be used.
     """
     image, read = read_slice(plan, roots, config)
     return _encode(plan, image, read, config, spec)
@@ -64,13 +59,7 @@ def make_parent(
 def make_imputed(
     plan: ImputePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
 ) -> Made:
-    """Read a slice that nobody drew, impute its contours, draw and encode it.
-
-    Raises
-    ------
-    ItemError
-        When the image cannot be used.
-    """
+    """Read a slice that nobody drew, impute its contours, draw and encode it."""
     from dicom_etl.stages import impute
 
     image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)

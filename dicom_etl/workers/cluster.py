@@ -202,13 +202,7 @@ _PROVEN: list[Proof] = []
 
 
 def _agree(function: Callable[[Any], Any], item: Any, error: ItemError) -> None:
-    """Try an item here that a worker cannot read: when it can be read, the worker is wrong and not the input.
-
-    Raises
-    ------
-    ClusterError
-        Only the worker fails.
-    """
+    """Try an item here that a worker cannot read: when it can be read, the worker is wrong and not the input."""
     mine = run_item(function, item)
     if not isinstance(mine, ItemError):
         raise ClusterError(f"a Dask worker cannot read what this process can: {error}") from None

@@ -103,13 +103,7 @@ def stored_as(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def check_probability(name: str, value: float) -> None:
-    """Refuse a probability outside 0 .. 1.
-
-    Raises
-    ------
-    ConfigError
-        Naming the option.
-    """
+    """Refuse a probability outside 0 .. 1."""
     if not 0 <= value <= 1:
         raise ConfigError(f"{name} is {value}: a probability is from 0 to 1")
 
