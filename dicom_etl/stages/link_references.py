@@ -212,7 +212,7 @@ def refuse_ambiguous(
     kept: Pairs = {}
     issues: list[Issue] = []
     for image, labels in pairs.items():
-        if len({label.structure for label in labels}) == len(labels):
+        if len(labels) == 1 or len({label.structure for label in labels}) == len(labels):
             kept[image] = labels
             continue
         counts = Counter(label.structure for label in labels)

@@ -270,7 +270,10 @@ def _pack(study: StudyPlan) -> bytes:
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Return the columns of a table; where all of one are the same object, as of the headers of a series, it once."""
-    return [column[:1] if len(set(map(id, column))) == 1 else column for column in zip(*rows, strict=True)]
+    return [
+        column[:1] if column[0] is column[-1] and len(set(map(id, column))) == 1 else column
+        for column in zip(*rows, strict=True)
+    ]
 
 
 def _rows(columns: Iterable[tuple[Any, ...]], count: int) -> Iterable[tuple[Any, ...]]:
