@@ -16,7 +16,7 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
 from dicom_etl.dicom.elements import Elements
 from dicom_etl.dicom.limits import Limits
-from dicom_etl.dicom.pixels import STORED_DTYPES, stored_dtype
+from dicom_etl.dicom.pixels import STORED_DTYPES, is_rescaled
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -281,7 +281,8 @@ def check_extent(header: ImageHeader, limits: Limits) -> None:
         raise ImageError(f"the image is empty: {header.rows} rows x {header.columns} columns")
     if header.frames < 1:
         raise ImageError(f"NumberOfFrames is {header.frames}; it must be at least 1")
-    size = header.rows * header.columns * max(stored_dtype(header).itemsize, header.bits_allocated // 8)
+    pixel = header.bits_allocated // 8
+    size = header.rows * header.columns * (max(pixel, 4) if is_rescaled(header) else pixel)  # float32 then
     if size > limits.max_image_bytes:
         raise ImageError(
             f"the image of {header.rows} x {header.columns} pixels takes {size} bytes, more than "
