@@ -116,12 +116,13 @@ def _check_inside(
             outcome.samples = len(rows)
             known = None
             if source is not None:
-                inputs.check_key(config, rows.attribute(schema.KEY_FINGERPRINT), pseudonyms)
                 recorded: dict[str, set[str]] = {}
                 for issue in rows.issues:
                     recorded.setdefault(issue.path, set()).add(issue.code)
-                known = inputs.ComparedSource(source, pseudonyms, config, recorded)
-            _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known)
+                fingerprint = rows.attribute(schema.KEY_FINGERPRINT)
+                inputs.check_key(config, fingerprint, pseudonyms)
+                known = inputs.ComparedSource(source, fingerprint, config, recorded)
+            _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known, pseudonyms)
         except DatasetError as error:
             outcome.note(structure.check_opens, structure.check_opens(error))
         finally:
@@ -143,7 +144,7 @@ class _Walk:
         pixels = rows.shape[0] * rows.shape[1]
         self._statistics = PixelStatistics(rows.dtype.str, rows.structures, pixels)
 
-    def run(self, source: inputs.ComparedSource | None) -> None:
+    def run(self, source: inputs.ComparedSource | None, pseudonyms: Pseudonyms | None) -> None:
         rows, note = self._rows, self._outcome.note
         note(whole.check_study_order, whole.check_study_order(rows))
         self._check_studies()
@@ -161,7 +162,7 @@ class _Walk:
         note(whole.check_flags, whole.check_flags(rows))
         note(whole.check_statistics_table, whole.check_statistics_table(rows, self._statistics.rows()))
         if source is not None:
-            self._check_inputs(source)
+            self._check_inputs(source, pseudonyms)
 
     def _check_studies(self) -> None:
         bounds = ((start, stop) for _, start, stop in self._rows.studies() if start < stop)
@@ -188,10 +189,10 @@ class _Walk:
         for counted in checked.pixels:
             self._statistics.add(*counted)
 
-    def _check_inputs(self, source: inputs.ComparedSource) -> None:
+    def _check_inputs(self, source: inputs.ComparedSource, pseudonyms: Pseudonyms | None) -> None:
         rows, note = self._rows, self._outcome.note
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
-        folders, nowhere = inputs.find_studies(source, self._executor)
+        folders, nowhere = inputs.find_studies(source, pseudonyms, self._executor)
         known = (left.pop((each.patient_id, each.study), None) for each in folders)
         items = [
             (

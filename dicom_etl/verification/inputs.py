@@ -49,14 +49,14 @@ class ComparedSource:
 
     Attributes
     ----------
-    pseudonyms : Pseudonyms or None
-        What ids and paths became, for a dataset of pseudonyms.
+    key_fingerprint : str
+        `Pseudonyms.fingerprint`, "" without pseudonyms; the key itself goes to no other process.
     recorded : mapping of str to set of str
         The codes that /issues has of each path that it names: known at ingest.
     """
 
     roots: SourceRoots
-    pseudonyms: Pseudonyms | None
+    key_fingerprint: str
     config: IngestConfig
     recorded: Mapping[str, set[str]]
 
@@ -86,13 +86,12 @@ class StudyInputs:
         config = source.config
         if self.plan is None or config.decisions_sha256 or config.drop_flagged:
             return ""
-        fingerprint = "" if source.pseudonyms is None else source.pseudonyms.fingerprint()
         decided = Decisions().excluding(config.exclude).of(self.patient_id)
         return read_study_key(
             self.plan,
             roots=source.roots,
             config=config,
-            key_fingerprint=fingerprint,
+            key_fingerprint=source.key_fingerprint,
             decisions=decided,
             known=digests,
         )
@@ -118,7 +117,9 @@ def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | N
         )
 
 
-def find_studies(source: ComparedSource, executor: Executor) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
+def find_studies(
+    source: ComparedSource, pseudonyms: Pseudonyms | None, executor: Executor
+) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
     """Discover SOURCE as ingest does; return its studies, and what belongs to none.
 
     Raises
@@ -126,7 +127,7 @@ def find_studies(source: ComparedSource, executor: Executor) -> tuple[tuple[Stud
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    folders = discover.find_folders(layout_of(source.roots), source.roots, source.pseudonyms)
+    folders = discover.find_folders(layout_of(source.roots), source.roots, pseudonyms)
     studies, issues = link_folders(folders)
     out = Ledger(Decisions().excluding(source.config.exclude))
     kept = tuple(names for names in studies if out.excluded(names.patient_id) is None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from dicom_etl.errors import ConfigError, DatasetError
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.verification import seal
 from dicom_etl.verification.dataset import verify_dataset
+from dicom_etl.workers import InProcess
 from dicom_etl.workers.pool import ProcessPool
 from tests.builders import (
     ORIENTATION,
@@ -120,6 +123,23 @@ def test_pseudonyms_need_their_key(kept_source: TinySource, dataset: Path, tmp_p
         verify_dataset(dataset, source=roots, pseudonyms=key)
     with pytest.raises(ConfigError, match="another key"):
         verify_dataset(path, source=roots, pseudonyms=Pseudonyms(bytes(range(1, 33))))
+
+
+class Elsewhere(InProcess):
+    """Sends work and items through pickle, as to another process."""
+
+    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        return super().map(
+            pickle.loads(pickle.dumps(function)), (pickle.loads(pickle.dumps(i)) for i in items)
+        )
+
+
+def test_the_key_stays_in_this_process(kept_source: TinySource, tmp_path: Path) -> None:
+    """A SOURCE that took longer than the start of a process failed: the key was to be sent there."""
+    roots, key = pipeline.locate(kept_source.root), Pseudonyms(bytes(range(32)))
+    path = tmp_path / "hidden.h5"
+    pipeline.ingest(roots, path, IngestConfig(pseudonymize=True), pseudonyms=key)
+    assert verify_dataset(path, STRICT, source=roots, pseudonyms=key, executor=Elsewhere()).findings == []
 
 
 @pytest.mark.parametrize("text", ["", "a free text about Jane"])
