@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dicom_etl import dicom
 from dicom_etl.dicom import Limits, decoder, ipc, read_headers, read_image
 from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
@@ -36,7 +37,8 @@ decoder_child.main()
 
 @pytest.fixture(autouse=True)
 def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[decoder._Pool]:
-    """Give every test children of its own."""
+    """Give every test children of its own, of which nothing is known."""
+    monkeypatch.setattr(dicom, "_decodable", set())
     own = decoder._Pool()
     monkeypatch.setattr(decoder, "_pool", own)
     yield own

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dicom_etl import dicom
 from dicom_etl.dicom import decoder, native_reader, read_headers, read_image
 from dicom_etl.dicom.layout import LayoutMemory
 from dicom_etl.dicom.limits import DEFAULT
@@ -28,7 +29,8 @@ from .corpus import ENCODINGS, base, head_of, heads, meta_end, mutations, nested
 
 @pytest.fixture(autouse=True)
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test a lane that has met no layout yet."""
+    """Give every test a lane that has met no layout and no codec yet."""
+    monkeypatch.setattr(dicom, "_decodable", set())
     monkeypatch.setattr(native_reader, "_memory", LayoutMemory())
 
 
