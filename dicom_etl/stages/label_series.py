@@ -108,6 +108,7 @@ def one_series(
     ranked = [(unit, unit.could_have(numbers, spare), len(unit.has(numbers))) for unit in units]
     most, fullest = max(could for _, could, _ in ranked), max(has for _, _, has in ranked)
     best = [unit for unit, could, _ in ranked if could == most]
+    # One could have more, another has more: neither is proven (two slices acquired again took a cine's labels).
     if all(has < fullest for _, could, has in ranked if could == most):
         best += [unit for unit, _, has in ranked if has == fullest]
     if len(_places(best)) > 1:
