@@ -12,7 +12,9 @@ hangs or crashes a parser or a codec costs one image. What starts that process i
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from numpy.typing import NDArray
@@ -32,6 +34,7 @@ from dicom_etl.dicom.files import (
 from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.meta import media_class
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
+from dicom_etl.dicom.syntaxes import SYNTAXES
 from dicom_etl.dicom.whole import WholeFile, keep, read_whole
 from dicom_etl.errors import ImageError
 from dicom_etl.records import FileStamp, Image, ImageHeader
@@ -39,6 +42,7 @@ from dicom_etl.records import FileStamp, Image, ImageHeader
 __all__ = [
     "NOTES",
     "Limits",
+    "announce",
     "check_inside",
     "is_dicom",
     "read_headers",
@@ -146,9 +150,34 @@ def read_planned(path: Path | str, planned: ImageHeader, stamp: FileStamp, limit
     file = read_whole(path, limits)
     offset = stamp[2]
     if offset < 0 or file.identity[2:4] != stamp[:2]:
-        return _image(file, planned.frame, limits)
-    pixels = modality_values(view_frame(file.data, offset, planned, 0), planned)
-    return Image(planned, pixels, file.digest)
+        image = _image(file, planned.frame, limits)
+    else:
+        pixels = modality_values(view_frame(file.data, offset, planned, 0), planned)
+        image = Image(planned, pixels, file.digest)
+    _begin_announced()
+    return image
+
+
+_announced: dict[int, tuple[Path | str, Limits]] = {}
+"""By thread, the image that is asked for next."""
+
+
+def announce(path: Path | str, planned: ImageHeader, limits: Limits) -> None:
+    """Say which image this thread asks for after the next `read_planned`; a compressed one is then decoded ahead."""
+    if planned.frames == 1 and SYNTAXES[planned.transfer_syntax].compressed:
+        _announced[get_ident()] = path, limits
+
+
+def _begin_announced() -> None:
+    path, limits = _announced.pop(get_ident(), (None, DEFAULT))
+    if path is None:
+        return
+    from dicom_etl.dicom import decoder
+
+    with suppress(ImageError):  # which reading it will raise
+        file = read_whole(path, limits)
+        keep(file)
+        decoder.begin_frame(file.data, file.digest, 0, limits)
 
 
 def _image(file: WholeFile, frame: int, limits: Limits) -> Image:

@@ -1,7 +1,8 @@
 """The general lane in a child process of its own, whose death or delay costs one file.
 
 A child serves many files, since starting one takes as long as reading hundreds. Where it dies over a file, an
-earlier one may have damaged it, so the file gets a second try in a fresh child.
+earlier one may have damaged it, so the file gets a second try in a fresh child. It can begin with a file before the
+caller waits for it (`begin_frame`): with one job, RLE images then come 1.5 times as fast by the clock.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from io import FileIO
+from math import inf
 from typing import Any, cast
 
 from numpy.typing import NDArray
@@ -27,8 +29,16 @@ from dicom_etl.dicom.pixels import view_frame
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
+try:
+    import fcntl
+except ImportError:  # Windows, whose pipes are as large as they are
+    fcntl = None  # type: ignore[assignment]
+
 _START_SECONDS = 60.0
 _DISMISS_SECONDS = 5.0
+_TICK_SECONDS = 0.05
+_PIPE_BYTES = 1 << 20
+"""What a pipe is to hold, so that a whole slice fits: 64 KB as a rule, which costs a slice 0.1 ms of processor time."""
 _PROGRAM = "from dicom_etl.dicom.decoder_child import main; main()"
 
 
@@ -55,12 +65,25 @@ def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[Im
     ImageError
         As `read_headers`, or if there is no such frame.
     """
-    answer, payload = _ask({"frame": frame, "digest": digest}, data, limits)
+    answer, payload = _ask(_frame_request(frame, digest), data, limits)
     with _only_usable_answers():
         header = ipc.header_from_json(answer["header"])
         if answer["offset"] is not None:
             return header, view_frame(data, answer["offset"], header, header.frame)
         return header, view_frame(payload, 0, header, 0)
+
+
+def begin_frame(data: bytes, digest: str, frame: int, limits: Limits) -> None:
+    """Let a child begin with a frame that `read_frame` will be asked for soon, by this thread."""
+    _pool.begin(_limited(_frame_request(frame, digest), limits), data, limits.max_item_seconds)
+
+
+def _frame_request(frame: int, digest: str) -> dict[str, Any]:
+    return {"frame": frame, "digest": digest}
+
+
+def _limited(message: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    return message | {"limits": asdict(limits)}
 
 
 def examine(function: str, data: bytes, limits: Limits, **options: Any) -> tuple[dict[str, Any], bytearray]:
@@ -98,7 +121,10 @@ class _Child:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         environment["OPENBLAS_NUM_THREADS"] = "1"
         self.served = 0
+        self.holds = ""
         self.late = False
+        self._deadline = inf
+        self._closed = threading.Event()
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _PROGRAM],
@@ -112,36 +138,32 @@ class _Child:
             raise ImageError(f"the decoding process could not be started: {error.strerror}") from None
         self._requests = cast(FileIO, self.process.stdin)
         self._answers = cast(FileIO, self.process.stdout)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # a user may have too many already
+                for pipe in (self._requests, self._answers):
+                    fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        threading.Thread(target=self._watch, daemon=True).start()
         try:
-            with self._clock(_START_SECONDS):
-                ipc.receive(self._answers, 0)
-        except EOFError:
-            self.close()
+            self.receive(0, _START_SECONDS)
+        except _GoneError:
             raise ImageError("the decoding process could not be started") from None
-        except BaseException:
-            self.close()
-            raise
+        self.served = 0
 
-    def ask(
-        self, message: dict[str, Any], data: bytes, limits: Limits, seconds: float
-    ) -> tuple[dict[str, Any], bytearray]:
-        """Send one file and wait so long for the answer.
+    def send(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
+        """Send one file; the child begins.
 
         Raises
         ------
         _GoneError
-            If there is none: the child has died, or was ended because it was late (`late`).
+            If it has died, or was ended because it was late (`late`).
         """
-        try:
-            with self._clock(seconds):
-                ipc.send(self._requests, message, data)
-                answer = ipc.receive(self._answers, limits.max_image_bytes)
-        except (EOFError, OSError):
-            self.close()
-            raise _GoneError from None
-        except BaseException:
-            self.close()  # an interrupt: the answer to come would be taken for the next one
-            raise
+        with self._clock(seconds):
+            ipc.send(self._requests, request, data)
+
+    def receive(self, most: int, seconds: float) -> tuple[dict[str, Any], bytearray]:
+        """Wait so long for its answer, of at most ``most`` bytes; raises as `send`."""
+        with self._clock(seconds):
+            answer = ipc.receive(self._answers, most)
         self.served += 1
         return answer
 
@@ -161,6 +183,7 @@ class _Child:
 
     def forget(self) -> None:
         """Close the pipes; the process ends when nobody else holds them."""
+        self._closed.set()
         self._requests.close()
         self._answers.close()
 
@@ -173,24 +196,36 @@ class _Child:
 
     @contextmanager
     def _clock(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
+        self._deadline = time.monotonic() + seconds
         try:
             yield
+        except (EOFError, OSError):
+            self.close()
+            raise _GoneError from None
+        except BaseException:
+            self.close()  # an interrupt: the answer to come would be taken for the next one
+            raise
         finally:
-            timer.cancel()
+            self._deadline = inf
 
-    def _expire(self) -> None:
-        self.late = True
-        self.process.kill()
+    def _watch(self) -> None:
+        """End a process that is late; one thread a child, since one a file takes 0.15 ms."""
+        while not self._closed.wait(_TICK_SECONDS):
+            if time.monotonic() > self._deadline:
+                self.late = True
+                self.process.kill()
+                return
 
 
 class _Pool:
-    """The idle children of this process; as many as threads have asked at the same time."""
+    """The children that nobody waits for: idle ones, and by thread those that have begun with what it will ask for.
+
+    There are as many as threads have asked at the same time.
+    """
 
     def __init__(self) -> None:
         self._idle: list[_Child] = []
+        self._begun: dict[int, tuple[dict[str, Any], _Child]] = {}
         self._lock = threading.Lock()
 
     def take(self) -> _Child:
@@ -199,6 +234,26 @@ class _Pool:
             if self._idle:
                 return self._idle.pop()
         return _Child()
+
+    def begin(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
+        """Let a child begin with what this thread will ask for; that there is none will be found out then."""
+        self._forsake()
+        with suppress(ImageError, _GoneError):
+            child = self.take()
+            child.send(request, data, seconds)
+            self._begun[threading.get_ident()] = request, child
+
+    def take_begun(self, request: dict[str, Any]) -> _Child | None:
+        """Return the child that has begun with this request of this thread, if there is one."""
+        thread = threading.get_ident()
+        if self._begun.get(thread, ({},))[0] != request:
+            return None
+        return self._begun.pop(thread)[1]
+
+    def _forsake(self) -> None:
+        _, child = self._begun.pop(threading.get_ident(), ({}, None))
+        if child is not None:
+            child.close()
 
     def put(self, child: _Child) -> None:
         """Take back a child that has answered."""
@@ -210,13 +265,15 @@ class _Pool:
         with self._lock:
             while self._idle:
                 self._idle.pop().dismiss()
+            while self._begun:
+                self._begun.popitem()[1][1].close()
 
     def forget(self) -> None:
         """Leave the children to the process that this one was forked from: answers would get mixed up."""
-        for child in self._idle:
+        for child in (*self._idle, *(child for _, child in self._begun.values())):
             child.process.returncode = 0  # not ours to wait for
             child.forget()
-        self._idle = []
+        self._idle, self._begun = [], {}
         self._lock = threading.Lock()  # another thread may have held the one of the parent
 
 
@@ -227,13 +284,17 @@ if hasattr(os, "register_at_fork"):
 
 
 def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytearray]:
-    request = message | {"limits": asdict(limits)}
-    child = _pool.take()
+    request, digest = _limited(message, limits), message.get("digest", "")
+    begun = _pool.take_begun(request)
+    child = begun or _pool.take()
     end = time.monotonic() + limits.max_item_seconds  # of all tries together
     while True:
         fresh = child.served == 0
         try:
-            answer, payload = child.ask(request, data, limits, end - time.monotonic())
+            if child is not begun:
+                held = bool(digest) and child.holds == digest
+                child.send(request, b"" if held else data, end - time.monotonic())
+            answer, payload = child.receive(limits.max_image_bytes, end - time.monotonic())
         except _GoneError:
             if child.late:
                 raise ImageError(
@@ -247,6 +308,7 @@ def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str
             child = _Child()
             continue
         if "memory" not in answer:
+            child.holds = answer.get("holds", "")
             _pool.put(child)
             break
         child.close()

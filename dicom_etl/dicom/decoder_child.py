@@ -60,9 +60,10 @@ def main() -> None:
 class _LastDocument:
     """The structure of the last file of several frames, since they are asked for one after the other."""
 
-    def __init__(self) -> None:
-        self.digest = ""
-        self.document: pydicom_reader.Document | None = None
+    digest = ""
+    document: pydicom_reader.Document | None = None
+    as_sent = False
+    """Whether the pixels lie in the bytes that were sent, as they are."""
 
 
 def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocument) -> Answer:
@@ -92,14 +93,16 @@ def _examine(function: str, options: dict[str, Any], data: bytearray, limits: Li
 
 def _frame(frame: int, digest: str, data: bytearray, limits: Limits, last: _LastDocument) -> Answer:
     """Answer with the header of one frame, and with where its pixels are in the file, or with them."""
-    document = last.document if digest == last.digest else None
-    if document is None:
+    document = last.document
+    if document is None or digest != last.digest:
+        last.digest, last.document = "", None  # before the next one takes its memory
         document = pydicom_reader.parse(data, limits)
+        last.as_sent = document.is_native and document.body is data
         if len(document.headers) > 1:
             last.digest, last.document = digest, document
     check_frame(frame, len(document.headers))
-    answer = {"header": document.headers[frame]._asdict(), "offset": None}
-    if document.is_native and document.body is data:
+    answer = {"header": document.headers[frame]._asdict(), "offset": None, "holds": last.digest}
+    if last.as_sent:
         return answer | {"offset": document.offset}, b""
     return answer, pydicom_reader.stored_values(document, frame).tobytes()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ _WARNINGS = (("Expected ", checks.VR_MISMATCH),)
 """How pydicom's warnings begin, and the kind that they are noted as."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """A file that passed every check: the headers of its frames, and where the pixel data is.
 
@@ -57,6 +58,12 @@ class Document:
         """Whether the pixels lie in ``body`` as they are, little-endian."""
         syntax = SYNTAXES[self.headers[0].transfer_syntax]
         return not (syntax.compressed or syntax.big_endian)
+
+    @cached_property
+    def pixel_data(self) -> bytes:
+        """The value of the pixel data; a copy, which decoding each of many frames would make again."""
+        end = len(self.body) if self.length == UNDEFINED else self.offset + self.length
+        return bytes(self.body[self.offset : end])
 
 
 def parse(data: bytes | bytearray, limits: Limits) -> Document:
@@ -253,5 +260,4 @@ def stored_values(document: Document, frame: int) -> NDArray[Any]:
     header = document.headers[frame]
     if document.is_native:
         return px.view_frame(document.body, document.offset, header, frame)
-    end = len(document.body) if document.length == UNDEFINED else document.offset + document.length
-    return decode(document.body[document.offset : end], document.pixel_vr, header)
+    return decode(document.pixel_data, document.pixel_vr, header)

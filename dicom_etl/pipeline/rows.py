@@ -23,7 +23,7 @@ from dicom_etl.stages import parse, write
 from dicom_etl.stages.outside import refused_stacks
 from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_sample
 from dicom_etl.stages.study_key import file_digest, hashed_files, study_key
-from dicom_etl.workers import Executor, Progress
+from dicom_etl.workers import Executor, InProcess, Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
@@ -223,7 +223,9 @@ def make_rows(
     """Make all rows, each on its own or, to impute, those of a study from one another."""
     if config.impute is None:
         # One flow of samples over all studies: no worker waits for the last sample of a study.
-        samples = (sample for study in studies for sample in study.samples)
+        samples: Iterator[SamplePlan] = (sample for study in studies for sample in study.samples)
+        if isinstance(executor, InProcess):  # only there a sample is taken right before it is made
+            samples = parse.announced(samples, roots, config)
         yield from executor.map(partial(make_sample, roots=roots, config=config, spec=spec), samples)
         return
     from dicom_etl.stages.impute_study import make_study

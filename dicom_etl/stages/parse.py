@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import chain, groupby, pairwise
 from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_named
-from dicom_etl.dicom import Limits, read_planned
+from dicom_etl.dicom import Limits, announce, read_planned
 from dicom_etl.errors import CHANGED, ContourError, ImageError, ItemError
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
@@ -49,6 +49,18 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     if plan.header != image.header:  # else nothing has: 1 us, where field by field takes 8
         _refuse_changed(plan.header, image.header, config)
     return replace(image, header=plan.header)
+
+
+def announced(
+    samples: Iterable[SamplePlan], roots: SourceRoots, config: IngestConfig
+) -> Iterator[SamplePlan]:
+    """Yield samples, whose images this process then reads; the next one is announced to `dicom_etl.dicom` before."""
+    limits = limits_of(config)
+    for sample, following in pairwise(chain(samples, (None,))):
+        if sample is not None:
+            if following is not None:
+                announce(roots.place(following.image), following.header, limits)
+            yield sample
 
 
 def _refuse_changed(planned: ImageHeader, found: ImageHeader, config: IngestConfig) -> None:

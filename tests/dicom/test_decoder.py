@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dicom_etl import dicom
+from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.dicom import Limits, decoder, ipc, read_headers, read_image
 from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
@@ -303,3 +306,69 @@ def test_headers_survive_the_pipe_exactly() -> None:
     for seed in range(6):
         (header,) = decoder.read_headers(base("big", seed), Limits())
         assert repr(ipc.header_from_json(header._asdict())) == repr(header)
+
+
+def test_frames_of_a_file_are_sent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of many frames would else go through the pipe once a frame: quadratic in their number."""
+    pixels = np.stack([ramp(), ramp() + 7, ramp() + 9])
+    path = write_dicom(tmp_path / "frames.dcm", pixels, transfer_syntax="big")
+    sent, send = [], ipc.send
+
+    def noted(pipe: Any, message: Any, payload: bytes = b"") -> None:
+        sent.append(len(payload))
+        send(pipe, message, payload)
+
+    monkeypatch.setattr(ipc, "send", noted)
+    for frame in (0, 2, 1):
+        np.testing.assert_array_equal(read_image(path, frame).pixels, pixels[frame])
+    assert sent == [path.stat().st_size, 0, 0]
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> list[Path]:
+    """Return compressed files of one image each."""
+    return [write_dicom(tmp_path / f"{i}.dcm", ramp() + i, transfer_syntax="rle") for i in range(3)]
+
+
+def read_announced(path: Path, following: Path) -> None:
+    """Read an image as a run does, which says what it reads next, and check it."""
+    limits = Limits()
+    (header,), stamp = dicom.read_listed_headers(path, limits)
+    dicom.announce(following, header, limits)
+    image = dicom.read_planned(path, header, stamp, limits)
+    np.testing.assert_array_equal(image.pixels, ramp() + int(path.stem))
+
+
+def test_announced_images_are_begun_with(slices: list[Path], pool: decoder._Pool) -> None:
+    for path, following in pairwise((*slices, slices[0])):
+        read_announced(path, following)
+        ((request, child),) = pool._begun.values()
+        assert request["digest"] == sha256_of_file(following)
+    assert child.served == 4  # the header of the first, and all three
+    pool.close()
+    assert child.process.returncode is not None
+
+
+def test_other_images_than_the_announced_one_are_read(slices: list[Path], pool: decoder._Pool) -> None:
+    for path in slices:
+        read_announced(path, slices[0])
+        (first,) = pool._begun.values()
+        np.testing.assert_array_equal(read_image(slices[2]).pixels, ramp() + 2)
+        assert tuple(pool._begun.values()) == (first,)
+    slices[0].write_bytes(b"no image any more")
+    with pytest.raises(ImageError):
+        read_image(slices[0])
+
+
+def test_an_image_begun_with_by_a_child_that_dies_gets_a_second_try(
+    slices: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sabotage(monkeypatch, "os.kill(os.getpid(), 11)", harmless=2)
+    read_announced(slices[0], slices[1])
+    time.sleep(0.2)
+    read_announced(slices[1], slices[2])
+
+
+def test_what_cannot_be_announced_is_no_error(slices: list[Path], pool: decoder._Pool) -> None:
+    read_announced(slices[0], slices[1].with_name("gone.dcm"))
+    assert not pool._begun
