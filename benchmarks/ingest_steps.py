@@ -15,6 +15,7 @@ from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.pipeline import plan, rows
+from dicom_etl.records import EncodedSample, SamplePlan
 from dicom_etl.stages import parse, rasterize, study, write
 from dicom_etl.stages import sample as items
 from dicom_etl.workers.pool import ProcessPool
@@ -62,9 +63,13 @@ _shared = [0.0]
 """Processor seconds that this process spent on what any process could have done."""
 
 
-def make_sample(*words: Any, **options: Any) -> Any:
-    """Make a row as ever, and count the processor's time."""
-    return _counted(items.make_sample, *words, **options)
+class SampleMaker(items.SampleMaker):
+    """Makes rows as ever, and counts the processor's time."""
+
+    def __call__(self, plan: SamplePlan) -> EncodedSample:
+        """Make one."""
+        made: EncodedSample = _counted(super().__call__, plan)
+        return made
 
 
 def plan_study(*words: Any, **options: Any) -> Any:
@@ -90,7 +95,7 @@ def alone(source: Path, output: Path) -> tuple[float, float]:
     begun, children = time.process_time(), _of_children()
     config = IngestConfig(structures=("icontour",))
     with (
-        patch.object(rows, "make_sample", make_sample),
+        patch.object(rows, "SampleMaker", SampleMaker),
         patch.object(plan, "plan_study", plan_study),
         ProcessPool(2) as pool,
     ):

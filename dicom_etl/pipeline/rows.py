@@ -21,9 +21,9 @@ from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan, StudyRecord
 from dicom_etl.stages import parse, write
 from dicom_etl.stages.outside import refused_stacks
-from dicom_etl.stages.sample import item_issue, make_imputed, make_parent, make_sample
+from dicom_etl.stages.sample import SampleMaker, item_issue, make_imputed, make_parent
 from dicom_etl.stages.study_key import file_digest, hashed_files, study_key
-from dicom_etl.workers import Executor, InProcess, Progress
+from dicom_etl.workers import Executor, Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
@@ -223,10 +223,8 @@ def make_rows(
     """Make all rows, each on its own or, to impute, those of a study from one another."""
     if config.impute is None:
         # One flow of samples over all studies: no worker waits for the last sample of a study.
-        samples: Iterator[SamplePlan] = (sample for study in studies for sample in study.samples)
-        if isinstance(executor, InProcess):  # only there a sample is taken right before it is made
-            samples = parse.announced(samples, roots, config)
-        yield from executor.map(partial(make_sample, roots=roots, config=config, spec=spec), samples)
+        samples = (sample for study in studies for sample in study.samples)
+        yield from executor.map(SampleMaker(roots, config, spec), samples)
         return
     from dicom_etl.stages.impute_study import make_study
 

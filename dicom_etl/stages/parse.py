@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
-from itertools import chain, groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
@@ -51,16 +51,9 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     return replace(image, header=plan.header)
 
 
-def announced(
-    samples: Iterable[SamplePlan], roots: SourceRoots, config: IngestConfig
-) -> Iterator[SamplePlan]:
-    """Yield samples, whose images this process then reads; the next one is announced to `dicom_etl.dicom` before."""
-    limits = limits_of(config)
-    for sample, following in pairwise(chain(samples, (None,))):
-        if sample is not None:
-            if following is not None:
-                announce(roots.place(following.image), following.header, limits)
-            yield sample
+def announce_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> None:
+    """Say that the image of a sample is read here after the next one."""
+    announce(roots.place(plan.image), plan.header, limits_of(config))
 
 
 def _refuse_changed(planned: ImageHeader, found: ImageHeader, config: IngestConfig) -> None:

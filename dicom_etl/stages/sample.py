@@ -34,21 +34,31 @@ class Made:
     parents: tuple[Parent | None, ...]
 
 
-def make_sample(
-    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
-) -> EncodedSample:
-    """Read, draw and encode one sample.
+@dataclass(frozen=True, slots=True)
+class SampleMaker:
+    """Makes samples of a run: reads, draws and encodes each.
 
     A contour that cannot be used costs that contour; the sample keeps the others.
     """
-    image, read = read_slice(plan, roots, config)
-    return _encode(plan, image, read, config, spec)
+
+    roots: SourceRoots
+    config: IngestConfig
+    spec: schema.DatasetSpec
+
+    def __call__(self, plan: SamplePlan) -> EncodedSample:
+        """Make one."""
+        image, read = read_slice(plan, self.roots, self.config)
+        return _encode(plan, image, read, self.config, self.spec)
+
+    def announce(self, plan: SamplePlan) -> None:
+        """Have its image decoded while the one before is made."""
+        parse.announce_image(plan, self.roots, self.config)
 
 
 def make_parent(
     plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
 ) -> Made:
-    """Make a sample from which others will be imputed; see `make_sample`."""
+    """Make a sample from which others will be imputed; see `SampleMaker`."""
     from dicom_etl.stages import impute
 
     image, read = read_slice(plan, roots, config)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, Self, TypeVar
+from itertools import chain, pairwise
+from typing import Any, Protocol, Self, TypeVar
 
 from dicom_etl.config import DASK, PROCESSES
 from dicom_etl.errors import ItemError
@@ -36,7 +37,8 @@ class Executor(Protocol):
         ----------
         function : callable
             Depends on nothing but its argument. Where it may run in another process, it is a function of a module,
-            or a `functools.partial` of one.
+            a `functools.partial` of one, or an object of a class. If it has a method ``announce``, that is told, where
+            the function runs, which item comes after the one that it is called with next.
         items : iterable
             Taken as needed, never all at once.
         """
@@ -51,6 +53,19 @@ class Executor(Protocol):
         """Close; at once when the block failed."""
 
 
+def announcing(function: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[Item]:
+    """Yield items that ``function`` is called with here; each is announced to it before the one ahead of it."""
+    announce = getattr(function, "announce", None)
+    if announce is None:
+        yield from items
+        return
+    end = object()
+    for item, following in pairwise(chain(items, (end,))):
+        if following is not end:
+            announce(following)
+        yield item  # type: ignore[misc]  # never the end
+
+
 class InProcess:
     """Runs everything here, one item after the other."""
 
@@ -58,7 +73,7 @@ class InProcess:
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | ItemError]]:
         """Run ``function`` on each item when it is asked for."""
-        for item in items:
+        for item in announcing(function, items):
             stop_if_asked()
             try:
                 yield item, function(item)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from dicom_etl._version import __version__
 from dicom_etl.errors import ClusterError, ItemError, MissingExtraError
-from dicom_etl.workers import Item, Result
+from dicom_etl.workers import Item, Result, announcing
 from dicom_etl.workers.worker import Failure, run_item
 
 _ITEMS_PER_TASK = 8
@@ -194,7 +194,7 @@ def run_items(function: Callable[[Any], Any], items: list[Any], proof: Proof) ->
         if fault := proof.fault():
             raise ClusterError(f"a Dask worker on {socket.gethostname()} {fault}")
         _PROVEN[:] = [proof]
-    return [run_item(function, item) for item in items]
+    return [run_item(function, item) for item in announcing(function, items)]
 
 
 _PROVEN: list[Proof] = []

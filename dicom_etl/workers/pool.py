@@ -181,6 +181,9 @@ class _Run:
         self._again: deque[_Chunk] = deque()
         self._results: dict[int, tuple[Any, Any]] = {}
         self._tries: Counter[int] = Counter()
+        self._announce: Callable[[Any], None] | None = getattr(function, "announce", None)
+        self._mine: _Chunk | None = None
+        """What was announced here, and is run here next."""
 
     @cached_property
     def pickled(self) -> bytes:
@@ -203,10 +206,14 @@ class _Run:
 
     def run_here(self) -> bool:
         """Run the next new item in this process; return whether there was one."""
-        chunk = self._new_chunk(1)
+        chunk = self._mine or self._new_chunk(1)
+        self._mine = None
         if chunk is None:
             return False
         item = chunk.items[0]
+        if self._announce is not None and (following := self._new_chunk(1)) is not None:
+            self._mine = following
+            self._announce(following.items[0])
         try:
             self._results[chunk.first] = item, self.function(item)
         except ItemError as error:

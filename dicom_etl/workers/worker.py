@@ -23,6 +23,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
 from dicom_etl.errors import ItemError
+from dicom_etl.workers import announcing
 
 AHEAD = 3
 """Chunks that a worker has at a time: one at work, and enough to do while the pool writes a study's columns."""
@@ -96,7 +97,8 @@ def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mm
             request: Request = pickle.loads(message)
             if request.function != known:
                 known, function = request.function, pickle.loads(request.function)
-            payload, spans = _pack([run_item(function, item) for item in request.items], memory, request.slot)
+            results = [run_item(function, item) for item in announcing(function, request.items)]
+            payload, spans = _pack(results, memory, request.slot)
         except Exception as error:  # noqa: BLE001  - a function or result that does not travel: the pool raises it
             payload, spans = pickle.dumps(_failure(error)), []
         answer = ChunkResults(time.perf_counter() - started, payload, spans)
