@@ -13,6 +13,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from dicom_etl._version import __version__
@@ -87,11 +88,10 @@ def study_key(
     decisions : str
         A canonical text of what was decided about the study's labels.
     """
-    options = replace(config, **_OF_ALL_STUDIES).to_json()
     made_of = [
         __version__,
         FORMAT_VERSION,
-        options,
+        _options_of_one(config),
         key_fingerprint,
         decisions,
         study.patient_id,
@@ -100,6 +100,11 @@ def study_key(
         sorted(digests.items()),
     ]
     return hashlib.sha256(json.dumps(made_of, separators=(",", ":")).encode()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _options_of_one(config: IngestConfig) -> str:
+    return replace(config, **_OF_ALL_STUDIES).to_json()
 
 
 def read_study_key(
