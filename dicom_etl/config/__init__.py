@@ -81,8 +81,8 @@ class LabelOptions:
     """What of `IngestConfig` the readers of label files go by; see there."""
 
     contour_origin: float | None = None
-    max_bytes: int = 10_000_000
-    max_points: int = 100_000
+    max_contour_bytes: int = 10_000_000
+    max_contour_points: int = 100_000
     max_image_bytes: int = 256 << 20
     max_file_bytes: int = 384 << 20
     max_header_bytes: int = 16 << 20
@@ -214,16 +214,7 @@ class IngestConfig(Options):
 
     def label_options(self) -> LabelOptions:
         """Return what readers of label files go by."""
-        return LabelOptions(
-            contour_origin=self.contour_origin,
-            max_bytes=self.max_contour_bytes,
-            max_points=self.max_contour_points,
-            max_image_bytes=self.max_image_bytes,
-            max_file_bytes=self.max_file_bytes,
-            max_header_bytes=self.max_header_bytes,
-            max_item_memory=self.max_item_memory,
-            max_item_seconds=self.max_item_seconds,
-        )
+        return LabelOptions(**{each.name: getattr(self, each.name) for each in fields(LabelOptions)})
 
     def to_json(self) -> str:
         """Return the canonical text that the dataset records."""

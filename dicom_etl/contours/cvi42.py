@@ -16,7 +16,7 @@ import numpy as np
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, parsed_once, read_each, table_bytes
-from dicom_etl.contours.rings import are_nested, joined, ring_of, without_repeated
+from dicom_etl.contours.rings import are_nested, joined, ring_of, too_many, without_repeated
 from dicom_etl.errors import ContourError
 from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Outlines, Rings
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ORIGIN = 0.0
 """What these files call the centre of the first pixel, as far as anybody knows."""
-_KIND = re.compile(r"(.*?)([0-9]{4})?", re.DOTALL)
+_RING_NUMBER = re.compile(r"[0-9]{4}\Z")
 _KNOWN = re.compile(
     r"(?:sa|la)(?:rv)?(?:endo|epi)cardial(?:Open)?Contour|sapapilMuscContour|sa?ReferenceMyoContour|la(?:la|ra)Contour"
     r"|(?:excludeEnhancementArea|noReflowArea|freeDrawRoi)(?:Contour)?|lax\w{0,20}ExtentPoints"
@@ -63,13 +63,9 @@ class Cvi42Workspace:
 
     def find(self, path: str, options: LabelOptions) -> Found | None:
         """List the labels: what one image has of one kind of contour."""
-        labels = _labels(path, options)
-        return Found(
-            tuple(
-                ContourRef(path, item, self.name, label.kind, Instance(label.uid))
-                for item, label in labels.items()
-            )
-        )
+        labels = _labels(path, options).items()
+        refs = (ContourRef(path, item, self.name, each.kind, Instance(each.uid)) for item, each in labels)
+        return Found(tuple(refs))
 
     def read(
         self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
@@ -79,18 +75,14 @@ class Cvi42Workspace:
         origin = ORIGIN if options.contour_origin is None else float(options.contour_origin)
 
         def one(ref: ContourRef, notes: Notes) -> Rings:
-            found = tuple(_in_pixels(ring, origin, options) for ring in labels[ref.item].rings)
-            return _apart(without_repeated(found), notes)
+            rings = without_repeated(_in_pixels(ring, origin, options) for ring in labels[ref.item].rings)
+            if not are_nested(rings):
+                return rings
+            # Each numbered contour is an outline of its own, never a hole in another.
+            notes.append(("self-intersection", f"its {len(rings)} contours overlap; they are joined"))
+            return joined(rings)
 
         return read_each(refs, one, origin)
-
-
-def _apart(rings: Rings, notes: Notes) -> Rings:
-    """Join rings that overlap: each numbered contour is an outline of its own, never a hole in another."""
-    if not are_nested(rings):
-        return rings
-    notes.append(("self-intersection", f"its {len(rings)} contours overlap; they are joined"))
-    return joined(rings)
 
 
 def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
@@ -101,10 +93,8 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
     points = np.array(ring.points).reshape(-1, 2)
     if not len(points):
         raise ContourError("it has no points")
-    if len(points) > options.max_points:
-        raise ContourError(
-            f"more than {options.max_points} points, which no contour has; `max_contour_points` raises the limit"
-        )
+    if len(points) > options.max_contour_points:
+        raise too_many(options)
     if not np.abs(points).max() <= _FARTHEST:
         raise ContourError(f"a coordinate is beyond {_FARTHEST:.0f}")
     return ring_of(points / ring.steps - origin)
@@ -182,13 +172,9 @@ class _Workspace:
 
     def _label(self, uid: str, key: str) -> _Label:
         """Return the label of a kind on the image that is read; numbered keys of one kind are rings of one label."""
-        found = _KIND.fullmatch(key)
-        kind = found[1] if found is not None else key
-        word = (
-            kind
-            if _KNOWN.fullmatch(kind)
-            else f"contour {self._others.setdefault(kind, len(self._others) + 1)}"
-        )
+        word = kind = _RING_NUMBER.sub("", key)
+        if not _KNOWN.fullmatch(kind):
+            word = f"contour {self._others.setdefault(kind, len(self._others) + 1)}"
         return self.labels.setdefault(f"image {self._images} / {word}", _Label(kind, uid, []))
 
     def _end(self, tag: str) -> None:

@@ -47,16 +47,9 @@ def is_no_outline(name: str) -> bool:
 
 
 def structures_of(names: Iterable[str], chosen: Iterable[str] = (), *, slugs: bool = True) -> dict[str, str]:
-    """Return the structure of each name that has one.
+    """Return the structure of each name of one study that has one; ``chosen`` is the user's map, ``digest=structure``.
 
-    Parameters
-    ----------
-    names : iterable of str
-        All names of one study.
-    chosen : iterable of str
-        The user's map, as ``IngestConfig.structure_map`` holds it: ``digest=structure``.
-    slugs : bool
-        Make structures of names that are neither mapped nor built in, where no two names would give the same.
+    With ``slugs`` names that are neither mapped nor built in become structures, where no two would give the same.
     """
     mapped = dict(each.split("=") for each in chosen)
     found: dict[str, str] = {}

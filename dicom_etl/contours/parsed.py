@@ -38,18 +38,9 @@ def parsed_once(reader: str, path: str, options: LabelOptions, parse: Callable[[
 
 
 def parsed_in_child(
-    path: str,
-    function: str,
-    arrange: Callable[[dict[str, Any], bytearray], T],
-    options: LabelOptions,
+    path: str, function: str, arrange: Callable[[dict[str, Any], bytearray], T], options: LabelOptions
 ) -> T:
-    """Return what ``arrange`` makes of the answer of ``function`` in the decoding child; see `decoder.examine`.
-
-    Raises
-    ------
-    ContourError
-        When the file cannot be used, or takes too long or too much memory.
-    """
+    """Return what ``arrange`` makes of the answer of ``function`` in the decoding child; see `decoder.examine`."""
 
     def parse() -> T:
         from dicom_etl.dicom import decoder
@@ -57,7 +48,7 @@ def parsed_in_child(
         limits = Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
         try:
             data = read_whole(path, limits).data
-            answer, payload = decoder.examine(function, data, limits, max_points=options.max_points)
+            answer, payload = decoder.examine(function, data, limits, max_points=options.max_contour_points)
             return arrange(answer, payload)
         except ImageError as error:
             raise ContourError(str(error)) from None
@@ -68,13 +59,7 @@ def parsed_in_child(
 
 
 def table_text(path: str, options: LabelOptions) -> io.StringIO:
-    """Return the text of a file of many labels, without a byte order mark.
-
-    Raises
-    ------
-    ContourError
-        When it is larger than `TABLE_BYTES` times ``max_bytes``, or not UTF-8.
-    """
+    """Return the text of a file of many labels, without a byte order mark."""
     try:
         return io.StringIO(table_bytes(path, options).decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
@@ -82,16 +67,9 @@ def table_text(path: str, options: LabelOptions) -> io.StringIO:
 
 
 def table_bytes(path: str, options: LabelOptions) -> bytes:
-    """Return the bytes of a file of many labels.
-
-    Raises
-    ------
-    ContourError
-        When it is larger than `TABLE_BYTES` times ``max_bytes``, or cannot be read.
-    """
-    most = TABLE_BYTES * options.max_bytes
+    """Return the bytes of a file of many labels."""
     try:
-        return read_whole(path, Limits(max_file_bytes=most)).data
+        return read_whole(path, Limits(max_file_bytes=TABLE_BYTES * options.max_contour_bytes)).data
     except ImageError as error:
         raise ContourError(str(error).replace("`max_file_bytes`", "`max_contour_bytes`")) from None
 
@@ -107,12 +85,8 @@ def read_each(
 ) -> Outlines:
     """Read labels one by one, so that what is wrong with one costs that one alone.
 
-    Parameters
-    ----------
-    read : callable
-        Returns the rings of one and adds to its notes; raises `ContourError`, or `KeyError` where it is not there.
-    origin : float or mapping of str to float
-        What is taken off the vertices, of all or by item.
+    ``read`` returns the rings of one and adds to its notes; it raises `ContourError`, or `KeyError` where it is not
+    there. ``origin`` is what is taken off the vertices, of all or by item.
     """
     rings: dict[ContourRef, Rings] = {}
     issues: list[Issue] = []
@@ -121,9 +95,8 @@ def read_each(
         try:
             rings[ref] = read(ref, notes)
         except KeyError:
-            issues.append(
-                Issue("error", "unreadable-contour", "it is not in the file any more", path=ref.source)
-            )
+            gone = "it is not in the file any more"
+            issues.append(Issue("error", "unreadable-contour", gone, path=ref.source))
         except ContourError as error:
             issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
         issues += (Issue("note", code, message, path=ref.source) for code, message in notes)

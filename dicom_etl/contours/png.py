@@ -135,13 +135,7 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> _Mask:
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
-    """Return size and values of a PNG file, and its pixels, uint16.
-
-    Raises
-    ------
-    ImageError
-        If it is no PNG file, or no mask.
-    """
+    """Return size and values of a PNG file, and its pixels, uint16."""
     values = _values(data, limits)
     inside = [value for value in np.unique(values).tolist() if value]
     if len(inside) > _MOST_VALUES:

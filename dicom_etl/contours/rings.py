@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.config import LabelOptions
 from dicom_etl.errors import ContourError
+from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
 from dicom_etl.geometry.polygons import measure, polygon_area
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.geometry.tracing import trace
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.records import FloatArray, ImageHeader, Rings
 
 _LITTLE = 1.0
 """Twice an area, in square pixels; more is no rounding error, however far away the points are."""
@@ -20,13 +24,7 @@ _MOST_SIDE = 4096
 
 
 def ring_of(points: FloatArray) -> FloatArray:
-    """Return the ring (vertex, 2) of some points: without repeated neighbours and an explicit closing point.
-
-    Raises
-    ------
-    ContourError
-        When they are fewer than three distinct ones, or enclose nothing.
-    """
+    """Return the ring (vertex, 2) of some points: without repeated neighbours and an explicit closing point."""
     place = _as_numbers(points)
     following = np.concatenate((place[1:], place[:1]))
     keep = place != following
@@ -39,6 +37,27 @@ def ring_of(points: FloatArray) -> FloatArray:
     return ring
 
 
+def too_many(options: LabelOptions) -> ContourError:
+    """Return the error for a label of more points than are allowed."""
+    return ContourError(
+        f"more than {options.max_contour_points} points, which no contour has; `max_contour_points` raises the limit"
+    )
+
+
+def on_image(points_mm: FloatArray, image: ImageHeader, lies: str) -> FloatArray:
+    """Return points in mm (point, 3) in the pixel frame (point, 2) of their image, in whose plane they must be."""
+    if not has_plane(image):
+        raise ContourError("its image does not say where it lies, so mm cannot be placed on it")
+    pixels, off_plane = to_pixels(points_mm, image)
+    farthest = float(np.abs(off_plane).max())
+    if not farthest <= OFF_PLANE_MM:
+        raise ContourError(
+            f"{lies} {farthest:.2f} mm off the plane of its image; {OFF_PLANE_MM:g} mm are allowed",
+            "off-plane",
+        )
+    return pixels
+
+
 def even_odd(rings: Rings, notes: list[tuple[str, str]], *, holes: bool = True) -> Rings:
     """Return the rings that are filled even-odd, and note repeated ones and, where ``holes`` need one, nested ones."""
     kept = without_repeated(rings)
@@ -49,7 +68,7 @@ def even_odd(rings: Rings, notes: list[tuple[str, str]], *, holes: bool = True) 
     return kept
 
 
-def without_repeated(rings: Rings) -> Rings:
+def without_repeated(rings: Iterable[FloatArray]) -> Rings:
     """Return the rings without those that have the points of an earlier one: filled even-odd, both would vanish."""
     seen: dict[bytes, FloatArray] = {}
     for ring in rings:
@@ -77,10 +96,8 @@ def joined(rings: Rings) -> Rings:
     columns, rows = (size.astype(int) * parts).tolist()
     inside = np.zeros((rows, columns), dtype=np.bool_)
     for ring in rings:
-        fine = (ring - low) * parts - 0.5
-        inside |= rasterize(measure((fine,)), (rows, columns), rule="coverage", values="binary").astype(
-            np.bool_
-        )
+        fine = measure(((ring - low) * parts - 0.5,))
+        inside |= rasterize(fine, (rows, columns), rule="coverage", values="binary") > 0
     return tuple((ring + 0.5) / parts + low for ring in trace(inside))
 
 

@@ -16,10 +16,11 @@ import numpy as np
 from dicom_etl.config import LabelOptions
 from dicom_etl.config.kinds import name_key
 from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each, runs
-from dicom_etl.contours.rings import even_odd, ring_of
+from dicom_etl.contours.rings import even_odd, on_image, ring_of
+from dicom_etl.dicom import objects
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.geometry.patient import OFF_PLANE_MM
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import (
     ContourRef,
@@ -103,20 +104,11 @@ class RTStructureSet:
 
 
 def _rings(contours: Sequence[_Contour], image: ImageHeader, notes: Notes) -> Rings:
-    if not has_plane(image):
-        raise ContourError("its image does not say where it lies, so mm cannot be placed on it")
     rings: list[FloatArray] = []
     for contour in contours:
         if contour.problem:
             raise ContourError(f"contour {contour.number}: {contour.problem}")
-        pixels, off_plane = to_pixels(contour.points_mm, image)
-        farthest = float(np.abs(off_plane).max())
-        if not farthest <= OFF_PLANE_MM:
-            raise ContourError(
-                f"contour {contour.number} lies up to {farthest:.2f} mm off the plane of its image; "
-                f"{OFF_PLANE_MM:g} mm are allowed",
-                code="off-plane",
-            )
+        pixels = on_image(contour.points_mm, image, f"contour {contour.number} lies up to")
         if len(contours) > 1 and float(np.ptp(pixels, axis=0).min()) < _SPECK_PX:
             notes.append(("tiny-contour", f"contour {contour.number} is narrower than 1/64 px; not taken"))
             continue
@@ -233,15 +225,7 @@ def _normal(points: FloatArray) -> FloatArray:
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
-    """Return the ROIs and contours of a file, and the points of all contours, float64 x,y,z in mm.
-
-    Raises
-    ------
-    ImageError
-        If it is no structure set that can be read.
-    """
-    from dicom_etl.dicom import objects
-
+    """Return the ROIs and contours of a file, and the points of all contours, float64 x,y,z in mm."""
     dataset, _, _ = objects.read_object(data, limits)
     encodings = objects.encodings_of(dataset)
     rois = [
@@ -276,8 +260,6 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
 
 
 def _number(item: Dataset, keyword: str) -> int:
-    from dicom_etl.dicom import objects
-
     number = objects.whole_number(item, keyword)
     if number is None:
         raise ImageError(f"{keyword} is missing or no number")
@@ -286,8 +268,6 @@ def _number(item: Dataset, keyword: str) -> int:
 
 def _reference(item: Dataset) -> tuple[str, int | None, str]:
     """Return the image that a contour names, its frame from 0, and what is wrong with that."""
-    from dicom_etl.dicom import objects
-
     named = objects.items(item, "ContourImageSequence")
     if not named:
         return "", None, ""
@@ -302,8 +282,6 @@ def _reference(item: Dataset) -> tuple[str, int | None, str]:
 
 def _points(item: Dataset, max_points: int) -> tuple[FloatArray, str]:
     """Return the points (point, 3) of a contour, none where something is wrong, and what that is."""
-    from dicom_etl.dicom import objects
-
     none = np.zeros((0, 3))
     text = objects.raw(item, "ContourData")
     count = text.count(b"\\") + 1 if text.strip(b" \0") else 0

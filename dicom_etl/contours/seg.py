@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each
+from dicom_etl.contours.rings import on_image
+from dicom_etl.dicom import objects
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.geometry.patient import has_plane
 from dicom_etl.geometry.tracing import trace
 from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Issue, Outlines, Plane, Rings, Target
 
@@ -98,9 +100,9 @@ def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
     rings = trace(mask)
     if not rings:
         raise ContourError("the mask is empty")
-    if sum(map(len, rings)) > options.max_points:
+    if sum(map(len, rings)) > options.max_contour_points:
         raise ContourError(
-            f"its mask has more than {options.max_points} corners; `max_contour_points` raises the limit"
+            f"its mask has more than {options.max_contour_points} corners; `max_contour_points` raises the limit"
         )
     return rings
 
@@ -153,12 +155,7 @@ def _check_grid(found: Segmentation, own: _Frame, image: ImageHeader) -> None:
         )
     if not (has_plane(image) and np.isfinite([*own.position_mm, *own.orientation, *own.spacing_mm]).all()):
         return
-    corner, off_plane = to_pixels(np.array([own.position_mm]), image)
-    if not abs(float(off_plane[0])) <= OFF_PLANE_MM:
-        raise ContourError(
-            f"it lies {abs(float(off_plane[0])):.2f} mm off the plane of its image; {OFF_PLANE_MM:g} mm are allowed",
-            code="off-plane",
-        )
+    corner = on_image(np.array([own.position_mm]), image, "it lies")
     turned = np.abs(np.subtract(own.orientation, image.orientation)).max() > _SAME_COSINE
     wider = not np.allclose(own.spacing_mm, image.pixel_spacing_mm, rtol=1e-3)
     if turned or wider or np.abs(corner).max() > _SAME_PX:
@@ -207,15 +204,7 @@ def _chosen(
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
-    """Return what `Segmentation` is made of, and the frames where the file holds them compressed.
-
-    Raises
-    ------
-    ImageError
-        If it is no segmentation that can be read.
-    """
-    from dicom_etl.dicom import objects
-
+    """Return what `Segmentation` is made of, and the frames where the file holds them compressed."""
     dataset, body, uid = objects.read_object(data, limits)
     kind = objects.word(dataset, "SegmentationType")
     rows, columns, bits = (_number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))
@@ -273,8 +262,6 @@ def _present(
 
 
 def _frame(group: Dataset, shared: Dataset | None) -> _Frame:
-    from dicom_etl.dicom import objects
-
     sources: set[tuple[str, int | None]] = set()
     for derivation in objects.items(group, "DerivationImageSequence"):
         for source in objects.items(derivation, "SourceImageSequence"):
@@ -292,33 +279,32 @@ def _frame(group: Dataset, shared: Dataset | None) -> _Frame:
 
 def _macro(group: Dataset, shared: Dataset | None, sequence: str, keyword: str, count: int) -> Any:
     """Return numbers that a frame states, or all frames share; NaN where neither does."""
-    from dicom_etl.dicom import objects
-
-    for source in (group, shared):
-        for item in objects.items(source, sequence)[:1] if source is not None else ():
-            parts = objects.raw(item, keyword).strip(b" \0").split(b"\\")
-            try:
-                numbers = tuple(map(float, parts))
-            except ValueError:
-                raise ImageError(f"{keyword} of a frame is no number") from None
-            if len(numbers) != count or not np.isfinite(numbers).all():
-                raise ImageError(f"{keyword} of a frame is not {count} numbers")
-            return numbers
-    return (float("nan"),) * count
+    item = _stated(group, shared, sequence)
+    if item is None:
+        return (float("nan"),) * count
+    try:
+        numbers = tuple(map(float, objects.raw(item, keyword).strip(b" \0").split(b"\\")))
+    except ValueError:
+        raise ImageError(f"{keyword} of a frame is no number") from None
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ImageError(f"{keyword} of a frame is not {count} numbers")
+    return numbers
 
 
 def _segment(group: Dataset, shared: Dataset | None) -> int:
-    from dicom_etl.dicom import objects
+    item = _stated(group, shared, "SegmentIdentificationSequence")
+    if item is None:
+        raise ImageError("a frame does not say of which segment it is")
+    return _number(item, "ReferencedSegmentNumber")
 
-    for source in (group, shared):
-        for item in objects.items(source, "SegmentIdentificationSequence")[:1] if source is not None else ():
-            return _number(item, "ReferencedSegmentNumber")
-    raise ImageError("a frame does not say of which segment it is")
+
+def _stated(group: Dataset, shared: Dataset | None, sequence: str) -> Dataset | None:
+    """Return the first item of a sequence that a frame states, or all frames share."""
+    found = (objects.items(source, sequence) for source in (group, shared) if source is not None)
+    return next((items[0] for items in found if items), None)
 
 
 def _number(item: Dataset, keyword: str) -> int:
-    from dicom_etl.dicom import objects
-
     number = objects.short_number(item, keyword)
     if number is None:
         raise ImageError(f"{keyword} is missing or no number")

@@ -16,7 +16,7 @@ from sys import intern
 import numpy as np
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.rings import ring_of
+from dicom_etl.contours.rings import ring_of, too_many
 from dicom_etl.errors import ContourError
 from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Outlines, SliceNumber
 
@@ -61,8 +61,8 @@ class SunnybrookText:
     ) -> Outlines:
         """Read the one ring of the file."""
         origin = self.origin if options.contour_origin is None else options.contour_origin
-        data = _content(path, options.max_bytes)
-        rings = (ring_of(_points(data.removeprefix(_BOM).rstrip(), options.max_points) - origin),)
+        data = _content(path, options.max_contour_bytes)
+        rings = (ring_of(_points(data.removeprefix(_BOM).rstrip(), options) - origin),)
         digest = hashlib.sha256(data).hexdigest()
         return Outlines({refs[0]: rings}, {refs[0]: float(origin)}, digest=digest)
 
@@ -103,15 +103,12 @@ def _content(path: str, max_bytes: int) -> bytes:
     return data
 
 
-def _points(data: bytes, max_points: int) -> FloatArray:
+def _points(data: bytes, options: LabelOptions) -> FloatArray:
     """Return all points of the text, (point, 2), or say which line is wrong."""
     if not data:
         raise ContourError("the file is empty")
-    lines = data.count(b"\n") + 1
-    if lines > max_points:
-        raise ContourError(
-            f"more than {max_points} points, which no contour has; `max_contour_points` raises the limit"
-        )
+    if data.count(b"\n") >= options.max_contour_points:
+        raise too_many(options)
     # The lines of a file have few shapes, so shapes are matched, not lines: 27 us a file of 200 points instead of 142.
     decimals = {_decimals(shape) for shape in set(data.translate(_DIGITS_AS_ZEROS).split(b"\n"))}
     if _BAD in decimals:

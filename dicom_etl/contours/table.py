@@ -18,13 +18,11 @@ import numpy as np
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, parsed_once, read_each, table_text
-from dicom_etl.contours.rings import even_odd, ring_of
+from dicom_etl.contours.rings import even_odd, on_image, ring_of, too_many
 from dicom_etl.errors import ContourError
-from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
 from dicom_etl.records import (
     ContourRef,
     FileName,
-    FloatArray,
     Found,
     ImageHeader,
     Instance,
@@ -35,7 +33,7 @@ from dicom_etl.records import (
 )
 
 _REQUIRED = ("image", "structure", "x", "y")
-_OPTIONAL = ("frame", "ring", "unit", "origin", "z")
+_COLUMNS = (*_REQUIRED, "frame", "ring", "unit", "origin", "z")
 _NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})? *", re.ASCII)
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -93,29 +91,14 @@ def _origin(label: _Label, options: LabelOptions) -> float:
 def _rings(label: _Label, image: ImageHeader, origin: float, notes: Notes, options: LabelOptions) -> Rings:
     if label.problem:
         raise ContourError(label.problem)
-    if sum(map(len, label.points.values())) > 3 * options.max_points:
-        raise ContourError(
-            f"more than {options.max_points} points, which no contour has; `max_contour_points` raises the limit"
-        )
-    return even_odd(
-        tuple(ring_of(_in_pixels(label, points, image, origin)) for points in label.points.values()), notes
-    )
-
-
-def _in_pixels(label: _Label, points: array[float], image: ImageHeader, origin: float) -> FloatArray:
-    vertices = np.array(points).reshape(-1, 3)
-    if label.unit != "mm":
-        return vertices[:, :2] - origin
-    if not has_plane(image):
-        raise ContourError("its image does not say where it lies, so mm cannot be placed on it")
-    pixels, off_plane = to_pixels(vertices, image)
-    if not np.abs(off_plane).max() <= OFF_PLANE_MM:
-        raise ContourError(
-            f"it lies up to {np.abs(off_plane).max():.2f} mm off the plane of its image; "
-            f"{OFF_PLANE_MM:g} mm are allowed",
-            code="off-plane",
-        )
-    return pixels
+    if sum(map(len, label.points.values())) > 3 * options.max_contour_points:
+        raise too_many(options)
+    vertices = (np.array(points).reshape(-1, 3) for points in label.points.values())
+    if label.unit == "mm":
+        pixels = [on_image(each, image, "it lies up to") for each in vertices]
+    else:
+        pixels = [each[:, :2] - origin for each in vertices]
+    return even_odd(tuple(map(ring_of, pixels)), notes)
 
 
 def _labels(path: str, options: LabelOptions) -> dict[str, _Label] | None:
@@ -135,10 +118,10 @@ def _columns(header: Sequence[str]) -> dict[str, int] | None:
     names = [name.strip().casefold() for name in header]
     if not set(_REQUIRED) <= set(names):
         return None
-    for name in (*_REQUIRED, *_OPTIONAL):
+    for name in _COLUMNS:
         if names.count(name) > 1:
             raise ContourError(f"line 1: the column {name} is there {names.count(name)} times")
-    return {name: names.index(name) if name in names else -1 for name in (*_REQUIRED, *_OPTIONAL)}
+    return {name: names.index(name) if name in names else -1 for name in _COLUMNS}
 
 
 def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, _Label]:

@@ -106,9 +106,9 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, data: bytes, said:
 
 def test_limits_name_their_option(tmp_path: Path) -> None:
     with pytest.raises(ContourError, match="`max_contour_points`"):
-        read(tmp_path, SQUARE * 100, max_points=100)
+        read(tmp_path, SQUARE * 100, max_contour_points=100)
     with pytest.raises(ContourError, match="`max_contour_bytes`"):
-        read(tmp_path, SQUARE, max_bytes=10)
+        read(tmp_path, SQUARE, max_contour_bytes=10)
 
 
 @given(st.binary(max_size=200))
@@ -156,11 +156,11 @@ def test_numbers_of_fixed_decimals_are_read_as_float_reads_them(
     data = end.join(" ".join(pair).encode() for pair in texts)
     kinds = {sunnybrook._decimals(line.translate(sunnybrook._DIGITS_AS_ZEROS)) for line in data.split(b"\n")}
     assert kinds == {decimals}
-    found = sunnybrook._points(data, 100_000)
+    found = sunnybrook._points(data, LabelOptions())
     assert found.tolist() == [[float(x), float(y)] for x, y in texts]
 
 
 def test_the_largest_numbers_of_fixed_decimals_are_exact() -> None:
     text = "999999.999999999"
-    found = sunnybrook._points(f"{text} {text}\n{text} 0.000000001".encode(), 100_000)
+    found = sunnybrook._points(f"{text} {text}\n{text} 0.000000001".encode(), LabelOptions())
     assert found.tolist() == [[float(text)] * 2, [float(text), 1e-9]]
