@@ -123,7 +123,7 @@ def _draw_batch(
 ) -> Preview:
     from dicom_etl.batches.reader import BatchReader
     from dicom_etl.batches.transforms.spelled import read_transform
-    from dicom_etl.report.served import write_batch
+    from dicom_etl.report.preview import write_batch
 
     reader = BatchReader(
         dataset,

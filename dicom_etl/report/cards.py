@@ -10,14 +10,13 @@ import numpy as np
 from dicom_etl.checks.flags import doubts
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.records import Issue
-from dicom_etl.report.contents import Contents, Sample
+from dicom_etl.records import Issue, Rings
+from dicom_etl.report.contents import Contents, Sample, joined
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
 from dicom_etl.report.greys import data_uri, grey, mask_png, picture_png, window
 from dicom_etl.report.overlays import Layers, read_layers
 from dicom_etl.report.overview import finding_target, target
 from dicom_etl.report.palette import ink_numbers, inks
-from dicom_etl.report.svg import path_data, view_box
 
 CARD_BYTES = 92_000
 """Of one card in the page, about: 100 cards stay below 10 MB."""
@@ -88,7 +87,7 @@ class Card:
     @property
     def title(self) -> str:
         """What it is called: slice and phase."""
-        return " · ".join(filter(None, (self.sample.slice_text, self.sample.phase_text)))
+        return joined(self.sample.slice_text, self.sample.phase_text)
 
 
 def outlined_side(contents: Contents, rows: Sequence[int]) -> float:
@@ -107,7 +106,7 @@ def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], 
         Layer(
             index,
             numbers[index],
-            data_uri(mask_png(layers.masks[index], layers.full_mask, colours[index].rgb)),
+            data_uri(mask_png(layers.masks[index], layers.full_mask, colours[index])),
             path_data(layers.outlines[index]),
         )
         for index in sorted(areas, key=lambda index: -areas[index])
@@ -127,14 +126,25 @@ def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], 
         reduced=reduced,
         width=shape[1],
         height=shape[0],
-        close=view_box(square_around(around, side, shape)),
-        whole=view_box(whole_image(shape)),
+        close=square_around(around, side, shape).view_box,
+        whole=whole_image(shape).view_box,
         layers=tuple(drawn),
         areas=tuple((contents.structures[index], _area_text(areas[index], sample)) for index in areas),
         targets=tuple(
             (contents.structures[index], _target(sample, contents, index, layers)) for index in areas
         ),
         findings=tuple((issue, finding_target(contents, issue)) for issue in issues),
+    )
+
+
+def path_data(rings: Rings) -> str:
+    """Return the ``d`` of a path through the vertices of closed rings, in the pixel frame.
+
+    Each number is the shortest text that reads back as the same float64: the picture shows the data and nothing else.
+    """
+    return "".join(
+        "M" + "L".join(" ".join(repr(value).removesuffix(".0") for value in point) for point in ring) + "Z"
+        for ring in (ring.tolist() for ring in rings)
     )
 
 

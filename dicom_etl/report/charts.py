@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from dicom_etl.records import FloatArray
 from dicom_etl.report.curves import StudyCurves
 from dicom_etl.report.histograms import Histograms
-from dicom_etl.report.svg import points
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +83,10 @@ def curve_chart(
     shown: Collection[int],
     doubted: Mapping[tuple[int, str], str] = MappingProxyType({}),
 ) -> Chart:
-    """Lay out the curves of one study.
+    """Lay out the curves of one study; points lead to the rows that are ``shown``.
 
-    Parameters
-    ----------
-    most : float
-        The largest area of all studies in this unit: one scale lets them be compared.
-    shown : collection of int
-        Rows that the page shows, so that points can lead to them.
-    doubted : mapping of (int, str) to str
-        What doubts a label, by row and structure.
+    ``most`` is the largest area of all studies in this unit: one scale lets them be compared. ``doubted`` says what
+    doubts a label, by row and structure.
     """
     frame = CURVES
     locations = [point.location for curve in study.curves for point in curve.points]
@@ -117,7 +110,7 @@ def curve_chart(
             )
             for point in curve.points
         )
-        lines.append(Line(curve.structure, curve.phase, points((dot.x, dot.y) for dot in dots), dots))
+        lines.append(Line(curve.structure, curve.phase, _points((dot.x, dot.y) for dot in dots), dots))
     step = max(1, math.ceil((high - low + 1) / 12))
     x_ticks = tuple(
         Tick(frame.x((location - low + 0.5) / (high - low + 1)), str(location))
@@ -135,7 +128,7 @@ def intensity_chart(histograms: Histograms) -> Chart:
     parts = (histograms.outside, *histograms.inside)
     top = max(float(shares.max()) for shares in parts) or 1.0
     lines = tuple(
-        Line(number - 1, "", points(_steps(frame, shares / top))) for number, shares in enumerate(parts)
+        Line(number - 1, "", _points(_steps(frame, shares / top))) for number, shares in enumerate(parts)
     )
     x_ticks = tuple(
         Tick(frame.x((value - low) / (high - low)), f"{value:g}") for value in nice_numbers(low, high, 7)
@@ -153,6 +146,11 @@ def nice_numbers(low: float, high: float, most: int) -> list[float]:
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+def _points(places: Iterable[tuple[float, float]]) -> str:
+    """Return the ``points`` of a polyline, to a hundredth."""
+    return " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
 
 
 def _marks_up_to(most: float) -> list[float]:

@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.dataset.reading import open_reader
-from dicom_etl.records import Issue, Rings
+from dicom_etl.records import Rings
+
+
+def joined(*words: str) -> str:
+    """Return the words there are as one line."""
+    return " · ".join(filter(None, words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Sample:
         """Its InstanceNumber and the name of its file, in words."""
         number = f"image {self.instance_number}" if self.instance_number >= 0 else ""
         frame = f"frame {self.frame}" if self.frame else ""
-        return " · ".join(filter(None, (number, self.files[0].rpartition("/")[2], frame)))
+        return joined(number, self.files[0].rpartition("/")[2], frame)
 
     @property
     def slice_text(self) -> str:
@@ -61,8 +66,12 @@ class Sample:
     @property
     def phase_text(self) -> str:
         """Where it lies in the cardiac cycle, in words; "" when nothing is known."""
-        number = f"phase {self.phase_index}" if self.phase_index >= 0 else ""
-        return " · ".join(filter(None, (self.cardiac_phase, number)))
+        return joined(self.cardiac_phase, f"phase {self.phase_index}" if self.phase_index >= 0 else "")
+
+    @property
+    def caption(self) -> str:
+        """What is written under its picture."""
+        return joined(self.slice_text, self.phase_text, f"sample {self.row}")
 
     @property
     def pixel_area_mm2(self) -> float:
@@ -91,6 +100,11 @@ class Contents:
     path : Path
         A file that ``dicom-etl ingest`` made.
 
+    Attributes
+    ----------
+    reader : DatasetReader
+        For images, masks and issues.
+
     Raises
     ------
     DatasetError
@@ -99,29 +113,23 @@ class Contents:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows = open_reader(path)
-        try:
-            self.structures, self.full_mask = self._rows.structures, self._rows.full_mask
-            self.shape, self.dtype = self._rows.shape, self._rows.dtype
-            self.issues: tuple[Issue, ...] = self._rows.issues
-            self._columns: dict[str, NDArray[Any]] = {}
-        except BaseException:
-            self._rows.close()
-            raise
+        self.reader = open_reader(path)
+        self.structures, self.shape = self.reader.structures, self.reader.shape
+        self._columns: dict[str, NDArray[Any]] = {}
 
     def __enter__(self) -> Contents:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._rows.close()
+        self.reader.close()
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.reader)
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of ``/samples``: numbers as stored, text as an array of str."""
         if name not in self._columns:
-            self._columns[name] = self._rows.column(name)
+            self._columns[name] = self.reader.column(name)
         return self._columns[name]
 
     def sample(self, row: int) -> Sample:
@@ -151,14 +159,6 @@ class Contents:
                 found[column[row]].append(row)
         return found
 
-    def image(self, row: int) -> NDArray[Any]:
-        """Return one image, (y, x), in the stored dtype."""
-        return self._rows.images[row]
-
-    def mask(self, structure: int, row: int) -> NDArray[np.uint8]:
-        """Return one mask, (y, x): 0 .. `full_mask`."""
-        return self._rows.masks(row)[structure]
-
     def rings(self, structure: int, row: int) -> Rings:
         """Return the outlines of one structure in the pixel frame; none where it is not drawn."""
-        return self._rows.rings(self.structures[structure], row, row + 1)[0]
+        return self.reader.rings(self.structures[structure], row, row + 1)[0]

@@ -24,6 +24,11 @@ class CropBox:
     width: float
     height: float
 
+    @property
+    def view_box(self) -> str:
+        """The ``viewBox`` of an SVG that shows it."""
+        return " ".join(f"{value:.6g}" for value in (self.left, self.top, self.width, self.height))
+
 
 def whole_image(shape: tuple[int, int]) -> CropBox:
     """Return the box of all pixels of an image of ``shape`` (rows, columns)."""
@@ -58,10 +63,6 @@ def square_around(around: CropBox | None, side: float, shape: tuple[int, int]) -
     """Return a square within the image, centred on what is outlined (None: the image) as far as its edge allows."""
     whole = whole_image(shape)
     centre = around if around is not None else whole
-    left = _clamp(centre.left + centre.width / 2 - side / 2, whole.left, whole.left + whole.width - side)
-    top = _clamp(centre.top + centre.height / 2 - side / 2, whole.top, whole.top + whole.height - side)
-    return CropBox(left, top, side, side)
-
-
-def _clamp(value: float, low: float, high: float) -> float:
-    return max(low, min(value, high))
+    left = min(centre.left + centre.width / 2 - side / 2, whole.left + whole.width - side)
+    top = min(centre.top + centre.height / 2 - side / 2, whole.top + whole.height - side)
+    return CropBox(max(left, whole.left), max(top, whole.top), side, side)

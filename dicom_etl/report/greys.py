@@ -42,11 +42,11 @@ def grey(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 def picture_png(levels: NDArray[np.uint8], most_bytes: int) -> tuple[bytes, int]:
     """Encode grey levels as PNG; so many pixels of a side become one, more than 1 when the file would be too large."""
     picture = Image.fromarray(levels)
-    factor, data = 1, _encode(picture)
+    factor, data = 1, _encode(picture, compress_level=9)
     while len(data) > most_bytes and min(levels.shape) // (factor + 1) >= _SMALLEST_SIDE:
         factor += 1
         size = (-(-levels.shape[1] // factor), -(-levels.shape[0] // factor))
-        data = _encode(picture.resize(size, Image.Resampling.BOX))
+        data = _encode(picture.resize(size, Image.Resampling.BOX), compress_level=9)
     return data, factor
 
 
@@ -56,9 +56,7 @@ def mask_png(mask: NDArray[np.uint8], full: int, rgb: tuple[int, int, int]) -> b
     coloured = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
     coloured.putpalette(bytes(rgb) * (full + 1))
     opacity = bytes(round(255 * level / full) for level in range(full + 1))
-    stream = BytesIO()
-    coloured.save(stream, "PNG", transparency=opacity, bits=1 if full == 1 else 8)
-    return stream.getvalue()
+    return _encode(coloured, transparency=opacity, bits=1 if full == 1 else 8)
 
 
 def data_uri(png: bytes) -> str:
@@ -66,7 +64,7 @@ def data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def _encode(picture: Image.Image) -> bytes:
+def _encode(picture: Image.Image, **options: Any) -> bytes:
     stream = BytesIO()
-    picture.save(stream, "PNG", compress_level=9)
+    picture.save(stream, "PNG", **options)
     return stream.getvalue()

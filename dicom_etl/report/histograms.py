@@ -51,7 +51,7 @@ def count_intensities(contents: Contents, rows: Sequence[int]) -> Histograms | N
         return None
     low, high = limits
     step = (high - low) / _FINE
-    if contents.dtype.kind in "iu":
+    if contents.reader.dtype.kind in "iu":
         step = math.ceil(step)  # whole numbers fall into bins of equally many of them, or the curve is a comb
     counts = np.zeros((len(contents.structures) + 1, int((high - low) / step) + 1), dtype=np.int64)
     samples = sum(_add(counts, contents, row, low, step) for row in rows)
@@ -78,10 +78,11 @@ def _add(counts: NDArray[np.int64], contents: Contents, row: int, low: float, st
     right = max(0, math.ceil(around.left + around.width) + MARGIN + 1)
     part = np.s_[top:bottom, left:right]
     last = counts.shape[1] - 1
-    places = (contents.image(row)[part].astype(np.float64) - low) / step
+    places = (contents.reader.images[row][part].astype(np.float64) - low) / step
     bins = np.clip(np.nan_to_num(places, nan=0.0), 0, last).astype(np.intp)
     free = np.ones(bins.shape, dtype=np.bool_)
-    masks = [contents.mask(index, row)[part].astype(np.intp) * 2 > contents.full_mask for index in structures]
+    full_mask = contents.reader.full_mask
+    masks = [mask[part].astype(np.intp) * 2 > full_mask for mask in contents.reader.masks(row)]
     for index in sorted(structures, key=lambda index: int(masks[index].sum())):
         counts[index] += np.bincount(bins[free & masks[index]], minlength=last + 1)
         free &= ~masks[index]

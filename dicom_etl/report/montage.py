@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dicom_etl.report.palette import Ink
+from dicom_etl.report.palette import RGB
 
 TILE = 288
 """Side of one picture, in dots."""
@@ -37,40 +37,33 @@ class Tile:
     imputed: bool = False
 
 
-def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[Ink], title: str) -> Image.Image:
-    """Lay tiles out in rows, about as wide as high; the legend names what is drawn on them, and nothing else.
-
-    Parameters
-    ----------
-    tiles : sequence of Tile
-        All pictures of one size.
-    structures, inks : sequence
-        What each colour means.
-    """
+def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[RGB], title: str) -> Image.Image:
+    """Lay tiles of one size out in rows, about as wide as high; the legend names what is drawn, and nothing else."""
     columns = math.ceil(math.sqrt(len(tiles)))
     side = tiles[0].picture.width
     width = columns * (side + _GAP) + _GAP
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     drawn = [any(tile.drawn[index] for tile in tiles) for index in range(len(structures))]
-    legend = [
-        _Entry(n, ink.rgb) for n, ink, is_drawn in zip(structures, inks, drawn, strict=True) if is_drawn
-    ]
+    legend = [_Entry(n, ink) for n, ink, is_drawn in zip(structures, inks, drawn, strict=True) if is_drawn]
     if any(tile.imputed for tile in tiles):
         legend.append(_Entry("dashed: imputed", _TEXT, dashed=True))
     header = _header(measure, legend, title, width)
     captions = [_caption(measure, tile, side) for tile in tiles]
     rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
-    heights = [side + 6 + max(_height(captions[place]) for place in row) + _GAP for row in rows]
-    page = Image.new("RGB", (width, header[-1].top + _HEADER // 2 + sum(heights)), _PAGE)
+    heights = [side + 6 + max(sum(_step(line) for line in captions[n]) for n in row) + _GAP for row in rows]
+    top = header[-1].top + _HEADER // 2
+    page = Image.new("RGB", (width, top + sum(heights)), _PAGE)
     pen = ImageDraw.Draw(page)
     for entry in header:
         entry.draw(pen)
-    top = header[-1].top + _HEADER // 2
     for row, height in zip(rows, heights, strict=True):
         for place in row:
-            left = _GAP + (place - row.start) * (side + _GAP)
+            left, under = _GAP + (place - row.start) * (side + _GAP), top + side + 6
             page.paste(tiles[place].picture, (left, top))
-            _write(pen, captions[place], left, top + side + 6)
+            for line in captions[place]:
+                text, colour, size = line
+                pen.text((left, under), text, fill=colour, font=_font(size))
+                under += _step(line)
         top += height
     return page
 
@@ -80,7 +73,7 @@ class _Entry:
     """A line of a colour and what it means, or the title, which has no line; placed by `_header`."""
 
     name: str
-    colour: tuple[int, int, int]
+    colour: RGB
     dashed: bool = False
     line: bool = True
     left: float = 0.0
@@ -114,11 +107,11 @@ def _header(pen: ImageDraw.ImageDraw, legend: Sequence[_Entry], title: str, widt
     return entries
 
 
-_Caption = list[tuple[str, tuple[int, int, int], int]]
-"""Lines with their colours and sizes."""
+_CaptionLine = tuple[str, RGB, int]
+"""A text, its colour and its size."""
 
 
-def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> _Caption:
+def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> list[_CaptionLine]:
     parts = ((tile.title, _TEXT, 15), (tile.text, _QUIET, 13), (tile.alarm, _ALARM, 13))
     return [
         (line, colour, size)
@@ -127,14 +120,8 @@ def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> _Caption:
     ]
 
 
-def _height(caption: _Caption) -> int:
-    return sum(_TITLE_LINE if size == 15 else _TEXT_LINE for _, _, size in caption)
-
-
-def _write(pen: ImageDraw.ImageDraw, caption: _Caption, left: int, top: int) -> None:
-    for line, colour, size in caption:
-        pen.text((left, top), line, fill=colour, font=_font(size))
-        top += _TITLE_LINE if size == 15 else _TEXT_LINE
+def _step(line: _CaptionLine) -> int:
+    return _TITLE_LINE if line[2] == 15 else _TEXT_LINE
 
 
 def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: _Font, room: float) -> list[str]:

@@ -19,7 +19,7 @@ from dicom_etl.records import FloatArray, Rings
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.framing import CropBox
 from dicom_etl.report.greys import grey, window
-from dicom_etl.report.palette import Ink
+from dicom_etl.report.palette import RGB
 
 TINT = 0.22
 """Opacity of a mask: enough to see where it ends, little enough to see the tissue in it."""
@@ -61,17 +61,16 @@ class Layers:
 
 def read_layers(contents: Contents, row: int) -> Layers:
     """Read what a picture of one row is made of."""
-    structures = range(len(contents.structures))
     return Layers(
-        image=contents.image(row),
-        masks=tuple(contents.mask(index, row) for index in structures),
-        outlines=tuple(contents.rings(index, row) for index in structures),
-        full_mask=contents.full_mask,
+        image=contents.reader.images[row],
+        masks=tuple(contents.reader.masks(row)),
+        outlines=tuple(contents.rings(index, row) for index in range(len(contents.structures))),
+        full_mask=contents.reader.full_mask,
         dashed=contents.sample(row).origin == schema.IMPUTED,
     )
 
 
-def draw(layers: Layers, inks: Sequence[Ink], box: CropBox, side: int) -> Image.Image:
+def draw(layers: Layers, inks: Sequence[RGB], box: CropBox, side: int) -> Image.Image:
     """Draw a part of a sample.
 
     Parameters
@@ -89,24 +88,24 @@ def draw(layers: Layers, inks: Sequence[Ink], box: CropBox, side: int) -> Image.
     return picture
 
 
-def _draw_box(layers: Layers, inks: Sequence[Ink], box: CropBox, size: tuple[int, int]) -> Image.Image:
+def _draw_box(layers: Layers, inks: Sequence[RGB], box: CropBox, size: tuple[int, int]) -> Image.Image:
     """Draw a part of a sample at a size of (width, height) dots."""
     edges = (box.left + 0.5, box.top + 0.5, box.left + box.width + 0.5, box.top + box.height + 0.5)
     levels = Image.fromarray(grey(layers.image, *window(layers.image)))
     picture = levels.resize(size, Image.Resampling.BICUBIC, box=edges).convert("RGB")
     for opacity, ink in _tints(layers, inks):
         tint = Image.fromarray(opacity).resize(size, Image.Resampling.NEAREST, box=edges)
-        picture.paste(ink.rgb, mask=tint)
+        picture.paste(ink, mask=tint)
     for rings, ink in zip(layers.outlines, inks, strict=True):
         if rings:
             strokes = _all_strokes(rings, box, size, layers.dashed)
             edge = _lines(strokes, size, _EDGE_DOTS).point(lambda opacity: round(opacity * _EDGE))
             picture.paste((0, 0, 0), mask=edge)
-            picture.paste(ink.rgb, mask=_lines(strokes, size, _LINE_DOTS))
+            picture.paste(ink, mask=_lines(strokes, size, _LINE_DOTS))
     return picture
 
 
-def _tints(layers: Layers, inks: Sequence[Ink]) -> Iterator[tuple[NDArray[np.uint8], Ink]]:
+def _tints(layers: Layers, inks: Sequence[RGB]) -> Iterator[tuple[NDArray[np.uint8], RGB]]:
     """Return the opacity (y, x) of each colour; where masks overlap, the smaller one has the pixel to itself."""
     left = np.full(layers.image.shape, 255.0 * TINT)
     for index in np.argsort([int(mask.sum()) for mask in layers.masks], kind="stable").tolist():

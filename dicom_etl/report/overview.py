@@ -39,10 +39,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One issue; what it is about, in words; its row, or None when the page does not show it; how it is decided."""
+    """One issue; its row, or None when the page does not show it; what a decision about it is about."""
 
     issue: Issue
-    where: str
     row: int | None
     target: str
 
@@ -60,14 +59,13 @@ def figures(contents: Contents, issues: Sequence[Issue], flagged: Collection[int
     """Return the numbers at the top of the page; ``flagged`` are the rows with a label in doubt."""
     columns = contents.column
     phases = Counter(columns("cardiac_phase").tolist())
-    labelled = "; ".join(f"{name} {int(columns(f'has_{name}').sum())}" for name in contents.structures)
-    drawn = sum(int(columns(f"has_{name}").sum()) for name in contents.structures)
-    groups = group_issues(issues)
-    out = Counter(group.severity for group in groups for _ in group.issues if group.heading == 0)
+    origins = Counter(columns("origin").tolist())
+    drawn = {name: int(columns(f"has_{name}").sum()) for name in contents.structures}
+    out = Counter(each.severity for each in group_issues(issues) for _ in each.issues if each.heading == 0)
     return [
         Figure("Patients", f"{len(set(columns('patient_id').tolist()))}"),
-        Figure("Samples", f"{len(contents)}", _origins(contents)),
-        Figure("Contours", f"{drawn}", labelled),
+        Figure("Samples", f"{len(contents)}", ", ".join(f"{n} {name}" for name, n in origins.most_common())),
+        Figure("Contours", f"{sum(drawn.values())}", "; ".join(f"{name} {n}" for name, n in drawn.items())),
         Figure("ED / ES", f"{phases['ED']} / {phases['ES']}", "end-diastole / end-systole"),
         Figure(
             "Left out",
@@ -137,7 +135,6 @@ def group_findings(
         findings = tuple(
             Finding(
                 issue,
-                issue.path,
                 next((row for row in rows_of[id(issue)] if row in shown), None),
                 finding_target(contents, issue),
             )
@@ -152,23 +149,13 @@ def finding_target(contents: Contents, issue: Issue) -> str:
     if issue.sample is None:
         place = "*" if in_file(issue) else issue.path or "*"
         return target(issue.patient_id, place, "", issue.structure, issue.code, "")
-    sample = contents.sample(issue.sample)
-    sha256 = label_digest(contents, issue.sample, issue.structure)
+    sample, structures = contents.sample(issue.sample), contents.structures
+    known = issue.structure in structures
+    rings = contents.rings(structures.index(issue.structure), issue.sample) if known else ()
+    sha256 = contour_sha256(rings) if rings else ""
     return target(sample.patient_id, sample.files[0], str(sample.frame), issue.structure, issue.code, sha256)
-
-
-def label_digest(contents: Contents, row: int, structure: str) -> str:
-    """Return the digest by which a decision knows a label; "" where nothing is drawn."""
-    known = structure in contents.structures
-    rings = contents.rings(contents.structures.index(structure), row) if known else ()
-    return contour_sha256(rings) if rings else ""
 
 
 def target(patient: str, image: str, frame: str, structure: str, code: str, sha256: str) -> str:
     """Return what a decision is about, as the page's script takes it."""
     return json.dumps([patient, image, frame, structure or "*", code, sha256], ensure_ascii=False)
-
-
-def _origins(contents: Contents) -> str:
-    counts = Counter(contents.column("origin").tolist())
-    return ", ".join(f"{count} {name}" for name, count in counts.most_common())

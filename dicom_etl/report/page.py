@@ -82,18 +82,12 @@ def write_report(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Report:
-    """Make one self-contained page about a dataset.
+    """Make one self-contained page about a dataset; it appears whole or not at all, the same bytes of the same input.
 
     Parameters
     ----------
-    dataset : Path
-        A file that ``dicom-etl ingest`` made.
-    output : Path
-        The HTML file to make. It appears whole, or not at all. The same input makes the same bytes.
     max_samples : int
         Most samples in the gallery: those with findings first, then a random sample of the others.
-    seed : int
-        Seed of the random sample.
     verify : bool
         Run the checks of `dicom_etl.verification` and show what they find; what ingest recorded is shown in any case.
     findings : sequence of Issue
@@ -102,10 +96,6 @@ def write_report(
         A decisions file: what was decided so far, shown and exported again with what is added.
     limits : LabelLimits
         Of the label checks; those that are not the usual ones stand on the page.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    progress : callable, optional
-        Called with (stage, done, total).
 
     Raises
     ------
@@ -122,7 +112,7 @@ def write_report(
         outcome = _verified(dataset, progress, limits)
         sha256, findings = outcome.sha256, [*outcome.findings, *findings]
     with Contents(dataset) as contents:
-        placed = place_issues(contents, _with_findings(contents.issues, findings))
+        placed = place_issues(contents, _with_findings(contents.reader.issues, findings))
         by_row = issues_by_row(placed)
         rows = gallery_rows(contents, by_row, max_samples, seed)
         page = {**_page(contents, facts, placed, by_row, rows, seed), "sha256": sha256}

@@ -8,42 +8,19 @@ they have a contrast of at least 3 to 1 (WCAG 2.2, criterion 1.4.11).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
-
-@dataclass(frozen=True, slots=True)
-class Ink:
-    """The colour of one structure, as ``#rrggbb``.
-
-    Attributes
-    ----------
-    name : str
-        The hue, in words.
-    picture : str
-        On an image.
-    light, dark : str
-        On a light and on a dark page.
-    """
-
-    name: str
-    picture: str
-    light: str
-    dark: str
-
-    @property
-    def rgb(self) -> tuple[int, int, int]:
-        """Red, green and blue on an image, 0 to 255."""
-        return rgb(self.picture)
-
-
-INKS = (
-    Ink("sky blue", "#56b4e9", "#0072b2", "#56b4e9"),
-    Ink("orange", "#e69f00", "#b35c00", "#e69f00"),
-    Ink("green", "#1fc99a", "#007a5a", "#1fc99a"),
-    Ink("purple", "#e08fc0", "#a3497f", "#e08fc0"),
-    Ink("yellow", "#f0e442", "#7d7400", "#f0e442"),
-    Ink("vermilion", "#ff7a33", "#c04a00", "#ff7a33"),
+RGB: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+INKS: tuple[RGB, ...] = (
+    (0x56, 0xB4, 0xE9),  # sky blue
+    (0xE6, 0x9F, 0x00),  # orange
+    (0x1F, 0xC9, 0x9A),  # green
+    (0xE0, 0x8F, 0xC0),  # purple
+    (0xF0, 0xE4, 0x42),  # yellow
+    (0xFF, 0x7A, 0x33),  # vermilion
 )
+"""On an image; ``report.css`` has those of the page too."""
 _KNOWN = {"icontour": 0, "ocontour": 1, "p1contour": 2, "p2contour": 3, "p3contour": 4}
 
 
@@ -60,12 +37,6 @@ def ink_numbers(structures: Sequence[str]) -> tuple[int, ...]:
     return tuple(_KNOWN.get(name, given.get(name, 0)) for name in structures)
 
 
-def inks(structures: Sequence[str]) -> tuple[Ink, ...]:
+def inks(structures: Sequence[str]) -> tuple[RGB, ...]:
     """Return the ink of each structure."""
     return tuple(INKS[number] for number in ink_numbers(structures))
-
-
-def rgb(colour: str) -> tuple[int, int, int]:
-    """Return red, green and blue, 0 to 255, of ``#rrggbb``."""
-    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
-    return red, green, blue

@@ -1,25 +1,32 @@
-"""A montage of overlays as one PNG file, or one PNG file per sample in a folder."""
+"""Montages of overlays as PNG files: of samples as they are stored, of each by itself, or of a batch as served."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.folder import whole_folder
 from dicom_etl.errors import OutputError
-from dicom_etl.records import Issue
+from dicom_etl.records import Issue, Rings
 from dicom_etl.report.contents import Contents, Sample
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
 from dicom_etl.report.montage import TILE, Tile, montage
 from dicom_etl.report.overlays import Layers, draw, read_layers
-from dicom_etl.report.palette import Ink, inks
+from dicom_etl.report.palette import RGB, inks
 from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, place_issues, select
 from dicom_etl.workers import Progress, silent
+
+if TYPE_CHECKING:
+    from dicom_etl.batches.batch import Batch
+    from dicom_etl.batches.reader import BatchReader
 
 MOST_TILES = 400
 """Tiles of one montage: a picture of 20 by 20 has 36 million dots."""
@@ -56,24 +63,10 @@ def write_preview(
     whole: bool = False,
     overwrite: bool = False,
 ) -> Preview:
-    """Draw a montage of samples.
+    """Draw a montage of samples, as a PNG file that appears whole or not at all.
 
-    Parameters
-    ----------
-    dataset : Path
-        A file that ``dicom-etl ingest`` made.
-    output : Path
-        The PNG file to make. It appears whole, or not at all.
-    wanted : Wanted, optional
-        Which samples to choose from; all by default.
-    count : int
-        Most pictures; among more samples, a random sample of them.
-    seed : int
-        Seed of the random sample.
-    whole : bool
-        Show whole images instead of what is outlined and its surroundings.
-    overwrite : bool
-        Whether an existing file may be replaced.
+    Of more than ``count`` samples a random sample is drawn. ``whole`` shows whole images instead of what is outlined
+    and its surroundings.
 
     Raises
     ------
@@ -86,7 +79,7 @@ def write_preview(
     """
     check_target(output.resolve(), overwrite=overwrite)
     with Contents(dataset) as contents:
-        by_row = issues_by_row(place_issues(contents, contents.issues))
+        by_row = issues_by_row(place_issues(contents, contents.reader.issues))
         rows = select(contents, wanted or Wanted(), by_row)
         chosen = drawn_by_lot(rows, count, seed)
         layers = [read_layers(contents, row) for row in chosen]
@@ -96,8 +89,7 @@ def write_preview(
             for row, picture in zip(chosen, _pictures(layers, colours, whole, TILE), strict=True)
         ]
         title = f"{dataset.name}: {len(chosen)} of {len(contents)} samples"
-        structures = contents.structures
-    save_png(montage(tiles, structures, colours, title), output, overwrite=overwrite)
+    _save_whole(montage(tiles, contents.structures, colours, title), output, overwrite=overwrite)
     return Preview(output, tuple(chosen), len(rows))
 
 
@@ -110,24 +102,12 @@ def write_each(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Preview:
-    """Draw one PNG file per sample, named after patient, slice, phase and row.
+    """Draw one PNG file per sample, named after patient, slice, phase and row; raises as `write_preview` does.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the files go; made when it is missing.
-    overwrite : bool
-        Whether files of a folder that is not empty may be replaced; others in it stay.
-    progress : callable, optional
-        Called with (stage, done, total).
-
-    Raises
-    ------
-    ConfigError, DatasetError, OutputError
-        As for `write_preview`.
+    With ``overwrite`` files of a folder that is not empty are replaced; others in it stay.
     """
     with Contents(dataset) as contents, whole_folder(folder, overwrite=overwrite) as temporary:
-        by_row = issues_by_row(place_issues(contents, contents.issues))
+        by_row = issues_by_row(place_issues(contents, contents.reader.issues))
         rows = select(contents, wanted or Wanted(), by_row)
         colours = inks(contents.structures)
         for done, row in enumerate(rows, start=1):
@@ -139,8 +119,65 @@ def write_each(
     return Preview(folder, tuple(rows), len(rows))
 
 
-def save_png(picture: Image.Image, output: Path, *, overwrite: bool) -> None:
-    """Write a picture as a PNG file that appears whole or not at all."""
+def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite: bool = False) -> Preview:
+    """Draw the first batch of an epoch: images and masks as served, after all transforms.
+
+    The reader has the layout "NHW". Contours do not go through transforms, so the lines are the edges of the masks.
+
+    Raises
+    ------
+    ConfigError
+        There is no such epoch, or the transforms do not fit.
+    OutputError
+        The picture cannot be written.
+    """
+    check_target(output.resolve(), overwrite=overwrite)
+    batch = next(reader.stream(epoch))
+    colours = inks(reader.structures)
+    with Contents(reader.path) as contents:
+        captions = [_caption(contents, batch, place) for place in range(min(len(batch), MOST_TILES))]
+        full_mask = contents.reader.full_mask
+    masks = batch.masks[:, np.newaxis] if batch.masks.ndim == 3 else batch.masks
+    if masks.shape[1] < len(reader.structures):  # a label map: 1 is the first structure, and so on
+        masks = (masks == np.arange(1, len(reader.structures) + 1)[:, None, None]).astype(
+            np.uint8
+        ) * full_mask
+    if masks.dtype.kind == "f":  # coverage is served from 0 to 1
+        masks = np.rint(masks * full_mask).astype(np.uint8)
+    tiles = []
+    for caption, image, several in zip(captions, batch.images, masks, strict=False):
+        outlines = tuple(mask_edges(mask, full_mask) for mask in several)
+        layers = Layers(image, tuple(several), outlines, full_mask)
+        picture = draw(layers, colours, whole_image(image.shape), TILE)
+        tiles.append(Tile(picture, *caption, tuple(bool(rings) for rings in outlines)))
+    title = f"{reader.path.name}: a batch of {len(batch)}, epoch {epoch}"
+    _save_whole(montage(tiles, reader.structures, colours, title), output, overwrite=overwrite)
+    return Preview(output, tuple(batch.indices.tolist()), len(reader.rows))
+
+
+def mask_edges(mask: NDArray[np.uint8], full: int) -> Rings:
+    """Return the sides of pixels that lie between inside and outside, as lines in the pixel frame.
+
+    A mask (y, x) holds 0 .. ``full``; a pixel is inside when it is covered by half or more.
+    """
+    inside = np.pad(mask.astype(np.intp) * 2 >= max(1, full), 1)
+    lines: list[NDArray[np.float64]] = []
+    for axis, along in ((1, (0.0, 1.0)), (0, (1.0, 0.0))):
+        rows, columns = np.nonzero(np.diff(inside, axis=axis))
+        # Padding moved all by one pixel, and a difference lies half a pixel after its first pixel.
+        x = columns - (0.5 if axis == 1 else 1.5)
+        y = rows - (1.5 if axis == 1 else 0.5)
+        start = np.column_stack((x, y))
+        lines += list(np.stack((start, start + along), axis=1))
+    return tuple(lines)
+
+
+def _caption(contents: Contents, batch: Batch, place: int) -> tuple[str, str, str]:
+    sample = contents.sample(int(batch.indices[place]))
+    return sample.patient_id, sample.caption, "padding" if batch.padding[place] else ""
+
+
+def _save_whole(picture: Image.Image, output: Path, *, overwrite: bool) -> None:
     with whole_file(output, overwrite=overwrite) as temporary:
         _save(picture, temporary)
 
@@ -152,7 +189,7 @@ def _save(picture: Image.Image, path: Path) -> None:
         raise OutputError(f"cannot write the picture: {error.strerror or type(error).__name__}") from None
 
 
-def _pictures(layers: Sequence[Layers], colours: Sequence[Ink], whole: bool, dots: int) -> list[Image.Image]:
+def _pictures(layers: Sequence[Layers], colours: Sequence[RGB], whole: bool, dots: int) -> list[Image.Image]:
     """Draw samples at one scale, so that sizes can be compared."""
     shape = layers[0].image.shape
     if whole:
@@ -167,12 +204,11 @@ def _pictures(layers: Sequence[Layers], colours: Sequence[Ink], whole: bool, dot
 
 
 def _tile(picture: Image.Image, sample: Sample, by_row: Mapping[int, Sequence[Issue]]) -> Tile:
-    words = (sample.slice_text, sample.phase_text, f"sample {sample.row}")
     codes = dict.fromkeys(issue.code for issue in by_row.get(sample.row, ()))
     return Tile(
         picture,
         sample.patient_id,
-        " · ".join(filter(None, words)),
+        sample.caption,
         ", ".join(codes),
         sample.drawn,
         sample.origin == schema.IMPUTED,

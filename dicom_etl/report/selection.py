@@ -19,13 +19,7 @@ _RANKS = {"error": 0, "warning": 1, "note": 2}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks to see; nothing asked is everything.
-
-    Attributes
-    ----------
-    flagged : bool
-        Only samples whose label is in doubt.
-    """
+    """What a person asks to see, ``flagged`` being samples whose label is in doubt; nothing asked is everything."""
 
     rows: tuple[int, ...] = ()
     patients: tuple[str, ...] = ()
@@ -49,14 +43,12 @@ def select(contents: Contents, wanted: Wanted, by_row: Mapping[int, Sequence[Iss
         A row or a patient that the dataset does not have, or nothing that fits.
     """
     _check(contents, wanted)
-    keep = np.ones(len(contents), dtype=np.bool_)
-    if wanted.rows:
-        keep[:] = False
-        keep[list(wanted.rows)] = True
+    everything = np.arange(len(contents))
+    keep = np.isin(everything, wanted.rows or everything)
     if wanted.patients:
         keep &= np.isin(contents.column("patient_id"), wanted.patients)
     if wanted.flagged:
-        keep &= np.isin(np.arange(len(contents)), list(flagged_rows(contents, by_row)))
+        keep &= np.isin(everything, [row for row, _ in doubted_labels(contents, by_row)])
     found: list[int] = np.flatnonzero(keep).tolist()
     if not found:
         what = "no sample is flagged" if wanted.flagged else "no sample fits"
@@ -111,11 +103,6 @@ def doubted_labels(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) ->
     found = [replace(issue, sample=row) for row, issues in by_row.items() for issue in issues]
     codes = label_flags(found, contents.column("patient_id").tolist(), drawn)
     return {(row, name): text for name, texts in codes.items() for row, text in enumerate(texts) if text}
-
-
-def flagged_rows(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> set[int]:
-    """Return the rows with a label in doubt."""
-    return {row for row, _ in doubted_labels(contents, by_row)}
 
 
 def neighbours(contents: Contents, rows: Iterable[int]) -> list[int]:

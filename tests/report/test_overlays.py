@@ -27,7 +27,7 @@ def drawn(layers: Layers, box: CropBox | None = None, inks: int = 1) -> np.ndarr
 def test_a_line_goes_through_the_vertices(box: CropBox) -> None:
     ring = circle(14.3, 16.8, 6.2, 200)
     picture = drawn(Layers(DARK, (BLANK,), ((ring,),)), box)
-    weight = picture[..., 0] / INKS[0].rgb[0]
+    weight = picture[..., 0] / INKS[0][0]
     rows, columns = np.nonzero((weight > 0.05) & (np.indices(weight.shape).sum(axis=0) < 560))
     # The centre of dot n lies at (n + 0.5) / SCALE from the left edge of the box.
     x = box.left + (columns + 0.5) / SCALE
@@ -44,7 +44,7 @@ def test_a_line_is_closed_and_thin() -> None:
     picture = drawn(Layers(DARK, (BLANK,), ((ring,),)))[..., 0]
     left, right = picture[150, 50:60], picture[150, 250:260]
     for side in (left, right):  # the left one leads from the last vertex to the first
-        assert side.sum() == pytest.approx(1.5 * INKS[0].rgb[0], rel=0.2)
+        assert side.sum() == pytest.approx(1.5 * INKS[0][0], rel=0.2)
         assert (side > 0).sum() <= 3
 
 
@@ -66,7 +66,7 @@ def test_a_tint_covers_the_pixels_of_the_mask() -> None:
     tinted = np.argwhere(picture[:250, :250].any(axis=2))
     assert tinted.min(axis=0).tolist() == [100, 200]
     assert tinted.max(axis=0).tolist() == [119, 209]
-    assert picture[105, 205] == pytest.approx(np.array(INKS[0].rgb) * TINT, abs=1)
+    assert picture[105, 205] == pytest.approx(np.array(INKS[0]) * TINT, abs=1)
 
 
 def test_where_masks_overlap_the_smaller_one_is_seen() -> None:
@@ -75,14 +75,14 @@ def test_where_masks_overlap_the_smaller_one_is_seen() -> None:
     for order in (1, -1):
         layers = Layers(DARK, (large, small)[::order], ((), ()))
         picture = np.asarray(draw(layers, INKS[:2][::order], whole_image(SHAPE), 320)).astype(float)
-        assert picture[125, 125] == pytest.approx(np.array(INKS[1].rgb) * TINT, abs=1)
-        assert picture[70, 70] == pytest.approx(np.array(INKS[0].rgb) * TINT, abs=1)
+        assert picture[125, 125] == pytest.approx(np.array(INKS[1]) * TINT, abs=1)
+        assert picture[70, 70] == pytest.approx(np.array(INKS[0]) * TINT, abs=1)
 
 
 def test_half_a_pixel_covered_has_half_the_tint() -> None:
     mask = np.full(SHAPE, 128, np.uint8)
     picture = drawn(Layers(DARK, (mask,), ((),), full_mask=255))
-    assert picture[5, 5] == pytest.approx(np.array(INKS[0].rgb) * TINT / 2, abs=1)
+    assert picture[5, 5] == pytest.approx(np.array(INKS[0]) * TINT / 2, abs=1)
 
 
 def test_pixels_lie_where_they_lie_in_the_image() -> None:

@@ -18,10 +18,11 @@ from dicom_etl.checks.groups import HEADINGS
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import OutputError, SealError
-from dicom_etl.records import Issue
+from dicom_etl.records import Issue, Rings
 from dicom_etl.report.cards import make_card
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.greys import grey, window
+from dicom_etl.report.overlays import Layers
 from dicom_etl.report.page import write_report
 from tests.builders import circle, make_source, write_contour, write_dicom, write_link
 from tests.report.reading import Element, read_page, read_path, read_picture
@@ -180,7 +181,7 @@ def test_fewer_samples_keep_those_with_findings(faulty: Path, tmp_path: Path) ->
 
 def test_what_verify_finds_again_is_listed_once(faulty: Path, tmp_path: Path) -> None:
     with Contents(faulty) as contents:
-        again = [issue for issue in contents.issues if issue.code == "area-jump"]
+        again = [issue for issue in contents.reader.issues if issue.code == "area-jump"]
     made = write_report(faulty, tmp_path / "r.html", findings=again)
     assert [issue.code for issue in made.issues].count("area-jump") == 1
 
@@ -289,9 +290,10 @@ def test_a_large_page_stays_below_10_megabytes(tmp_path: Path) -> None:
 def test_a_picture_gives_way_to_a_long_outline(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Contents(dataset) as contents:
         noise = np.random.default_rng(0).integers(0, 4096, (256, 256))
-        monkeypatch.setattr(Contents, "image", lambda self, row: noise)
-        monkeypatch.setattr(Contents, "mask", lambda self, structure, row: np.zeros((256, 256), np.uint8))
-        monkeypatch.setattr(Contents, "rings", lambda self, structure, row: (circle(99, 99, 30, 900),))
+        masks = [np.zeros((256, 256), np.uint8)] * len(contents.structures)
+        outlines: tuple[Rings, ...] = tuple((circle(99, 99, 30, 900),) for _ in contents.structures)
+        layers = Layers(noise, tuple(masks), outlines)
+        monkeypatch.setattr("dicom_etl.report.cards.read_layers", lambda contents, row: layers)
         card = make_card(contents, 1, 0, (), 0.0)
     used = len(card.picture) + sum(len(layer.outline) + len(layer.mask) for layer in card.layers)
     assert card.reduced > 1

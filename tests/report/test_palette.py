@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dicom_etl.report.palette import INKS, ink_numbers, inks, rgb
+from dicom_etl.report.palette import INKS, ink_numbers, inks
 
 CSS = resources.files("dicom_etl.report").joinpath("report.css").read_text(encoding="utf-8")
 LIGHT, DARK = CSS.split("@media (prefers-color-scheme: dark)", 1)
@@ -22,9 +22,13 @@ def variable(name: str, part: str) -> str:
     return found[1]
 
 
+def as_text(ink: tuple[int, int, int]) -> str:
+    return f"#{bytes(ink).hex()}"
+
+
 def linear(colour: str) -> np.ndarray:
     """Return linear light of an sRGB colour (IEC 61966-2-1)."""
-    values = np.array(rgb(colour)) / 255
+    values = np.array(list(bytes.fromhex(colour.removeprefix("#")))) / 255
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
@@ -34,11 +38,10 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize(("part", "scheme"), [(LIGHT, "light"), (DARK, "dark")])
+@pytest.mark.parametrize("part", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("number", range(len(INKS)))
-def test_inks_stand_out_from_the_page(number: int, part: str, scheme: str) -> None:
-    ink = getattr(INKS[number], scheme)
-    assert variable(f"i{number}", part) == ink
+def test_inks_stand_out_from_the_page(number: int, part: str) -> None:
+    ink = variable(f"i{number}", part)
     for surface in ("page", "panel"):
         assert contrast(ink, variable(surface, part)) >= 3
 
@@ -55,7 +58,7 @@ def test_text_can_be_read(part: str) -> None:
 
 def test_the_style_has_the_same_colours_on_images() -> None:
     for number, ink in enumerate(INKS):
-        assert f".i{number} {{ --ink: var(--i{number}); --on-image: {ink.picture}; }}" in CSS
+        assert f".i{number} {{ --ink: var(--i{number}); --on-image: {as_text(ink)}; }}" in CSS
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_the_style_has_the_same_colours_on_images() -> None:
 )
 def test_the_walls_of_the_ventricle_differ_for_the_colour_blind(confused: list[list[float]]) -> None:
     """The two colours of the LV, seen through the dichromat projections of Vienot, Brettel and Mollon (1999)."""
-    seen = [np.array(confused) @ linear(ink.picture) for ink in inks(("icontour", "ocontour"))]
+    seen = [np.array(confused) @ linear(as_text(ink)) for ink in inks(("icontour", "ocontour"))]
     assert np.abs(seen[0] - seen[1]).max() > 0.4
 
 
@@ -85,4 +88,4 @@ def test_colours_differ_as_long_as_there_are_enough() -> None:
     assert set(ink_numbers(many)) == set(range(len(INKS)))
     everything = (*("icontour", "ocontour", "p1contour", "p2contour", "p3contour"), "x", "y")
     assert ink_numbers(everything)[-2:] == (5, 5)
-    assert all(one.picture != other.picture for one, other in combinations(INKS, 2))
+    assert all(one != other for one, other in combinations(INKS, 2))

@@ -47,7 +47,7 @@ def test_a_montage_is_drawn_by_lot_and_the_same_again(
     assert one.read_bytes() == two.read_bytes() != other.read_bytes()
     pixels = picture(one)
     assert pixels.shape[1] // TILE == 2
-    assert has_colour(pixels, INKS[0].rgb)
+    assert has_colour(pixels, INKS[0])
 
 
 def test_samples_patients_and_flags_choose(runner: CliRunner, faulty: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_whole_images_are_smaller_on_the_picture(runner: CliRunner, faulty: Path
         assert run(runner, "preview", faulty, "-o", tmp_path / name, "--sample", 0, *words).exit_code == 0
 
     def width(name: str) -> int:
-        blue = np.abs(picture(tmp_path / name)[60:] - np.array(INKS[0].rgb)).max(axis=2) < 12
+        blue = np.abs(picture(tmp_path / name)[60:] - np.array(INKS[0])).max(axis=2) < 12
         columns = np.flatnonzero(blue.any(axis=0))
         return int(columns[-1] - columns[0])
 
@@ -128,7 +128,7 @@ def test_captions_and_legend_are_wrapped_and_never_cut() -> None:
     assert page.width == few.width == 128
     assert page.height > few.height + 9 * 15
     for ink in INKS[:2]:
-        assert has_colour(np.asarray(page).astype(int), ink.rgb)
+        assert has_colour(np.asarray(page).astype(int), ink)
 
 
 def test_the_legend_lists_what_is_drawn_and_explains_dashes() -> None:
@@ -137,8 +137,8 @@ def test_the_legend_lists_what_is_drawn_and_explains_dashes() -> None:
         return np.asarray(montage([tile], ("inner", "outer"), INKS[:2], "title")).astype(int)[:44]
 
     only = legend(False, True, False)
-    assert has_colour(only, INKS[0].rgb)
-    assert not has_colour(only, INKS[1].rgb)
+    assert has_colour(only, INKS[0])
+    assert not has_colour(only, INKS[1])
     assert (legend(True, True, False) != only).any()
 
 

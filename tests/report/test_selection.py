@@ -10,8 +10,8 @@ from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.selection import (
     Wanted,
+    doubted_labels,
     drawn_by_lot,
-    flagged_rows,
     issues_by_row,
     place_issues,
     select,
@@ -48,7 +48,7 @@ def test_rows_patients_and_flags_are_all_to_fit(contents: Contents) -> None:
     assert select(contents, Wanted(rows=(7, 0), patients=("SYN00002",)), {}) == [7]
     both = Wanted(patients=("SYN00001", "SYN00002"))
     assert select(contents, both, {}) == list(range(12))
-    by_row = issues_by_row(place_issues(contents, contents.issues))
+    by_row = issues_by_row(place_issues(contents, contents.reader.issues))
     assert select(contents, Wanted(flagged=True), by_row) == [9]
 
 
@@ -87,14 +87,14 @@ def test_issues_find_their_rows_by_number_or_by_file(contents: Contents) -> None
 
 
 def test_flags_follow_the_rule_and_what_was_found_by_row(contents: Contents) -> None:
-    recorded = issues_by_row(place_issues(contents, contents.issues))
-    assert flagged_rows(contents, recorded) == {9}
+    recorded = issues_by_row(place_issues(contents, contents.reader.issues))
+    assert {row for row, _ in doubted_labels(contents, recorded)} == {9}
     by_row = recorded | {
         1: [issue(sample=1)],
         2: [issue("note", sample=2)],
         3: [issue("error", "source-changed", sample=3)],
     }
-    assert flagged_rows(contents, by_row) == {1, 9}
+    assert {row for row, _ in doubted_labels(contents, by_row)} == {1, 9}
 
 
 def test_the_worst_come_first() -> None:

@@ -18,7 +18,7 @@ from dicom_etl.batches.transforms import CropAround
 from dicom_etl.cli import cli
 from dicom_etl.report.montage import TILE
 from dicom_etl.report.palette import INKS
-from dicom_etl.report.served import mask_edges, write_batch
+from dicom_etl.report.preview import mask_edges, write_batch
 
 
 def test_edges_lie_between_inside_and_outside() -> None:
@@ -65,7 +65,7 @@ def test_the_picture_is_the_batch_after_its_transforms(dataset: Path, tmp_path: 
     tile = pixels[top : top + TILE, 14 : 14 + TILE]
     assert not tile[:, : TILE // 4].any(), "a high picture has black on both sides"
     assert not tile[:, -TILE // 4 :].any()
-    blue = np.abs(tile - np.array(INKS[0].rgb)).max(axis=2) < 20
+    blue = np.abs(tile - np.array(INKS[0])).max(axis=2) < 20
     rows = np.flatnonzero(blue.any(axis=1))
     inside = np.flatnonzero(batch.masks[0].any(axis=1))
     scale = TILE / 24
