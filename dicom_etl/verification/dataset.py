@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -223,12 +223,18 @@ class _Walk:
             note(inputs.check_rows_have_inputs, gone)
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
-        return {row: _names(self._rows, row) for row in wanted}
+        chunks = groupby(sorted(wanted), key=lambda row: row // schema.ROWS_PER_CHUNK * schema.ROWS_PER_CHUNK)
+        return {row: names for start, rows in chunks for row, names in _names(self._rows, start, rows)}
 
 
-def _names(rows: DatasetReader, row: int) -> RowNames:
-    patient, image, frame = (
-        rows.column(name, row, row + 1)[0] for name in ("patient_id", "source_image", "frame")
+def _names(rows: DatasetReader, start: int, wanted: Iterable[int]) -> Iterator[tuple[int, RowNames]]:
+    """Yield the names of some rows of one chunk: a column opened for each row took 4 ms of it."""
+    sources = [f"source_{name}" for name in rows.structures]
+    patients, images, frames, *drawn = (
+        rows.column(name, start, start + schema.ROWS_PER_CHUNK).tolist()
+        for name in ("patient_id", "source_image", "frame", *sources)
     )
-    contours = {name: str(rows.column(f"source_{name}", row, row + 1)[0]) for name in rows.structures}
-    return RowNames(str(patient), str(image), contours, int(frame))
+    for row in wanted:
+        at = row - start
+        contours = {name: paths[at] for name, paths in zip(rows.structures, drawn, strict=True)}
+        yield row, RowNames(patients[at], images[at], contours, frames[at])

@@ -14,6 +14,8 @@ from dicom_etl.config import LabelOptions
 from dicom_etl.contours import parsed, readers_for, readers_for_name
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.dicom import sop_class_of
+from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.whole import WholeFile, read_whole
 from dicom_etl.records import ImageHeader
 from tests.contours.objects import Contour, Roi, Segment, segmentation, structure_set
 from tests.contours.workspaces import contour, workspace
@@ -96,3 +98,33 @@ def test_time_grows_with_the_labels_and_memory_not_at_all(
     )
     assert seconds[MANY] <= MOST_GROWTH * seconds[FEW], seconds
     assert grown < 200_000
+
+
+def test_images_may_ask_many_files_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where each structure has a segmentation of its own: none of them is parsed once an image."""
+    images = planes(8)
+    files = [str(csv(tmp_path / f"{number}", images)) for number in range(7)]
+    reader = readers_for_name(files[0])[0]
+    parsed._kept.clear()
+
+    reads: list[object] = []
+
+    def counted(path: Path | str, limits: Limits) -> WholeFile:
+        reads.append(path)
+        return read_whole(path, limits)
+
+    def read_in_turn() -> int:
+        reads.clear()
+        found = {file: reader.find(file, OPTIONS) for file in files}
+        for place, image in enumerate(images):
+            for file, labels in found.items():
+                assert labels is not None
+                assert reader.read(file, [labels.refs[place]], image, OPTIONS).rings
+        return len(reads)
+
+    monkeypatch.setattr(parsed, "read_whole", counted)
+    assert read_in_turn() == len(files)
+    monkeypatch.setattr(parsed, "_MOST_KEPT_BYTES", 1)
+    parsed._kept.clear()
+    assert read_in_turn() > len(files) * len(images)
+    assert len(parsed._kept) == 1
