@@ -23,18 +23,12 @@ class Myocardium:
     """How outer contours lie around inner ones, wherever an image has both, a place, and a known spacing.
 
     A wall is three numbers in mm: the middle of the outer contour from that of the inner one in x and in y, and
-    the difference of their radii.
-
-    Attributes
-    ----------
-    which, inner : (image,) int64
-        The outer and the inner contour of each image that has both.
-    stack : (pair, 2) int64
-        Images at adjacent locations of a phase.
+    the difference of their radii. ``which`` and ``inner`` (image,) are the outer and the inner contour of each image
+    that has both, ``stack`` (pair, 2) images at adjacent locations of a phase.
     """
 
     def __init__(self, inner: Contours, outer: Contours) -> None:
-        self.outer = outer
+        self.inners, self.outer = inner, outer
         number = {id(facts): index for index, facts in enumerate(inner.facts)}
         partner = np.array([number.get(id(facts), -1) for facts in outer.facts], dtype=np.int64)
         known = (partner >= 0) & (outer.location >= 0) & (outer.phase >= 0)
@@ -84,6 +78,20 @@ class Myocardium:
         """How far each wall (image, 2) is from the nearest expected one, in the middle's place and in the radius."""
         return apart_mm(self.own, self.expected)
 
+    def borders(self, images: Indices) -> Walls:
+        """Return the outer contours of some images beside pictures of what is muscle there.
+
+        Its value is the typical one just outside the inner contour.
+        """
+        outer, rows = self.outer, self.which[images].tolist()
+        levels = self.inners.walls.levels(self.inner[images])
+        return Walls(
+            [outer.drawn[row].ring for row in rows],
+            [like_muscle(outer.facts[row].window, *level) for row, level in zip(rows, levels, strict=True)],
+            [outer.facts[row].corner for row in rows],
+            BORDER_FALL,
+        )
+
     def beside(self) -> FloatArray:
         """Return the walls (image, 2, 3) at the locations before and after each image; NaN where there is none."""
         found = np.full((len(self.which), 2, 3), np.nan)
@@ -113,13 +121,7 @@ def _middle_and_radius(contours: Contours, which: Indices) -> FloatArray:
 
 
 class DrawnStudy:
-    """The drawn images of one study.
-
-    Parameters
-    ----------
-    images : sequence of SampleFacts
-        In row order, each with a contour.
-    """
+    """The drawn images of one study, in row order, each with a contour."""
 
     def __init__(self, images: Sequence[SampleFacts]) -> None:
         self.images = tuple(images)
@@ -136,45 +138,11 @@ class DrawnStudy:
         return self.structures.get(INNER)
 
     @cached_property
-    def walls(self) -> Walls | None:
-        """The inner contours beside their images, if there are any."""
-        if self.inner is None:
-            return None
-        facts = self.inner.facts
-        rings = [contour.ring for contour in self.inner.drawn]
-        return Walls(rings, [f.window for f in facts], [f.corner for f in facts])
-
-    @cached_property
-    def mirror_gains(self) -> FloatArray:
-        """The contrast that each inner contour (contour,) gains when mirrored left to right."""
-        if self.inner is None or self.walls is None:
-            return np.empty(0)
-        return self.walls.mirror_gains(
-            np.array([facts.columns for facts in self.inner.facts], dtype=np.int64)
-        )
-
-    @cached_property
     def myocardium(self) -> Myocardium | None:
-        """The muscle between inner and outer contours, if there are any of both."""
+        """The muscle between inner and outer contours, if any image has both."""
         outer = self.structures.get(OUTER)
-        return None if self.inner is None or outer is None else Myocardium(self.inner, outer)
-
-    def borders(self, which: Indices) -> Walls:
-        """The outer contours of some images of `myocardium` beside pictures of what is muscle there.
-
-        Its value is the typical one just outside the inner contour.
-        """
-        assert self.walls is not None
-        assert self.myocardium is not None
-        outer = self.myocardium.outer
-        rows = self.myocardium.which[which].tolist()
-        levels = self.walls.levels(self.myocardium.inner[which])
-        return Walls(
-            [outer.drawn[row].ring for row in rows],
-            [like_muscle(outer.facts[row].window, *level) for row, level in zip(rows, levels, strict=True)],
-            [outer.facts[row].corner for row in rows],
-            BORDER_FALL,
-        )
+        found = None if self.inner is None or outer is None else Myocardium(self.inner, outer)
+        return found if found is not None and len(found.which) else None
 
     @cached_property
     def phases(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import permutations
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
-from dicom_etl.checks.sample_checks import finding, of_study, where
+from dicom_etl.checks.sample_checks import of_study, where
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
@@ -49,19 +50,20 @@ def check_contours_on_walls(study: DrawnStudy, limits: LabelLimits) -> Iterator[
     A warning (see `dicom_etl.checks.edge_contrast` for the measure). When the typical contour of a study has less,
     the study is named instead of each contour: mirrored images, or images in which blood is not bright.
     """
-    inner, walls = study.inner, study.walls
-    if inner is None or walls is None or _foreign(study, limits):
+    inner = study.inner
+    if inner is None or _foreign(inner, limits):
         return
-    if _unfit(study, limits):
+    contrast = inner.walls.contrast
+    if _unfit(inner, limits):
         message = (
-            f"the typical contrast across its {INNER}s is {np.nanmedian(walls.contrast):.2f}, where 1 is an even wall "
+            f"the typical contrast across its {INNER}s is {np.nanmedian(contrast):.2f}, where 1 is an even wall "
             f"and {limits.least_contrast:g} the least; are they of these images?"
         )
         yield of_study(study.images, "misaligned", message, structure=INNER)
         return
-    for index in np.flatnonzero(walls.contrast < limits.least_contrast):
-        message = f"the contrast across it is {walls.contrast[index]:.2f}, where 1 is an even wall"
-        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+    for index in np.flatnonzero(contrast < limits.least_contrast):
+        message = f"the contrast across it is {contrast[index]:.2f}, where 1 is an even wall"
+        yield inner.finding(index, "misaligned", message)
 
 
 def check_contours_of_this_study(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -71,10 +73,10 @@ def check_contours_of_this_study(study: DrawnStudy, limits: LabelLimits) -> Iter
     neither mirrored nor bright muscle explains it: the link table names another study's contours. Exchanged with one
     another, 62% or more of the contours of real and made studies do, and none where they belong.
     """
-    if study.walls is not None and _foreign(study, limits):
-        count = int(_astray(study, limits).sum())
+    if study.inner is not None and _foreign(study.inner, limits):
+        count = int(_astray(study.inner, limits).sum())
         message = (
-            f"{count} of {len(study.walls.contrast)} {INNER}s lie on no wall of their images: they look like the "
+            f"{count} of {len(study.inner.drawn)} {INNER}s lie on no wall of their images: they look like the "
             "contours of another study; does the link table name the right one?"
         )
         yield of_study(study.images, "study-exchanged", message, severity="error")
@@ -88,18 +90,18 @@ def check_contours_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[
     shift of `stray_shift_px`, towards all of these places, that raises the contrast by `stray_gain`; `stray_far_px` or
     more away, at all.
     """
-    inner, walls = study.inner, study.walls
-    if inner is None or walls is None or _unfit(study, limits):
+    inner = study.inner
+    if inner is None or _unfit(inner, limits):
         return
-    gain, shift = walls.better
-    for index in np.flatnonzero(_movable(study, limits)):
+    gain, shift = inner.walls.better
+    for index in np.flatnonzero(_movable(inner, limits)):
         x, y = shift[index].tolist()
-        own = walls.contrast[index]
+        own = inner.walls.contrast[index]
         message = (
             f"fits better when shifted by {x:+d} px in x and {y:+d} px in y: the contrast across it rises "
             f"from {own:.2f} to {own + gain[index]:.2f}"
         )
-        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+        yield inner.finding(index, "misaligned", message)
 
 
 def check_contours_not_mirrored(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -111,12 +113,12 @@ def check_contours_not_mirrored(study: DrawnStudy, limits: LabelLimits) -> Itera
     inner = study.inner
     if inner is None:
         return
-    for index in np.flatnonzero(_mirrored(study, limits)):
+    for index in np.flatnonzero(_mirrored(inner, limits)):
         message = (
             "fits better when mirrored left to right: the contrast across it rises by "
-            f"{study.mirror_gains[index]:.2f}, and it is more like its neighbours"
+            f"{inner.mirror_gains[index]:.2f}, and it is more like its neighbours"
         )
-        yield finding(inner.facts[index], "warning", "misaligned", message, inner.drawn[index])
+        yield inner.finding(index, "misaligned", message)
 
 
 def check_contours_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -127,33 +129,30 @@ def check_contours_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iter
     nobody could tell. When one of them alone is found to be in the wrong place, the other's image must not lose by
     the exchange.
     """
-    inner, walls = study.inner, study.walls
-    if inner is None or walls is None or _unfit(study, limits):
+    inner = study.inner
+    if inner is None or _unfit(inner, limits):
         return
     least_px = np.maximum(
         limits.exchange_px, limits.exchange_share * inner.radius_px[inner.neighbours].mean(axis=1)
     )
     pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= least_px]
-    each = walls.exchange_gains(pairs)
+    each = inner.walls.exchange_gains(pairs)
     promising = each.sum(axis=1) > limits.exchange_gain
     pairs, each = pairs[promising], each[promising]
     if not len(pairs):
         return
-    misplaced = misplaced_inners(study, limits)[pairs]
+    misplaced = misplaced_inners(inner, limits)[pairs]
     explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
     gains = np.where(explained, 0, each.sum(axis=1))
-    named: set[int] = set()
-    for pair in sorted(np.flatnonzero(gains > limits.exchange_gain).tolist(), key=lambda pair: -gains[pair]):
-        one, other = pairs[pair].tolist()
-        if named.isdisjoint((one, other)):
-            named |= {one, other}
-            for mine, its in ((one, other), (other, one)):
-                path = inner.drawn[its].path
-                message = (
-                    f"this contour and the one of {where(inner.facts[its])} ({path}) fit better when exchanged: the "
-                    f"contrasts across them rise by {gains[pair]:.2f}"
-                )
-                yield finding(inner.facts[mine], "warning", "misaligned", message, inner.drawn[mine], path)
+    wrong = gains > limits.exchange_gain
+    for gain, pair in exchanged(pairs[wrong], gains[wrong]):
+        for mine, its in permutations(pair):
+            path = inner.drawn[its].path
+            message = (
+                f"this contour and the one of {where(inner.facts[its])} ({path}) fit better when exchanged: the "
+                f"contrasts across them rise by {gain:.2f}"
+            )
+            yield inner.finding(mine, "misaligned", message, path)
 
 
 def check_study_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -162,22 +161,16 @@ def check_study_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Iss
     A warning when the shift that suits them best is more than half a pixel, beyond doubt: too little to see on one
     image, and what a wrong origin makes of a whole study (see `dicom_etl.checks.alignment`).
     """
-    inner, walls = study.inner, study.walls
-    if inner is None or walls is None or _unfit(study, limits):
+    inner = study.inner
+    if inner is None or _unfit(inner, limits):
         return
-    known = np.flatnonzero(np.isfinite(walls.contrast))
+    known = np.flatnonzero(np.isfinite(inner.walls.contrast))
     chosen = known[alignment.choose_slices(len(known))]
     # The full measure takes a millisecond a slice, so it is taken where a quick one gives a reason to.
-    if not len(chosen) or _peak_px(walls.contrast_around(chosen)) < _WORTH_MEASURING_PX:
+    if not len(chosen) or _peak_px(inner.walls.contrast_around(chosen)) < _WORTH_MEASURING_PX:
         return
-    found = alignment.combine(
-        [
-            alignment.contrast(
-                inner.facts[index].window, (inner.drawn[index].ring - inner.facts[index].corner,)
-            )
-            for index in chosen
-        ]
-    )
+    slices = [(inner.facts[index], inner.drawn[index].ring) for index in chosen]
+    found = alignment.combine([alignment.contrast(f.window, (ring - f.corner,)) for f, ring in slices])
     if found.misaligned:
         x, y = (
             f"{axis} by {shift:+.2f} px (95% interval {low:+.2f} to {high:+.2f})"
@@ -200,22 +193,32 @@ IMAGE_CHECKS: tuple[StudyCheck, ...] = (
 )
 
 
-def misplaced_inners(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
+def exchanged(pairs: Indices, gains: FloatArray) -> Iterator[tuple[float, list[int]]]:
+    """Yield the gain (pair,) and the pair (pair, 2), the greatest first, without those that share one with an earlier."""
+    named: set[int] = set()
+    for number in np.argsort(-gains, kind="stable").tolist():
+        pair = pairs[number].tolist()
+        if named.isdisjoint(pair):
+            named.update(pair)
+            yield gains[number], pair
+
+
+def misplaced_inners(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) are found to lie in a wrong place, each by its own image."""
-    if study.walls is None or _unfit(study, limits):
-        return np.zeros(len(study.inner.drawn) if study.inner is not None else 0, dtype=bool)
-    found: NDArray[np.bool_] = (study.walls.contrast < limits.least_contrast) | _movable(study, limits)
-    return found | _mirrored(study, limits)
+    if _unfit(inner, limits):
+        return np.zeros(len(inner.drawn), dtype=bool)
+    found: NDArray[np.bool_] = (inner.walls.contrast < limits.least_contrast) | _movable(inner, limits)
+    return found | _mirrored(inner, limits)
 
 
 @_of_the_last_study
-def _mirrored(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
+def _mirrored(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) fit their images and their neighbours better when mirrored left to right."""
-    found: NDArray[np.bool_] = study.mirror_gains >= limits.mirror_gain
-    if study.inner is None or _unfit(study, limits):
+    found: NDArray[np.bool_] = inner.mirror_gains >= limits.mirror_gain
+    if _unfit(inner, limits):
         return np.zeros_like(found)
     for index in np.flatnonzero(found).tolist():
-        found[index] = study.inner.more_alike_mirrored(index) > 0 or _nearer_mirrored(study.inner, index)
+        found[index] = inner.more_alike_mirrored(index) > 0 or _nearer_mirrored(inner, index)
     return found
 
 
@@ -228,37 +231,34 @@ def _nearer_mirrored(inner: Contours, index: int) -> bool:
 
 
 @_of_the_last_study
-def _movable(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
+def _movable(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) would fit better, by as much as the limits say, as far away as they say."""
-    assert study.walls is not None
-    assert study.inner is not None
-    gain, shift = study.walls.better
+    gain, shift = inner.walls.better
     far = np.hypot(*shift.T)
     found: NDArray[np.bool_] = (gain >= limits.shift_gain) & (far >= limits.shift_px)
     doubtful = np.flatnonzero((gain > 0) & (far >= limits.stray_shift_px) & ~found).tolist()
     least = np.where(gain >= limits.stray_gain, limits.stray_px, limits.stray_far_px)
-    strayed = {index: _strayed_px(study, index, shift[index], found, least[index]) for index in doubtful}
+    strayed = {index: _strayed_px(inner, index, shift[index], found, least[index]) for index in doubtful}
     while any(strayed.values()):
         worst = max(strayed, key=strayed.__getitem__)
         found[worst] = True
         del strayed[worst]
         # What is out of place itself says nothing about others.
-        pairs = study.inner.neighbours
+        pairs = inner.neighbours
         for index in strayed.keys() & set(pairs[(pairs == worst).any(axis=1)].ravel().tolist()):
-            strayed[index] = _strayed_px(study, index, shift[index], found, least[index])
+            strayed[index] = _strayed_px(inner, index, shift[index], found, least[index])
     return found
 
 
 def _strayed_px(
-    study: DrawnStudy, index: int, shift: Indices, wrong: NDArray[np.bool_], least_px: float
+    inner: Contours, index: int, shift: Indices, wrong: NDArray[np.bool_], least_px: float
 ) -> float:
     """Return how far an inner contour lies from the nearest place where others have it; wrong ones do not count.
 
     0 when it is less than the least that counts, fewer than two others can tell, or a shift does not bring it nearer
     to each place.
     """
-    assert study.inner is not None
-    apart = study.inner.strayed_px(index, wrong)
+    apart = inner.strayed_px(index, wrong)
     before, after = np.hypot(*apart.T), np.hypot(*(apart + shift).T)
     if len(apart) < 2 or (after >= before - _NEARER_PX).any() or before.min() < least_px:
         return 0.0
@@ -266,12 +266,9 @@ def _strayed_px(
 
 
 @_of_the_last_study
-def _unfit(study: DrawnStudy, limits: LabelLimits) -> bool:
+def _unfit(inner: Contours, limits: LabelLimits) -> bool:
     """Tell whether the images of a study say nothing about its contours: the typical one lies on no wall."""
-    if study.walls is None:
-        return False
-    typical = _typical(study.walls.contrast)
-    return typical < limits.least_contrast or _foreign(study, limits)
+    return _typical(inner.walls.contrast) < limits.least_contrast or _foreign(inner, limits)
 
 
 def _typical(contrast: FloatArray) -> float:
@@ -279,26 +276,22 @@ def _typical(contrast: FloatArray) -> float:
     return float(median(known)) if len(known) else 1.0
 
 
-def _astray(study: DrawnStudy, limits: LabelLimits) -> NDArray[np.bool_]:
+def _astray(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
     """Tell which inner contours (contour,) lie on no wall, or would lie on a much better one elsewhere."""
-    assert study.walls is not None
-    gain, shift = study.walls.better
-    found: NDArray[np.bool_] = study.walls.contrast < limits.least_contrast
+    gain, shift = inner.walls.better
+    found: NDArray[np.bool_] = inner.walls.contrast < limits.least_contrast
     found |= (gain >= limits.shift_gain) & (np.hypot(*shift.T) >= limits.shift_px)
     return found
 
 
-def _foreign(study: DrawnStudy, limits: LabelLimits) -> bool:
+def _foreign(inner: Contours, limits: LabelLimits) -> bool:
     """Tell whether the inner contours of a study are those of another one: `check_contours_of_this_study`."""
-    walls = study.walls
-    if walls is None or len(walls.contrast) < _FEWEST_FOREIGN:
+    contrast = inner.walls.contrast
+    if len(contrast) < _FEWEST_FOREIGN or not -_FITTING < _typical(contrast) < _FITTING:
         return False
-    typical = _typical(walls.contrast)
-    if not -_FITTING < typical < _FITTING:
+    if _typical(contrast + inner.mirror_gains) >= _FITTING:
         return False
-    if _typical(walls.contrast + study.mirror_gains) >= _FITTING:
-        return False
-    return float(_astray(study, limits).mean()) >= limits.foreign_share
+    return float(_astray(inner, limits).mean()) >= limits.foreign_share
 
 
 def _peak_px(around: FloatArray) -> float:

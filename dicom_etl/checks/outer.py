@@ -12,15 +12,16 @@ radius is right within 3 mm in the same way, and only one pair of neighbours has
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import permutations
 
 import numpy as np
 
 from dicom_etl.checks.boundary_samples import Indices
-from dicom_etl.checks.drawn_study import DrawnStudy, apart_mm
-from dicom_etl.checks.images import StudyCheck, misplaced_inners
+from dicom_etl.checks.drawn_study import DrawnStudy, Myocardium, apart_mm
+from dicom_etl.checks.images import StudyCheck, exchanged, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
-from dicom_etl.checks.sample_checks import finding, where
+from dicom_etl.checks.sample_checks import where
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
 
@@ -34,19 +35,17 @@ def check_outer_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Iss
     that have both contours. Not looked at where the inner one is found to lie in a wrong place itself.
     """
     muscle = study.myocardium
-    if muscle is None or not len(muscle.which):
+    if muscle is None:
         return
     strayed = muscle.strayed_mm
     far = strayed > _most(strayed, limits.wall_offset_mm, limits)
     for kind, what in enumerate(("its middle lies", "its radius is off by")):
-        for index in _judged(study, np.flatnonzero(far[:, kind]), limits):
+        for index in _judged(muscle, np.flatnonzero(far[:, kind]), limits):
             message = (
                 f"{what} {strayed[index, kind]:.1f} mm or more from where it is around the {INNER} before and after it "
                 "along the stack, and in the typical image"
             )
-            outer = muscle.which[index]
-            contour = muscle.outer.drawn[outer]
-            yield finding(muscle.outer.facts[outer], "warning", "misaligned", message, contour)
+            yield muscle.outer.finding(muscle.which[index], "misaligned", message)
 
 
 def check_outer_on_border(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -58,15 +57,15 @@ def check_outer_on_border(study: DrawnStudy, limits: LabelLimits) -> Iterator[Is
     `dicom_etl.checks.edge_contrast`).
     """
     muscle = study.myocardium
-    if muscle is None or not len(muscle.which):
+    if muscle is None:
         return
     strayed = muscle.strayed_mm
     named = (strayed > _most(strayed, limits.wall_offset_mm, limits)).any(axis=1)
     far = strayed[:, 0] > _most(strayed, limits.wall_stray_mm, limits)[0]
-    doubtful = _judged(study, np.flatnonzero(far & ~named), limits)
+    doubtful = _judged(muscle, np.flatnonzero(far & ~named), limits)
     if not len(doubtful):
         return
-    gain, shift = study.borders(doubtful).better
+    gain, shift = muscle.borders(doubtful).better
     after = apart_mm(muscle.moved(doubtful, shift), muscle.expected[doubtful])[:, 0]
     better = (gain >= limits.border_gain) & (np.hypot(*shift.T) >= limits.shift_px)
     for place in np.flatnonzero(better & (after < strayed[doubtful, 0])):
@@ -76,8 +75,7 @@ def check_outer_on_border(study: DrawnStudy, limits: LabelLimits) -> Iterator[Is
             f"the border of the muscle better when shifted by {x:+d} px in x and {y:+d} px in y: the contrast across "
             f"it rises by {gain[place]:.2f}"
         )
-        outer = muscle.which[index]
-        yield finding(muscle.outer.facts[outer], "warning", "misaligned", message, muscle.outer.drawn[outer])
+        yield muscle.outer.finding(muscle.which[index], "misaligned", message)
 
 
 def check_outers_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -99,19 +97,16 @@ def check_outers_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterat
     expected = np.stack((around, muscle.typical[muscle.stack]), axis=2)
     nearer = (apart_mm(swapped, expected).sum(axis=2) < apart_mm(own, expected).sum(axis=2)).all(axis=1)
     found = np.flatnonzero(nearer & (gains >= limits.wall_exchange_mm))
-    judged = set(_judged(study, np.unique(muscle.stack[found]), limits).tolist())
-    named: set[int] = set()
-    for pair in sorted(found.tolist(), key=lambda pair: -gains[pair]):
-        if judged.issuperset(muscle.stack[pair].tolist()) and named.isdisjoint(muscle.stack[pair].tolist()):
-            named.update(muscle.stack[pair].tolist())
-            first, second = muscle.which[muscle.stack[pair]]
-            for mine, its in ((first, second), (second, first)):
-                path, facts = muscle.outer.drawn[its].path, muscle.outer.facts[mine]
-                message = (
-                    f"this contour and the one of {where(muscle.outer.facts[its])} ({path}) fit the {INNER}s better "
-                    f"when exchanged: the walls of the two images differ by {gains[pair]:.1f} mm less"
-                )
-                yield finding(facts, "warning", "misaligned", message, muscle.outer.drawn[mine], path)
+    judged = _judged(muscle, np.unique(muscle.stack[found]), limits)
+    found = found[np.isin(muscle.stack[found], judged).all(axis=1)]
+    for gain, pair in exchanged(muscle.which[muscle.stack[found]], gains[found]):
+        for mine, its in permutations(pair):
+            path = muscle.outer.drawn[its].path
+            message = (
+                f"this contour and the one of {where(muscle.outer.facts[its])} ({path}) fit the {INNER}s better "
+                f"when exchanged: the walls of the two images differ by {gain:.1f} mm less"
+            )
+            yield muscle.outer.finding(mine, "misaligned", message, path)
 
 
 OUTER_CHECKS: tuple[StudyCheck, ...] = (
@@ -121,11 +116,9 @@ OUTER_CHECKS: tuple[StudyCheck, ...] = (
 )
 
 
-def _judged(study: DrawnStudy, images: Indices, limits: LabelLimits) -> Indices:
-    """Return which of some images of `study.myocardium` have inner contours that are not found in a wrong place."""
-    if not len(images) or study.myocardium is None:
-        return images
-    return images[~misplaced_inners(study, limits)[study.myocardium.inner[images]]]
+def _judged(muscle: Myocardium, images: Indices, limits: LabelLimits) -> Indices:
+    """Return which of some images have inner contours that are not found in a wrong place."""
+    return images[~misplaced_inners(muscle.inners, limits)[muscle.inner[images]]] if len(images) else images
 
 
 def _most(strayed: FloatArray, offset_mm: float, limits: LabelLimits) -> FloatArray:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.checks.boundary_samples import Indices, Points, equal_steps
+from dicom_etl.checks.edge_contrast import Walls
+from dicom_etl.checks.sample_checks import finding
 from dicom_etl.geometry.planar import median
-from dicom_etl.records import ContourFacts, FloatArray, SampleFacts
+from dicom_etl.records import ContourFacts, FloatArray, Issue, SampleFacts, Severity
 
 _FEWEST = 3
 """Locations drawn in two phases, from which on it can be told how contours move from one to the other."""
@@ -26,21 +29,10 @@ _LEAST_AREA_PX = 1e-6
 class Contours:
     """The contours of one structure in a study, and which of them lie next to each other.
 
-    Attributes
-    ----------
-    facts, drawn : list
-        The images on which it is drawn, and the contours; the arrays go in their order.
-    location, phase : (contour,) int64
-        As in `SampleFacts`.
-    area_px : (contour,) float64
-    centre_px : (contour, 2) float64
-        The middle of each contour's box, x,y.
-    spacing_mm : (contour, 2) float64
-        Of pixels along x and y; NaN where it is unknown.
-    stack : (pair, 2) int64
-        Contours at adjacent locations of a phase, that of the lower location first.
-    ends : (contour,) bool
-        Whether a contour is the first or the last of its phase along the stack.
+    ``facts`` are the images on which it is drawn, ``drawn`` the contours; the arrays go in their order. ``centre_px``
+    (contour, 2) is the middle x,y of each contour's box, ``spacing_mm`` (contour, 2) that of pixels along x and y, NaN
+    where it is unknown; ``stack`` (pair, 2) are contours at adjacent locations of a phase, that of the lower one first;
+    ``ends`` (contour,) tells the first and the last of its phase along the stack.
     """
 
     def __init__(self, study: Sequence[SampleFacts], structure: str) -> None:
@@ -62,6 +54,28 @@ class Contours:
         if len(along):
             turns = np.flatnonzero(np.diff(phase))
             self.ends[along[np.concatenate(([0, len(along) - 1], turns, turns + 1))]] = True
+
+    def finding(
+        self,
+        index: SupportsIndex,
+        code: str,
+        message: str,
+        other_path: str = "",
+        severity: Severity = "warning",
+    ) -> Issue:
+        """Return a finding about one contour."""
+        return finding(self.facts[index], severity, code, message, self.drawn[index], other_path)
+
+    @cached_property
+    def walls(self) -> Walls:
+        """The contours beside their images."""
+        rings = [contour.ring for contour in self.drawn]
+        return Walls(rings, [f.window for f in self.facts], [f.corner for f in self.facts])
+
+    @cached_property
+    def mirror_gains(self) -> FloatArray:
+        """The contrast that each contour (contour,) gains when mirrored left to right."""
+        return self.walls.mirror_gains(np.array([facts.columns for facts in self.facts], dtype=np.int64))
 
     @property
     def radius_px(self) -> FloatArray:

@@ -13,7 +13,8 @@ from dicom_etl.checks.images import IMAGE_CHECKS, StudyCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.outer import OUTER_CHECKS
-from dicom_etl.checks.sample_checks import finding, of_study, where
+from dicom_etl.checks.sample_checks import of_study, where
+from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import Issue, SampleFacts, Severity
@@ -39,7 +40,7 @@ def check_area_steps(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
         small, large = np.where(swapped[:, None], contours.stack[:, ::-1], contours.stack).T
         far = area[large] >= limits.area_ratio * area[small]
         for step in np.flatnonzero(far & contours.ends[small]):
-            far[step] = contours is study.inner and _too_small(study, int(small[step]), limits)
+            far[step] = contours is study.inner and _too_small(contours, int(small[step]), limits)
         steps = np.bincount(contours.stack.ravel(), minlength=len(area))
         jumps = [
             (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
@@ -49,12 +50,11 @@ def check_area_steps(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
             odd = max(places, key=lambda p: (*_blame(p, jumps, steps), contours.out_of_line[p]))
             jump = max((j for j in jumps if odd in j[:2]), key=lambda j: j[2])
             other = jump[0] if odd == jump[1] else jump[1]
-            contour = contours.drawn[odd]
             message = (
-                f"encloses {area[odd]:.0f} px², the {contour.structure} next to it at "
+                f"encloses {area[odd]:.0f} px², the {contours.drawn[odd].structure} next to it at "
                 f"{where(contours.facts[other])} {area[other]:.0f} px²: {jump[2]:.1f} times"
             )
-            yield finding(contours.facts[odd], "warning", "area-jump", message, contour)
+            yield contours.finding(odd, "area-jump", message)
             jumps = [j for j in jumps if odd not in j[:2]]
 
 
@@ -77,8 +77,7 @@ def check_centres_close(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issu
             message = (
                 f"its centre lies {least[index]:.1f} mm or more from those of its {count[index]} neighbours"
             )
-            facts = contours.facts[index]
-            yield finding(facts, "warning", "misaligned", message, contours.drawn[index])
+            yield contours.finding(index, "misaligned", message)
 
 
 def check_phase_areas(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -105,11 +104,9 @@ def check_phase_areas(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]
             f"{inner.area_px[ed]:.0f} px² at end-diastole, but {inner.area_px[es]:.0f} px² at end-systole, phases "
             f"{phases[ED]} and {phases[ES]}, in {inner.drawn[ed].path} and {inner.drawn[es].path}"
         )
-        path = "" if sure else inner.drawn[other].path
-        yield finding(inner.facts[odd], "warning", "phase-order", message, inner.drawn[odd], path)
+        yield inner.finding(odd, "phase-order", message, "" if sure else inner.drawn[other].path)
         severity: Severity = "note" if sure else "warning"
-        path = inner.drawn[odd].path
-        yield finding(inner.facts[other], severity, "phase-order", message, inner.drawn[other], path)
+        yield inner.finding(other, "phase-order", message, inner.drawn[odd].path, severity)
 
 
 def check_phase_times(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -143,10 +140,9 @@ def check_contours_differ(study: DrawnStudy, limits: LabelLimits) -> Iterator[Is
         for group in alike.values():
             for index in group if len(group) > 1 else ():
                 other = group[0] if index != group[0] else group[1]
-                path, drawn = contours.drawn[other].path, contours.drawn[index]
-                place = where(contours.facts[other])
+                path, place = contours.drawn[other].path, where(contours.facts[other])
                 message = f"the same points as {path} of {place}; one of them is on the wrong image"
-                yield finding(contours.facts[index], "warning", "duplicate-contour", message, drawn, path)
+                yield contours.finding(index, "duplicate-contour", message, path)
 
 
 STUDY_CHECKS: tuple[StudyCheck, ...] = (
@@ -179,10 +175,9 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
     return [replace(issue, sample=rows.get((issue.path, issue.frame))) for issue in issues]
 
 
-def _too_small(study: DrawnStudy, index: int, limits: LabelLimits) -> bool:
+def _too_small(inner: Contours, index: int, limits: LabelLimits) -> bool:
     """Tell whether an inner contour is much smaller than in other phases whose own contours are in place."""
-    assert study.inner is not None
-    return study.inner.times_smaller(index, misplaced_inners(study, limits)) >= limits.end_ratio
+    return inner.times_smaller(index, misplaced_inners(inner, limits)) >= limits.end_ratio
 
 
 def _time(study: DrawnStudy, phase: int) -> float:

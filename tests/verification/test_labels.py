@@ -324,11 +324,11 @@ def test_only_what_its_image_and_its_neighbours_are_not_like_is_mirrored(
     shown: bool, drawn: bool, expected: bool
 ) -> None:
     study = egg_study(shown, drawn)
-    stack = DrawnStudy([one.drawn().facts for one in study.slices])
+    inner = DrawnStudy([one.drawn().facts for one in study.slices]).inner
+    assert inner is not None
     index = study.row(study.at(2, ES))
-    assert (stack.mirror_gains[index] > 0.05) == (shown != drawn)
-    assert stack.inner is not None
-    assert (stack.inner.more_alike_mirrored(index) > 0.05) == drawn
+    assert (inner.mirror_gains[index] > 0.05) == (shown != drawn)
+    assert (inner.more_alike_mirrored(index) > 0.05) == drawn
     named = {issue.sample for issue in findings(study) if "mirrored" in issue.message}
     assert named == ({index} if expected else set())
 
