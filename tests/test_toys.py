@@ -18,8 +18,7 @@ from dicom_etl import contours, layouts
 from dicom_etl.batches.transforms import spelled
 from dicom_etl.checks import sample_checks
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import Drawn
-from dicom_etl.checks.sample_checks import finding
+from dicom_etl.checks.sample_checks import Drawn, finding
 from dicom_etl.cli import cli
 from dicom_etl.config import LabelOptions
 from dicom_etl.layouts import SourceRoots

@@ -50,16 +50,9 @@ _CONFIDENCE = 95
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How contours should be moved to lie on the edges in the images.
+    """How contours should be moved to lie on the edges in the images: the shift x,y in pixels of greatest contrast.
 
-    Attributes
-    ----------
-    shift : (float, float)
-        x, y in pixels, where the contrast is greatest.
-    low, high : (float, float)
-        95% bootstrap interval of either coordinate; infinite with fewer than `FEWEST_SLICES` slices.
-    slices : int
-        Slices that were looked at.
+    ``low`` and ``high`` are the 95% bootstrap interval of either coordinate; infinite with fewer than `FEWEST_SLICES`.
     """
 
     shift: tuple[float, float]
@@ -81,19 +74,10 @@ def choose_slices(count: int) -> list[int]:
 
 
 def contrast(image: NDArray[Any], rings: Rings) -> FloatArray:
-    """Return the contrast across the contours of one slice at each shift.
+    """Return the contrast (y, x), -1/2 to 1/2, across the contours of one slice at each shift.
 
-    Parameters
-    ----------
-    image : (y, x) array
-        Any scale; only the order of its values counts.
-    rings : tuple of (vertex, 2) float64
-        x,y in the pixel frame.
-
-    Returns
-    -------
-    (y, x) float64
-        -1/2 to 1/2; entry (i, j) is for rings moved by ``(j, i) / 2 - REACH`` pixels.
+    Entry (i, j) is for rings moved by ``(j, i) / 2 - REACH`` pixels. The image (y, x) may have any scale: only the
+    order of its values counts.
     """
     inside, outside = zip(*(_bands(ring) for ring in rings), strict=True)
     limit = np.array([image.shape[1], image.shape[0]]) - 1
@@ -150,18 +134,11 @@ def _ranks(image: NDArray[Any], points: FloatArray) -> tuple[FloatArray, NDArray
 
 
 def combine(contrasts: Sequence[FloatArray]) -> Alignment:
-    """Find the shift of greatest mean contrast over slices, and how far to trust it.
+    """Find the shift of greatest mean contrast over slices of one study, and how far to trust it.
 
     Deterministic: the bootstrap's draws come from a fixed seed.
-
-    Parameters
-    ----------
-    contrasts : sequence of (y, x) float64
-        What `contrast` returns, of the slices of one study.
     """
     count = len(contrasts)
-    if not count:
-        return Alignment((0.0, 0.0), (-inf, -inf), (inf, inf), 0)
     stack = np.array(contrasts).reshape(count, -1)
     mean = stack.mean(axis=0, keepdims=True)
     if mean.sum() < 0:  # black blood

@@ -36,21 +36,9 @@ _BEHIND = (_SHARES - 2) % POINTS
 def cut_window(
     pixels: NDArray[Any], boxes: Sequence[tuple[float, float, float, float]]
 ) -> tuple[NDArray[Any], tuple[int, int]]:
-    """Cut out what lies around some contours.
+    """Return a copy (y, x) of an image around the boxes of some contours, and where its first pixel lies, x,y.
 
-    Parameters
-    ----------
-    pixels : (y, x) array
-        The image.
-    boxes : sequence of (left, top, right, bottom)
-        Least and greatest x and y of each contour.
-
-    Returns
-    -------
-    window : (y, x) array
-        A copy of that part of the image and `MARGIN_PX` around it, its edge repeated beyond the image.
-    corner : (int, int)
-        Where the first pixel of the window lies, x,y.
+    With `MARGIN_PX` around it; the edge of the image is repeated beyond it.
     """
     rows, columns = pixels.shape
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
@@ -101,14 +89,9 @@ def both_sides(points: Points) -> Points:
 
 
 class PixelWindows:
-    """Windows of many images, laid end to end, so that points on all of them are looked up at once.
+    """Windows of many images, of one dtype, laid end to end, so that points on all of them are looked up at once.
 
-    Parameters
-    ----------
-    windows : sequence of (y, x) array
-        As `cut_window` gives them, of one dtype.
-    corners : sequence of (int, int)
-        Where their first pixels lie, x,y.
+    ``windows`` and ``corners`` are what `cut_window` gives.
     """
 
     def __init__(self, windows: Sequence[NDArray[Any]], corners: Sequence[tuple[int, int]]) -> None:
@@ -120,16 +103,9 @@ class PixelWindows:
         self._starts = np.cumsum(sizes.prod(axis=1)) - sizes.prod(axis=1)
 
     def pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
-        """Return where in `values` the pixels nearest to points lie.
+        """Return where in `values` the pixels nearest to points (m, 2, POINTS), x + i y in pixels of the images, lie.
 
-        Parameters
-        ----------
-        which : (m,) int64
-            The window of each row of points.
-        points : (m, 2, POINTS) complex128
-            x + i y in pixels of the images.
-        margin : int
-            Pixels that points keep from the edge of a window; those that do not are moved.
+        ``which`` (m,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
         """
         x = np.rint(points.real).astype(np.int64) - _each(self._left[which])
         y = np.rint(points.imag).astype(np.int64) - _each(self._top[which])

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from dicom_etl.checks.codes import CODES
-from dicom_etl.checks.flags import LABEL_FINDINGS, doubts
-from dicom_etl.checks.measurements import INNER
+from dicom_etl.checks.flags import LABEL_FINDINGS, as_note, doubts
+from dicom_etl.checks.sample_checks import INNER
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Decided, Drop, Issue
 
@@ -26,6 +26,7 @@ COLUMNS = ("patient_id", "source_image", "frame", "structure", "code", "decision
 ANY = "*"
 DROPPED, STALE = "label-dropped", "decision-stale"
 STAGE = "decide"
+_ACCEPTED = "accepted by decision"
 
 
 class Decision(NamedTuple):
@@ -81,21 +82,9 @@ class Decisions:
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> Decisions:
-        """Read the bytes of a decisions file.
-
-        Raises
-        ------
-        ConfigError
-            With the line, when it is not one.
-        """
+        """Read the bytes of a decisions file."""
         header, *rows = _read_csv(data, name)
-        entries = [
-            _entry(
-                dict(zip(header, row, strict=False)), len(row) - len(header), f"{name!r} line {line}", line
-            )
-            for line, row in enumerate(rows, start=2)
-            if any(row)
-        ]
+        entries = [_entry(header, row, name, line) for line, row in enumerate(rows, start=2) if any(row)]
         # A line without a decision is a note that somebody made.
         return cls(tuple(each for each in entries if each.decision), hashlib.sha256(data).hexdigest())
 
@@ -151,15 +140,13 @@ def _has_structure(text: str) -> bool:
     return ":" in text and last.isidentifier() and last == last.lower()
 
 
-def _entry(values: dict[str, str], extra: int, where: str, line: int) -> Decision:
-    values = {name: value.strip() for name, value in values.items()}
-    if extra:
-        raise ConfigError(f"{where} has {'more' if extra > 0 else 'fewer'} values than there are columns")
-    code, decision, digest = (
-        values.get("code") or ANY,
-        values["decision"],
-        values.get("sha256", "").casefold(),
-    )
+def _entry(header: list[str], row: list[str], name: str, line: int) -> Decision:
+    where = f"{name!r} line {line}"
+    if len(row) != len(header):
+        how = "more" if len(row) > len(header) else "fewer"
+        raise ConfigError(f"{where} has {how} values than there are columns")
+    values = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(str.strip, row), strict=True))
+    code, decision, digest = values["code"] or ANY, values["decision"], values["sha256"].casefold()
     if decision not in ("keep", "drop", ""):
         raise ConfigError(f"{where}: the decision is {decision!r}; it must be keep or drop")
     if code != ANY and code not in CODES:
@@ -169,13 +156,11 @@ def _entry(values: dict[str, str], extra: int, where: str, line: int) -> Decisio
         raise ConfigError(f"{where}: {code} means that the bytes are wrong, which no decision mends")
     if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
         raise ConfigError(f"{where}: {digest!r} is no SHA-256; it has 64 hexadecimal digits")
-    frame = values.get("frame", "")
-    if frame and not (frame.isascii() and frame.isdigit()):
+    frame = values["frame"] or "-1"
+    if values["frame"] and not (frame.isascii() and frame.isdigit()):
         raise ConfigError(f"{where}: the frame is {frame!r}; it must be a number from 0, or empty")
-    image, structure = values.get("source_image") or ANY, values.get("structure") or ANY
-    return Decision(
-        values["patient_id"], image, int(frame) if frame else -1, structure, code, decision, digest, line
-    )
+    image, structure = values["source_image"] or ANY, values["structure"] or ANY
+    return Decision(values["patient_id"], image, int(frame), structure, code, decision, digest, line)
 
 
 NEVER_DECIDED = frozenset({"seal-broken", "digest-mismatch", "schema", STALE})
@@ -205,9 +190,8 @@ class Ledger:
             if each[1:6] == (ANY, -1, ANY, ANY, "drop") and not each.sha256:
                 self._used.add(each)
                 self.decided[Decided(patient_id, -1, ANY, ANY, "drop")] = None
-                return Issue(
-                    "note", DROPPED, "the whole study is left out by decision", STAGE, "", patient_id
-                )
+                message = "the whole study is left out by decision"
+                return Issue("note", DROPPED, message, STAGE, "", patient_id)
         return None
 
     def drops(self, patient_id: str, image: str, frame: int) -> tuple[Drop, ...]:
@@ -231,10 +215,7 @@ class Ledger:
     def settle(self, issues: Iterable[Issue], labels: Mapping[int, RowLabels]) -> list[Issue]:
         """Return findings as they stand after what was decided: those that were kept are notes.
 
-        Parameters
-        ----------
-        labels : mapping of int to RowLabels
-            By row, those of all patients that something is decided about.
+        ``labels`` goes by row and has those of all patients that something is decided about.
         """
         return [self._settle(issue, labels) if issue.patient_id in self._of else issue for issue in issues]
 
@@ -269,11 +250,8 @@ class Ledger:
                 kept = True
         if not kept:
             return issue
-        row = -1 if issue.sample is None else issue.sample
-        self.decided[Decided(issue.patient_id, row, issue.structure, issue.code, "keep")] = None
-        if issue.severity == "note":
-            return issue
-        return replace(issue, severity="note", message=f"{issue.message}; accepted by decision")
+        self.decided[Decided(*_place(issue), "keep")] = None
+        return issue if issue.severity == "note" else as_note(issue, _ACCEPTED)
 
     def _covers(self, each: Decision, issue: Issue, label: RowLabels | None) -> bool:
         if each.code not in (ANY, issue.code) or each.structure not in (ANY, issue.structure):
@@ -320,25 +298,19 @@ def settled_before(issues: Sequence[Issue], decided: Iterable[Decided]) -> list[
     """Return findings as they stand after what a dataset records as decided."""
     kept = {each[:4] for each in decided if each.decision == "keep"}
     return [
-        replace(issue, severity="note", message=f"{issue.message}; accepted by decision")
-        if issue.severity != "note"
-        and (issue.patient_id, -1 if issue.sample is None else issue.sample, issue.structure, issue.code)
-        in kept
-        else issue
+        as_note(issue, _ACCEPTED) if issue.severity != "note" and _place(issue) in kept else issue
         for issue in issues
     ]
+
+
+def _place(issue: Issue) -> tuple[str, int, str, str]:
+    """Return what a `Decided` says of the finding that it is about."""
+    return issue.patient_id, -1 if issue.sample is None else issue.sample, issue.structure, issue.code
 
 
 def _stale_issue(decision: Decision, why: str) -> Issue:
     place = f"line {decision.line}" if decision.line else "`exclude`"
     what = f"{decision.decision} {decision.structure} of {decision.source_image}, {decision.code}"
     message = f"decisions, {place} ({what}): {why}"
-    return Issue(
-        "warning",
-        STALE,
-        message,
-        STAGE,
-        "",
-        decision.patient_id,
-        "" if decision.structure == ANY else decision.structure,
-    )
+    structure = "" if decision.structure == ANY else decision.structure
+    return Issue("warning", STALE, message, STAGE, "", decision.patient_id, structure)

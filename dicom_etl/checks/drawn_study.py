@@ -9,7 +9,7 @@ import numpy as np
 
 from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.edge_contrast import BORDER_FALL, Walls, like_muscle
-from dicom_etl.checks.measurements import INNER, OUTER
+from dicom_etl.checks.sample_checks import INNER, OUTER
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.geometry.planar import median

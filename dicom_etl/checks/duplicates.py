@@ -21,11 +21,6 @@ class RowNames:
     contours: Mapping[str, str]
     frame: int = 0
 
-    @property
-    def shown_image(self) -> str:
-        """The image file, with the frame where it is not the first."""
-        return f"{self.image}#frame {self.frame}" if self.frame else self.image
-
 
 NamesOf = Callable[[Iterable[int]], Mapping[int, RowNames]]
 """Gives the names of the rows asked for, which are few."""
@@ -114,41 +109,30 @@ def _both(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
 
 def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str) -> Issue:
     mine, other = names[row], names[first]
-    message = f"the same {what} as {other.shown_image} of {_patient(mine, other)} (sample {first})"
-    severity: Severity = "warning" if mine.patient_id == other.patient_id else "error"
-    return Issue(
-        severity,
-        "duplicate-image",
-        message,
-        DATASET_STAGE,
-        mine.image,
-        mine.patient_id,
-        sample=row,
-        other_path=other.shown_image,
-        frame=mine.frame,
-    )
+    path = f"{other.image}#frame {other.frame}" if other.frame else other.image
+    return _issue("duplicate-image", (mine, row, mine.image), (other, first, path), what)
 
 
 def _contour_issue(names: Mapping[int, RowNames], row: int, first: int, structure: str) -> Issue:
-    mine, other = names[row], names[first]
-    path, other_path = mine.contours[structure], other.contours[structure]
-    message = (
-        f"the same points as {other_path} of {_patient(mine, other)} (sample {first}); one of them is on the "
-        "wrong image"
-    )
-    return Issue(
-        "error",
-        "duplicate-contour",
-        message,
-        DATASET_STAGE,
-        path,
-        mine.patient_id,
-        structure,
-        row,
-        other_path,
-        mine.frame,
+    mine, other = ((names[each], each, names[each].contours[structure]) for each in (row, first))
+    return _issue(
+        "duplicate-contour", mine, other, "points", "; one of them is on the wrong image", structure
     )
 
 
-def _patient(mine: RowNames, other: RowNames) -> str:
-    return "the same patient" if mine.patient_id == other.patient_id else f"patient {other.patient_id}"
+def _issue(
+    code: str,
+    copy: tuple[RowNames, int, str],
+    first: tuple[RowNames, int, str],
+    what: str,
+    more: str = "",
+    structure: str = "",
+) -> Issue:
+    """Return the finding about a copy of something; both are the names of a row, the row, and a path."""
+    (mine, row, path), (other, other_row, other_path) = copy, first
+    within = mine.patient_id == other.patient_id
+    patient = "the same patient" if within else f"patient {other.patient_id}"
+    message = f"the same {what} as {other_path} of {patient} (sample {other_row}){more}"
+    severity: Severity = "warning" if within else "error"
+    place = (path, mine.patient_id, structure, row, other_path, mine.frame)
+    return Issue(severity, code, message, DATASET_STAGE, *place)

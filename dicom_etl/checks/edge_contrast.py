@@ -53,22 +53,11 @@ _LESS_BESIDE_A_BETTER_PLACE = 0.1
 
 
 class Walls:
-    """Contours of a study beside the images that they are drawn on.
+    """Contours of a study beside the images that they are drawn on, one ring (vertex, 2) an image, x,y in its pixels.
 
-    Parameters
-    ----------
-    rings : sequence of (vertex, 2) float64
-        One contour an image, x,y in its pixels.
-    windows, corners : sequence
-        The part of each image around its contours, and where it lies; see
-        `dicom_etl.checks.boundary_samples.cut_window`.
-    unit : float, optional
-        The fall that counts as 1, where images have a known scale; else the typical one across each contour.
-
-    Attributes
-    ----------
-    contrast : (contour,) float64
-        That across each contour as it is; NaN in a flat image, where nothing can be said.
+    ``windows`` and ``corners`` are as in `dicom_etl.checks.boundary_samples.PixelWindows`. ``unit`` is the fall that
+    counts as 1, where images have a known scale; else the typical one across each contour. ``contrast`` (contour,) is
+    that across each contour as it is; NaN in a flat image, where nothing can be said.
     """
 
     def __init__(

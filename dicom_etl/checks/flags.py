@@ -45,15 +45,8 @@ def label_flags(
 ) -> dict[str, list[str]]:
     """Return the codes that doubt each label, by structure and row, in order and parted by spaces; "" for none.
 
-    Parameters
-    ----------
-    issues : iterable of Issue
-        ``sample`` is the row that one is about, None for all rows of its patient; ``structure`` "" for all that is
-        drawn there.
-    patients : sequence of str
-        Of each row.
-    drawn : mapping of str to (row,) bool
-        Where each structure is drawn.
+    A finding without a row is about all rows of its patient (``patients``, by row), one without a structure about all
+    that is drawn there; ``drawn`` (row,) tells where each structure is.
     """
     codes: dict[str, list[set[str]]] = {name: [set() for _ in patients] for name in drawn}
     rows_of: dict[str, list[int]] = {}
@@ -73,15 +66,8 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
 
     Of two labels that do not go together one is wrong. That is the one that another finding doubts as well: one about
     it alone, else one of another kind about it and a third label (a copied outer contour that its inner one leaves).
-    Where that tells nothing, both stay in doubt.
-
-    Parameters
-    ----------
-    issues : sequence of Issue
-        All about one study, or across studies; one about two labels has ``path`` and ``other_path``, and stands for
-        each of them once.
-    known : iterable of Issue
-        Others that count as evidence.
+    Where that tells nothing, both stay in doubt. ``issues`` are all about one study, or across studies; one about two
+    labels has ``path`` and ``other_path``, and stands for each of them once. Those ``known`` count as evidence too.
     """
     pairs = [issue for issue in issues if doubts(issue) and issue.other_path and issue.code != _BOTH_WRONG]
     wrong = {
@@ -98,15 +84,15 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
     wrong |= {path for path, codes in kinds.items() if len(codes) > 1}
     unexplained = {(code, path) for code, pair in edges if pair.isdisjoint(wrong) for path in pair}
 
-    def cleared(issue: Issue) -> bool:
-        return issue.path not in wrong and (issue.code, issue.path) not in unexplained
+    cleared = {
+        id(issue)
+        for issue in pairs
+        if issue.path not in wrong and (issue.code, issue.path) not in unexplained
+    }
+    why = "the other one is in doubt for more reasons"
+    return [as_note(issue, why) if id(issue) in cleared else issue for issue in issues]
 
-    in_pairs = {id(issue) for issue in pairs}
-    return [
-        replace(
-            issue, severity="note", message=f"{issue.message}; the other one is in doubt for more reasons"
-        )
-        if id(issue) in in_pairs and cleared(issue)
-        else issue
-        for issue in issues
-    ]
+
+def as_note(issue: Issue, why: str) -> Issue:
+    """Return a finding as one that doubts nothing any more, with the reason."""
+    return replace(issue, severity="note", message=f"{issue.message}; {why}")

@@ -32,14 +32,9 @@ _OF_FILE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One kind of finding on one study.
+    """One kind of finding on one study; ``heading`` is an index into `HEADINGS`.
 
-    Attributes
-    ----------
-    heading : int
-        Index into `HEADINGS`.
-    samples : int
-        How many rows they are about; for what is not in the file, how many inputs; 0 for a study as a whole.
+    ``samples`` is how many rows they are about; for what is not in the file, how many inputs; 0 for a study as a whole.
     """
 
     heading: int

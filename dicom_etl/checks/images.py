@@ -14,8 +14,7 @@ from dicom_etl.checks import alignment
 from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import INNER
-from dicom_etl.checks.sample_checks import of_study, where
+from dicom_etl.checks.sample_checks import INNER, of_study, where
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
@@ -194,7 +193,7 @@ IMAGE_CHECKS: tuple[StudyCheck, ...] = (
 
 
 def exchanged(pairs: Indices, gains: FloatArray) -> Iterator[tuple[float, list[int]]]:
-    """Yield the gain (pair,) and the pair (pair, 2), the greatest first, without those that share one with an earlier."""
+    """Yield gains (pair,) and pairs (pair, 2), the greatest first, without those that overlap an earlier one."""
     named: set[int] = set()
     for number in np.argsort(-gains, kind="stable").tolist():
         pair = pairs[number].tolist()

@@ -20,8 +20,7 @@ from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.drawn_study import DrawnStudy, Myocardium, apart_mm
 from dicom_etl.checks.images import StudyCheck, exchanged, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import INNER
-from dicom_etl.checks.sample_checks import where
+from dicom_etl.checks.sample_checks import INNER, where
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
 

@@ -16,8 +16,7 @@ from dicom_etl.checks.decisions import Decision, Ledger, RowLabels, drop_of
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners, doubts
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import gather
-from dicom_etl.checks.sample_checks import sample_issues
+from dicom_etl.checks.sample_checks import gather, sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import image_key, text_key
@@ -36,14 +35,7 @@ def review_sample(
 ) -> EncodedSample:
     """Return a sample with what the label checks find on it and keep of it.
 
-    Parameters
-    ----------
-    pixels : (y, x) array
-        Its image on the dataset's grid.
-    outlines : mapping of str to Outline or None
-        What a person drew, by structure, for all structures of the dataset, in its order.
-    known_simple : bool
-        Its outlines are known not to cross themselves.
+    ``pixels`` and ``outlines``, in the dataset's order of structures, are as in `dicom_etl.checks.sample_checks.Drawn`.
     """
     row = sample.row
     facts = SampleFacts.of(row, (), sample.image_key)
@@ -59,12 +51,8 @@ def stored_facts(
 ) -> SampleFacts:
     """Return what tells copies of a row that was stored before: the keys of its image and of what a person drew on it.
 
-    Parameters
-    ----------
-    pixels : (y, x) array
-        Its image as stored.
-    contour_keys : sequence of int
-        `contour_key` of what a person drew, in the order of the structures.
+    ``pixels`` (y, x) are its image as stored, ``contour_keys`` the `contour_key` of what a person drew, in the order of
+    the structures.
     """
     row, nowhere = sample.row, (0.0, 0.0, 0.0, 0.0)
     drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
@@ -87,19 +75,8 @@ def study_review(samples: Sequence[EncodedSample]) -> list[Issue]:
 class LabelReview:
     """Follows the rows of a dataset while they are stored: what appears twice, and what a person decided.
 
-    Parameters
-    ----------
-    structures : sequence of str
-        Those of the dataset, in its order.
-    ledger : Ledger, optional
-        Applies what a person decided.
-    drop_flagged : bool
-        Every label that is in doubt is to go.
-
-    Attributes
-    ----------
-    doubted : list of Decision
-        What drops the labels that are to go by what was found on them.
+    With ``drop_flagged`` every label that is in doubt is to go; ``doubted`` is what drops the labels that are to go by
+    what was found on them.
     """
 
     def __init__(
@@ -127,10 +104,8 @@ class LabelReview:
 
     def finish(self, known: Sequence[Issue]) -> list[Issue]:
         """Return all that was found, as decided: ``known``, and what appears twice among all rows."""
-        found = [
-            *self._duplicates.check_images_differ(self._names_of),
-            *self._duplicates.check_contours_differ(self._names_of),
-        ]
+        copies = self._duplicates
+        found = copies.check_images_differ(self._names_of) + copies.check_contours_differ(self._names_of)
         return self.ledger.settle([*known, *self._decide(clear_partners(found, known), ())], {})
 
     def _decide(self, issues: list[Issue], samples: Sequence[EncodedSample]) -> list[Issue]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+from numpy.typing import NDArray
+
+from dicom_etl.checks.boundary_samples import cut_window
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import INNER, OUTER, Drawn
+from dicom_etl.dataset.digest import contour_key
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
     first_self_intersection,
     fraction_outside,
     fraction_outside_image,
 )
-from dicom_etl.records import ContourFacts, Issue, SampleFacts, Severity
+from dicom_etl.records import ContourFacts, Issue, Outline, SampleFacts, Severity
 
+INNER = "icontour"
+OUTER = "ocontour"
 STAGE = "labels"
 DATASET_STAGE = "dataset"
 """Of what is found across all studies: it depends on which they are, all else on one study alone."""
@@ -23,6 +29,49 @@ NEXT_TO_NOTHING = 1e-6
 
 _EVERY = 16  # rows and columns of an image looked at for its spread: 256 of 256 x 256 pixels
 _TAIL = 0.01  # share of the pixels left out at either end of the values
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One sample as the checks of a single sample see it, with its pixels and outlines.
+
+    Attributes
+    ----------
+    facts : SampleFacts
+        What is kept of it.
+    pixels : (y, x) array
+        The image on the dataset's grid.
+    outlines : mapping of str to Outline or None
+        What a person drew, by structure, for all structures of the dataset; None where nothing is drawn.
+    """
+
+    facts: SampleFacts
+    pixels: NDArray[Any]
+    outlines: Mapping[str, Outline | None]
+
+    def contours(self) -> Iterator[tuple[ContourFacts, Outline]]:
+        """Yield what is kept of each contour, and its outline."""
+        for contour in self.facts.contours:
+            outline = self.outlines[contour.structure]
+            if outline is not None:
+                yield contour, outline
+
+
+def gather(
+    facts: SampleFacts, pixels: NDArray[Any], outlines: Mapping[str, Outline | None], paths: Mapping[str, str]
+) -> Drawn:
+    """Measure one sample; ``outlines`` and ``paths``, the files they come from, are as in `Drawn`."""
+    contours = tuple(
+        ContourFacts(
+            name, paths[name], drawn.area, drawn.box, contour_key(drawn.rings), max(drawn.rings, key=len)
+        )
+        for name, drawn in sorted(outlines.items())
+        if drawn is not None
+    )
+    boxes = [contour.box for contour in contours if contour.structure in (INNER, OUTER)]
+    window, corner = cut_window(pixels, boxes) if boxes else (pixels[:0, :0].copy(), (0, 0))
+    kept = facts._replace(contours=contours, window=window, corner=corner, columns=pixels.shape[1])
+    return Drawn(kept, pixels, outlines)
 
 
 def check_contour_inside_image(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
@@ -135,18 +184,9 @@ SAMPLE_CHECKS: tuple[SampleCheck, ...] = (
 
 
 def sample_issues(drawn: Drawn, limits: LabelLimits, *, known_simple: bool = False) -> tuple[Issue, ...]:
-    """Run all checks of one sample.
-
-    Parameters
-    ----------
-    known_simple : bool
-        The outlines are known not to cross themselves, so that is not looked at again.
-    """
-    issues: list[Issue] = []
-    for check in SAMPLE_CHECKS:
-        if not (known_simple and check is check_outline_simple):
-            issues += check(drawn, limits)
-    return tuple(issues)
+    """Run all checks of one sample; one with outlines that are known not to cross themselves is not asked for that."""
+    checks = (each for each in SAMPLE_CHECKS if not (known_simple and each is check_outline_simple))
+    return tuple(issue for check in checks for issue in check(drawn, limits))
 
 
 def finding(
@@ -182,9 +222,8 @@ def of_study(
     images: Sequence[SampleFacts],
     code: str,
     message: str,
-    *,
-    severity: Severity = "warning",
     structure: str = "",
+    severity: Severity = "warning",
 ) -> Issue:
     """Return a finding about all labels of a study, or those of a structure; its path is the folder of the contours."""
     first = images[0]

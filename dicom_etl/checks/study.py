@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.images import IMAGE_CHECKS, StudyCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import INNER
 from dicom_etl.checks.outer import OUTER_CHECKS
-from dicom_etl.checks.sample_checks import of_study, where
+from dicom_etl.checks.sample_checks import INNER, of_study, where
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.geometry.planar import median

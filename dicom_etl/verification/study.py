@@ -19,7 +19,7 @@ from dicom_etl.checks import study as checks_of_study
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.measurements import Drawn, gather
+from dicom_etl.checks.sample_checks import Drawn, gather
 from dicom_etl.checks.study import number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema

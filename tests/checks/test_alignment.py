@@ -103,7 +103,6 @@ def test_few_slices_prove_nothing() -> None:
     assert found.shift == pytest.approx((-2, -2), abs=0.15)
     assert found.low == (-inf, -inf)
     assert not found.misaligned
-    assert combine([]) == Alignment((0.0, 0.0), (-inf, -inf), (inf, inf), 0)
 
 
 def test_the_same_slices_give_the_same_interval() -> None:
