@@ -27,8 +27,8 @@ from dicom_etl.dataset.open_validated import open_dataset
 from dicom_etl.dataset.reading import read_open
 from dicom_etl.verification import seal, structure
 from dicom_etl.verification.dataset import verify_dataset
-from dicom_etl.verification.digests import check_row_digests
 from dicom_etl.verification.outcome import Outcome
+from dicom_etl.verification.structure import check_row_digests
 from tests.batches.datasets import write_dataset
 
 COMMAND = "from dicom_etl.cli import main;sys.argv[0]='dicom-etl';main()"

@@ -75,7 +75,7 @@ def test_two_locations_share_no_index(indices: tuple[int, ...], found: int) -> N
         "location_index": np.array(indices),
         "stack_index": np.zeros(3, dtype=np.int64),
     }
-    study: Any = SimpleNamespace(block=columns, issue=lambda *words: words)
+    study: Any = SimpleNamespace(block=columns, differs=lambda *words: words)
     assert len(list(check_location_indices(study))) == found
 
 

@@ -30,9 +30,10 @@ from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
+from dicom_etl.records import StudyFolders
 from dicom_etl.verification import inputs, seal, structure, whole
-from dicom_etl.verification.inside import look_inside
-from dicom_etl.verification.outcome import Outcome
+from dicom_etl.verification.inside import check_inside
+from dicom_etl.verification.outcome import Outcome, reading_order
 from dicom_etl.verification.study import (
     Checked,
     Sealed,
@@ -78,14 +79,14 @@ def verify_dataset(
     outcome.sha256, broken = seal.read_and_hash(path)
     outcome.note(seal.check_seal, broken)
     if options.expect and not broken:
-        outcome.note(seal.check_expected_digest, seal.check_expected_digest(outcome.sha256, options.expect))
-    if outcome.findings:
+        outcome.run(seal.check_expected_digest, outcome.sha256, options.expect)
+    if not outcome.findings:
+        _check_inside(path, named, outcome, source, pseudonyms, executor or InProcess(), progress)
+    else:
         outcome.damaged = True
         if options.look_inside:
-            look_inside(path, outcome)
-    else:
-        _check_inside(path, named, outcome, source, pseudonyms, executor or InProcess(), progress)
-    outcome.sort()
+            outcome.run(check_inside, path)
+    outcome.findings.sort(key=reading_order)
     return outcome
 
 
@@ -102,7 +103,7 @@ def _check_inside(
     try:
         file = open_dataset(path)
     except DatasetError as error:
-        outcome.note(structure.check_opens, structure.check_opens(error))
+        outcome.run(structure.check_opens, error)
         return
     with file:
         if not structure.check_structure(file, outcome):
@@ -110,8 +111,7 @@ def _check_inside(
         try:
             rows = read_open(path, file)
             config = IngestConfig.from_json(rows.attribute("config"))
-            sound = outcome.note(structure.check_attributes, structure.check_attributes(rows, config))
-            if not sound or outcome.options.fast:
+            if not outcome.run(structure.check_attributes, rows, config) or outcome.options.fast:
                 return
             outcome.samples = len(rows)
             known = None
@@ -124,7 +124,7 @@ def _check_inside(
                 known = inputs.ComparedSource(source, fingerprint, config, recorded)
             _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known, pseudonyms)
         except DatasetError as error:
-            outcome.note(structure.check_opens, structure.check_opens(error))
+            outcome.run(structure.check_opens, error)
         finally:
             reader.cache_clear()
 
@@ -145,8 +145,8 @@ class _Walk:
         self._statistics = PixelStatistics(rows.dtype.str, rows.structures, pixels)
 
     def run(self, source: inputs.ComparedSource | None, pseudonyms: Pseudonyms | None) -> None:
-        rows, note = self._rows, self._outcome.note
-        note(whole.check_study_order, whole.check_study_order(rows))
+        rows, note, run = self._rows, self._outcome.note, self._outcome.run
+        run(whole.check_study_order, rows)
         self._check_studies()
         images = self._duplicates.check_images_differ(self._names_of)
         contours = self._duplicates.check_contours_differ(self._names_of)
@@ -154,13 +154,11 @@ class _Walk:
         copies = settled_before(cleared, self._rows.decisions)
         note(Duplicates.check_images_differ, copies[: len(images)])
         note(Duplicates.check_contours_differ, copies[len(images) :])
-        note(whole.check_split_words, whole.check_split_words(rows))
-        found = whole.check_split_patients(rows, self._image_keys, self._contour_keys)
-        note(whole.check_split_patients, found)
-        assigned = whole.check_split_assigned(rows, self._file.config, self._image_keys, self._contour_keys)
-        note(whole.check_split_assigned, assigned)
-        note(whole.check_flags, whole.check_flags(rows))
-        note(whole.check_statistics_table, whole.check_statistics_table(rows, self._statistics.rows()))
+        run(whole.check_split_words, rows)
+        run(whole.check_split_patients, rows, self._image_keys, self._contour_keys)
+        run(whole.check_split_assigned, rows, self._image_keys, self._contour_keys, self._file.config)
+        run(whole.check_flags, rows)
+        run(whole.check_statistics_table, rows, self._statistics.rows())
         if source is not None:
             self._check_inputs(source, pseudonyms)
 
@@ -190,18 +188,14 @@ class _Walk:
             self._statistics.add(*counted)
 
     def _check_inputs(self, source: inputs.ComparedSource, pseudonyms: Pseudonyms | None) -> None:
-        rows, note = self._rows, self._outcome.note
+        rows, note, run = self._rows, self._outcome.note, self._outcome.run
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
         folders, nowhere = inputs.find_studies(source, pseudonyms, self._executor)
-        known = (left.pop((each.patient_id, each.study), None) for each in folders)
-        items = [
-            (
-                each,
-                None if study is None else (study.start, study.stop),
-                "" if study is None else study.record.key,
-            )
-            for each, study in zip(folders, known, strict=True)
-        ]
+        items: list[tuple[StudyFolders, tuple[int, int] | None, str]] = []
+        for each in folders:
+            study = left.pop((each.patient_id, each.study), None)
+            rows_and_key = (None, "") if study is None else ((study.start, study.stop), study.record.key)
+            items.append((each, *rows_and_key))
         done = 0
         for (_, bounds, _), compared in self._executor.map(
             partial(compare_study, file=self._file, source=source), items
@@ -213,14 +207,10 @@ class _Walk:
                 done += bounds[1] - bounds[0]
                 self._progress("inputs", done, len(rows))
             note(inputs.check_inputs_have_rows, compared.besides)
-        besides = inputs.check_inputs_have_rows(rows, None, nowhere, source, unchanged=lambda: False)
-        note(inputs.check_inputs_have_rows, besides)
+        run(inputs.check_inputs_have_rows, rows, None, nowhere, source, lambda: False)
         for (patient, number), study in sorted(left.items()):
-            nothing = inputs.StudyInputs(patient, number)
-            gone = inputs.check_rows_have_inputs(
-                rows, rows.block(study.start, study.stop), nothing, source, {}
-            )
-            note(inputs.check_rows_have_inputs, gone)
+            block, nothing = rows.block(study.start, study.stop), inputs.StudyInputs(patient, number)
+            run(inputs.check_rows_have_inputs, rows, block, nothing, source, {})
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
         chunks = groupby(sorted(wanted), key=lambda row: row // schema.ROWS_PER_CHUNK * schema.ROWS_PER_CHUNK)

@@ -16,12 +16,17 @@ from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import measure
-from dicom_etl.records import Issue, Outline
+from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
+from dicom_etl.impute.slices import Slice
+from dicom_etl.records import ImageHeader, Issue, Outline, Rings
+from dicom_etl.stages.impute import as_slice
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
+from dicom_etl.verification.structure import is_sha256
 
 _CLOSE = 1e-9
 """Relative difference of two sums of one image in another order; those of 16-bit images are exact."""
+_SAME_PX = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +45,14 @@ class Derived:
             self._outlines[structure, index] = measure(rings)
         return self._outlines[structure, index] if rings else None
 
-    def issue(self, index: int, code: str, message: str, structure: str = "", path: str = "") -> Issue:
+    def differs(
+        self, index: int, message: str, structure: str = "", path: str = "", code: str = "derived-differs"
+    ) -> Issue:
         """Return an error about the row at a position in the block."""
         block = self.block
-        shown = path or str(block["source_image"][index])
-        return Issue(
-            "error",
-            code,
-            message,
-            "verify",
-            shown,
-            str(block["patient_id"][index]),
-            structure,
-            block.start + index,
-        )
+        path = path or str(block["source_image"][index])
+        patient, row = str(block["patient_id"][index]), block.start + index
+        return Issue("error", code, message, "verify", path, patient, structure, row)
 
 
 def check_masks(study: Derived) -> Iterator[Issue]:
@@ -69,9 +68,8 @@ def check_masks(study: Derived) -> Iterator[Issue]:
                 shape = study.rows.shape
                 drawn = np.zeros_like(stored) if outline is None else draw_mask(outline, shape, study.config)
             except ContourError as error:  # ingest would have left it out
-                yield study.issue(
-                    index, "mask-differs", f"the {structure} cannot be drawn: {error}", structure, path
-                )
+                message = f"the {structure} cannot be drawn: {error}"
+                yield study.differs(index, message, structure, path, "mask-differs")
                 block.rings[structure][index] = ()  # nor can anything else be made of it
                 continue
             if not np.array_equal(stored, drawn):
@@ -81,7 +79,7 @@ def check_masks(study: Derived) -> Iterator[Issue]:
                     f"{count} pixels of the {structure} mask are not what the contour gives, "
                     f"the first at x {x}, y {y}"
                 )
-                yield study.issue(index, "mask-differs", message, structure, path)
+                yield study.differs(index, message, structure, path, "mask-differs")
 
 
 def check_statistics(study: Derived) -> Iterator[Issue]:
@@ -91,9 +89,7 @@ def check_statistics(study: Derived) -> Iterator[Issue]:
         for name, value in zip(STATISTICS, found, strict=True):
             recorded = float(study.block[name][index])
             if not math.isclose(recorded, value, rel_tol=_CLOSE, abs_tol=_CLOSE):
-                yield study.issue(
-                    index, "derived-differs", f"{name} is {recorded:g}, but {value:g} in the image"
-                )
+                yield study.differs(index, f"{name} is {recorded:g}, but {value:g} in the image")
 
 
 def check_label_columns(study: Derived) -> Iterator[Issue]:
@@ -106,7 +102,7 @@ def check_label_columns(study: Derived) -> Iterator[Issue]:
             value = block[name][index]
             if not expected(value):
                 shown = f"{', '.join(sorted(drawn)) or 'nothing'} drawn and origin {origin!r}"
-                yield study.issue(index, "derived-differs", f"{name} is {_shown(value)}, with {shown}")
+                yield study.differs(index, f"{name} is {_shown(value)}, with {shown}")
 
 
 def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
@@ -122,7 +118,7 @@ def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
         expected = words.get(int(block["phase_index"][index]), "")
         if recorded != expected:
             message = f"cardiac_phase is {str(recorded)!r}, but the areas say {expected!r}"
-            yield study.issue(index, "derived-differs", message)
+            yield study.differs(index, message)
 
 
 def check_order(study: Derived) -> Iterator[Issue]:
@@ -133,7 +129,7 @@ def check_order(study: Derived) -> Iterator[Issue]:
     for index, (before, after) in enumerate(pairwise(keys), start=1):
         if after < before:
             message = f"stack, location, phase, instance, image and frame {_shown(after)} come after {_shown(before)}"
-            yield study.issue(index, "derived-differs", message)
+            yield study.differs(index, message)
 
 
 def check_values(study: Derived) -> Iterator[Issue]:
@@ -141,7 +137,7 @@ def check_values(study: Derived) -> Iterator[Issue]:
     block = study.block
     for index in range(len(block)):
         for problem in _impossible(block, index):
-            yield study.issue(index, "derived-differs", problem)
+            yield study.differs(index, problem)
 
 
 def _label_columns(study: Derived, index: int, drawn: set[str]) -> dict[str, Callable[[Any], bool]]:
@@ -182,8 +178,7 @@ def _equal_to(wanted: int) -> Callable[[Any], bool]:
 
 def _impossible(block: Block, index: int) -> Iterator[str]:
     for name in ("sha256", "sha256_image_file"):
-        digest = str(block[name][index])
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        if not is_sha256(str(block[name][index])):
             yield f"{name} is no SHA-256"
     spacing = block["pixel_spacing_mm"][index]
     if not (np.isnan(spacing).all() or (np.isfinite(spacing).all() and (spacing > 0).all())):
@@ -204,3 +199,58 @@ def _impossible(block: Block, index: int) -> Iterator[str]:
 
 def _shown(value: Any) -> str:
     return str(value.tolist() if isinstance(value, np.ndarray | np.generic) else value)
+
+
+def check_imputed_contours(study: Derived) -> Iterator[Issue]:
+    """derived-differs: an imputed contour is what the rows it names as its parents give, with the share it states."""
+    block = study.block
+    for index in np.flatnonzero(block["origin"] == schema.IMPUTED).tolist():
+        for structure in study.rows.structures:
+            stored = block.rings[structure][index]
+            if stored:
+                problem = _problem(study, index, structure, stored)
+                if problem:
+                    message = f"the imputed {structure} {problem}"
+                    yield study.differs(index, message, structure)
+
+
+def _problem(study: Derived, index: int, structure: str, stored: Rings) -> str:
+    """Say what is wrong with one imputed contour; "" when nothing is."""
+    block, config = study.block, study.config
+    steps = block[f"imputed_from_{structure}"][index].tolist()
+    share = float(block[f"imputed_share_{structure}"][index])
+    if config.impute is None:
+        return "is in a dataset that was made without `impute`"
+    positions = [index + step for step in steps]
+    if 0 in steps or not all(0 <= position < len(block) for position in positions) or not 0 <= share <= 1:
+        return f"names the rows {steps} and the share {share:g}, which no contour is made of"
+    parents = [_parent(study, position, structure) for position in positions]
+    known = [parent for parent in parents if parent is not None]
+    if len(known) < len(parents):
+        return f"names the rows {steps}, but not both have one"
+    way = NEAREST if config.impute == NEAREST else config.impute_way
+    made = estimate(_slice(study, index), known, (1.0 - share, share), way).rings
+    if len(made) == len(stored) and all(map(_same, made, stored)):
+        return ""
+    return f"is not what the rows {steps} give"
+
+
+def _parent(study: Derived, position: int, structure: str) -> Parent | None:
+    rings = study.block.rings[structure][position]
+    return parent_of(_slice(study, position), rings) if rings else None
+
+
+def _slice(study: Derived, position: int) -> Slice:
+    block, shape = study.block, study.rows.shape
+    header = ImageHeader(
+        shape[0],
+        shape[1],
+        pixel_spacing_mm=tuple(block["pixel_spacing_mm"][position].tolist()),
+        position_mm=tuple(block["position_mm"][position].tolist()),
+        orientation=tuple(block["orientation"][position].tolist()),
+    )
+    return as_slice(study.rows.images[block.start + position], header)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=_SAME_PX))

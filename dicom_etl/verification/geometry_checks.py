@@ -56,7 +56,7 @@ def check_slice_locations(study: Derived) -> Iterator[Issue]:
         # Written so that NaN would fail it too.
         for place in np.flatnonzero(~(parallel & (np.abs(found - recorded) <= _SAME_MM + spread))).tolist():
             message = f"slice_location_mm is {recorded[place]:.2f}, but its position gives {found[place]:.2f}"
-            yield study.issue(int(rows[place]), "derived-differs", message)
+            yield study.differs(int(rows[place]), message)
 
 
 def check_location_indices(study: Derived) -> Iterator[Issue]:
@@ -65,7 +65,7 @@ def check_location_indices(study: Derived) -> Iterator[Issue]:
     location, index = block["slice_location_mm"], block["location_index"]
     for row in np.flatnonzero(np.isfinite(location) != (index >= 0)).tolist():
         message = f"location_index is {index[row]}, with slice_location_mm {location[row]:g}"
-        yield study.issue(row, "derived-differs", message)
+        yield study.differs(row, message)
     for rows in _stacks(study):
         known = rows[np.isfinite(location[rows])]
         order = known[np.argsort(location[known], kind="stable")]
@@ -78,7 +78,7 @@ def check_location_indices(study: Derived) -> Iterator[Issue]:
                     f"location_index is {index[other]} at {location[other]:.2f} mm, but {index[one]} at "
                     f"{location[one]:.2f} mm"
                 )
-                yield study.issue(other, "derived-differs", message)
+                yield study.differs(other, message)
 
 
 def check_phase_indices(study: Derived) -> Iterator[Issue]:
@@ -97,7 +97,7 @@ def check_phase_indices(study: Derived) -> Iterator[Issue]:
                     f"phase {phase[other]} at {time[other]:g} ms comes after phase {phase[one]} at "
                     f"{time[one]:g} ms"
                 )
-                yield study.issue(other, "derived-differs", message)
+                yield study.differs(other, message)
 
 
 def check_names(study: Derived) -> Iterator[Issue]:
@@ -122,10 +122,10 @@ def check_names(study: Derived) -> Iterator[Issue]:
             for name in filter(None, names):
                 if not by_header and not _is_in_a_folder_of(name, block[column][index]):
                     message = f"{column} is {str(block[column][index])!r}, but the file is {name}"
-                    yield study.issue(index, "derived-differs", message, path=str(name))
+                    yield study.differs(index, message, path=str(name))
         if originals[index] != originals[0]:
             message = f"original_id is {str(originals[index])!r}, but {str(originals[0])!r} in the study's first row"
-            yield study.issue(index, "derived-differs", message)
+            yield study.differs(index, message)
 
 
 def _is_in_a_folder_of(path: str, name: str) -> bool:
@@ -158,7 +158,7 @@ def check_numbers(study: Derived) -> Iterator[Issue]:
                 f"instance {int(block['instance_number'][index])}"
             )
             path = str(block[f"source_{structure}"][index])
-            yield study.issue(index, "derived-differs", message, structure, path)
+            yield study.differs(index, message, structure, path)
 
 
 def check_files(study: Derived) -> Iterator[Issue]:
@@ -169,7 +169,7 @@ def check_files(study: Derived) -> Iterator[Issue]:
         zip(block["source_image"].tolist(), block["sha256_image_file"].tolist(), strict=True)
     ):
         if digests.setdefault(path, digest) != digest:
-            yield study.issue(index, "derived-differs", f"two rows of {path} state different digests of it")
+            yield study.differs(index, f"two rows of {path} state different digests of it")
 
 
 def _number_and_structure(path: str, config: IngestConfig) -> tuple[str, int] | None:

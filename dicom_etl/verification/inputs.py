@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,22 +47,14 @@ _OF_THE_LABEL = frozenset({"imputed_distance_mm", "imputed_distance_ms", "confid
 class ComparedSource:
     """A SOURCE to compare with, and how the dataset was made of it.
 
-    Attributes
-    ----------
-    key_fingerprint : str
-        `Pseudonyms.fingerprint`, "" without pseudonyms; the key itself goes to no other process.
-    recorded : mapping of str to set of str
-        The codes that /issues has of each path that it names: known at ingest.
+    ``key_fingerprint`` is `Pseudonyms.fingerprint`, "" without pseudonyms; the key itself goes to no other process.
+    ``recorded`` are the codes that /issues has of each path that it names: known at ingest.
     """
 
     roots: SourceRoots
     key_fingerprint: str
     config: IngestConfig
     recorded: Mapping[str, set[str]]
-
-    def is_dropped(self, label: str) -> bool:
-        """Whether a person decided to leave a label out."""
-        return DROPPED in self.recorded.get(label, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,47 +78,36 @@ class StudyInputs:
         config = source.config
         if self.plan is None or config.decisions_sha256 or config.drop_flagged:
             return ""
-        decided = Decisions().excluding(config.exclude).of(self.patient_id)
         return read_study_key(
             self.plan,
             roots=source.roots,
             config=config,
             key_fingerprint=source.key_fingerprint,
-            decisions=decided,
+            decisions=Decisions().excluding(config.exclude).of(self.patient_id),
             known=digests,
         )
 
 
 def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | None) -> None:
-    """Make sure that names can be compared.
-
-    Raises
-    ------
-    ConfigError
-        When the dataset holds pseudonyms and there is no key for them or another one, or the other way around.
-    """
-    if config.pseudonymize and pseudonyms is None:
-        raise ConfigError(
-            "the dataset holds pseudonyms; `pseudonymize` KEYFILE gives the key to compare it with SOURCE"
-        )
-    if pseudonyms is not None and not config.pseudonymize:
-        raise ConfigError("the dataset holds names as they are; leave `pseudonymize` out")
-    if pseudonyms is not None and pseudonyms.fingerprint() != fingerprint:
-        raise ConfigError(
-            "`pseudonymize`: the dataset was made with another key, so no name would be found again"
-        )
+    """Make sure that names can be compared: the dataset holds pseudonyms of this key, or neither is there."""
+    problem = ""
+    if pseudonyms is None:
+        if config.pseudonymize:
+            problem = (
+                "the dataset holds pseudonyms; `pseudonymize` KEYFILE gives the key to compare it with SOURCE"
+            )
+    elif not config.pseudonymize:
+        problem = "the dataset holds names as they are; leave `pseudonymize` out"
+    elif pseudonyms.fingerprint() != fingerprint:
+        problem = "`pseudonymize`: the dataset was made with another key, so no name would be found again"
+    if problem:
+        raise ConfigError(problem)
 
 
 def find_studies(
     source: ComparedSource, pseudonyms: Pseudonyms | None, executor: Executor
 ) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
-    """Discover SOURCE as ingest does; return its studies, and what belongs to none.
-
-    Raises
-    ------
-    SourceError
-        When the SOURCE as a whole cannot be used.
-    """
+    """Discover SOURCE as ingest does; return its studies, and what belongs to none."""
     folders = discover.find_folders(layout_of(source.roots), source.roots, pseudonyms)
     studies, issues = link_folders(folders)
     out = Ledger(Decisions().excluding(source.config.exclude))
@@ -142,17 +123,13 @@ def find_study(folders: StudyFolders, source: ComparedSource) -> StudyInputs:
     """List and link the files of one study as ingest does."""
     left = any(parse.OUTSIDE in codes for codes in source.recorded.values())
     plan = link_inputs(folders, source.roots, source.config, every_image=True, read_outlines=left).plan
-    return StudyInputs(plan.patient_id, plan.study, _without_dropped(plan.samples, source), plan.issues, plan)
-
-
-def _without_dropped(samples: Sequence[SamplePlan], source: ComparedSource) -> tuple[SamplePlan, ...]:
-    """Return samples without the labels that a person decided to leave out."""
-    return tuple(
-        sample._replace(
-            labels=tuple(each for each in sample.labels if not source.is_dropped(each.ref.source))
-        )
-        for sample in samples
+    # Without the labels that a person decided to leave out.
+    dropped = {path for path, codes in source.recorded.items() if DROPPED in codes}
+    samples = tuple(
+        sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in dropped))
+        for sample in plan.samples
     )
+    return StudyInputs(plan.patient_id, plan.study, samples, plan.issues, plan)
 
 
 def check_rows_have_inputs(
@@ -184,7 +161,6 @@ def check_inputs_have_rows(
     block: Block | None,
     inputs: StudyInputs,
     source: ComparedSource,
-    *,
     unchanged: Callable[[], bool],
 ) -> Iterator[Issue]:
     """source-changed: what SOURCE holds became a row, or was left out with a reason that /issues keeps.
@@ -234,7 +210,8 @@ class _ComparedRow(NamedTuple):
 def _compare(row: _ComparedRow, source: ComparedSource, digests: dict[str, str]) -> Iterator[Issue]:
     """Compare one row with its files."""
     stored, plan = row.stored, row.plan
-    image, parsed, problems = _read(plan, source)
+    image, parsed = _read(plan, source)
+    problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
     digests |= {plan.image: image.sha256, **parsed.digests}
     image, found = to_grid(image, parsed.outlines, source.config)
     imputed = stored.origin == schema.IMPUTED
@@ -284,12 +261,10 @@ def _compare_contours(
         yield _finding(block, index, "error", stored or path, message, structure)
 
 
-def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, parse.Parsed, dict[str, str]]:
-    """Return image and outlines as they are in their files, and why the other outlines cannot be used."""
+def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, parse.Parsed]:
+    """Return image and outlines as they are in their files."""
     image = parse.parse_image(plan, source.roots, source.config)
-    parsed = parse.parse_labels(plan, source.roots, source.config, image.header)
-    problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
-    return image, parsed, problems
+    return image, parse.parse_labels(plan, source.roots, source.config, image.header)
 
 
 def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> SampleRow:
@@ -310,7 +285,7 @@ def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> 
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
     """Tell whether what was left out at ingest can be used now."""
     try:
-        image, parsed, _ = _read(plan, source)
+        image, parsed = _read(plan, source)
         to_grid(image, parsed.outlines, source.config)
     except ItemError:
         return False

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from dicom_etl.records import Issue
-from dicom_etl.verification.outcome import Outcome
 
 MEMORY_BYTES = 2 << 30
 LEAST_SECONDS = 20
@@ -28,30 +28,22 @@ _MOST_OUTPUT = 16 << 20
 _FIELDS = {field.name for field in fields(Issue)}
 
 
-def look_inside(path: Path, outcome: Outcome) -> None:
-    """Have a child process note what is wrong with the structure and which rows do not have their digest."""
-    seconds = LEAST_SECONDS + path.stat().st_size // BYTES_A_SECOND
-    outcome.note(check_inside, check_inside(path, seconds))
-
-
-def check_inside(path: Path, seconds: int) -> Iterator[Issue]:
+def check_inside(path: Path, seconds: int | None = None) -> Iterator[Issue]:
     """schema, digest-mismatch: in a file whose seal is broken, structure and rows are still as they should be.
 
     Looked at in a child process, which must end within its limits.
     """
+    seconds = seconds or LEAST_SECONDS + path.stat().st_size // BYTES_A_SECOND
     command = [sys.executable, "-m", __name__, str(path), str(seconds)]
     # One thread: each further one of a numerical library takes address space, which is limited.
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.DEVNULL,
+    }
     try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-        )
+        done = subprocess.run(command, env=environment, timeout=seconds, check=False, **pipes)
     except subprocess.TimeoutExpired:
         yield _unreadable(f"took longer than {seconds} s")
         return
@@ -63,9 +55,8 @@ def check_inside(path: Path, seconds: int) -> Iterator[Issue]:
 
 
 def _unreadable(how: str) -> Issue:
-    return Issue(
-        "error", "schema", f"what is inside cannot be read: the child process that tried {how}", "verify"
-    )
+    message = f"what is inside cannot be read: the child process that tried {how}"
+    return Issue("error", "schema", message, "verify")
 
 
 def _issues(output: bytes) -> Iterator[Issue]:
@@ -98,7 +89,7 @@ def _look(path: Path) -> Iterator[Issue]:
     from dicom_etl.dataset.reading import read_open
     from dicom_etl.errors import DatasetError
     from dicom_etl.verification import structure
-    from dicom_etl.verification.digests import check_row_digests
+    from dicom_etl.verification.outcome import Outcome
 
     try:
         with open_dataset(path, sealed=False) as file:
@@ -107,7 +98,7 @@ def _look(path: Path) -> Iterator[Issue]:
             yield from outcome.findings
             if sound:
                 rows = read_open(path, file)
-                yield from check_row_digests(rows, 0, rows.column("sha256").tolist(), [])
+                yield from structure.check_row_digests(rows, 0, rows.column("sha256").tolist(), [])
     except DatasetError as error:
         yield from structure.check_opens(error)
 

@@ -57,21 +57,18 @@ class Outcome:
         name = check.__name__.removeprefix("check_").replace("_", "-")
         if name not in self._checks:
             self._checks[name] = [*_rule(check), 0]
-        entry = self._checks[name]
-        entry[2] += len(found)
+        self._checks[name][2] += len(found)
         self.findings += found
         return not found
+
+    def run(self, check: Callable[..., Iterable[Issue]], *args: Any) -> bool:
+        """Run a check and take what it finds; return whether that is nothing."""
+        return self.note(check, check(*args))
 
     @property
     def checks(self) -> int:
         """How many checks were run."""
         return len(self._checks)
-
-    def sort(self) -> None:
-        """Bring findings into the order in which a person reads them: severity, sample, code."""
-        self.findings.sort(
-            key=lambda i: (_RANK[i.severity], -1 if i.sample is None else i.sample, i.code, i.path)
-        )
 
     def count(self, severity: str) -> int:
         """Return how many findings are of a severity."""
@@ -106,6 +103,11 @@ class Outcome:
             ],
             "findings": [issue.to_json() for issue in self.findings],
         }
+
+
+def reading_order(issue: Issue) -> tuple[int, int, str, str]:
+    """Return the place of a finding in the order in which a person reads them: severity, sample, code."""
+    return _RANK[issue.severity], -1 if issue.sample is None else issue.sample, issue.code, issue.path
 
 
 def _rule(check: Callable[..., Any]) -> tuple[str, str]:

@@ -1,13 +1,14 @@
-"""Structure: an opened file is laid out as this format is; see `dicom_etl.dataset.conformity`."""
+"""Structure and digests: an opened file is laid out as this format is, and its rows are those that were written."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import conformity, schema
+from dicom_etl.dataset.digest import row_digests
 from dicom_etl.dataset.ending import dataset_attributes
 from dicom_etl.dataset.open_validated import BROKEN, File
 from dicom_etl.dataset.reading import DatasetReader
@@ -17,10 +18,7 @@ from dicom_etl.verification.outcome import Outcome
 
 
 def check_structure(file: File, outcome: Outcome) -> bool:
-    """Run all checks of the structure; those that need earlier ones to hold only when these do.
-
-    Returns whether rows can be read.
-    """
+    """Run all checks of the structure, some only when earlier ones hold; return whether rows can be read."""
     for checks in (
         (check_attributes_small,),
         (check_names_and_types,),
@@ -28,10 +26,9 @@ def check_structure(file: File, outcome: Outcome) -> bool:
         (check_scales, check_numbers, check_contours_readable),
     ):
         try:
-            sound = [outcome.note(check, check(file)) for check in checks]
+            sound = [outcome.run(check, file) for check in checks]
         except BROKEN as error:
-            outcome.note(check_opens, check_opens(error))
-            return False
+            return outcome.run(check_opens, error)
         if not all(sound):
             return False
     return True
@@ -89,6 +86,35 @@ def check_attributes(rows: DatasetReader, config: IngestConfig) -> Iterator[Issu
         yield _schema(f"attribute {schema.KEY_FINGERPRINT} is {fingerprint[:60]!r}, which is no fingerprint")
     if config.structures is not None and config.structures != rows.structures:
         yield _schema(f"structures are {rows.structures}, but {config.structures} were asked for")
+
+
+def check_row_digests(
+    rows: DatasetReader, start: int, recorded: Sequence[str], image_keys: list[int]
+) -> Iterator[Issue]:
+    """digest-mismatch: the SHA-256 of each row is that of its image and masks.
+
+    ``recorded`` are those of the rows from ``start`` on. Keys of the images are appended to ``image_keys`` on the way,
+    so that no pixel is hashed twice.
+    """
+    for row, said in enumerate(recorded, start=start):
+        key, digest = row_digests(rows.images[row], rows.masks(row))
+        image_keys.append(key)
+        if digest != said:
+            message = f"image and masks hash to {digest[:16]}.., but the row says {said[:16] or 'nothing'}.."
+            yield row_issue(rows, row, message, "digest-mismatch")
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a text is a SHA-256 as we write it."""
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def row_issue(
+    rows: DatasetReader, row: int, message: str, code: str = "derived-differs", structure: str = ""
+) -> Issue:
+    """Return an error about one row."""
+    patient, image = (str(rows.column(name, row, row + 1)[0]) for name in ("patient_id", "source_image"))
+    return Issue("error", code, message, "verify", image, patient, structure, row)
 
 
 def _schema(message: str) -> Issue:

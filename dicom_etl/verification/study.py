@@ -27,9 +27,9 @@ from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError
 from dicom_etl.records import ContourFacts, Issue, SampleFacts, SampleRow, StudyFolders
-from dicom_etl.verification import derivation, geometry_checks, imputed, inputs
+from dicom_etl.verification import derivation, geometry_checks, inputs
 from dicom_etl.verification.derivation import Derived
-from dicom_etl.verification.digests import check_row_digests
+from dicom_etl.verification.structure import check_row_digests
 
 _DERIVATIONS: tuple[Callable[[Derived], Iterator[Issue]], ...] = (
     derivation.check_masks,
@@ -44,7 +44,7 @@ _DERIVATIONS: tuple[Callable[[Derived], Iterator[Issue]], ...] = (
     geometry_checks.check_names,
     geometry_checks.check_numbers,
     geometry_checks.check_files,
-    imputed.check_imputed_contours,
+    derivation.check_imputed_contours,
 )
 _NO_PIXELS: NDArray[Any] = np.empty((0, 0))
 _NO_RING = np.empty((0, 2))
@@ -62,13 +62,7 @@ def study_checks() -> tuple[Callable[..., Any], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A dataset whose seal holds, for every process that opens it.
-
-    Attributes
-    ----------
-    identity : (int, int, int, int)
-        Device, inode, size and time of change of the file that was hashed: no other is opened.
-    """
+    """A dataset whose seal holds, for every process that opens it; ``identity`` is of the file that was hashed."""
 
     path: Path
     identity: tuple[int, int, int, int]
@@ -96,20 +90,14 @@ class Compared(NamedTuple):
 
 
 def identity(path: Path) -> tuple[int, int, int, int]:
-    """Return what tells one file from another one under the same name."""
+    """Return what tells one file from another one under the same name: device, inode, size and time of change."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=1)
 def reader(file: Sealed) -> DatasetReader:
-    """Return the open dataset; opened once in a process.
-
-    Raises
-    ------
-    DatasetError
-        When it is not the file that was hashed.
-    """
+    """Return the open dataset, which must be the file that was hashed; opened once in a process."""
     opened = open_reader(file.path)
     if identity(file.path) != file.identity:
         raise DatasetError(f"{str(file.path)!r} was replaced while it was verified")
@@ -117,13 +105,7 @@ def reader(file: Sealed) -> DatasetReader:
 
 
 def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -> Checked:
-    """Check the rows from one up to another, all of one study.
-
-    Raises
-    ------
-    DatasetError
-        When the file does not hold what its structure says.
-    """
+    """Check the rows from one up to another, all of one study."""
     rows = reader(file)
     derived = Derived(rows, rows.block(*bounds), file.config)
     keys: list[int] = []
@@ -191,10 +173,7 @@ def compare_study(
     rows, found = reader(file), inputs.find_study(folders, source)
     block = None if bounds is None else rows.block(*bounds)
     digests: dict[str, str] = {}
-    have_inputs = (
-        [] if block is None else list(inputs.check_rows_have_inputs(rows, block, found, source, digests))
-    )
+    gone = () if block is None else inputs.check_rows_have_inputs(rows, block, found, source, digests)
     unchanged = cache(lambda: key != "" and key == found.key(source, digests))
-    return Compared(
-        have_inputs, list(inputs.check_inputs_have_rows(rows, block, found, source, unchanged=unchanged))
-    )
+    # In this order: what was read of the rows is known to the key.
+    return Compared([*gone], [*inputs.check_inputs_have_rows(rows, block, found, source, unchanged)])

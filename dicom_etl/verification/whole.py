@@ -15,7 +15,7 @@ from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue, StatisticRow, kept_together
 from dicom_etl.splits import NO_FOLD, SPLITS, SplitAssignment, group_patients, join_marks
-from dicom_etl.verification.digests import row_issue
+from dicom_etl.verification.structure import is_sha256, row_issue
 
 
 def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
@@ -28,20 +28,23 @@ def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
     for row, (patient, study) in enumerate(zip(patients, index, strict=True)):
         if not 0 <= study < len(studies) or studies[study].patient_id != patient:
             message = f"study_index is {study}, which is no study of patient {patient!r}"
-            yield row_issue(rows, row, "derived-differs", message)
+            yield row_issue(rows, row, message)
         elif row and (patient, study) < (patients[row - 1], index[row - 1]):
-            message = (
-                f"patient {patient!r}, study {study} comes after {patients[row - 1]!r}, {index[row - 1]}"
-            )
-            yield row_issue(rows, row, "derived-differs", message)
+            before = f"{patients[row - 1]!r}, {index[row - 1]}"
+            yield row_issue(rows, row, f"patient {patient!r}, study {study} comes after {before}")
     for one, other in pairwise(studies):
         if other.patient_id < one.patient_id:
             message = f"in /studies {other.patient_id!r} comes after {one.patient_id!r}"
-            yield Issue("error", "derived-differs", message, "verify", patient_id=other.patient_id)
+            yield _differs(message, patient_id=other.patient_id)
     for each in studies:
-        if len(each.key) != 64 or not set(each.key) <= set("0123456789abcdef"):
+        if not is_sha256(each.key):
             message = f"the key of a study of {each.patient_id!r} is no SHA-256"
-            yield Issue("error", "derived-differs", message, "verify", patient_id=each.patient_id)
+            yield _differs(message, patient_id=each.patient_id)
+
+
+def _differs(message: str, patient_id: str = "", structure: str = "") -> Issue:
+    """Return an error about the dataset as a whole, a patient or a structure."""
+    return Issue("error", "derived-differs", message, "verify", "", patient_id, structure)
 
 
 def check_flags(rows: DatasetReader) -> Iterator[Issue]:
@@ -53,7 +56,7 @@ def check_flags(rows: DatasetReader) -> Iterator[Issue]:
         for row, (mine, flag, wanted) in enumerate(zip(codes, flagged, expected[name], strict=True)):
             if mine != wanted or flag != bool(wanted):
                 message = f"flag_codes_{name} is {mine!r}, flagged_{name} {flag}, but /issues says {wanted!r}"
-                yield row_issue(rows, row, "derived-differs", message, name)
+                yield row_issue(rows, row, message, structure=name)
 
 
 def check_statistics_table(rows: DatasetReader, expected: Sequence[StatisticRow]) -> Iterator[Issue]:
@@ -61,19 +64,18 @@ def check_statistics_table(rows: DatasetReader, expected: Sequence[StatisticRow]
     found = rows.statistics()
     names = [each.structure for each in found]
     if names != [each.structure for each in expected]:
-        message = f"/statistics is about {names}, not about all pixels and those of each structure"
-        yield Issue("error", "derived-differs", message, "verify")
+        yield _differs(f"/statistics is about {names}, not about all pixels and those of each structure")
         return
     for mine, wanted in zip(found, expected, strict=True):
         numbers = (mine.pixels, mine.mean, mine.std, *mine.percentiles)
         others = (wanted.pixels, wanted.mean, wanted.std, *wanted.percentiles)
         if not np.allclose(numbers, others, rtol=1e-9, atol=1e-9, equal_nan=True):
             message = f"/statistics of {mine.structure or 'all pixels'} are not those of the stored images"
-            yield Issue("error", "derived-differs", message, "verify", structure=mine.structure)
+            yield _differs(message, structure=mine.structure)
 
 
 def check_split_assigned(
-    rows: DatasetReader, config: IngestConfig, image_keys: array[int], contour_keys: Mapping[int, list[int]]
+    rows: DatasetReader, image_keys: array[int], contour_keys: Mapping[int, list[int]], config: IngestConfig
 ) -> Iterator[Issue]:
     """derived-differs: split and fold of each row are those that the recorded options give.
 
@@ -87,13 +89,12 @@ def check_split_assigned(
     try:
         expected = assignment.assign(kept_together(rows.issues))
     except ConfigError as error:
-        yield Issue("error", "derived-differs", f"the recorded split cannot be made: {error}", "verify")
+        yield _differs(f"the recorded split cannot be made: {error}")
         return
     stored = zip(rows.column("split").tolist(), rows.column("fold").tolist(), strict=True)
     for row, (mine, wanted) in enumerate(zip(stored, expected, strict=True)):
         if mine != wanted:
-            message = f"split and fold are {mine}, but the recorded options give {wanted}"
-            yield row_issue(rows, row, "derived-differs", message)
+            yield row_issue(rows, row, f"split and fold are {mine}, but the recorded options give {wanted}")
 
 
 def check_split_words(rows: DatasetReader) -> Iterator[Issue]:
@@ -102,11 +103,11 @@ def check_split_words(rows: DatasetReader) -> Iterator[Issue]:
     is_split, is_folded = bool((splits != "").any()), bool((folds != NO_FOLD).any())
     for row, (split, fold) in enumerate(zip(splits.tolist(), folds.tolist(), strict=True)):
         if split not in (SPLITS if is_split else ("",)):
-            yield row_issue(rows, row, "derived-differs", f"split is {split!r}")
+            yield row_issue(rows, row, f"split is {split!r}")
         if is_folded and (fold < 0) != (split == "test"):
-            yield row_issue(rows, row, "derived-differs", f"fold is {fold}, in split {split!r}")
+            yield row_issue(rows, row, f"fold is {fold}, in split {split!r}")
         if fold < NO_FOLD:
-            yield row_issue(rows, row, "derived-differs", f"fold is {fold}")
+            yield row_issue(rows, row, f"fold is {fold}")
 
 
 def check_split_patients(
@@ -137,4 +138,4 @@ def check_split_patients(
                 )
                 where = ", ".join(f"{value!r} (sample {row})" for value, row in first_rows.items())
                 row = max(first_rows.values())
-                yield row_issue(rows, row, "patient-in-two-splits", f"{shared} lies in {column} {where}")
+                yield row_issue(rows, row, f"{shared} lies in {column} {where}", "patient-in-two-splits")
