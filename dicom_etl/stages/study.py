@@ -5,10 +5,11 @@ Depends on nothing but its arguments, so it runs in any process.
 
 from __future__ import annotations
 
+import gc
 import pickle
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -97,6 +98,19 @@ class PlannedStudy:
     uids: uids.StudyUids = uids.NONE
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Spare the garbage collector records that live on: its walks over them took a fifth of planning 20,000 images."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collector()
 def plan_study(
     folders: StudyFolders,
     *,
@@ -147,6 +161,7 @@ class LinkedStudy(NamedTuple):
     uids: uids.StudyUids
 
 
+@_without_collector()
 def link_inputs(
     folders: StudyFolders,
     roots: SourceRoots,
