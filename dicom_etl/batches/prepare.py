@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +22,20 @@ from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.errors import ConfigError
 
 
-class Prepared(NamedTuple):
-    """What a reader goes on with.
+def prepare(
+    paths: Sequence[Path], selection: Selection, serving: Serving, sampling: str | Condition | None
+) -> tuple[NDArray[np.int64], Assembler, NDArray[np.float64] | None, NDArray[np.int64]]:
+    """Open datasets, choose their rows, and make what makes batches of them.
 
-    Attributes
-    ----------
+    Returns
+    -------
     rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
         Rows of the datasets, counted one after the other.
+    assembler : Assembler
     weights : ndarray of float64, (sample,), optional
         How often each is to come.
     patients : ndarray of int64, (sample,)
         A number for the patient of each.
-    """
-
-    rows: NDArray[np.int64]
-    assembler: Assembler
-    weights: NDArray[np.float64] | None
-    patients: NDArray[np.int64]
-
-
-def prepare(
-    paths: Sequence[Path], selection: Selection, serving: Serving, sampling: str | Condition | None
-) -> Prepared:
-    """Open datasets, choose their rows, and make what makes batches of them.
 
     Raises
     ------
@@ -54,11 +45,11 @@ def prepare(
         A file is no dataset, or not one to trust.
     """
     with ExitStack() as stack:
-        sources = [stack.enter_context(open_reader(path, locking=serving.locking)) for path in paths]
+        table = _open_table(stack, paths, serving.locking)
+        sources = table.sources
         for source in sources:
             stored = stored_parts(selection.structures, source.structures)
-        table = SampleTable(sources)
-        rows, valid = choose_rows(sources, table, selection)
+        rows, valid = choose_rows(table, selection)
         store = _store(sources, stored, serving.cache)
         full = {source.full_mask for source in sources}
         if len(full) > 1:
@@ -75,21 +66,19 @@ def prepare(
             normalizer=Normalizer.of(serving.normalize, table, sources) if serving.normalize else None,
             channels=None if context is None or context.whole else neighbours(context, table),
             columns={name: _column(table, name) for name in serving.columns},
-            weights=_numbers(table, serving.weights, "weights").astype(np.float32)
-            if serving.weights
-            else None,
+            weights=_weights(table, serving.weights) if serving.weights else None,
         )
         units = whole_groups(context, table, rows) if context is not None and context.whole else rows
         first = units.reshape(len(units), -1)[:, 0]
         patients = np.unique(table["patient_id"][first], return_inverse=True)[1]
         weights = None if sampling is None else _shares(table, sampling, first)
-    return Prepared(units, assembler, weights, patients)
+    return units, assembler, weights, patients
 
 
 def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> dict[str, NDArray[Any]]:
     """Read all columns of some rows; vectors, as positions are, spread over columns ``name_0``, ``name_1`` ..."""
     with ExitStack() as stack:
-        table = SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
+        table = _open_table(stack, paths, locking)
         found: dict[str, NDArray[Any]] = {"row": rows}
         for name in table:
             values = table[name][rows]
@@ -100,19 +89,24 @@ def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Lockin
     return found
 
 
-def affines(columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """Return what takes (column, row, 0, 1) to mm, (sample, 4, 4), from the columns of `read_columns`."""
-    along_row, along_column = (
-        np.stack([columns[f"orientation_{index}"] for index in part], axis=1)
-        for part in ((0, 1, 2), (3, 4, 5))
-    )
-    found = np.zeros((len(along_row), 4, 4))
-    found[:, :3, 0] = along_row * columns["pixel_spacing_mm_1"][:, np.newaxis]
-    found[:, :3, 1] = along_column * columns["pixel_spacing_mm_0"][:, np.newaxis]
+def affines(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> NDArray[np.float64]:
+    """Return what takes (column, row, 0, 1) of some rows to mm, (sample, 4, 4)."""
+    with ExitStack() as stack:
+        table = _open_table(stack, paths, locking)
+        names = ("orientation", "pixel_spacing_mm", "position_mm")
+        orientation, spacing, position = (table[name][rows] for name in names)
+    along_row, along_column = orientation[:, :3], orientation[:, 3:]
+    found = np.zeros((len(rows), 4, 4))
+    found[:, :3, 0] = along_row * spacing[:, 1:]
+    found[:, :3, 1] = along_column * spacing[:, :1]
     found[:, :3, 2] = np.cross(along_row, along_column)
-    found[:, :3, 3] = np.stack([columns[f"position_mm_{index}"] for index in range(3)], axis=1)
+    found[:, :3, 3] = position
     found[:, 3, 3] = 1
     return found
+
+
+def _open_table(stack: ExitStack, paths: Sequence[Path], locking: Locking) -> SampleTable:
+    return SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
 
 
 def _store(sources: Sequence[DatasetReader], stored: tuple[str, ...], cache: str | None) -> Store:
@@ -127,10 +121,10 @@ def _column(table: SampleTable, name: str) -> NDArray[Any]:
     return table[name]
 
 
-def _numbers(table: SampleTable, name: str, what: str) -> NDArray[Any]:
+def _weights(table: SampleTable, name: str) -> NDArray[np.float32]:
     if name not in table or table[name].dtype.kind not in "iuf" or table[name].ndim != 1:
-        raise ConfigError(f"{what} is {name!r}: it must be a numeric column of /samples")
-    return table[name]
+        raise ConfigError(f"weights is {name!r}: it must be a numeric column of /samples")
+    return table[name].astype(np.float32)
 
 
 def _shares(table: SampleTable, sampling: str | Condition, rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -288,7 +288,7 @@ class BatchReader(Epochs):
         rows : ndarray of int64, (sample,)
             As ``batch.indices`` holds them.
         """
-        return affines(read_columns(self.paths, rows, self._locking))
+        return affines(self.paths, rows, self._locking)
 
     @property
     def path(self) -> Path:

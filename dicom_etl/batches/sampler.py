@@ -28,37 +28,21 @@ EPOCH_LIMIT = 2**32
 
 @dataclass(frozen=True, slots=True)
 class EpochPlan:
-    """The batches of one epoch, over all ranks.
-
-    Attributes
-    ----------
-    order : ndarray of int64, (count,)
-        Positions 0 .. count - 1, each once, in the order in which they are served.
-    filler : ndarray of int64, (missing,)
-        Positions that complete the short last batch; empty unless the remainder is "fill".
-    cut : int
-        How many different batches the order is cut into.
-    """
+    """The batches of one epoch, over all ranks."""
 
     order: NDArray[np.int64]
+    """Positions 0 .. count - 1 in the order in which they are served; each once, without ``weights``."""
     filler: NDArray[np.int64]
+    """Positions that complete the short last batch; empty unless the remainder is "fill"."""
     batch_size: int
     cut: int
+    """How many different batches the order is cut into."""
 
     def batch(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the positions in one batch and which of them are padding.
+        """Return the positions in one batch and which of them are padding: served elsewhere in the epoch as well.
 
-        Parameters
-        ----------
-        number : int
-            Which batch of the epoch, from 0. Numbers from ``cut`` on repeat the epoch's first batches as
-            padding: they give every rank the same number of steps.
-
-        Returns
-        -------
-        positions : ndarray of int64, (samples,)
-        padding : ndarray of bool, (samples,)
-            True where the sample is served elsewhere in the epoch as well and should not count twice.
+        Numbers from ``cut`` on repeat the epoch's first batches as padding: they give every rank the same number of
+        steps.
         """
         start = number % self.cut * self.batch_size
         positions = self.order[start : start + self.batch_size]
@@ -168,15 +152,13 @@ class Schedule:
             raise ConfigError(
                 f"sampling weights must be {self.count} finite numbers, 0 or more, and not all of them 0"
             )
-        if mixed is not None and (self.patients is None or not 1 <= mixed <= self.batch_size):
+        if mixed is None:
+            return
+        if self.patients is None or not 1 <= mixed <= self.batch_size:
             raise ConfigError(
                 f"patients_per_batch is {mixed}: it must be from 1 to batch_size = {self.batch_size}"
             )
-        if (
-            mixed is not None
-            and self.patients is not None
-            and mixed > (known := len(np.unique(self.patients)))
-        ):
+        if mixed > (known := len(np.unique(self.patients))):
             raise ConfigError(f"patients_per_batch is {mixed}, and samples of {known} patients are served")
 
     @property
@@ -236,7 +218,9 @@ class Schedule:
         ConfigError
             The epoch is negative or not below ``EPOCH_LIMIT``.
         """
-        words = _words(self.seed, epoch)
+        if not 0 <= epoch < EPOCH_LIMIT:
+            raise ConfigError(f"epoch is {epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
+        words = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         order = self._order(words)
         filler = np.empty(0, dtype=np.int64)
         if self.missing:
@@ -245,17 +229,17 @@ class Schedule:
         return EpochPlan(order, filler, self.batch_size, self.cut)
 
     def _order(self, words: np.random.PCG64) -> NDArray[np.int64]:
-        order = self._shuffled(words) if self.weights is None else _drawn(words, self.weights)
+        if self.weights is not None:
+            order = _drawn(words, self.weights)
+        elif self.shuffle == "full":
+            order = _shuffled(words, self.count)
+        elif self.shuffle == "block":
+            order = _block_shuffled(words, self.count, self.block_size, self.block_window)
+        else:
+            order = np.arange(self.count, dtype=np.int64)
         if self.patients_per_batch is None or self.patients is None:
             return order
         return order[_mixed(self.patients[order], self.patients_per_batch)]
-
-    def _shuffled(self, words: np.random.PCG64) -> NDArray[np.int64]:
-        if self.shuffle == "full":
-            return _shuffled(words, self.count)
-        if self.shuffle == "block":
-            return _block_shuffled(words, self.count, self.block_size, self.block_window)
-        return np.arange(self.count, dtype=np.int64)
 
 
 def sample_generator(seed: int, epoch: int, row: int) -> np.random.Generator:
@@ -265,12 +249,6 @@ def sample_generator(seed: int, epoch: int, row: int) -> np.random.Generator:
     same numbers with any number of loader workers, and forked workers never draw each other's.
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(epoch, row))))
-
-
-def _words(seed: int, epoch: int) -> np.random.PCG64:
-    if not 0 <= epoch < EPOCH_LIMIT:
-        raise ConfigError(f"epoch is {epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
-    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(epoch,)))
 
 
 def _shuffled(words: np.random.PCG64, count: int) -> NDArray[np.int64]:

@@ -26,16 +26,12 @@ Require = Literal["all", "any"]
 class SampleTable(Mapping[str, NDArray[Any]]):
     """The columns of ``/samples``, read when asked for; text is ``str``.
 
-    Those of several datasets stand one after the other; ``dataset`` counts them.
-
-    Parameters
-    ----------
-    sources : sequence of DatasetReader
-        Open; columns that not all of them have are left out.
+    Those of several datasets stand one after the other; ``dataset`` counts them. Columns that not all of the open
+    sources have are left out.
     """
 
     def __init__(self, sources: Sequence[DatasetReader]) -> None:
-        self._sources = sources
+        self.sources = sources
         own, *others = ([column.name for column in source.columns] for source in sources)
         self._names = (*(name for name in own if all(name in names for names in others)), "dataset")
         counts = [len(source) for source in sources]
@@ -50,7 +46,7 @@ class SampleTable(Mapping[str, NDArray[Any]]):
         if name not in self._names:
             raise KeyError(f"no column {name!r}; there are {', '.join(self._names)}")
         if name not in self._read:
-            self._read[name] = np.concatenate([source.column(name) for source in self._sources])
+            self._read[name] = np.concatenate([source.column(name) for source in self.sources])
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -85,13 +81,7 @@ class Selection:
 
 
 def _valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say of each row which of the structures served it has, and which of these count.
-
-    Returns
-    -------
-    drawn, valid : ndarray of bool, (row, structure)
-        A flagged label is drawn, and does not count with ``exclude_flagged``.
-    """
+    """Say of each row which structures are drawn and which of these count, (row, structure): flagged ones may not."""
     drawn = np.ones((table.rows, len(wanted.structures)), np.bool_)
     valid = drawn.copy()
     for index, structure in enumerate(wanted.structures):
@@ -102,22 +92,12 @@ def _valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.boo
     return drawn, valid & drawn
 
 
-def choose_rows(
-    sources: Sequence[DatasetReader], table: SampleTable, wanted: Selection
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the rows that satisfy a selection, in the order of the files, and which labels of all rows count.
-
-    Raises
-    ------
-    ConfigError
-        The selection names what the dataset does not have, or nothing satisfies it.
-    DatasetError
-        The table does not fit the images.
-    """
+def choose_rows(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the rows that satisfy a selection, in the order of the files, and which labels of all rows count."""
     drawn, valid = _valid_labels(table, wanted)
     chosen = np.ones(table.rows, dtype=np.bool_)
     counts = [f"{table.rows} samples"]
-    for what, fits in _conditions(sources, table, wanted, drawn, valid):
+    for what, fits in _conditions(table, wanted, drawn, valid):
         chosen &= fits
         counts.append(f"{int(chosen.sum())} {what}")
     if not chosen.any():
@@ -126,11 +106,7 @@ def choose_rows(
 
 
 def _conditions(
-    sources: Sequence[DatasetReader],
-    table: SampleTable,
-    wanted: Selection,
-    drawn: NDArray[np.bool_],
-    valid: NDArray[np.bool_],
+    table: SampleTable, wanted: Selection, drawn: NDArray[np.bool_], valid: NDArray[np.bool_]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each condition of a selection in words and the rows that fulfil it."""
     if wanted.require == "all":
@@ -143,7 +119,7 @@ def _conditions(
     if wanted.patients is not None:
         yield "of the patients asked for", _of_patients(table, wanted.patients)
     if wanted.split is not None or wanted.fold is not None:
-        yield f"in split {wanted.split!r}, fold {wanted.fold}", _on_side(sources, table, wanted)
+        yield f"in split {wanted.split!r}, fold {wanted.fold}", _on_side(table, wanted)
     elif wanted.fractions is not None:
         raise ConfigError('fractions are of use with split="train", "val" or "test" only')
     if wanted.where is not None:
@@ -164,7 +140,7 @@ def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bo
     return np.isin(table["patient_id"], list(patients))
 
 
-def _on_side(sources: Sequence[DatasetReader], table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
+def _on_side(table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
     """Return the rows of a split, of a fold, or of what a fold leaves for training."""
     if wanted.split is not None and wanted.split not in SPLITS:
         raise ConfigError(f"split is {wanted.split!r}: it must be {', '.join(SPLITS)}")
@@ -175,7 +151,7 @@ def _on_side(sources: Sequence[DatasetReader], table: SampleTable, wanted: Selec
         held_out: NDArray[np.bool_] = folds == wanted.fold
         return (folds != NO_FOLD) & ~held_out if wanted.split == "train" else held_out
     if wanted.fractions is not None:
-        marks = [mark for source in sources for mark in _marks(source)]
+        marks = [mark for source in table.sources for mark in _marks(source)]
         sides = assign_splits(table["patient_id"].tolist(), marks, wanted.fractions, wanted.split_seed)
         return np.asarray(np.array(sides) == wanted.split)
     if not (table["split"] != "").any():
@@ -213,10 +189,8 @@ def _where(table: SampleTable, condition: Condition) -> NDArray[np.bool_]:
         else:
             fits = np.ones(table.rows, dtype=np.bool_)
             for name, value in condition.items():
-                values = (
-                    [value] if isinstance(value, str) or not isinstance(value, Collection) else list(value)
-                )
-                fits &= np.isin(table[name], values)
+                several = isinstance(value, Collection) and not isinstance(value, str)
+                fits &= np.isin(table[name], list(value) if several else [value])
     except KeyError as error:
         raise ConfigError(f"where: {error.args[0]}") from None
     if fits.dtype != np.bool_ or fits.shape != (table.rows,):

@@ -1,21 +1,25 @@
-"""From a schedule to an iterator of batches."""
+"""From a schedule to an iterator of batches, the next of which are made in threads while the last one is in use."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.batches.assemble import Assembler, Place
 from dicom_etl.batches.batch import Batch
-from dicom_etl.batches.prefetch import prefetched
 from dicom_etl.batches.sampler import EpochPlan, Schedule
 from dicom_etl.errors import ConfigError
 from dicom_etl.workers.cores import usable_cores
 
+Made = TypeVar("Made")
 _BATCHES_ASKED_FOR = 8
 """How many batches ahead the system is told to read from disk."""
 _MOST_THREADS = 4
@@ -29,10 +33,8 @@ _BYTES_AHEAD = 6 << 20
 class Stream:
     """Makes the batches of any epoch; holds no position.
 
-    Attributes
-    ----------
-    rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
-        The rows of the file that are served; the schedule's positions count in them.
+    The schedule's positions count in ``rows``, the rows of the file that are served: (sample,), or (sample, place) of
+    whole stacks and cines.
     """
 
     assembler: Assembler
@@ -48,16 +50,9 @@ class Stream:
             raise ConfigError(f"threads is {self.threads}: it must be at least 1")
 
     def batches(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
-        """Iterate over the share of one loader worker of this rank.
+        """Iterate over the share of one loader worker of this rank, of an epoch of which ``start`` batches are done.
 
-        Taken in turn, the workers' batches are those of one worker.
-
-        Parameters
-        ----------
-        start : int, default 0
-            Batches of the epoch that are done, over all ranks.
-        worker, workers : int
-            Which of how many.
+        ``start`` counts all ranks. Taken in turn, the workers' batches are those of one worker.
         """
         plan = self.schedule.epoch(epoch)
         numbers = self.schedule.numbers(start, worker, workers)
@@ -99,3 +94,66 @@ class Stream:
         for number in numbers[first : index + _BATCHES_ASKED_FOR]:
             rows = self.rows[plan.batch(number)[0]]
             self.assembler.store.ask_for(rows[rows >= 0])
+
+
+def prefetched(make: Callable[[int], Made], count: int, threads: int, ahead: int) -> Iterator[Made]:
+    """Yield ``make(number)`` for each number below ``count``, in order.
+
+    Errors come out in their place. When the iterator is closed, its threads end before anything else happens.
+    A process that is forked meanwhile may go on with its copy of the iterator, and does so alone.
+
+    Parameters
+    ----------
+    make : callable
+        May be called by several threads at once, and for numbers that are not asked for in the end.
+    threads : int
+        That make what is not asked for yet; of several the one that asks is one, and makes what nobody has begun.
+    ahead : int
+        How many are made before they are asked for; with 0 the thread that asks makes each.
+    """
+    number = 0
+    process = os.getpid()
+    if ahead:
+        ready: deque[Future[Made]] = deque()
+        unbegun: deque[tuple[int, Future[Made]]] = deque()
+        pool = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="dicom-etl-ahead")
+        helpers: deque[Future[None]] = deque(maxlen=max(1, threads - 1))
+        try:
+            while number < count and os.getpid() == process:
+                while len(ready) <= ahead and number + len(ready) < count:
+                    unbegun.append((number + len(ready), Future()))
+                    ready.append(unbegun[-1][1])
+                    if threads == 1:
+                        pool.submit(_make_some, make, unbegun)
+                # Waking a thread, or waiting for one, takes as long as gathering a batch. So a helper goes on while
+                # there is something to make, and the one that asks makes what nobody has begun before it waits.
+                if threads > 1:
+                    if len(helpers) < threads - 1 or helpers[0].done():
+                        helpers.append(pool.submit(_make_some, make, unbegun))
+                    while not ready[0].done() and _make_one(make, unbegun):
+                        pass
+                number += 1
+                yield ready.popleft().result()
+        finally:
+            if os.getpid() == process:
+                unbegun.clear()
+                pool.shutdown(wait=True, cancel_futures=True)
+    yield from map(make, range(number, count))  # forked: the threads, and what they made, stayed behind
+
+
+def _make_some(make: Callable[[int], Made], unbegun: deque[tuple[int, Future[Made]]]) -> None:
+    while _make_one(make, unbegun):
+        pass
+
+
+def _make_one(make: Callable[[int], Made], unbegun: deque[tuple[int, Future[Made]]]) -> bool:
+    """Make what is asked for first among what nobody has begun; return whether there was anything."""
+    try:
+        number, made = unbegun.popleft()
+    except IndexError:
+        return False
+    try:
+        made.set_result(make(number))
+    except BaseException as error:  # noqa: BLE001  # raised again where the number is asked for
+        made.set_exception(error)
+    return True

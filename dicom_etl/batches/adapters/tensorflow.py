@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -35,27 +34,18 @@ def make_dataset(reader: BatchReader, *, full: bool = False) -> TensorFlowDatase
         so a state to resume from is ``reader.state_at(batch["epoch"], batch["step"])``, not ``reader.state_dict()``.
     """
     whole_epochs = reader.state_dict()["step"] == 0
-    signature = _signature(reader)
-    names = (
-        tuple(signature)
-        if full
-        else tuple(name for name in ("images", "masks", "weights") if name in signature)
-    )
 
-    def batches() -> Iterator[Any]:
-        for batch in reader:
-            values = _values(batch)
-            yield values if full else tuple(values[name] for name in names)
+    def chosen(of: dict[str, Any]) -> Any:
+        return of if full else tuple(of[name] for name in ("images", "masks", "weights") if name in of)
 
     dataset = tf.data.Dataset.from_generator(
-        batches, output_signature=signature if full else tuple(signature[name] for name in names)
+        lambda: (chosen(_values(batch)) for batch in reader), output_signature=chosen(_signature(reader))
     )
     return dataset.apply(tf.data.experimental.assert_cardinality(len(reader))) if whole_epochs else dataset
 
 
 def _values(batch: Batch) -> dict[str, Any]:
-    found: dict[str, Any] = batch.arrays()
-    return found | {"epoch": np.int64(batch.epoch), "step": np.int64(batch.step)}
+    return batch.arrays() | {"epoch": np.int64(batch.epoch), "step": np.int64(batch.step)}
 
 
 def _signature(reader: BatchReader) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dicom_etl.batches.state import read_state
+from dicom_etl.batches.epochs import read_state
 from dicom_etl.batches.turns import Start, WorkerKey
 from dicom_etl.errors import ConfigError, MissingExtraError
 
@@ -175,9 +176,16 @@ class TorchBatches(IterableDataset[Any]):
         ConfigError
             As `BatchReader.state_dict`.
         """
-        if self._share is None:
+        share = self._share
+        if share is None:
             return self._reader.state_dict()
-        return self._reader.state_at(self._share.start.epoch, 0) | self._share.as_state()
+        return self._reader.state_at(share.start.epoch, 0) | {
+            "step": share.start.step,  # the epoch's when the iteration started
+            "first": share.start.first,
+            "done": share.done,
+            "workers": share.workers,
+            "world_size": share.world_size,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken, by a reader, a loader, `state_after` or this; before the loader is iterated.
@@ -263,7 +271,7 @@ class TorchBatches(IterableDataset[Any]):
         return counted()
 
     def _formed(self, batch: Batch) -> Any:
-        made = to_torch(batch)
+        made = TorchBatch(_tensors(batch.arrays()))
         if self._form == "dict":
             return made
         if "weights" in made:
@@ -271,22 +279,14 @@ class TorchBatches(IterableDataset[Any]):
         return Pair(made["images"], made["masks"])
 
 
+@dataclass(slots=True)
 class _Share:
     """What one loader worker serves of an iteration: where it starts, and how many batches of it are done."""
 
-    def __init__(self, start: Start, workers: int, world_size: int, done: int = 0) -> None:
-        self.start, self.workers, self.world_size, self.done = start, workers, world_size, done
-
-    def as_state(self) -> dict[str, int]:
-        """Return it in numbers, ``step`` being the epoch's when the iteration started."""
-        start = self.start
-        return {
-            "step": start.step,
-            "first": start.first,
-            "done": self.done,
-            "workers": self.workers,
-            "world_size": self.world_size,
-        }
+    start: Start
+    workers: int
+    world_size: int
+    done: int = 0
 
     def after(self, done: int, workers: int, schedule: Schedule) -> Start:
         """Return where an iteration goes on of which the workers together did ``done`` batches."""
@@ -386,15 +386,8 @@ class TorchSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._epoch.fill_(epoch)
 
 
-def to_torch(batch: Batch) -> TorchBatch:
-    """Return a batch as tensors, which share its memory where the axes allow it."""
-    made = TorchBatch()
-    for name, value in batch.arrays().items():
-        made[name] = _tensors(value)
-    return made
-
-
 def _tensors(value: Any) -> Any:
+    """Return arrays as tensors, which share their memory where the axes allow it; text as lists of str."""
     if isinstance(value, dict):
         return {name: _tensors(one) for name, one in value.items()}
     if value.dtype.kind not in "biuf":

@@ -5,12 +5,16 @@ can be repeated and resumed, and the number of loader workers changes nothing. A
 callable with the signature of `Transform`.
 """
 
-from dicom_etl.batches.transforms.affine import RandomAffine
 from dicom_etl.batches.transforms.base import Transform, apply_transforms
-from dicom_etl.batches.transforms.crops import CropAround, RandomPatches
-from dicom_etl.batches.transforms.flips import RandomFlip, RandomRotate90
 from dicom_etl.batches.transforms.intensity import RandomGamma, RandomNoise
 from dicom_etl.batches.transforms.libraries import WithAlbumentations, WithMonai
+from dicom_etl.batches.transforms.spatial import (
+    CropAround,
+    RandomAffine,
+    RandomFlip,
+    RandomPatches,
+    RandomRotate90,
+)
 
 __all__ = [
     "CropAround",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from dicom_etl.batches.transforms.affine import RandomAffine
 from dicom_etl.batches.transforms.base import Transform
-from dicom_etl.batches.transforms.crops import CropAround, RandomPatches
-from dicom_etl.batches.transforms.flips import RandomFlip, RandomRotate90
 from dicom_etl.batches.transforms.intensity import RandomGamma, RandomNoise
+from dicom_etl.batches.transforms.spatial import (
+    CropAround,
+    RandomAffine,
+    RandomFlip,
+    RandomPatches,
+    RandomRotate90,
+)
 from dicom_etl.errors import ConfigError
 
 KNOWN: dict[str, Callable[..., Transform]] = {
@@ -27,12 +31,7 @@ KNOWN: dict[str, Callable[..., Transform]] = {
 
 
 def read_transform(text: str) -> Transform:
-    """Make a transform of its name and options; nothing in the text is run.
-
-    Parameters
-    ----------
-    text : str
-        ``Name`` or ``Name(option=value, ..)``, values being numbers, text and tuples.
+    """Make a transform of ``Name`` or ``Name(option=value, ..)``, values being numbers, text and tuples; runs nothing.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.batches.prefetch import prefetched
+from dicom_etl.batches.stream import prefetched
 
 WAYS = [(1, 0), (1, 1), (1, 3), (2, 4), (2, 1), (4, 3)]
 """Threads, and how many are made ahead."""

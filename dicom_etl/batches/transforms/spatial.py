@@ -1,0 +1,263 @@
+"""Changes of place, the same for an image and its masks: mirrored, turned, cut, moved.
+
+Only `RandomAffine` interpolates, once for rotation, shift and scale; it needs the extra ``augment``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_etl.batches.transforms.base import Masks, Sample, as_float, check_probability, opencv, stored_as
+from dicom_etl.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class RandomFlip:
+    """Mirror each of some axes with a probability.
+
+    A mirrored heart has its right ventricle on the other side: good for regularisation, wrong for a model
+    that must tell left from right.
+
+    Parameters
+    ----------
+    axes : str, default "xy"
+        "x" mirrors columns, "y" rows.
+    probability : float, default 0.5
+        For each axis by itself.
+
+    Raises
+    ------
+    ConfigError
+        An axis or a probability that makes no sense.
+    """
+
+    axes: str = "xy"
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.axes or set(self.axes) - set("xy"):
+            raise ConfigError(f'axes is {self.axes!r}: it must be "x", "y" or "xy"')
+        check_probability("probability", self.probability)
+
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
+        """Return views of the sample, mirrored or not."""
+        if "x" in self.axes and rng.random() < self.probability:
+            image, masks = image[..., ::-1], masks[..., ::-1]
+        if "y" in self.axes and rng.random() < self.probability:
+            image, masks = image[..., ::-1, :], masks[..., ::-1, :]
+        return image, masks
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRotate90:
+    """Turn by 0, 90, 180 or 270 degrees, each as likely; an image that is not square by 0 or 180."""
+
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
+        """Return views of the sample, turned."""
+        rows, columns = image.shape[-2:]
+        turns = int(rng.integers(4)) if rows == columns else 2 * int(rng.integers(2))
+        return np.rot90(image, turns, axes=(-2, -1)), np.rot90(masks, turns, axes=(-2, -1))
+
+
+@dataclass(frozen=True, slots=True)
+class CropAround:
+    """Cut a window centred on what is drawn.
+
+    The centre is that of the bounding box of all structures served; of the image where nothing is drawn. The
+    window stays inside the image as far as it fits; what the image lacks is filled with its minimum, and
+    masks with 0.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Rows and columns of the window.
+    jitter_px : int, default 0
+        The centre is moved along each axis by a whole number of pixels, uniform in +- this many.
+
+    Raises
+    ------
+    ConfigError
+        A size or jitter that makes no sense.
+    """
+
+    size: tuple[int, int]
+    jitter_px: int = 0
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        if self.jitter_px < 0:
+            raise ConfigError(f"jitter_px is {self.jitter_px}: it must be 0 or more")
+
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
+        """Return the window."""
+        drawn: NDArray[np.bool_] = np.any(masks, axis=0)
+        starts = []
+        for axis, (size, length) in enumerate(zip(self.size, image.shape[-2:], strict=True)):
+            present = np.flatnonzero(np.any(drawn, axis=1 - axis))
+            first, last = (present[0], present[-1]) if len(present) else (0, length - 1)
+            moved = int(rng.integers(-self.jitter_px, self.jitter_px + 1))
+            starts.append(int(first + last + 1 - size) // 2 + moved)
+        return _window(image, masks, starts, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPatches:
+    """Cut several windows at random places; a batch then holds ``count`` samples for every one.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Rows and columns of a window.
+    count : int, default 4
+        Windows per sample.
+    foreground : float, default 0.5
+        The share of windows that are made to hold a pixel of a structure, drawn uniformly from all of them;
+        the others lie anywhere. Where nothing is drawn, all lie anywhere.
+
+    Raises
+    ------
+    ConfigError
+        A size, count or share that makes no sense.
+    """
+
+    size: tuple[int, int]
+    count: int = 4
+    foreground: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        check_probability("foreground", self.foreground)
+        if self.count < 1:
+            raise ConfigError(f"count is {self.count}: it must be at least 1")
+
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
+        """Return the windows, (count, y, x) and (count, structure, y, x)."""
+        drawn = np.flatnonzero(masks.any(axis=0))
+        windows = []
+        for _ in range(self.count):
+            starts = [
+                int(rng.integers(max(0, have - size) + 1))
+                for have, size in zip(image.shape[-2:], self.size, strict=True)
+            ]
+            if len(drawn) and rng.random() < self.foreground:
+                pixel = np.unravel_index(drawn[rng.integers(len(drawn))], image.shape[-2:])
+                starts = [int(at - rng.integers(size)) for at, size in zip(pixel, self.size, strict=True)]
+            windows.append(_window(image, masks, starts, self.size))
+        images, patches = zip(*windows, strict=True)
+        return np.stack(images), np.stack(patches)
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if min(size) < 1:
+        raise ConfigError(f"size is {size}: it must be (rows, columns), both at least 1")
+
+
+def _window(image: NDArray[Any], masks: Masks, starts: Sequence[int], size: tuple[int, int]) -> Sample:
+    """Cut the window inside the image that begins nearest to ``starts``; pad an image that is smaller."""
+    around = [(0, 0)]
+    taken: list[Any] = [...]
+    for start, wanted, have in zip(starts, size, image.shape[-2:], strict=True):
+        first, lacking = max(min(start, have - wanted), 0), max(wanted - have, 0)
+        taken.append(slice(first, first + wanted))
+        around.append((lacking // 2, lacking - lacking // 2))
+    cut, cut_masks = image[tuple(taken)], masks[tuple(taken)]
+    if cut.shape[-2:] == tuple(size):
+        return cut, cut_masks
+    padded = np.pad(cut, around[-cut.ndim :], constant_values=image.min())
+    return padded, np.pad(cut_masks, around)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomAffine:
+    """Rotate about the image's centre, scale and shift, in the plane of the pixels.
+
+    Images are interpolated linearly; beyond the outermost pixels lies the image's minimum. Masks take the nearest
+    pixel, so their values stay what they were and structures that lie inside one another stay so.
+
+    Parameters
+    ----------
+    rotation_deg : float, default 15
+        The angle is uniform in +- this many degrees.
+    shift_px : float, default 0
+        The shift along each axis is uniform in +- this many pixels.
+    scale : (float, float), default (1, 1)
+        The zoom is uniform in this range; 1.1 makes things 10% larger.
+    probability : float, default 1
+        Of changing the sample at all.
+
+    Raises
+    ------
+    ConfigError
+        A value that makes no sense.
+    MissingExtraError
+        OpenCV is not installed.
+    """
+
+    rotation_deg: float = 15.0
+    shift_px: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        opencv("RandomAffine")
+        check_probability("probability", self.probability)
+        if not 0 <= self.rotation_deg <= 180:
+            raise ConfigError(f"rotation_deg is {self.rotation_deg}: it must be from 0 to 180")
+        if not 0 <= self.shift_px < np.inf:
+            raise ConfigError(f"shift_px is {self.shift_px}: it must be 0 or more")
+        if not 0 < self.scale[0] <= self.scale[1] < np.inf:
+            raise ConfigError(f"scale is {self.scale}: it must be (least, most), both above 0")
+
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
+        """Return the sample on the same grid, moved."""
+        if rng.random() >= self.probability:
+            return image, masks
+        angle = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg))
+        zoom = rng.uniform(*self.scale)
+        shift_x, shift_y = rng.uniform(-self.shift_px, self.shift_px, 2)
+        sources = _sources(image.shape[-2:], float(angle), float(zoom), float(shift_x), float(shift_y))
+        cv2 = opencv()
+        least = image.min()
+        moved = _warped(as_float(image), sources, cv2.INTER_LINEAR, float(least))
+        return stored_as(moved, image.dtype), _warped(masks, sources, cv2.INTER_NEAREST, 0.0)
+
+
+def _sources(
+    shape: tuple[int, ...], angle: float, zoom: float, shift_x: float, shift_y: float
+) -> NDArray[np.float64]:
+    """Return the matrix (2, 3) that takes an output pixel x,y,1 to where it comes from in the input's pixel frame.
+
+    An input point p goes to ``zoom * R(angle) (p - centre) + centre + shift``; this is the inverse of that.
+    """
+    rows, columns = shape
+    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
+    cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
+    turned = np.array([[cosine, sine], [-sine, cosine]])
+    return np.column_stack((turned, centre - turned @ (centre + np.array([shift_x, shift_y]))))
+
+
+def _warped(
+    planes: NDArray[Any], sources: NDArray[np.float64], interpolation: int, beyond: float
+) -> NDArray[Any]:
+    """Move each plane (.., y, x); what comes from outside is `beyond`."""
+    cv2 = opencv()
+    rows, columns = planes.shape[-2:]
+    moved = np.empty(planes.shape, planes.dtype)
+    for source, target in zip(
+        planes.reshape(-1, rows, columns), moved.reshape(-1, rows, columns), strict=True
+    ):
+        cv2.warpAffine(
+            source,
+            sources,
+            (columns, rows),
+            dst=target,
+            flags=interpolation | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=beyond,
+        )
+    return moved
