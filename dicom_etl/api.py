@@ -22,8 +22,7 @@ from dicom_etl.config import DASK, DecisionOptions, IngestConfig, RunOptions, So
 from dicom_etl.config.kinds import PATH, Options, options_in
 from dicom_etl.errors import ConfigError
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.pipeline.probe import SourceProbe
+from dicom_etl.layouts.pseudonyms import Pseudonyms, read_key
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.verification.outcome import Outcome
 from dicom_etl.workers import Executor, Progress, open_executor, silent
@@ -86,15 +85,17 @@ def _open_source(
     )
     if options.pseudonymize is None:
         return roots, None, []
-    from dicom_etl.layouts.keyfile import read_key
-
     pseudonyms, warning = read_key(options.pseudonymize, apart_from=roots)
     return roots, pseudonyms, [warning] if warning else []
 
 
 def _executor(work: WorkOptions, roots: SourceRoots) -> Executor:
     """Open what items run on; workers of a cluster must see SOURCE as this process does."""
-    probe = SourceProbe.of(roots.dicoms, roots.contours, roots.links) if work.executor == DASK else None
+    probe = None
+    if work.executor == DASK:
+        from dicom_etl.workers.cluster import SourceProbe
+
+        probe = SourceProbe.of(roots.dicoms, roots.contours, roots.links)
     return open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, probe=probe)
 
 

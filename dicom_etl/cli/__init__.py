@@ -12,8 +12,8 @@ import click
 from dicom_etl._version import __version__
 from dicom_etl.cli._boundary import exit_code, print_failure
 from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
+from dicom_etl.workers.cores import ONE_THREAD
 from dicom_etl.workers.interrupts import Signalled, end_if_asked, hear_signals, stop_if_asked
-from dicom_etl.workers.threads import ONE_THREAD
 
 COMMANDS = {
     "plan": "Show what ingest would do; write nothing.",

@@ -33,25 +33,9 @@ def locate(
     link_columns: Sequence[str] = (),
     patient_from_header: bool = False,
 ) -> SourceRoots:
-    """Find the parts of a SOURCE, and how it is arranged.
+    """Find the parts of a SOURCE, and how it is arranged; a ``layout`` of "" is recognised.
 
-    Parameters
-    ----------
-    source : Path, optional
-        The folder; None where its parts are named one by one.
-    dicoms, contours, links : Path, optional
-        Parts of linked folders that lie elsewhere.
-    layout : str
-        Name of a layout; "" to recognise it.
-    link_columns : sequence of str
-        Headings of patient and original in the link table; () for those that are known.
-    patient_from_header : bool
-        Whether a patient is a PatientID, and no folder.
-
-    Raises
-    ------
-    SourceError
-        When a part is missing, or the arrangement is none that is known.
+    ``source`` is None where its parts are named one by one. What the other keywords mean, `SourceRoots` says.
     """
     named = dicoms is not None or contours is not None or links is not None
     if source is not None and not source.is_dir():

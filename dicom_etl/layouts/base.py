@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,9 +41,8 @@ class SourceRoots:
 
     def resolved(self) -> SourceRoots:
         """Return the same with paths that mean the same in every process that sees them."""
-        parts = (self.dicoms.resolve(), self.contours.resolve(), self.links.resolve())
-        root = None if self.root is None else self.root.resolve()
-        return SourceRoots(*parts, self.layout, root, self.link_columns, self.patient_from_header)
+        paths = {name: getattr(self, name) for name in ("dicoms", "contours", "links", "root")}
+        return replace(self, **{name: path and path.resolve() for name, path in paths.items()})
 
     def place(self, path: str) -> str:
         """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""

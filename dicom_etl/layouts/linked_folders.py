@@ -36,7 +36,7 @@ class LinkedFolders:
             given, option = options[keyword], f"`{keyword}`"
             if given is None and source is None:
                 raise SourceError(f"no SOURCE, so {option} must say where {name} is")
-            path: Path = given if given is not None else source / name  # type: ignore[operator]  # checked above
+            path: Path = given or source / name  # type: ignore[operator]  # checked above
             kind = "file" if name == LINKS else "folder"
             right = path.is_file() if name == LINKS else path.is_dir()
             if not right and given is not None:
@@ -73,14 +73,11 @@ class LinkedFolders:
 def two_folders(roots: SourceRoots, study: StudyFolders) -> StudyFiles:
     """List the files of a study whose images and labels lie in a folder each."""
     issues: list[Issue] = []
-    images = Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues)
-    labels: list[str] = []
-    found = tuple(images)
+    images = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
+    labels: tuple[str, ...] = ()
     if study.contours:
-        labels += Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues)
-    return StudyFiles(
-        study.patient_id, study.original_id, found, (), tuple(issues), label_files=tuple(labels)
-    )
+        labels = tuple(Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues))
+    return StudyFiles(study.patient_id, study.original_id, images, (), tuple(issues), label_files=labels)
 
 
 def _same_names(images: list[str], contours: list[str]) -> tuple[Link, ...]:

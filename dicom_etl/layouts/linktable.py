@@ -17,7 +17,7 @@ from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Link
 
 COLUMNS = ("patient_id", "original_id")
-_OTHER_NAMES = (("patientid", "originalid"),)
+_OTHER_NAMES = ("patientid", "originalid")
 """Headings of the table that the Cardiac Atlas Project publishes, in lower case."""
 _SEPARATORS = (",", ";", "\t")
 MAX_BYTES = 8 << 20
@@ -29,18 +29,9 @@ MAX_ID_BYTES = 255
 def read_link_table(path: Path, columns: tuple[str, ...] = ()) -> tuple[Link, ...]:
     """Read all rows, in the order of the file. BOM, CRLF, quotes and further columns are accepted.
 
-    Parameters
-    ----------
-    path : Path
-        The table.
-    columns : tuple of str
-        Headings of the two columns, the patient's first; () for those that are known.
-
-    Raises
-    ------
-    SourceError
-        When the file cannot be read as such a table, or a row could link the wrong patient: a missing column,
-        a blank or repeated id, an id with a path in it. A wrong table is never used in part.
+    ``columns`` are the headings of the two columns, the patient's first; () for those that are known. A table in which
+    a row could link the wrong patient (a missing column, a blank or repeated id, an id with a path in it) is refused,
+    never used in part.
     """
     links: list[Link] = []
     seen: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
@@ -97,7 +88,7 @@ def _checked_header(first: tuple[int, Sequence[str]] | None, columns: tuple[str,
         raise SourceError(f"the link table is empty; it needs the header {','.join(COLUMNS)}")
     header = [name.strip().casefold() for name in first[1]]
     wanted = tuple(name.strip().casefold() for name in columns)
-    pairs = (wanted,) if wanted else (COLUMNS, *_OTHER_NAMES)
+    pairs = (wanted,) if wanted else (COLUMNS, _OTHER_NAMES)
     pair = next((pair for pair in pairs if set(pair) <= set(header)), pairs[0])
     wrong = [f"{name} is there {header.count(name)} times" for name in pair if header.count(name) != 1]
     if wrong:

@@ -1,4 +1,4 @@
-"""Names of the SOURCE as they are shown: as they are on disk, escaped, or as pseudonyms. Opens nothing.
+"""Names of the SOURCE as they are shown: as they are on disk, escaped, or as pseudonyms, and the key of these.
 
 A name is replaced once, where it is found (`dicom_etl.stages.discover`), so that rows, issues, messages and
 sort orders after it never hold the real one. What must open a file or compare ids asks `real_of`.
@@ -9,11 +9,17 @@ from __future__ import annotations
 import base64
 import hmac
 import re
+import stat
 import unicodedata
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from dicom_etl.errors import ConfigError
 
+if TYPE_CHECKING:
+    from dicom_etl.layouts.base import SourceRoots
+
+MAX_KEY_BYTES = 64 << 10
 LEAST_KEY_BYTES = 32
 """As long as the output of the hash, which is what RFC 2104, section 3, advises for HMAC keys."""
 _LEAST_DISTINCT_BYTES = 8
@@ -45,15 +51,7 @@ _VENDORS = {
 
 
 class SourceName(str):
-    """A file, folder or id of the SOURCE. As a text it is what is shown; `real` is what it is on disk.
-
-    Parameters
-    ----------
-    shown : str
-        What every output may hold.
-    real : str
-        What opens the file, or what the link table says.
-    """
+    """A file, folder or id of the SOURCE. As a text it is what is shown; `real` is what it is on disk."""
 
     __slots__ = ("real",)
     real: str
@@ -115,17 +113,7 @@ class Pseudonyms:
 
     A pseudonym is the first 80 bits of HMAC-SHA256 (RFC 2104), in 16 letters and digits (base32, RFC 4648).
     The same key gives the same name the same pseudonym, in every run. All spellings of an id (see `id_key`) are
-    one id. The key cannot be pickled or printed.
-
-    Parameters
-    ----------
-    key : bytes
-        At least `LEAST_KEY_BYTES` random bytes, or as many characters.
-
-    Raises
-    ------
-    ConfigError
-        When the key is short, or plainly not random.
+    one id. The key cannot be pickled or printed; one that is short or plainly not random is refused.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -164,18 +152,47 @@ class Pseudonyms:
         raise TypeError("a key for pseudonyms is not passed on or stored")
 
 
-def shown_path(folder: str, inside: str, name_key: bytes) -> str:
-    """Return a path of a SOURCE as it is shown, with the one on disk as its `real_of`.
+def read_key(path: Path, apart_from: SourceRoots | None = None) -> tuple[Pseudonyms, str]:
+    """Read a key file: whatever it holds is the key, without line breaks at its end.
 
-    Parameters
-    ----------
-    folder : str
-        The study's folder; shown as it says itself; "" where a study has none.
-    inside : str
-        The path below that folder, as it is on disk.
-    name_key : bytes
-        Each name below the folder becomes a pseudonym of the path down to it, so equal names in two places
-        look different; b"" leaves them as they are.
+    It may be a pipe from a program that knows the key (``--pseudonymize <(pass show study-key)``), and may not lie in
+    the folders ``apart_from``: who passes them on would pass on the key. Also returns a warning when other users of
+    this machine may read it; else "".
+    """
+    if apart_from is not None and _is_among(path, apart_from):
+        raise ConfigError("`pseudonymize`: the key file lies in SOURCE; keep it where the data is not")
+    try:
+        with path.open("rb") as stream:
+            mode = path.stat().st_mode
+            data = stream.read(MAX_KEY_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"`pseudonymize`: the key file cannot be read: {error.strerror}") from None
+    if len(data) > MAX_KEY_BYTES:
+        raise ConfigError(
+            f"`pseudonymize`: the key file is larger than {MAX_KEY_BYTES} bytes, which no key is"
+        )
+    warning = ""
+    if stat.S_ISREG(mode) and mode & 0o077:
+        warning = (
+            f"the key file may be used by others (mode {stat.S_IMODE(mode):o}), and who has it can find out "
+            "whose pseudonym is whose; chmod 600 keeps it yours"
+        )
+    # An editor ends the last line; that must not make another key of it.
+    return Pseudonyms(data.rstrip(b"\r\n")), warning
+
+
+def _is_among(path: Path, roots: SourceRoots) -> bool:
+    real = path.resolve()
+    if real == roots.links.resolve():
+        return True
+    return any(real.is_relative_to(folder.resolve()) for folder in (roots.dicoms, roots.contours))
+
+
+def shown_path(folder: str, inside: str, name_key: bytes) -> str:
+    """Return the path ``inside`` a study's folder ("" for none) as it is shown, with the one on disk as its `real_of`.
+
+    Each name below the folder becomes a pseudonym of the path down to it, so equal names in two places look different;
+    ``name_key`` b"" leaves them as they are.
     """
     real = f"{real_of(folder)}/{inside}" if folder else inside
     if not name_key:

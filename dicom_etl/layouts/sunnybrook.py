@@ -24,14 +24,9 @@ _TABLE = "scd_patientdata.csv"
 _ATLAS_CONTOURS = "SCD_ManualContours"
 
 
-def _matching(source: Path, *patterns: str) -> list[str]:
-    """Return the folders below a SOURCE that fit one of some patterns, in order."""
-    return sorted(
-        str(path.relative_to(source))
-        for pattern in patterns
-        for path in source.glob(pattern)
-        if path.is_dir()
-    )
+def _matching(source: Path, pattern: str) -> list[str]:
+    """Return the folders below a SOURCE that fit a pattern, in order."""
+    return sorted(str(path.relative_to(source)) for path in source.glob(pattern) if path.is_dir())
 
 
 def _in_all(source: Path, parents: Iterable[str], code: str, issues: list[Issue]) -> tuple[str, ...]:
@@ -64,9 +59,7 @@ class SunnybrookAtlas(_Sunnybrook):
         table = options["links"] or source / _TABLE
         if not table.is_file():
             raise SourceError(f"SOURCE has no file {_TABLE}, which says whose contours are whose")
-        return SourceRoots(
-            source, source, table, self.name, source, options["link_columns"], options["patient_from_header"]
-        )
+        return SourceRoots(source, source, table, self.name, source, options["link_columns"])
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in all parts of the images, and in the contours."""

@@ -22,10 +22,10 @@ def state(path: Path) -> str:
     """Say why a path is not what it should be, without repeating it: it can hold names of people."""
     try:
         mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "does not exist"
     except OSError as error:
-        return (
-            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        )
+        return f"cannot be read: {error.strerror}"
     return (
         "is a folder" if stat.S_ISDIR(mode) else "is a file" if stat.S_ISREG(mode) else "is a device or pipe"
     )
@@ -38,13 +38,7 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def folders_in(folder: Path, name: str, code: str, issues: list[Issue]) -> list[str]:
-    """Return the folders in a folder, by name; what else lies there belongs to no study.
-
-    Raises
-    ------
-    SourceError
-        When it cannot be listed.
-    """
+    """Return the folders in a folder, by name; what else lies there belongs to no study."""
     try:
         entries = _entries(folder)
     except OSError as error:
@@ -66,21 +60,9 @@ def folders_in(folder: Path, name: str, code: str, issues: list[Issue]) -> list[
 class Walk:
     """Yields the path of every regular file below a study's folder, and turns all else into issues.
 
-    Devices, pipes and links that leave the study's folder are never opened: a link to another study would put
-    one patient's images among another's. Each folder is listed once, so links cannot lead round in circles.
-
-    Parameters
-    ----------
-    place : str
-        The folder on disk.
-    name : str
-        What records call it.
-    code : str
-        `IMAGE` or `LABEL`.
-    patient_id : str
-        For issues.
-    issues : list of Issue
-        Takes what cannot be opened.
+    ``place`` is the folder on disk, ``name`` what records call it. Devices, pipes and links that leave it are never
+    opened: a link to another study would put one patient's images among another's. Each folder is listed once, so
+    links cannot lead round in circles.
     """
 
     def __init__(self, place: str, name: str, code: str, patient_id: str, issues: list[Issue]) -> None:

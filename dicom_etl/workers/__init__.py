@@ -33,24 +33,20 @@ class Executor(Protocol):
     ) -> Iterator[tuple[Item, Result | ItemError]]:
         """Yield each item with its result, or with the error that it alone failed with, in the order of ``items``.
 
-        Parameters
-        ----------
-        function : callable
-            Depends on nothing but its argument. Where it may run in another process, it is a function of a module,
-            a `functools.partial` of one, or an object of a class. If it has a method ``announce``, that is told, where
-            the function runs, which item comes after the one that it is called with next.
-        items : iterable
-            Taken as needed, never all at once.
+        ``function`` depends on nothing but its argument. Where it may run in another process, it is a function of a
+        module, a `functools.partial` of one, or an object of a class. If it has a method ``announce``, that is told,
+        where the function runs, which item comes after the one that it is called with next. Items are taken as needed.
         """
 
     def close(self) -> None:
         """Let go of processes and connections."""
+        return
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Close; at once when the block failed."""
+        self.close()
 
 
 def announcing(function: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[Item]:
@@ -66,7 +62,7 @@ def announcing(function: Callable[[Item], Any], items: Iterable[Item]) -> Iterat
         yield item  # type: ignore[misc]  # never the end
 
 
-class InProcess:
+class InProcess(Executor):
     """Runs everything here, one item after the other."""
 
     def map(
@@ -80,15 +76,6 @@ class InProcess:
             except ItemError as error:
                 yield item, error
 
-    def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Do nothing."""
-
 
 def open_executor(
     jobs: int | None = None,
@@ -97,23 +84,11 @@ def open_executor(
     scheduler: str | None = None,
     probe: Callable[[], str] | None = None,
 ) -> Executor:
-    """Return an executor.
+    """Return an executor of one of the kinds of `dicom_etl.config.EXECUTORS`, for ``jobs`` items at a time.
 
-    Parameters
-    ----------
-    jobs : int, optional
-        How many items at a time; as many as this process may use cores when None. 1 runs everything in this process.
-    kind : str
-        One of `dicom_etl.config.EXECUTORS`.
-    scheduler : str, optional
-        Address of a Dask scheduler; without it, ``"dask"`` starts a cluster on this machine.
-    probe : callable, optional
-        What every worker of a cluster must answer as this process does before it works.
-
-    Raises
-    ------
-    MissingExtraError
-        When Dask is asked for and not installed.
+    None are as many as this process may use cores; 1 runs everything in this process. Without the address of a
+    ``scheduler``, ``"dask"`` starts a cluster on this machine. ``probe`` is what every worker of a cluster must answer
+    as this process does before it works.
     """
     from dicom_etl.workers.cores import usable_cores
 

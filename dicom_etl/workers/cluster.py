@@ -7,16 +7,20 @@ alone is the cluster's error, never an input that was left out.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from dicom_etl._version import __version__
 from dicom_etl.errors import ClusterError, ItemError, MissingExtraError
-from dicom_etl.workers import Item, Result, announcing
+from dicom_etl.workers import Executor, Item, Result, announcing
 from dicom_etl.workers.worker import Failure, run_item
 
 _ITEMS_PER_TASK = 8
@@ -24,6 +28,8 @@ _AHEAD = 3
 """Tasks under way for each worker: enough to keep it busy while results travel."""
 _CONNECT_SECONDS = 10
 _WORKERS_SECONDS = 30
+_FOLDERS, _FILES, _BYTES = 64, 8, 4096
+"""How much of a SOURCE a probe looks at."""
 _VERSION = "__import__('dicom_etl._version', fromlist=['_']).__version__"
 """Run by `eval`, which every worker has, also one that has another dicom-etl or none."""
 
@@ -52,27 +58,42 @@ class Proof(NamedTuple):
         return ""
 
 
-class DaskCluster:
-    """Runs items on a Dask cluster; see `dicom_etl.workers.Executor`.
+@dataclass(frozen=True, slots=True)
+class SourceProbe:
+    """Reads some files of a SOURCE where it is called: equal answers, same SOURCE."""
 
-    Parameters
-    ----------
-    scheduler : str, optional
-        Address of an existing cluster, as in ``tcp://host:8786``; without it, a cluster of processes on this machine.
-    jobs : int
-        Workers of the cluster on this machine.
-    probe : callable, optional
-        What every worker must answer as this process does, before it works.
+    files: tuple[str, ...]
 
-    Raises
-    ------
-    MissingExtraError
-        When Dask is not installed.
-    ClusterError
-        When no scheduler answers at that address, or its workers cannot do the run.
+    @classmethod
+    def of(cls, *roots: Path) -> Self:
+        """Choose files of folders, a few of each of the first folders below, and files that stand alone."""
+        return cls(tuple(path for root in roots for path in _some(root.absolute())))
 
-    Notes
-    -----
+    def __call__(self) -> str:
+        """Return one digest of names, sizes and first bytes; which file is missing where one is."""
+        digest = hashlib.sha256()
+        for number, name in enumerate(self.files, start=1):
+            try:
+                with Path(name).open("rb") as stream:
+                    size, start = os.fstat(stream.fileno()).st_size, stream.read(_BYTES)
+            except OSError as error:
+                return f"file {number} of {len(self.files)} looked at: {error.strerror}"
+            digest.update(f"{name} {size} ".encode() + start)
+        return digest.hexdigest()
+
+
+def _some(root: Path) -> Iterator[str]:
+    if root.is_file():
+        yield str(root)
+    for folder, below, names in islice(os.walk(root), _FOLDERS):
+        below.sort()
+        regular = (str(Path(folder, name)) for name in sorted(names))
+        yield from islice((name for name in regular if Path(name).is_file()), _FILES)
+
+
+class DaskCluster(Executor):
+    """Runs items on an existing Dask cluster, or without a ``scheduler`` on one of ``jobs`` processes of this machine.
+
     Dask runs the tasks of a worker that is lost again on others. When a task loses several workers, its items are run
     one by one, and the item that loses several again is an `ItemError`.
     """
@@ -128,13 +149,6 @@ class DaskCluster:
         if self._cluster is not None:
             self._cluster.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Close."""
-        self.close()
-
     def _check_workers(self) -> None:
         """Wait for a worker, and ask all that are there for their release."""
         try:
@@ -183,13 +197,7 @@ class DaskCluster:
 
 
 def run_items(function: Callable[[Any], Any], items: list[Any], proof: Proof) -> list[Any]:
-    """Run a task: every item's result, or what it raised.
-
-    Raises
-    ------
-    ClusterError
-        This worker may not work.
-    """
+    """Run a task: every item's result, or what it raised."""
     if proof not in _PROVEN:
         if fault := proof.fault():
             raise ClusterError(f"a Dask worker on {socket.gethostname()} {fault}")

@@ -1,4 +1,4 @@
-"""How many cores this process may use: not those of the machine, but those left to it."""
+"""How many cores this process may use, those left to it; and how many threads the libraries below numpy start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of a process in which they start none: one job is one core, and such threads wait busily."""
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores the affinity mask and the control groups leave to this process, at least 1.
 
-    Notes
-    -----
     A batch system or container limits a job by its affinity mask (``taskset``, ``cpuset``) or by a quota of
     time: ``cpu.max`` in version 2 of the control groups, ``cpu.cfs_quota_us`` in version 1. A quota holds for
     all groups below.

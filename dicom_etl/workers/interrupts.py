@@ -48,13 +48,7 @@ def hear_signals() -> None:
 
 
 def stop_if_asked() -> None:
-    """Do nothing, unless a signal was noted.
-
-    Raises
-    ------
-    Signalled
-        Naming it.
-    """
+    """Raise `Signalled` if a signal was noted."""
     if _State.number:
         raise Signalled(_State.number)
 

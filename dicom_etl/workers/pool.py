@@ -25,12 +25,12 @@ from functools import cached_property
 from itertools import islice
 from multiprocessing.connection import Pipe
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from dicom_etl.errors import DicomEtlError, ItemError
-from dicom_etl.workers import Item, Result
+from dicom_etl.workers import Executor, Item, Result
+from dicom_etl.workers.cores import ONE_THREAD
 from dicom_etl.workers.interrupts import stop_if_asked
-from dicom_etl.workers.threads import ONE_THREAD
 from dicom_etl.workers.worker import AHEAD, BEGUN, HEAD_BYTES, SLOT_BYTES, ChunkResults, Failure, Request
 
 PATIENCE_SECONDS = 0.2
@@ -44,19 +44,12 @@ _GRACE_SECONDS = 5.0
 _PROGRAM = "from dicom_etl.workers.worker import main; main()"
 
 
-class ProcessPool:
-    """Runs items in processes of this machine; see `dicom_etl.workers.Executor`.
+class ProcessPool(Executor):
+    """Runs items in ``jobs`` processes of this machine, this one included; see `dicom_etl.workers.Executor`.
 
-    Parameters
-    ----------
-    jobs : int
-        Processes at work, this one included.
-    patience_seconds : float
-        How long items are run in this process alone before workers are started; 0: not one item is run here, and
-        there are as many workers as jobs.
+    For ``patience_seconds`` items are run in this process alone before workers are started; 0: not one item is run
+    here, and there are as many workers as jobs.
 
-    Notes
-    -----
     A worker that dies (killed for its memory, crashed by a codec) costs nothing: its items are run again, one by
     one. An item that then ends two workers is an `ItemError`. Items are taken, and results kept, only as far ahead
     as keeps the workers busy, so memory does not grow with their number. One `map` is at work at a time; a second
@@ -74,15 +67,7 @@ class ProcessPool:
     def map(
         self, function: Callable[[Item], Result], items: Iterable[Item]
     ) -> Iterator[tuple[Item, Result | ItemError]]:
-        """Run ``function`` on all items; see `dicom_etl.workers.Executor.map`.
-
-        Raises
-        ------
-        DicomEtlError
-            When workers cannot be started.
-        Exception
-            What the function raised that is no `ItemError`, at the place of its item.
-        """
+        """Run ``function`` on all items; what it raises that is no `ItemError` is raised at the place of its item."""
         run = _Run(function, iter(items), most_chunks=(AHEAD + 2) * max(1, self._most_workers))
         try:
             while True:
@@ -104,9 +89,6 @@ class ProcessPool:
             worker.end()
         self._workers.clear()
         self._answers.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """End the workers; at once when the block failed or was interrupted."""
@@ -294,15 +276,7 @@ class _Worker:
             self.connection.send_bytes(message)
 
     def receive(self) -> None:
-        """Take an answer, and hand its results to the run of its chunk.
-
-        Raises
-        ------
-        EOFError, ConnectionError
-            When the process has died.
-        Exception
-            What it met when it loaded the function.
-        """
+        """Take an answer, and hand its results to the run of its chunk; `EOFError` where the process has died."""
         answer: ChunkResults = pickle.loads(self.connection.recv_bytes())
         chunk = self.chunks.popleft()
         self._answered += 1

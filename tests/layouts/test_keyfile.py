@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicom_etl.errors import ConfigError
-from dicom_etl.layouts.keyfile import MAX_BYTES, read_key
+from dicom_etl.layouts.pseudonyms import MAX_KEY_BYTES, read_key
 from dicom_etl.pipeline import locate
 from tests.builders import TinySource
 
@@ -46,7 +46,7 @@ def test_a_key_that_others_may_use_is_warned_of(tmp_path: Path, mode: int, warne
 @pytest.mark.parametrize(
     ("data", "said"),
     [(b"", "0 bytes"), (KEY[:31] + b"\n", "31 bytes"), (b"\n" * 64, "0 bytes"), (b"x" * 64, "repeats"),
-     (KEY * (MAX_BYTES // len(KEY) + 1), "larger")],
+     (KEY * (MAX_KEY_BYTES // len(KEY) + 1), "larger")],
 )  # fmt: skip
 def test_what_is_no_key_is_refused(tmp_path: Path, data: bytes, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -17,8 +17,8 @@ import pytest
 import dicom_etl
 from dicom_etl import pipeline
 from dicom_etl.errors import ClusterError
-from dicom_etl.pipeline.probe import SourceProbe
 from dicom_etl.workers import open_executor
+from dicom_etl.workers.cluster import SourceProbe
 from tests.builders import TinySource, make_source
 from tests.workers import work
 
