@@ -28,7 +28,7 @@ from dicom_etl.verification.outcome import Outcome
 from dicom_etl.workers import Executor, Progress, open_executor, silent
 
 if TYPE_CHECKING:
-    from dicom_etl.pipeline.score import StudyScores
+    from dicom_etl.impute.score import Score
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -330,7 +330,7 @@ def merge(
 
 def impute_score(
     source: AnyPath | None, *, progress: Progress = silent, **options: Any
-) -> tuple[list[StudyScores], Summary]:
+) -> tuple[list[tuple[str, Score]], Summary]:
     """Leave drawn slices out, impute them, and compare; see `dicom_etl.pipeline.score.score_source`."""
     from dicom_etl.pipeline.score import score_source
 

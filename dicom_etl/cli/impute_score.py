@@ -15,8 +15,7 @@ from dicom_etl.cli._render import Reporter, write_csv
 from dicom_etl.config import IngestConfig, SourceOptions
 
 if TYPE_CHECKING:
-    from dicom_etl.impute.score import Mean
-    from dicom_etl.pipeline.score import StudyScores
+    from dicom_etl.impute.score import Mean, Score
 
 
 @click.command(
@@ -46,10 +45,10 @@ def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **
     from dicom_etl import api
     from dicom_etl.impute.score import means
 
-    studies, summary = api.impute_score(source, progress=reporter.progress, **options)
+    found, summary = api.impute_score(source, progress=reporter.progress, **options)
     for notice in summary.notices:
         reporter.warning(notice)
-    scores = [score for study in studies for score in study.scores]
+    scores = [score for _, score in found]
     overall, located = means(scores), means(scores, by_location=True)
     reporter.line(
         f"imputed slices of {api.source_name(source, options['pseudonymize'])} beside what was drawn there"
@@ -59,7 +58,7 @@ def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **
         reporter.line("left out, or to look at:")
         reporter.issues(summary.issues)
     if scores_csv is not None:
-        write_csv(scores_csv, *_rows(studies))
+        write_csv(scores_csv, *_rows(found))
     reporter.json(
         {
             "ok": summary.ok,
@@ -94,8 +93,8 @@ def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None
         reporter.line(f"  {structure:<12}{axis:<10}{location:>8}{dice}")
 
 
-def _rows(studies: list[StudyScores]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    rows = [(study.patient_id, *asdict(score).values()) for study in studies for score in study.scores]
+def _rows(found: list[tuple[str, Score]]) -> tuple[list[str], list[tuple[Any, ...]]]:
+    rows = [(patient, *asdict(score).values()) for patient, score in found]
     names = ["structure", "axis", "way", "location", "phase", "gap", "dice", "distance_mm", "confidence"]
     return ["patient_id", *names], rows
 

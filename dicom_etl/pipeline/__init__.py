@@ -13,8 +13,7 @@ from pathlib import Path
 from dicom_etl.checks.decisions import Decisions
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.digest import append_seal
-from dicom_etl.errors import OutputError, SourceError
+from dicom_etl.errors import SourceError
 from dicom_etl.layouts import SourceRoots, locate
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline.plan import Plan
@@ -37,17 +36,7 @@ def ingest(
     pseudonyms: Pseudonyms | None = None,
     decisions: Decisions | None = None,
 ) -> Summary:
-    """Turn a SOURCE into one dataset; `dicom_etl.api.ingest` documents the options.
-
-    Raises
-    ------
-    SourceError
-        When the SOURCE as a whole cannot be used; nothing is written.
-    OutputError
-        When the file cannot be written; an older one stays as it was.
-    MissingExtraError
-        When an option needs an optional package that is not there.
-    """
+    """Turn a SOURCE into one dataset; `dicom_etl.api.ingest` documents the options."""
     # Worker processes import this package for its item functions, and have no use for the HDF5 library.
     from dicom_etl.dataset.atomic import check_target
 
@@ -97,14 +86,7 @@ def _make(plan: Plan, output: Path, config: IngestConfig, options: RunOptions, p
             summary.issues = list(ending.issues)
             _check_written(summary, options, spec)
             writer.finish(ending)
-        try:
-            summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
-            summary.output_bytes = temporary.stat().st_size
-        except OSError as error:
-            raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
-    summary.output = output
-    summary.shape, summary.dtype = spec.shape, spec.dtype
-    summary.contour_origin = assembly.contour_origin
+        assembly.seal(temporary, output, summary)
     return summary
 
 

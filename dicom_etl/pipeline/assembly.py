@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from dicom_etl.checks.flags import label_flags
 from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import append_seal
 from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics
-from dicom_etl.pipeline.summary import in_order
+from dicom_etl.errors import OutputError
+from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Decided, EncodedSample, Issue, StudyRecord, kept_together
 from dicom_etl.splits import NO_FOLD, SplitAssignment
 
@@ -35,11 +38,6 @@ class Assembly:
         self._origins: set[float] = set()
 
     @property
-    def contour_origin(self) -> float | None:
-        """What was taken off all vertices; None where that differs, or nothing is drawn in pixels."""
-        return next(iter(self._origins)) if len(self._origins) == 1 else None
-
-    @property
     def rows(self) -> int:
         """How many rows there are."""
         return len(self._patients)
@@ -51,19 +49,10 @@ class Assembly:
     def add(
         self, study: StudyRecord, samples: Sequence[EncodedSample], issues: Iterable[Issue]
     ) -> list[Issue]:
-        """Take the next study.
+        """Take the next study: its rows, of which only columns and facts are looked at, and what was found on it.
 
-        Parameters
-        ----------
-        samples : sequence of EncodedSample
-            Its rows, in their order; only their columns and facts are looked at.
-        issues : iterable of Issue
-            What was found on it; ``sample`` counts from its first row.
-
-        Returns
-        -------
-        list of Issue
-            The same as they stand after what was decided, with the rows of the dataset.
+        Return the ``issues``, whose ``sample`` counts from the first of its rows, as they stand after what was
+        decided, with the rows of the dataset.
         """
         first = self.rows
         self._studies.append(study)
@@ -97,13 +86,7 @@ class Assembly:
         further_attributes: Mapping[str, str | int | float],
         decisions: Sequence[Decided] = (),
     ) -> Ending:
-        """Return what is known now that all studies were added.
-
-        Parameters
-        ----------
-        decisions : sequence of Decided
-            What was decided about labels when the rows were made, if that was before.
-        """
+        """Return what is known now that all studies were added; ``decisions`` are those of earlier runs."""
         found = in_order(issues)
         drawn = {name: np.frombuffer(has, np.int8).astype(np.bool_) for name, has in self._has.items()}
         structures = self._spec.structures
@@ -121,3 +104,14 @@ class Assembly:
             decisions=sorted([*decisions, *self._review.ledger.decided]),
             statistics=self._statistics.rows(),
         )
+
+    def seal(self, temporary: Path, output: Path, summary: Summary) -> None:
+        """Seal the finished file, and note what it is."""
+        try:
+            summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
+            summary.output_bytes = temporary.stat().st_size
+        except OSError as error:
+            raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
+        summary.output, summary.shape, summary.dtype = output, self._spec.shape, self._spec.dtype
+        # What was taken off all vertices; None where that differs, or nothing is drawn in pixels.
+        summary.contour_origin = next(iter(self._origins)) if len(self._origins) == 1 else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from dicom_etl.config import RunOptions
 from dicom_etl.dataset import schema
@@ -37,13 +37,7 @@ PART_SECONDS = 10.0
 def earlier_work(
     output: Path, plan: Plan, spec: schema.DatasetSpec, *, options: RunOptions, progress: Progress
 ) -> Iterator[tuple[Earlier | None, CheckpointWriter | None]]:
-    """Yield what need not be made again, and what keeps the rest; when the block ends well, nothing is left beside.
-
-    Raises
-    ------
-    OutputError
-        When finished studies cannot be kept.
-    """
+    """Yield what need not be made again, and what keeps the rest; when the block ends well, nothing is left beside."""
     with ExitStack() as stack:
         folder = stack.enter_context(closing(CheckpointFolder(output))) if options.resume else None
         kept = folder.parts() if folder is not None else []
@@ -55,7 +49,9 @@ def earlier_work(
             earlier = Earlier(stack.enter_context(OpenFiles()), spec)
             earlier.open(options.reuse, kept, plan.summary.notices)
             earlier.compare(plan, progress=progress)
-        checkpoint = stack.enter_context(CheckpointWriter(folder, spec, plan)) if folder is not None else None
+        checkpoint = CheckpointWriter(folder, spec, plan) if folder is not None else None
+        if checkpoint is not None:
+            stack.callback(checkpoint.close)
         yield earlier, checkpoint
         if folder is not None:
             folder.remove()
@@ -64,7 +60,7 @@ def earlier_work(
 
 
 class CheckpointWriter:
-    """Stores rows in parts beside a dataset; a context manager that leaves no unfinished part."""
+    """Stores rows in parts beside a dataset."""
 
     def __init__(self, folder: CheckpointFolder, spec: schema.DatasetSpec, plan: Plan) -> None:
         self._folder, self._plan = folder, plan
@@ -76,10 +72,7 @@ class CheckpointWriter:
         self._studies: list[StudyRecord] = []
         self._issues: list[Issue] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
         """Close the part that is open, without making one of it: its rows are in the dataset, or the run has failed."""
         self._open_file.close()
 

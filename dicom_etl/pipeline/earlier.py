@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from dicom_etl.checks.decisions import STALE
@@ -38,14 +37,6 @@ _FOUND_ANEW = frozenset({discover.NAME, link.NAME, DATASET_STAGE})
 """Stages whose findings every run makes again."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStudy:
-    """A study in a file."""
-
-    path: Path
-    study: Study
-
-
 class OpenFiles:
     """Datasets by path, the last few of them open; a context manager.
 
@@ -56,24 +47,14 @@ class OpenFiles:
         self._open: dict[Path, DatasetReader] = {}
 
     def __enter__(self) -> Self:
-        """Return itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close all."""
+    def __exit__(self, *error: object) -> None:
         while self._open:
             self._open.popitem()[1].close()
 
     def get(self, path: Path, *, hashed: bool = False) -> DatasetReader:
-        """Return an open dataset, which is closed when others are needed.
-
-        Raises
-        ------
-        DatasetError
-            When it is damaged, or no dataset.
-        """
+        """Return an open dataset, which is closed when others are needed."""
         found = self._open.pop(path, None)
         if found is None:
             while len(self._open) >= _MOST_OPEN:
@@ -84,33 +65,18 @@ class OpenFiles:
 
 
 class Earlier:
-    """What can be taken from earlier datasets.
-
-    Parameters
-    ----------
-    files : OpenFiles
-        Keeps them open.
-    spec : DatasetSpec
-        What all rows of this run have in common.
-    """
+    """What can be taken from earlier datasets."""
 
     def __init__(self, files: OpenFiles, spec: schema.DatasetSpec) -> None:
         self._files, self._spec = files, spec
-        self._by_key: dict[str, StoredStudy] = {}
+        self._by_key: dict[str, tuple[Path, Study]] = {}
         self._patients: set[str] = set()
         self._keys: dict[tuple[str, int], str] = {}
 
     def open(self, named: Path | None, kept: Sequence[Path], notices: list[str]) -> None:
-        """Look into earlier datasets.
+        """Look into a dataset that a person named, and into parts that a killed run kept.
 
-        Parameters
-        ----------
-        named : Path, optional
-            A dataset that a person named.
-        kept : sequence of Path
-            Parts that a killed run kept; those that cannot be used are removed.
-        notices : list of str
-            Gets a line for each kind of earlier dataset that cannot be used.
+        ``notices`` gets a line for each kind of them that cannot be used; such parts are removed.
         """
         refused: Counter[str] = Counter()
         for path in (*([] if named is None else [named]), *kept):
@@ -156,8 +122,8 @@ class Earlier:
     def take(self, study: StudyPlan) -> TakenStudy:
         """Return a study that is taken."""
         key = self._keys[study.patient_id, study.study]
-        stored = self._by_key[key]
-        return TakenStudy(self._files.get(stored.path), stored.study, study)
+        path, stored = self._by_key[key]
+        return TakenStudy(self._files.get(path), stored, study)
 
     def _add(self, path: Path) -> str:
         """Take the studies of a file; or say why it can have none for this run."""
@@ -170,7 +136,7 @@ class Earlier:
             if mine != wanted:
                 return words
         for study in rows.studies():
-            self._by_key[study.record.key] = StoredStudy(path, study)
+            self._by_key[study.record.key] = path, study
             self._patients.add(study.record.patient_id)
         return ""
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.atomic import check_space, check_target, whole_file
 from dicom_etl.dataset.codecs import encode_chunk
-from dicom_etl.dataset.digest import append_seal, row_digests
-from dicom_etl.errors import DatasetError, OutputError, SourceError
-from dicom_etl.pipeline.plan import common_dtype
+from dicom_etl.dataset.digest import row_digests
+from dicom_etl.dataset.reading import DatasetReader, Study
+from dicom_etl.dataset.writer import HDF5Writer, open_writer
+from dicom_etl.errors import DatasetError, SourceError
+from dicom_etl.pipeline.assembly import Assembly
+from dicom_etl.pipeline.earlier import OpenFiles, stored_samples
+from dicom_etl.pipeline.plan import spec_of
+from dicom_etl.pipeline.rows import copy_rows, count_row
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Decided, EncodedSample, Issue
 from dicom_etl.stages import write
 from dicom_etl.workers import Progress, silent
-
-if TYPE_CHECKING:
-    from dicom_etl.dataset.reading import DatasetReader, Study
-    from dicom_etl.dataset.writer import HDF5Writer
-    from dicom_etl.pipeline.assembly import Assembly
-    from dicom_etl.pipeline.earlier import OpenFiles
 
 NAME = "merge"
 _ALIKE = ("software_version", "structures")
@@ -58,37 +58,11 @@ class _Input:
 def merge(
     inputs: Sequence[Path], output: Path, *, overwrite: bool = False, progress: Progress = silent
 ) -> Summary:
-    """Join datasets into one.
+    """Join datasets into one; see `dicom_etl.api.merge`.
 
     Stored chunks are copied as they are. What spans datasets is decided again: duplicates, splits and folds,
     statistics, flags, the order of rows and issues, and the seal.
-
-    Parameters
-    ----------
-    inputs : sequence of Path
-        All parts of a sharded ingest, or any datasets that share no patient and were made with the same options; in
-        any order.
-    output : Path
-        The file to make. It appears whole, or not at all.
-    overwrite : bool
-        Replace an existing file.
-    progress : Progress
-        Is told how far it is.
-
-    Raises
-    ------
-    DatasetError
-        When a dataset is damaged, a part is missing, a patient is in two of them, or they were made with different
-        options or keys.
-    SourceError
-        When images differ in size, or there is no row.
-    OutputError
-        When the file cannot be written.
     """
-    from dicom_etl.dataset.atomic import check_space, check_target, whole_file
-    from dicom_etl.dataset.writer import open_writer
-    from dicom_etl.pipeline.earlier import OpenFiles
-
     check_target(output.resolve(), overwrite=overwrite)
     with OpenFiles() as files:
         found = []
@@ -110,16 +84,9 @@ def merge(
                 if not copy.assembly.rows:
                     raise SourceError("no dataset has a row: every image or contour failed to be read")
                 writer.finish(ending)
-            summary = copy.summary
-            try:
-                summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
-                summary.output_bytes = temporary.stat().st_size
-            except OSError as error:
-                raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
-    summary.issues = list(ending.issues)
-    summary.output, summary.shape, summary.dtype = output, spec.shape, spec.dtype
-    summary.contour_origin = copy.assembly.contour_origin
-    return summary
+            copy.assembly.seal(temporary, output, copy.summary)
+    copy.summary.issues = list(ending.issues)
+    return copy.summary
 
 
 def _look_into(reader: DatasetReader) -> _Input:
@@ -225,15 +192,7 @@ def _common_spec(inputs: Sequence[_Input], config: IngestConfig) -> schema.Datas
     for each in inputs:
         for column, width in each.widths.items():
             widths[column] = max(widths.get(column, 1), width)
-    return schema.DatasetSpec(
-        shape=first.shape,
-        dtype=common_dtype(each.dtype for each in planned),
-        structures=first.structures,
-        widths=tuple(sorted(widths.items())),
-        compression=config.compression,
-        fletcher32=config.fletcher32,
-        mask_values=config.mask_values,
-    )
+    return spec_of(config, first.shape, [each.dtype for each in planned], first.structures, widths)
 
 
 class _Copy:
@@ -247,20 +206,16 @@ class _Copy:
         spec: schema.DatasetSpec,
         progress: Progress,
     ) -> None:
-        from dicom_etl.pipeline.assembly import Assembly
-
         self._files, self._writer, self._spec = files, writer, spec
         self._progress = progress
         self._done = 0
         self._moves: dict[tuple[Path, int], int] = {}
-        self.assembly: Assembly = Assembly(spec, config)
-        self.summary = Summary(structures=dict.fromkeys(spec.structures, 0))
+        self.assembly = Assembly(spec, config)
+        self.summary = Summary(structures=Counter(dict.fromkeys(spec.structures, 0)))
         self.decisions: list[Decided] = []
 
     def studies(self, order: Sequence[tuple[_Input, Study]]) -> None:
         """Store all rows."""
-        from dicom_etl.pipeline.rows import copy_rows, count_row
-
         total = sum(len(study.rows) for _, study in order)
         for each, study in order:
             record = study.record
@@ -296,8 +251,6 @@ class _Copy:
         return row + self._moves[each.path, starts[place]] if place >= 0 else None
 
     def _rows(self, reader: DatasetReader, study: Study) -> Iterator[tuple[EncodedSample, str]]:
-        from dicom_etl.pipeline.earlier import stored_samples
-
         keys = reader.instance_keys
         for number, (sample, phase) in zip(study.rows, stored_samples(reader, study.rows), strict=True):
             if reader.dtype.str != self._spec.dtype:

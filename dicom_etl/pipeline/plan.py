@@ -6,7 +6,7 @@ import struct
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,9 +20,9 @@ from dicom_etl.dataset.digest import shard_of
 from dicom_etl.errors import ConfigError, ItemError, SourceError
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.pipeline.split_assignment import check_split_possible
 from dicom_etl.pipeline.summary import Summary, in_order
-from dicom_etl.records import Issue, StudyFolders, StudyPlan
+from dicom_etl.records import Issue, StudyFolders, StudyPlan, kept_together
+from dicom_etl.splits import check_groups, group_patients, join_marks
 from dicom_etl.stages import discover
 from dicom_etl.stages.header_patients import HeaderPatients
 from dicom_etl.stages.images import listener
@@ -47,30 +47,9 @@ _LENGTH = struct.Struct("<Q")
 class Plan:
     """What would be done with a SOURCE: studies in row order, and what they have in common.
 
-    Parameters
-    ----------
-    list_unlabeled : bool
-        Report each image without a contour by name.
-    shard : (int, int), optional
-        Take only the studies of this part; see `RunOptions.shard`.
-    read_outlines : bool
-        Read the outlines too, to know the stacks that they leave (see `dicom_etl.stages.outside`).
-
-    Attributes
-    ----------
-    key_fingerprint : str
-        `Pseudonyms.fingerprint`, "" without pseudonyms.
-
-    Raises
-    ------
-    ConfigError
-        When the options ask for pseudonyms and there are none, or the other way round.
-    SourceError
-        When the SOURCE as a whole cannot be used.
-
-    Notes
-    -----
-    The samples are kept packed, and beyond some megabytes on disk, so that memory stays flat.
+    With a ``shard`` only the studies of this part are taken (see `RunOptions.shard`); with ``read_outlines`` outlines
+    are read too, to know the stacks that they leave (see `dicom_etl.stages.outside`). ``key_fingerprint`` is "" without
+    pseudonyms. The samples are kept packed, and beyond some megabytes on disk, so that memory stays flat.
     """
 
     def __init__(
@@ -137,15 +116,7 @@ class Plan:
         return [issue for issue in self.ledger.finish() if self._is_ours(issue)]
 
     def spec(self) -> schema.DatasetSpec:
-        """Decide shape, dtype and text widths of the dataset.
-
-        Raises
-        ------
-        SourceError
-            When there is nothing to write, or images differ in size and nothing says what to do.
-        ConfigError
-            When there are too few patients for the splits or folds asked for.
-        """
+        """Decide shape, dtype and text widths of the dataset."""
         if not self._sizes and self._shard is not None:
             # A part without a study is still one of the parts that merge asks for.
             self._sizes[1, 1], self._dtypes = 0, {"|u1"}
@@ -161,18 +132,25 @@ class Plan:
                 "`expect_size` ROWSxCOLUMNS leaves the others out"
             )
         if self._shard is None:
-            check_split_possible(self.config, self._patients, self.summary.issues)
-        config = self.config
-        return schema.DatasetSpec(
-            shape=next(iter(self._sizes)),
-            dtype=common_dtype(self._dtypes),
-            structures=self.structures(),
-            widths=tuple(sorted(self._widths.items())),
-            compression=config.compression,
-            fletcher32=config.fletcher32,
-            mask_values=config.mask_values,
+            self._check_split_possible()
+        return spec_of(
+            self.config,
+            next(iter(self._sizes)),
+            self._dtypes,
+            self.structures(),
+            self._widths,
             part=self._shard is not None,
         )
+
+    def _check_split_possible(self) -> None:
+        """Refuse splits and folds for which even patients that share no data, PatientIDs apart, would be too few."""
+        names = sorted(self._patients)
+        kept = kept_together(self.summary.issues)
+        each = group_patients(names, join_marks(names, [()] * len(names), kept))
+        if self.config.split is not None:
+            check_groups(each, sum(share > 0 for share in self.config.split), "split")
+        if self.config.folds is not None:
+            check_groups(each, self.config.folds, "fold")
 
     def structures(self) -> tuple[str, ...]:
         """Return the structures of the dataset: those asked for, else all that a contour file is named after."""
@@ -214,8 +192,8 @@ class Plan:
             else:
                 self._add(result)
                 self._patients.update([study.patient_id] if result.rows else [])
-                headers.add(study, result.header_patient)
-                uids.add(study, result.uids)
+                headers.add(study, result.linked.header_patient)
+                uids.add(study, result.linked.uids)
             progress(discover.NAME, number, len(studies))
         return uids, headers
 
@@ -254,24 +232,21 @@ class Plan:
         return tuple(study for study in studies if shard_of(study.patient_id, shards) == number)
 
     def _add(self, study: PlannedStudy) -> None:
-        summary = self.summary
-        summary.images += study.image_count
-        summary.contours += study.contour_count
-        summary.unlabeled += study.unlabeled_count
+        summary, plan = self.summary, study.linked.plan
+        summary.images += plan.image_count
+        summary.contours += plan.contour_count
+        summary.unlabeled += plan.unlabeled_count
         summary.samples += study.rows
-        summary.drawn += study.image_count - study.unlabeled_count
+        summary.drawn += plan.image_count - plan.unlabeled_count
         summary.imputed += study.imputed
-        summary.issues += study.issues
-        for reason, count in study.not_imputed.items():
-            summary.not_imputed[reason] = summary.not_imputed.get(reason, 0) + count
-        summary.series.add(study)
-        for name, count in study.names.items():
-            summary.names[name] = summary.names.get(name, 0) + count
-        for structure, count in study.drawn.items():
-            summary.structures[structure] = summary.structures.get(structure, 0) + count
+        summary.issues += plan.issues
+        summary.not_imputed.update(study.not_imputed)
+        summary.series.add(plan)
+        summary.names.update(study.linked.names)
+        summary.structures.update(study.drawn)
         self._sizes.update(study.sizes)
         self._dtypes.update(study.dtypes)
-        self._structures.update(study.structures)
+        self._structures.update(study.linked.structures)
         for column, width in study.widths.items():
             self._widths[column] = max(self._widths[column], width)
         if study.packed:
@@ -299,7 +274,24 @@ class Plan:
         return f"{found}; {reasons}" if reasons else f"{found}; `unlabeled` keeps images without contours"
 
 
-def common_dtype(dtypes: Iterable[str]) -> str:
-    """Return the least dtype that holds all, little endian; numbers with a fraction are float32."""
+def spec_of(
+    config: IngestConfig,
+    shape: tuple[int, int],
+    dtypes: Iterable[str],
+    structures: tuple[str, ...],
+    widths: Mapping[str, int],
+    *,
+    part: bool = False,
+) -> schema.DatasetSpec:
+    """Return what all rows have in common. Their dtype is the least that holds all; with any fraction it is float32."""
     common = np.result_type(*map(np.dtype, dtypes))
-    return "<f4" if common.kind == "f" else common.newbyteorder("<").str
+    return schema.DatasetSpec(
+        shape,
+        "<f4" if common.kind == "f" else common.newbyteorder("<").str,
+        structures,
+        tuple(sorted(widths.items())),
+        config.compression,
+        config.fletcher32,
+        config.mask_values,
+        part,
+    )

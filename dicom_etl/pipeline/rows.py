@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -40,18 +41,10 @@ _NOTHING = Chunk(b"")
 
 
 class RowWriter:
-    """Makes or takes the rows of all studies of a plan, and stores them.
+    """Makes the rows of all studies of a plan, or takes them from ``earlier`` work, and stores them.
 
-    Parameters
-    ----------
-    plan : Plan
-        What to make; counts in its summary become those of what is stored, issues are added.
-    earlier : Earlier, optional
-        Studies that need not be made.
-    checkpoint : CheckpointWriter, optional
-        Stores those that are made once more, for a run that is killed.
-    review : LabelReview, optional
-        Looks at the labels; one that applies what the plan's ledger holds by default.
+    Counts in the plan's summary become those of what is stored, issues are added. ``checkpoint`` stores what is made
+    once more, for a run that is killed; ``review`` looks at the labels.
     """
 
     def __init__(
@@ -75,7 +68,7 @@ class RowWriter:
         """Store all rows; return what followed them."""
         summary = self._plan.summary
         summary.samples = summary.drawn = summary.imputed = 0
-        summary.structures = dict.fromkeys(self._spec.structures, 0)
+        summary.structures = Counter(dict.fromkeys(self._spec.structures, 0))
         make = partial(
             make_rows,
             executor=self._plan.executor,
@@ -124,16 +117,16 @@ class RowWriter:
         record = StudyRecord(study.patient_id, key, study.study)
         phases = write.study_phases([sample.row for sample in written], self._spec.structures)
         self._writer.end_study(phases)
-        if not self._plan.read_outlines and any(issue.code == parse.OUTSIDE for issue in issues):
-            self._refuse_stacks(study)
+        if (
+            not self._plan.read_outlines
+            and any(issue.code == parse.OUTSIDE for issue in issues)
+            and refused_stacks(study.samples, self._plan.roots, config)
+        ):
+            raise StackRefusedError
         issues += study_review(written)
         if self._checkpoint is not None:
             self._checkpoint.end_study(record, phases, issues)
         self._end(record, written, [phases.get(sample.row.phase_index, "") for sample in written], issues)
-
-    def _refuse_stacks(self, study: StudyPlan) -> None:
-        if refused_stacks(study.samples, self._plan.roots, self._plan.config):
-            raise StackRefusedError
 
     def _copy_study(self, taken: TakenStudy) -> None:
         """Store a study that an earlier run has made."""
@@ -160,11 +153,9 @@ class RowWriter:
 class _Nowhere:
     """A writer that stores nothing."""
 
-    def append(self, sample: EncodedSample) -> None:
-        """Store nothing."""
+    def append(self, sample: EncodedSample) -> None: ...
 
-    def end_study(self, cardiac_phases: Mapping[int, str]) -> None:
-        """Close nothing."""
+    def end_study(self, cardiac_phases: Mapping[int, str]) -> None: ...
 
 
 def drop_doubted(plan: Plan, spec: schema.DatasetSpec, *, progress: Progress) -> None:
@@ -207,8 +198,7 @@ def count_row(summary: Summary, row: SampleRow, phase: str, structures: tuple[st
     summary.imputed += imputed
     summary.drawn += row.origin == schema.MANUAL
     counts = summary.imputed_structures if imputed else summary.structures
-    for structure, has in zip(structures, row.has, strict=True):
-        counts[structure] = counts.get(structure, 0) + has
+    counts.update(dict(zip(structures, map(int, row.has), strict=True)))
     if phase:
         summary.cardiac_phases[phase] += 1
 
@@ -260,12 +250,6 @@ def _by_study(
 def _without_chunks(sample: EncodedSample) -> EncodedSample:
     """Return a row without images, masks, outlines and pixels, so that memory stays flat."""
     facts = sample.facts.kept() if sample.facts is not None else None
-    return EncodedSample(
-        sample.row,
-        _NOTHING,
-        (),
-        (),
-        image_key=sample.image_key,
-        label_issues=sample.label_issues,
-        facts=facts,
+    return replace(
+        sample, image=_NOTHING, masks=(), rings=(), issues=(), facts=facts, pixels=(), label_digests=()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
@@ -22,51 +22,34 @@ from dicom_etl.stages.write import INNER
 from dicom_etl.workers import Progress, silent
 
 
-@dataclass(frozen=True, slots=True)
-class StudyScores:
-    """The scores of one study, and what could not be read."""
-
-    patient_id: str
-    scores: tuple[Score, ...]
-    issues: tuple[Issue, ...]
-
-
 def score_source(
     roots: SourceRoots,
     config: IngestConfig,
     *,
     progress: Progress = silent,
     pseudonyms: Pseudonyms | None = None,
-) -> tuple[list[StudyScores], Summary]:
-    """Leave out, one after the other, each drawn slice between drawn ones, and impute it; scores go by patient.
+) -> tuple[list[tuple[str, Score]], Summary]:
+    """Leave out, one after the other, each drawn slice between drawn ones, and impute it.
 
-    Parameters
-    ----------
-    config : IngestConfig
-        Which structures, how far apart neighbours may be, and how contours are read.
-
-    Raises
-    ------
-    SourceError
-        When the SOURCE as a whole cannot be used.
+    Return the scores, each with its patient_id, and what could not be read.
     """
     planned = replace(config, impute=BOTH)
     plan = Plan(roots, planned, progress=progress, pseudonyms=pseudonyms, read_outlines=True)
     studies = list(plan.studies())
-    results = []
+    scores: list[tuple[str, Score]] = []
     for number, study in enumerate(studies, start=1):
-        result = score_study(study, roots=roots, config=config)
+        found = _score_study(study, roots, config, plan.summary.issues)
+        scores += ((study.patient_id, score) for score in found)
         progress(NAME, number, len(studies))
-        plan.summary.issues += result.issues
-        results.append(result)
-    return results, plan.summary
+    return scores, plan.summary
 
 
-def score_study(study: StudyPlan, *, roots: SourceRoots, config: IngestConfig) -> StudyScores:
-    """Score one study; depends on nothing but its arguments. An image that cannot be used becomes an issue."""
+def _score_study(
+    study: StudyPlan, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
+) -> list[Score]:
+    """Score one study; an image that cannot be used becomes an issue."""
     places = places_of(study.samples)
     drawn: dict[str, dict[int, DrawnSlice]] = {}
-    issues: list[Issue] = []
     for index, sample in enumerate(study.samples):
         if not sample.labels:
             continue
@@ -80,12 +63,11 @@ def score_study(study: StudyPlan, *, roots: SourceRoots, config: IngestConfig) -
             placed = as_slice(image.pixels, image.header)
             drawn.setdefault(structure, {})[index] = DrawnSlice(placed, outline)
     ed_es = _turns(places, drawn.get(INNER, {}))
-    scores = [
+    return [
         score
         for structure, slices in sorted(drawn.items())
         for score in leave_one_out(structure, places, slices, Reach(*config.impute_max_gap), ed_es)
     ]
-    return StudyScores(study.patient_id, tuple(scores), tuple(issues))
 
 
 def _turns(places: Sequence[SlicePlace], inner: dict[int, DrawnSlice]) -> tuple[int, int] | None:

@@ -9,8 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from dicom_etl.geometry.locations import ED, ES
-from dicom_etl.records import Issue, SeriesLine
-from dicom_etl.stages.study import PlannedStudy
+from dicom_etl.records import Issue, SeriesLine, StudyPlan
 
 
 class SeriesTable:
@@ -25,7 +24,7 @@ class SeriesTable:
         """Studies by how many series they have, and on how many of these labels lie."""
         self.odd_count = 0
 
-    def add(self, study: PlannedStudy) -> None:
+    def add(self, study: StudyPlan) -> None:
         """Take the next study; one is odd where anything in linking its images and labels is."""
         if not study.series:
             return
@@ -84,10 +83,10 @@ class Summary:
     samples: int = 0
     drawn: int = 0
     imputed: int = 0
-    not_imputed: dict[str, int] = field(default_factory=dict)
-    imputed_structures: dict[str, int] = field(default_factory=dict)
-    structures: dict[str, int] = field(default_factory=dict)
-    names: dict[tuple[str, str], int] = field(default_factory=dict)
+    not_imputed: Counter[str] = field(default_factory=Counter)
+    imputed_structures: Counter[str] = field(default_factory=Counter)
+    structures: Counter[str] = field(default_factory=Counter)
+    names: Counter[tuple[str, str]] = field(default_factory=Counter)
     series: SeriesTable = field(default_factory=SeriesTable)
     cardiac_phases: dict[str, int] = field(default_factory=lambda: {ED: 0, ES: 0})
     shape: tuple[int, int] | None = None

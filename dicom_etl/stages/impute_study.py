@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from math import nan
 from operator import attrgetter
@@ -29,14 +29,6 @@ ORIENTATION_TOLERANCE = 1e-3
 UNKNOWN = SlicePlace(-1, nan, -1, nan)
 
 
-@dataclass(frozen=True, slots=True)
-class Fillable:
-    """Which samples of a study can be filled, judged by what is drawn; and why the others cannot."""
-
-    samples: frozenset[int]
-    reasons: dict[str, int]
-
-
 def places_of(samples: Sequence[SamplePlan]) -> list[SlicePlace]:
     """Return where each image lies; unknown for images that are not turned like the first drawn one of the study."""
     drawn = [sample.header.orientation for sample in samples if sample.labels]
@@ -58,17 +50,20 @@ def _place(sample: SamplePlan, orientation: FloatArray) -> SlicePlace:
     )
 
 
-def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> Fillable:
-    """Tell which samples of a study lie between drawn ones of their stack, from names and headers alone."""
-    filled: frozenset[int] = frozenset()
+def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> tuple[set[int], dict[str, int]]:
+    """Tell which samples of a study lie between drawn ones of their stack, from names and headers alone.
+
+    Also count those that cannot be filled, by reason.
+    """
+    filled: set[int] = set()
     reasons: Counter[str] = Counter()
     first = 0
     for stack in _stacks(samples):
-        found = _fillable(stack, config)
-        filled |= {first + index for index in found.samples}
-        reasons.update(found.reasons)
+        found, why_not = _fillable(stack, config)
+        filled |= {first + index for index in found}
+        reasons.update(why_not)
         first += len(stack)
-    return Fillable(filled, dict(reasons))
+    return filled, dict(reasons)
 
 
 def _stacks(samples: Sequence[SamplePlan]) -> Iterator[tuple[SamplePlan, ...]]:
@@ -77,20 +72,15 @@ def _stacks(samples: Sequence[SamplePlan]) -> Iterator[tuple[SamplePlan, ...]]:
         yield tuple(stack)
 
 
-def _fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> Fillable:
-    structures = {label.structure for sample in samples for label in sample.labels}
-    drawn = {
-        structure: {
-            index
-            for index, sample in enumerate(samples)
-            if any(label.structure == structure for label in sample.labels)
-        }
-        for structure in structures
-    }
+def _fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> tuple[frozenset[int], dict[str, int]]:
+    drawn: defaultdict[str, set[int]] = defaultdict(set)
+    for index, sample in enumerate(samples):
+        for label in sample.labels:
+            drawn[label.structure].add(index)
     places, mode = places_of(samples), str(config.impute)
     rounds = plan_links(places, drawn, mode, Reach(*config.impute_max_gap), None)
     filled = frozenset(index for links in rounds for index in links)
-    return Fillable(filled, unfilled(places, drawn, mode, filled))
+    return filled, unfilled(places, drawn, mode, filled)
 
 
 def make_study(
@@ -103,17 +93,8 @@ def make_study(
 ) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
     """Make the rows of one study, drawn ones first, then what lies between them, and yield them in row order.
 
-    Parameters
-    ----------
-    study : StudyPlan
-        All images of the study, drawn on or not.
-    make, make_imputed : callable
-        `items.make_parent` and `items.make_imputed` with all but the plan given.
-
-    Returns
-    -------
-    iterator of (SamplePlan, EncodedSample or ItemError)
-        As from an executor. Images that are neither drawn on nor filled are left out unless the options keep them.
+    ``make`` and ``make_imputed`` are those of `stages.sample` with all but the plan given. Images that are neither
+    drawn on nor filled are left out unless the options keep them.
     """
     for samples in _stacks(study.samples):
         maker = _StudyMaker(samples, executor, structures)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
-from dicom_etl.errors import ItemError, LabelFileError
+from dicom_etl.errors import ImageError, ItemError, LabelFileError
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.records import (
     ContourRef,
@@ -28,7 +28,6 @@ from dicom_etl.records import (
     Label,
     Plane,
     SamplePlan,
-    SeriesLine,
     SliceNumber,
     StudyFolders,
     StudyPlan,
@@ -41,23 +40,35 @@ from dicom_etl.stages.study_key import hashed_images, inputs_digest
 from dicom_etl.workers import Executor
 
 
+class LinkedStudy(NamedTuple):
+    """A study as linked, with all that was left out on the way.
+
+    ``structures`` are those of all its labels, linked or not; ``names`` are as in `FoundLabels`; ``header_patient`` is
+    the PatientID of its first image that can be read, to group patients, and never stored; ``uids`` is what other
+    studies must know of it.
+    """
+
+    plan: StudyPlan
+    structures: tuple[str, ...]
+    names: dict[tuple[str, str], int]
+    header_patient: str
+    uids: uids.StudyUids
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedStudy:
     """What planning makes of one study: counts that add up over studies, and its samples, packed.
 
     Attributes
     ----------
+    linked : LinkedStudy
+        Its plan has no samples; descriptions of series are free text, so they are left out of runs with pseudonyms.
     packed : bytes
         The `StudyPlan`, for `unpack`; b"" when no row can be made of it.
-    rows, image_count, contour_count, unlabeled_count : int
-        ``rows`` are the samples that can become rows; images are those that could be read; contours those of wanted
-        structures; unlabeled ones have no contour.
-    imputed : int
-        Rows that nobody drew.
+    rows, imputed : int
+        Samples that can become rows, and those of them that nobody drew.
     not_imputed : mapping of str to int
         By reason, images that stay without a label.
-    structures : tuple of str
-        What all contour files of the study are named after, linked or not.
     drawn : mapping of str to int
         Linked contours by structure.
     sizes : mapping of (int, int) to int
@@ -66,36 +77,17 @@ class PlannedStudy:
         What their images have after the modality LUT.
     widths : mapping of str to int
         Bytes of the longest text of each text column.
-    issues : tuple of Issue
-        What was left out.
-    names : mapping of (str, str) to int
-        Labels by the name that their file gives them and the structure that it stands for.
-    header_patient : str
-        PatientID of the first image that can be read, to group patients; never stored.
-    series : tuple of SeriesLine
-        What `plan` shows of its stacks; descriptions are free text, so they are left out of runs with pseudonyms.
-    uids : StudyUids
-        What other studies must know of it.
     """
 
+    linked: LinkedStudy
     packed: bytes
     rows: int
-    image_count: int
-    contour_count: int
-    unlabeled_count: int
     imputed: int
     not_imputed: dict[str, int]
-    structures: tuple[str, ...]
     drawn: dict[str, int]
     sizes: dict[tuple[int, int], int]
     dtypes: tuple[str, ...]
     widths: dict[str, int]
-    issues: tuple[Issue, ...]
-    names: dict[tuple[str, str], int]
-    patient_id: str = ""
-    series: tuple[SeriesLine, ...] = ()
-    header_patient: str = ""
-    uids: uids.StudyUids = uids.NONE
 
 
 @contextmanager
@@ -124,41 +116,20 @@ def plan_study(
     linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled, read_outlines=read_outlines)
     study = linked.plan
     rows, imputed, not_imputed = _rows_to_be(study.samples, config)
+    series = study.series
+    if config.pseudonymize:
+        series = tuple(line._replace(description="") for line in series)
     return PlannedStudy(
+        linked._replace(plan=replace(study, samples=(), label_files=(), series=series)),
         packed=_pack(replace(study, issues=(), series=())) if rows else b"",
         rows=len(rows),
-        image_count=study.image_count,
-        contour_count=study.contour_count,
-        unlabeled_count=study.unlabeled_count,
         imputed=imputed,
         not_imputed=not_imputed,
-        structures=tuple(sorted({label.structure for label in linked.labels})),
         drawn=dict(Counter(label.structure for sample in rows for label in sample.labels)),
         sizes=dict(Counter(rasterize.grid_shape(sample.header, config) for sample in rows)),
         dtypes=tuple(sorted({stored_dtype(sample.header).str for sample in rows})),
         widths=_text_widths(rows),
-        issues=study.issues,
-        names=linked.names,
-        patient_id=study.patient_id,
-        header_patient=linked.header_patient,
-        series=tuple(line._replace(description="") for line in study.series)
-        if config.pseudonymize
-        else study.series,
-        uids=linked.uids,
     )
-
-
-class LinkedStudy(NamedTuple):
-    """A study as linked, with all that was left out on the way; its labels and their names (see `FoundLabels`).
-
-    ``header_patient`` is the PatientID of its first image.
-    """
-
-    plan: StudyPlan
-    labels: tuple[Label, ...]
-    names: dict[tuple[str, str], int]
-    header_patient: str
-    uids: uids.StudyUids
 
 
 @_without_collector()
@@ -193,7 +164,7 @@ def link_inputs(
     )
     plan = link.link_study(files, read.images, read.lost, options)
     issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
-    samples = tuple(_on_grid(_of_expected_size(plan.samples, config, issues), config, issues))
+    samples = tuple(_fitting(plan.samples, config, issues))
     plan = replace(plan, samples=samples, issues=tuple(issues))
     if read_outlines:
         refused = outside.refused_stacks(samples, roots, config)
@@ -206,8 +177,10 @@ def link_inputs(
         inputs=inputs_digest(files, read.images, hashed_images(plan.samples, config), roots),
         label_files=tuple(sorted(dict.fromkeys(label_files))),
     )
+    structures = tuple(sorted({label.structure for label in labels}))
     patient = read.images[0].header.patient_id if read.images else ""
-    return LinkedStudy(plan, labels, found.names, patient, uids.uids_of(read.images, read.lost, found.labels))
+    ours = uids.uids_of(read.images, read.lost, found.labels)
+    return LinkedStudy(plan, structures, found.names, patient, ours)
 
 
 def find_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> uids.StudyUids:
@@ -308,31 +281,23 @@ def _label_of(parts: tuple[Any, ...]) -> Label:
     return Label(structure, ContourRef(path, item, reader, name, _TARGETS[kind](*target), patient_id), stamp)
 
 
-def _of_expected_size(
+def _fitting(
     samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
 ) -> Iterator[SamplePlan]:
+    """Yield the samples of the expected size that can be brought to the dataset's grid."""
     expected = config.expect_size
     for sample in samples:
-        size = (sample.header.rows, sample.header.columns)
-        if expected is None or size == expected:
-            yield sample
-            continue
-        message = f"{size[0]}x{size[1]} pixels, but {expected[0]}x{expected[1]} are expected; left out"
-        if _becomes_row(sample, config):
-            issues.append(
-                Issue("error", "wrong-size", message, discover.NAME, sample.image, sample.patient_id)
-            )
-
-
-def _on_grid(
-    samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
-) -> Iterator[SamplePlan]:
-    for sample in samples:
+        size, stage = (sample.header.rows, sample.header.columns), discover.NAME
         try:
+            if expected not in (None, size):
+                raise ImageError(
+                    "{}x{} pixels, but {}x{} are expected".format(*size, *expected), code="wrong-size"
+                )
+            stage = rasterize.NAME
             rasterize.grid_shape(sample.header, config)
         except ItemError as error:
             if _becomes_row(sample, config):
-                issues.append(item_issue(error, rasterize.NAME, sample.image, sample.patient_id))
+                issues.append(item_issue(error, stage, sample.image, sample.patient_id))
         else:
             yield sample
 
@@ -350,13 +315,11 @@ def _rows_to_be(
         return samples, 0, {}
     from dicom_etl.stages.impute_study import fillable
 
-    found = fillable(samples, config)
+    filled, reasons = fillable(samples, config)
     rows = [
-        sample
-        for index, sample in enumerate(samples)
-        if sample.labels or config.unlabeled or index in found.samples
+        sample for index, sample in enumerate(samples) if sample.labels or config.unlabeled or index in filled
     ]
-    return rows, len(found.samples), found.reasons
+    return rows, len(filled), reasons
 
 
 def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:

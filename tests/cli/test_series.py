@@ -6,34 +6,17 @@ from collections.abc import Sequence
 
 from dicom_etl.cli._series import series_lines
 from dicom_etl.pipeline.summary import SeriesTable
-from dicom_etl.records import Issue, SeriesLine
-from dicom_etl.stages.study import PlannedStudy
+from dicom_etl.records import Issue, SeriesLine, StudyPlan
 
 CINE = SeriesLine("3", "CINE short axis, 8 mm, retrospective", (256, 216), 240, 12, 20, 48)
 SCOUT = SeriesLine("1", "", (512, 512), 3, 0, 0, 0)
 DOUBT = Issue("warning", "doubtful-series", "why", "link")
 
 
-def planned(number: int, series: Sequence[SeriesLine], *issues: Issue) -> PlannedStudy:
+def planned(number: int, series: Sequence[SeriesLine], *issues: Issue) -> StudyPlan:
     """Make what planning says of a study of which only the series count."""
-    return PlannedStudy(
-        b"",
-        0,
-        0,
-        0,
-        0,
-        0,
-        {},
-        (),
-        {},
-        {},
-        (),
-        {},
-        issues,
-        {},
-        f"patient-of-a-long-name-{number}",
-        tuple(series),
-    )
+    name = f"patient-of-a-long-name-{number}"
+    return StudyPlan(name, name, (), issues, 0, 0, 0, series=tuple(series))
 
 
 def lines_of(studies: int, odd: int) -> list[str]:
