@@ -242,6 +242,10 @@ class Label(NamedTuple):
     ref: ContourRef
     stamp: tuple[int, int] | None = None
 
+    def error(self, code: str, message: str, stage: str, patient_id: str) -> Issue:
+        """Say why it is left out."""
+        return Issue("error", code, message, stage, self.ref.source, patient_id, self.structure)
+
 
 class Found(NamedTuple):
     """The labels of one file, and what was left out of them and why."""

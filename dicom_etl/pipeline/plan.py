@@ -24,9 +24,8 @@ from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Issue, StudyFolders, StudyPlan, kept_together
 from dicom_etl.splits import check_groups, group_patients, join_marks
 from dicom_etl.stages import discover
-from dicom_etl.stages.header_patients import HeaderPatients
 from dicom_etl.stages.images import listener
-from dicom_etl.stages.link_folders import link_folders
+from dicom_etl.stages.link_folders import HeaderPatients, link_folders
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import (
     PlannedStudy,

@@ -29,26 +29,13 @@ NAME = "discover"
 
 
 def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | None = None) -> SourceFolders:
-    """Read the link table and list the studies' folders.
-
-    Parameters
-    ----------
-    pseudonyms : Pseudonyms, optional
-        What ids and folders are shown as; without it, as they are.
-
-    Raises
-    ------
-    SourceError
-        When the link table or a folder cannot be used.
-    """
+    """Read the link table and list the studies' folders, as they are or as their ``pseudonyms``."""
     found = layout.folders(roots)
 
-    def image_folder(path: str) -> str:
-        return _shown_folder(path, pseudonyms.patient if pseudonyms is not None else None)
-
-    def label_folder(path: str) -> str:
-        return _shown_folder(path, pseudonyms.original if pseudonyms is not None else None)
-
+    image_folder, label_folder = (
+        partial(_shown_folder, pseudonym)
+        for pseudonym in ((pseudonyms.patient, pseudonyms.original) if pseudonyms else (None, None))
+    )
     return replace(
         found,
         links=tuple(_shown_link(link, pseudonyms) for link in found.links),
@@ -64,7 +51,7 @@ def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | No
     )
 
 
-def _shown_folder(path: str, pseudonym: Callable[[str], str] | None) -> str:
+def _shown_folder(pseudonym: Callable[[str], str] | None, path: str) -> str:
     """Return what a folder of the SOURCE is shown as; those above it are named by the layout."""
     above, _, name = path.rpartition("/")
     if pseudonym is None:
@@ -78,33 +65,21 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
         roots, replace(study, images=real_of(study.images), contours=real_of(study.contours))
     )
     shown = partial(_shown, (study.images, study.contours), study.name_key)
-    return StudyFiles(
-        study.patient_id,
-        study.original_id,
-        tuple(sorted(map(shown, found.images))),
-        (),
-        tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
-        study.study,
-        tuple(sorted(map(shown, found.label_files))),
+    return replace(
+        found,
+        images=tuple(sorted(map(shown, found.images))),
+        issues=tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
+        study=study.study,
+        label_files=tuple(sorted(map(shown, found.label_files))),
     )
 
 
 def read_image_headers(
     path: str, roots: SourceRoots, limits: Limits, *, vendors_only: bool = False
 ) -> tuple[FoundImage, ...]:
-    """Read the header of one image file, one record a frame.
+    """Read the header of one image file, one record a frame; `LabelFileError` where a reader of labels may know it.
 
-    Parameters
-    ----------
-    vendors_only : bool
-        Make a word of ours of the manufacturer, the only free text that is kept.
-
-    Raises
-    ------
-    LabelFileError
-        When it is no image, and a reader of labels may know it.
-    ImageError
-        When the file is no usable DICOM image.
+    With ``vendors_only`` the manufacturer, the only free text that is kept, becomes a word of ours.
     """
     try:
         headers, stamp = read_listed_headers(roots.place(path), limits)

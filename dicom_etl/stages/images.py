@@ -27,19 +27,7 @@ _ENDINGS = (".dcm", ".dicom", ".ima")
 
 @dataclass(frozen=True, slots=True)
 class ReadImages:
-    """What became of the files of a study that are not known to hold labels.
-
-    Attributes
-    ----------
-    images : list of FoundImage
-        One a frame.
-    lost : list of LostImage
-        Images that cannot be read.
-    label_files : list of str
-        Files that a reader of labels may know.
-    issues : list of Issue
-        Why images were left out, and kinds of files that are none.
-    """
+    """What became of the files of a study that are not known to hold labels: images, one a frame, and all else."""
 
     images: list[FoundImage]
     lost: list[LostImage]

@@ -23,14 +23,8 @@ CONFIDENCE_DIGITS = 4
 class ParentPair:
     """What one structure of a slice is made of.
 
-    Attributes
-    ----------
-    share : float
-        Weight of the second one.
-    distance : float
-        To the nearer one, mm or ms.
-    confidence : float
-        In the parents: 1 when both are drawn.
+    ``share`` is the weight of the second parent, ``distance`` that to the nearer one in mm or ms, ``confidence`` that
+    in the parents: 1 when both are drawn.
     """
 
     structure: str
@@ -69,10 +63,7 @@ class Imputed:
 def as_slice(pixels: NDArray[Any], header: ImageHeader) -> Slice:
     """Place an image in the plane of its stack.
 
-    Parameters
-    ----------
-    pixels : (y, x) array
-        As stored in the dataset, so that `verify` can make the same estimate from the file alone.
+    ``pixels`` (y, x) are as stored in the dataset, so that `verify` can make the same estimate from the file alone.
     """
     position = np.array(header.position_mm)
     along_x, along_y = np.array(header.orientation).reshape(2, 3)

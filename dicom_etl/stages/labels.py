@@ -52,21 +52,7 @@ def find_labels(
     patient_id: str,
     among_images: Iterable[str] = (),
 ) -> FoundLabels:
-    """Look into files that may hold labels of one study.
-
-    Parameters
-    ----------
-    paths : iterable of str
-        The files, as records name them.
-    roots : SourceRoots
-        Where the parts of the SOURCE lie.
-    config : IngestConfig
-        Options of labels.
-    patient_id : str
-        Of the study, for issues.
-    among_images : iterable of str
-        Files that lie where images lie; those that hold no labels are nothing to worry about.
-    """
+    """Look into files that may hold labels of one study; those ``among_images`` that hold none are no worry."""
     stray, options = frozenset(among_images), config.label_options()
     others: dict[str, list[str]] = defaultdict(list)
     refs: list[ContourRef] = []

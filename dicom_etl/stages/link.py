@@ -74,23 +74,9 @@ def link_study(
     lost: Sequence[LostImage] = (),
     options: LinkOptions = LinkOptions(),
 ) -> StudyPlan:
-    """Pair the labels of one study with its images.
+    """Pair the labels of one study with its images; samples are in row order (see `_row_order`).
 
-    Parameters
-    ----------
-    study : StudyFiles
-        What was found in the study's two folders.
-    images : sequence of FoundImage
-        The images whose headers could be read.
-    lost : sequence of LostImage
-        Those that cannot be read; each keeps its place, so that no other image takes its labels.
-    options : LinkOptions
-        What to take, and how to decide.
-
-    Returns
-    -------
-    StudyPlan
-        Samples in row order: stack, location, phase, instance number, path, frame.
+    Images that cannot be read are ``lost``; each keeps its place, so that no other image takes its labels.
     """
     wanted = [
         label for label in study.labels if options.structures is None or label.structure in options.structures
@@ -137,7 +123,7 @@ def link_study(
                     image.stamp,
                 )
             )
-    _report_notes(study, images, issues)
+    issues += _notes(study, images)
     samples.sort(key=_row_order)
     return StudyPlan(
         study.patient_id,
@@ -203,14 +189,13 @@ def _mixed_patients(
     study: StudyFiles, images: Sequence[FoundImage], lost: Sequence[LostImage]
 ) -> Issue | None:
     """Refuse a study whose headers name two patients, with the files of each; an empty PatientID is unknown."""
-    headed = [(image.path, image.header) for image in images]
-    headed += [(image.path, image.header) for image in lost if image.header is not None]
-    if len({header.patient_id for _, header in headed} - {""}) < 2:
-        return None
     files: dict[str, set[str]] = defaultdict(set)
-    for path, header in headed:
-        if header.patient_id:
-            files[header.patient_id].add(path)
+    every: list[FoundImage | LostImage] = [*images, *lost]
+    for image in every:
+        if image.header is not None and image.header.patient_id:
+            files[image.header.patient_id].add(image.path)
+    if len(files) < 2:
+        return None
     counts = sorted(
         ((len(paths), min(paths)) for paths in files.values()), key=lambda item: (-item[0], item[1])
     )
@@ -274,16 +259,15 @@ def _pair(
         else:
             pairs[image].append(label)
             continue
-        issues.append(
-            Issue("error", code, problem, NAME, label.ref.source, study.patient_id, label.structure)
-        )
+        issues.append(label.error(code, problem, NAME, study.patient_id))
     others = [] if len(numbered) == len(labels) else labels
     named, problems = pair_by_reference(
         others, found.paths, found.headers, study.patient_id, dict(study.elsewhere)
     )
     for index, ours in named.items():
         if index in found.lost:
-            problems += (_unreadable(study, label, found.paths[index]) for label in ours)
+            message = f"its image {found.paths[index]} cannot be read; the label is left out"
+            problems += (label.error("orphan-contour", message, NAME, study.patient_id) for label in ours)
         else:
             pairs[index] += ours
     pairs, ambiguous = refuse_ambiguous(pairs, found.paths, study.patient_id)
@@ -293,13 +277,6 @@ def _pair(
         path = found.paths[min(linked.images.values())]
         issues.append(Issue("warning", "doubtful-series", message, NAME, path, study.patient_id))
     return pairs
-
-
-def _unreadable(study: StudyFiles, label: Label, path: str) -> Issue:
-    message = f"its image {path} cannot be read; the label is left out"
-    return Issue(
-        "error", "orphan-contour", message, NAME, label.ref.source, study.patient_id, label.structure
-    )
 
 
 def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[Issue]:
@@ -317,14 +294,14 @@ def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[
         yield Issue("note", "phases-unknown", message, NAME, path, study.patient_id)
 
 
-def _report_notes(study: StudyFiles, images: Sequence[FoundImage], issues: list[Issue]) -> None:
+def _notes(study: StudyFiles, images: Sequence[FoundImage]) -> Iterator[Issue]:
     """Report each kind of oddity that was met in the headers once, with the number of images that have it."""
     counts: Counter[str] = Counter()
     for notes, count in Counter([image.header.notes for image in images]).items():
         counts.update(dict.fromkeys(notes, count))
     for kind, count in sorted(counts.items()):
         message = f"{NOTES[kind]}: {count} of {len(images)} images"
-        issues.append(Issue("note", kind, message, NAME, _folder(study), study.patient_id))
+        yield Issue("note", kind, message, NAME, _folder(study), study.patient_id)
 
 
 def _folder(study: StudyFiles) -> str:

@@ -1,31 +1,26 @@
-"""link: decide which folders belong together, by the link table. Opens no file; never guesses."""
+"""link: decide which folders belong together, by the link table and by PatientIDs. Opens no file; never guesses."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dicom_etl.checks.groups import counted
+from dicom_etl.config import IngestConfig
 from dicom_etl.layouts.pseudonyms import id_key, real_of
-from dicom_etl.records import Issue, Link, SourceFolders, StudyFolders
+from dicom_etl.records import TWO_FOLDERS, Issue, Link, SourceFolders, StudyFolders
 from dicom_etl.stages.link import NAME
 
 _MOST_NAMED = 200
 """Ids in one message; it is stored in the dataset."""
+_MOST_OTHERS = 3
 
 
 def link_folders(folders: SourceFolders) -> tuple[tuple[StudyFolders, ...], tuple[Issue, ...]]:
     """Find the two folders of each row of the link table.
 
     Ids match whatever their case and zero padding; two folders for one id are refused, and so is a row without
-    its folders.
-
-    Returns
-    -------
-    studies : tuple of StudyFolders
-        By patient_id.
-    issues : tuple of Issue
-        Rows left out, and folders that no row names.
+    its folders. Studies are by patient_id; issues are about rows left out, and folders that no row names.
     """
     if folders.grouped:
         return _grouped(folders), ()
@@ -87,3 +82,58 @@ def _folder_problem(link: Link, images: list[str], contours: list[str]) -> str:
         if len(names) > 1:
             return f"{' and '.join(names)} both stand for {wanted!r}; the study is left out"
     return ""
+
+
+class HeaderPatients:
+    """Follows the PatientIDs of studies, one each, to tell which folders are of one person.
+
+    PatientIDs are compared, and never stored or shown. With ``group_by`` header one that all folders share counts too.
+    """
+
+    def __init__(self, config: IngestConfig) -> None:
+        self._config = config
+        self._folders: dict[str, dict[int, str]] = {}
+        self._patients: dict[str, set[str]] = {}
+
+    def __contains__(self, study: StudyFolders) -> bool:
+        """Whether a study was added."""
+        return study.study in self._folders.get(study.patient_id, ())
+
+    def add(self, study: StudyFolders, header_patient: str) -> None:
+        """Take the next study, in any order; an empty PatientID is unknown."""
+        self._folders.setdefault(study.patient_id, {})[study.study] = study.images
+        if header_patient:
+            self._patients.setdefault(header_patient, set()).add(study.patient_id)
+
+    def issues(self) -> Iterator[Issue]:
+        """Yield what folders have one PatientID: a placeholder where it is that of all, else one patient."""
+        for patients in self._patients.values():
+            if len(patients) == 1:
+                continue
+            if len(patients) == len(self._folders) and self._config.group_by != "header":
+                yield self._placeholder(len(patients))
+            else:
+                yield from self._together(sorted(patients))
+
+    def _placeholder(self, count: int) -> Issue:
+        asked = self._config.split is not None or self._config.folds is not None
+        message = (
+            f"all {count} folders have one PatientID, so it is taken for a placeholder and each folder for a patient; "
+            "`group_by` folder says that this is right, header that all are one patient"
+        )
+        return Issue("warning" if asked else "note", "patient-id-shared", message, NAME)
+
+    def _together(self, patients: list[str]) -> Iterator[Issue]:
+        first = min(self._folders[patients[0]].items())[1]
+        for patient in patients:
+            others = [other for other in patients if other != patient]
+            shown = ", ".join(others[:_MOST_OTHERS]) + (", .." if len(others) > _MOST_OTHERS else "")
+            message = (
+                f"its PatientID is that of {len(others)} other{'s' * (len(others) > 1)}, {shown}: they stay in one "
+                "subset of every split; `group_by` folder parts them"
+            )
+            # Of each study, for a study of which nothing is stored does not name its patient in the file.
+            for study, folder in self._folders[patient].items():
+                yield Issue(
+                    "note", TWO_FOLDERS, message, NAME, folder, patient, other_path=first, study=study
+                )

@@ -41,29 +41,11 @@ def link_numbers(
     name_offset: int | None = None,
     chosen: Set[int] = frozenset(),
 ) -> Linked:
-    """Find the image of each label.
+    """Find the image of each label of one study, or refuse it.
 
-    Parameters
-    ----------
-    labels : set of Number
-        What the labels of one study state.
-    stacks : sequence of Stack
-        The images of the study.
-    paths : sequence of str
-        The file of each image, for messages.
-    spare : int
-        How many unreadable files could be of any stack.
-    number_from : {"", "header", "name"}
-        The reading of numbers to use; "" takes either, and refuses the study where they differ.
-    name_offset : int, optional
-        What InstanceNumber is more than the number in the name, for all of a series; another difference is refused.
-    chosen : set of int
-        Series numbers chosen by hand; empty to decide by the rules.
-
-    Returns
-    -------
-    Linked
-        An image or a refusal for each label.
+    ``spare`` is how many unreadable files could be of any stack. A ``number_from`` of "" takes either reading of
+    numbers, and refuses the study where they differ. ``name_offset`` is what InstanceNumber is more than the number in
+    the name, for all of a series; another difference is refused. ``chosen`` are series numbers chosen by hand.
     """
     linked = Linked()
     if not labels:

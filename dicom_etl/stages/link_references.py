@@ -37,14 +37,7 @@ _ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$")
 class References:
     """Finds images by what labels say of them.
 
-    Parameters
-    ----------
-    paths : sequence of str
-        Of the images that a label may mean.
-    headers : sequence of ImageHeader
-        Theirs.
-    elsewhere : mapping of str to tuple of str
-        UIDs that images of other studies have, with the folders of these.
+    ``elsewhere`` are UIDs that images of other studies have, with the folders of these.
     """
 
     def __init__(
@@ -149,16 +142,11 @@ class _Planes:
         return [self._images[index] for index in np.flatnonzero(inside).tolist()]
 
 
-def name_key(name: str) -> str:
-    """Return what a name of an image is looked up by: without the usual endings, and without case."""
-    return _ENDINGS.sub("", name.casefold())
-
-
 def names_of(path: str) -> set[str]:
     """Return the names that may stand for an image: the ends of its path below SOURCE, with and without ending."""
     parts = real_of(path).casefold().split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
-    return {*ends, *map(name_key, ends)}
+    return {*ends, *(_ENDINGS.sub("", end) for end in ends)}
 
 
 def pair_by_reference(
@@ -168,19 +156,7 @@ def pair_by_reference(
     patient_id: str,
     elsewhere: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> tuple[Pairs, list[Issue]]:
-    """Pair labels that name their image otherwise than by number; report each that finds none.
-
-    Parameters
-    ----------
-    labels : iterable of Label
-        Those with another target than `SliceNumber`; others are left alone.
-    paths, headers
-        Of all images that they may mean.
-    patient_id : str
-        Of the study, for issues.
-    elsewhere
-        As in `References`.
-    """
+    """Pair labels that name their image otherwise than by number; report each that finds none."""
     pairs: Pairs = defaultdict(list)
     issues: list[Issue] = []
     references = References(paths, headers, elsewhere)
@@ -191,7 +167,7 @@ def pair_by_reference(
         image, code, why = references.find(label)
         if image < 0:
             message = f"{why}; left out"
-            issues.append(Issue("error", code, message, STAGE, label.ref.source, patient_id, label.structure))
+            issues.append(label.error(code, message, STAGE, patient_id))
             continue
         pairs[image].append(label)
         apart[label.ref.path] += _has_other_frame(label.ref.target, headers[image])
@@ -224,17 +200,7 @@ def refuse_ambiguous(
                     f"{_listed(others)} are all {label.structure} on {paths[image]}; all are left out, "
                     "and `labels` FORMAT or `labels` GLOB chooses"
                 )
-                issues.append(
-                    Issue(
-                        "error",
-                        "ambiguous-label",
-                        message,
-                        STAGE,
-                        label.ref.source,
-                        patient_id,
-                        label.structure,
-                    )
-                )
+                issues.append(label.error("ambiguous-label", message, STAGE, patient_id))
     return kept, issues
 
 

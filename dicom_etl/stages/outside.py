@@ -7,13 +7,13 @@ anyway, asks for the studies in which a label leaves its image.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import MASKS
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.records import Issue, Label, SamplePlan, StudyPlan
+from dicom_etl.records import Issue, SamplePlan, StudyPlan
 from dicom_etl.stages import link, parse
 
 LEAVING_SHARE = 0.2
@@ -66,7 +66,9 @@ def without_refused(study: StudyPlan, refused: Refused, *, unlabeled: bool) -> S
         labels = tuple(each for each in sample.labels if (sample.stack_index, each.ref.reader) not in refused)
         out = [each for each in sample.labels if each not in labels]
         lost[sample.stack_index] += len(out)
-        issues += _issues(sample, out, refused)
+        for label in out:
+            reason = refused[sample.stack_index, label.ref.reader]
+            issues.append(label.error(parse.OUTSIDE, reason, link.NAME, sample.patient_id))
         bare += bool(out) and not labels
         if labels or unlabeled:
             kept.append(sample._replace(labels=labels))
@@ -79,14 +81,6 @@ def without_refused(study: StudyPlan, refused: Refused, *, unlabeled: bool) -> S
             line._replace(labels=line.labels - lost[number]) for number, line in enumerate(study.series)
         ),
     )
-
-
-def _issues(sample: SamplePlan, labels: Iterable[Label], refused: Refused) -> Iterable[Issue]:
-    for label in labels:
-        reason = refused[sample.stack_index, label.ref.reader]
-        yield Issue(
-            "error", parse.OUTSIDE, reason, link.NAME, label.ref.source, sample.patient_id, label.structure
-        )
 
 
 def _leaving(sample: SamplePlan, roots: SourceRoots, config: IngestConfig) -> set[str]:

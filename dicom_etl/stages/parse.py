@@ -36,13 +36,7 @@ def limits_of(config: IngestConfig) -> Limits:
 
 
 def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> Image:
-    """Read the image of a sample.
-
-    Raises
-    ------
-    ImageError
-        When the file cannot be used, or its header is not the one that was planned with.
-    """
+    """Read the image of a sample; `ImageError` where its header is not the one that was planned with."""
     image = read_planned(roots.place(plan.image), plan.header, plan.stamp, limits_of(config))
     if image.header is plan.header:  # as of nearly all
         return image
@@ -148,18 +142,11 @@ def _take(
 
 def label_issue(error: ItemError, label: Label, patient_id: str) -> Issue:
     """Turn the error of one label into an issue."""
-    message = f"{error}; left out"
-    return Issue("error", error.code, message, NAME, label.ref.source, patient_id, label.structure)
+    return label.error(error.code, f"{error}; left out", NAME, patient_id)
 
 
 def check_outline(outline: Outline, shape: tuple[int, int], config: IngestConfig) -> None:
-    """Make sure that an outline encloses one area, within an image of ``shape`` (rows, columns).
-
-    Raises
-    ------
-    ContourError
-        When it encloses nothing, crosses itself and that is not allowed, or leaves the image.
-    """
+    """Make sure that an outline encloses one area, within an image of ``shape`` (rows, columns)."""
     if outline.area == 0:
         raise ContourError("the outline encloses no area")
     crossing = None if config.allow_self_intersection else first_self_intersection(outline)

@@ -27,13 +27,7 @@ def require_extras(config: IngestConfig) -> None:
 
 
 def grid_shape(header: ImageHeader, config: IngestConfig) -> tuple[int, int]:
-    """Return the rows and columns that an image has on the dataset's grid.
-
-    Raises
-    ------
-    ImageError
-        When the image cannot be brought to it.
-    """
+    """Return the rows and columns that an image has on the dataset's grid; `ImageError` where it does not fit."""
     if config.size is None and config.spacing_mm is None:
         return header.rows, header.columns
     return grid.place(header, config.size, config.spacing_mm).shape
@@ -42,27 +36,12 @@ def grid_shape(header: ImageHeader, config: IngestConfig) -> tuple[int, int]:
 def to_grid(
     image: Image, outlines: dict[str, Outline], config: IngestConfig
 ) -> tuple[Image, dict[str, Outline]]:
-    """Bring an image and its outlines, by structure, to the dataset's grid.
-
-    Raises
-    ------
-    ImageError
-        When the image cannot be brought to it.
-    """
+    """Bring an image and its outlines, by structure, to the dataset's grid."""
     if config.size is None and config.spacing_mm is None:
         return image, outlines
     placement = grid.place(image.header, config.size, config.spacing_mm)
-    return grid.regrid(image, placement), move_outlines(image.header, outlines, config)
-
-
-def move_outlines(
-    header: ImageHeader, outlines: dict[str, Outline], config: IngestConfig
-) -> dict[str, Outline]:
-    """Bring the outlines of an image, by structure, to the dataset's grid."""
-    if config.size is None and config.spacing_mm is None:
-        return outlines
-    placement = grid.place(header, config.size, config.spacing_mm)
-    return {name: measure(placement.map_rings(outline.rings)) for name, outline in outlines.items()}
+    moved = {name: measure(placement.map_rings(outline.rings)) for name, outline in outlines.items()}
+    return grid.regrid(image, placement), moved
 
 
 def draw_mask(outline: Outline, shape: tuple[int, int], config: IngestConfig) -> NDArray[np.uint8]:

@@ -83,12 +83,7 @@ def make_imputed(
 def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tuple[Image, parse.Parsed]:
     """Read the image of a sample and its contours by structure, and bring them to the dataset's grid.
 
-    What is wrong with a contour becomes an issue.
-
-    Raises
-    ------
-    ItemError
-        When the image cannot be used.
+    What is wrong with a contour becomes an issue; with the image, an `ItemError`.
     """
     image = parse.parse_image(plan, roots, config)
     parsed = parse.parse_labels(plan, roots, config, image.header)
@@ -122,9 +117,7 @@ def _encode(
         structure: rasterize.draw_mask(outline, image.pixels.shape, config)
         for structure, outline in read.outlines.items()
     }
-    sample = write.encode_sample(
-        plan, image, read.outlines, masks, spec, read.issues, imputed, read.origins, read.digests
-    )
+    sample = write.encode_sample(plan, image, read, masks, spec, imputed)
     drawn = {name: None if imputed else read.outlines.get(name) for name in spec.structures}
     known_simple = not config.allow_self_intersection
     return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)

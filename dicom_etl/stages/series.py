@@ -99,23 +99,10 @@ def find_stacks(
     lost: frozenset[int] = frozenset(),
     unreadable: Sequence[str] = (),
 ) -> tuple[tuple[Stack, ...], int]:
-    """Group the images of a study.
+    """Group the images of a study, one path and header a frame; stacks are by SeriesNumber, then path.
 
-    Parameters
-    ----------
-    paths, headers : sequence of str, of ImageHeader
-        One each frame of each file.
-    lost : frozenset of int
-        Images that cannot be read but for their header: they have numbers, and no place in a stack.
-    unreadable : sequence of str
-        Files that may be images, and of which not even the header can be read.
-
-    Returns
-    -------
-    stacks : tuple of Stack
-        By SeriesNumber, then path.
-    spare : int
-        How many unreadable files could be of any stack.
+    Images that are ``lost`` cannot be read but for their header: they have numbers, and no place in a stack. Of
+    ``unreadable`` files not even the header can be read; also return how many of these could be of any stack.
     """
     series, spare = _with_gone(list(_series(paths, headers)), paths, unreadable)
     stacks = [_stack(group, headers, lost) for group in _stacked(series, headers)]

@@ -48,15 +48,7 @@ def hashed_files(study: StudyPlan, config: IngestConfig) -> dict[str, str]:
 def inputs_digest(
     files: StudyFiles, images: Sequence[FoundImage], hashed: Collection[str], roots: SourceRoots
 ) -> str:
-    """Hash what planning knows of a study's inputs: headers and sizes of images whose bytes are not part of the key.
-
-    Parameters
-    ----------
-    images : sequence of FoundImage
-        Those whose header could be read.
-    hashed : collection of str
-        The images of `hashed_images`.
-    """
+    """Hash what planning knows of a study's inputs: headers and sizes of images that are not `hashed_images`."""
     digest = hashlib.sha256()
     known = set(hashed)
     for path, header, (size, _, _) in images:
@@ -79,14 +71,8 @@ def study_key(
 ) -> str:
     """Return the key of a study.
 
-    Parameters
-    ----------
-    study : StudyPlan
-        With its `inputs_digest`.
-    digests : mapping of str to str
-        The SHA-256 of each of its `hashed_files`, "" for one that cannot be read.
-    decisions : str
-        A canonical text of what was decided about the study's labels.
+    ``digests`` are the SHA-256 of its `hashed_files`, "" for one that cannot be read; ``decisions`` is a canonical text
+    of what was decided about the study's labels.
     """
     made_of = [
         __version__,

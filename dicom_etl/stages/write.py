@@ -16,7 +16,8 @@ from dicom_etl.dataset.digest import row_digests
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases
-from dicom_etl.records import EncodedSample, Image, Issue, Outline, SamplePlan, SampleRow
+from dicom_etl.records import EncodedSample, Image, Outline, SamplePlan, SampleRow
+from dicom_etl.stages.parse import Parsed
 
 if TYPE_CHECKING:
     from dicom_etl.stages.impute import Imputed
@@ -73,31 +74,15 @@ def pixel_columns(image: NDArray[Any]) -> dict[str, Any]:
 def encode_sample(
     plan: SamplePlan,
     image: Image,
-    outlines: Mapping[str, Outline],
+    read: Parsed,
     masks: Mapping[str, NDArray[np.uint8]],
     spec: schema.DatasetSpec,
-    issues: Sequence[Issue],
     imputed: Imputed | None = None,
-    origins: Mapping[str, float] = MappingProxyType({}),
-    label_digests: Mapping[str, str] = MappingProxyType({}),
 ) -> EncodedSample:
     """Make the row of one sample: columns, statistics, digests, and chunks as they are stored.
 
-    Parameters
-    ----------
-    outlines, masks : mapping
-        By structure, what was drawn and could be read; masks are (y, x) uint8.
-    imputed : Imputed, optional
-        What to state about `outlines` when nobody drew them.
-    origins : mapping
-        By structure, what was taken off its vertices; NaN where it is not given.
-    label_digests : mapping
-        Label files with their SHA-256.
-
-    Raises
-    ------
-    ImageError
-        When the pixels do not have the shape of the dataset.
+    ``masks`` are those of the outlines that were ``read``, by structure, (y, x) uint8; ``imputed`` is what to state
+    about these when nobody drew them.
     """
     if image.pixels.shape != spec.shape:
         rows, columns = image.pixels.shape
@@ -108,16 +93,17 @@ def encode_sample(
     ]
     image_key, sha256 = row_digests(pixels, all_masks)
     measured = {"sha256": sha256, **pixel_columns(pixels)}
-    row = make_row(plan, image, outlines, spec.structures, measured, imputed, origins)
+    outlines = read.outlines
+    row = make_row(plan, image, outlines, spec.structures, measured, imputed, read.origins)
     return EncodedSample(
         row,
         encode_chunk(pixels, spec.compression, spec.fletcher32),
         tuple([encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks]),
         tuple([outlines[name].rings if name in outlines else () for name in spec.structures]),
-        tuple(issues),
+        tuple(read.issues),
         image_key,
         pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
-        label_digests=tuple(label_digests.items()),
+        label_digests=tuple(read.digests.items()),
     )
 
 
@@ -130,7 +116,7 @@ def make_row(
     imputed: Imputed | None = None,
     origins: Mapping[str, float] = MappingProxyType({}),
 ) -> SampleRow:
-    """Return the columns of a sample; ``measured`` are its `pixel_columns` and SHA-256, the rest as `encode_sample`."""
+    """Return the columns of a sample; ``measured`` are its `pixel_columns` and SHA-256, ``origins`` as in `Parsed`."""
     refs = [
         next(
             (each.ref for each in plan.labels if each.structure == name and name in outlines and not imputed),
