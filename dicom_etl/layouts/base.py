@@ -61,6 +61,19 @@ def stamp_of(place: str) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
+class WithinSource:
+    """What layouts share in which every path begins at SOURCE, and no part lies elsewhere."""
+
+    name: str
+    name_offset: int | None = None
+
+    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+        """Nothing is to be found."""
+        assert source is not None
+        further = options["link_columns"], options["patient_from_header"]
+        return SourceRoots(source, source, source, self.name, source, *further)
+
+
 class Layout(Protocol):
     """Finds images, labels and the link table in one arrangement of folders.
 

@@ -17,7 +17,20 @@ from dicom_etl.layouts.walk import IMAGE, LABEL, Walk, folders_in, state
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 
-class LinkedFolders:
+class TwoFolders:
+    """What layouts share in which images and labels of a study lie in a folder each."""
+
+    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
+        """List the files of one study."""
+        issues: list[Issue] = []
+        images = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
+        labels: tuple[str, ...] = ()
+        if study.contours:
+            labels = tuple(Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues))
+        return StudyFiles(study.patient_id, study.original_id, images, (), tuple(issues), label_files=labels)
+
+
+class LinkedFolders(TwoFolders):
     """`Layout` of two trees of folders tied together by a table."""
 
     name = "linked-folders"
@@ -64,20 +77,6 @@ class LinkedFolders:
             tuple(f"{CONTOURS}/{name}" for name in contours),
             tuple(issues),
         )
-
-    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
-        """List the files of one study."""
-        return two_folders(roots, study)
-
-
-def two_folders(roots: SourceRoots, study: StudyFolders) -> StudyFiles:
-    """List the files of a study whose images and labels lie in a folder each."""
-    issues: list[Issue] = []
-    images = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
-    labels: tuple[str, ...] = ()
-    if study.contours:
-        labels = tuple(Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues))
-    return StudyFiles(study.patient_id, study.original_id, images, (), tuple(issues), label_files=labels)
 
 
 def _same_names(images: list[str], contours: list[str]) -> tuple[Link, ...]:

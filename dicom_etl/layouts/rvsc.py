@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from dicom_etl.errors import SourceError
-from dicom_etl.layouts.base import SourceRoots
+from dicom_etl.layouts.base import SourceRoots, WithinSource
 from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
@@ -23,7 +22,7 @@ _LIST = re.compile(r"p[0-9]+list\.txt", re.IGNORECASE)
 _LABEL = re.compile(r".*contour.*\.txt", re.IGNORECASE)
 
 
-class Rvsc:
+class Rvsc(WithinSource):
     """`Layout` of the right ventricle challenge."""
 
     name = "rvsc"
@@ -33,11 +32,6 @@ class Rvsc:
     def recognises(self, source: Path) -> bool:
         """Whether folders of patients hold their images and contours under such names."""
         return any(source.glob("[Pp]atient[0-9]*/[Pp][0-9]*dicom"))
-
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
-        """Nothing is to be found: a patient is one folder."""
-        assert source is not None
-        return SourceRoots(source, source, source, self.name, source)
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List the folders of patients."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dicom_etl.errors import SourceError
-from dicom_etl.layouts.base import SourceRoots
-from dicom_etl.layouts.linked_folders import two_folders
+from dicom_etl.layouts.base import SourceRoots, WithinSource
+from dicom_etl.layouts.linked_folders import TwoFolders
 from dicom_etl.layouts.linktable import read_link_table
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.layouts.walk import IMAGE, LABEL, folders_in
-from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
+from dicom_etl.records import Issue, Link, SourceFolders
 
 _TABLE = "scd_patientdata.csv"
 _ATLAS_CONTOURS = "SCD_ManualContours"
@@ -35,15 +36,7 @@ def _in_all(source: Path, parents: Iterable[str], code: str, issues: list[Issue]
     )
 
 
-class _Sunnybrook:
-    name_offset: int | None = None
-
-    def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
-        """List the files of one study."""
-        return two_folders(roots, study)
-
-
-class SunnybrookAtlas(_Sunnybrook):
+class SunnybrookAtlas(WithinSource, TwoFolders):
     """`Layout` of the Cardiac Atlas Project."""
 
     name = "sunnybrook-cap"
@@ -59,7 +52,7 @@ class SunnybrookAtlas(_Sunnybrook):
         table = options["links"] or source / _TABLE
         if not table.is_file():
             raise SourceError(f"SOURCE has no file {_TABLE}, which says whose contours are whose")
-        return SourceRoots(source, source, table, self.name, source, options["link_columns"])
+        return replace(super().locate(source, **options), links=table)
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in all parts of the images, and in the contours."""
@@ -70,7 +63,7 @@ class SunnybrookAtlas(_Sunnybrook):
         return SourceFolders(links, images, contours, tuple(_as_notes(issues)), _TABLE)
 
 
-class SunnybrookChallenge(_Sunnybrook):
+class SunnybrookChallenge(WithinSource, TwoFolders):
     """`Layout` of the 2009 Cardiac MR Left Ventricle Segmentation Challenge."""
 
     name = "sunnybrook-miccai"
@@ -79,11 +72,6 @@ class SunnybrookChallenge(_Sunnybrook):
     def recognises(self, source: Path) -> bool:
         """Whether there are its folders of images and of contours."""
         return bool(_matching(source, "challenge_*")) and bool(_matching(source, "*/*DataContours"))
-
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
-        """Nothing is to be found: names of patients link."""
-        assert source is not None
-        return SourceRoots(source, source, source, self.name, source)
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in images and in contours; the same name, but for zero padding, links them."""

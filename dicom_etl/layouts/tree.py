@@ -9,36 +9,27 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.dicom import sop_class_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import SourceError
-from dicom_etl.layouts.base import SourceRoots
+from dicom_etl.layouts.base import SourceRoots, WithinSource
 from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 _STAGE = "discover"
 
 
-class Tree:
+class Tree(WithinSource):
     """`Layout` of any tree of DICOM files; the last that is tried."""
 
     name = "tree"
     says = "DICOM files at any depth, labels among them; a folder is a patient"
-    name_offset: int | None = None
 
     def recognises(self, source: Path) -> bool:
         """Take whatever no other layout knows."""
         return True
-
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
-        """Nothing is to be found."""
-        assert source is not None
-        return SourceRoots(
-            source, source, source, self.name, source, patient_from_header=options["patient_from_header"]
-        )
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List the folders at the top, or group all files by what their headers say."""

@@ -136,7 +136,7 @@ class Plan:
             self.config,
             next(iter(self._sizes)),
             self._dtypes,
-            self.structures(),
+            self.config.structures or tuple(sorted(self._structures)),
             self._widths,
             part=self._shard is not None,
         )
@@ -150,10 +150,6 @@ class Plan:
             check_groups(each, sum(share > 0 for share in self.config.split), "split")
         if self.config.folds is not None:
             check_groups(each, self.config.folds, "fold")
-
-    def structures(self) -> tuple[str, ...]:
-        """Return the structures of the dataset: those asked for, else all that a contour file is named after."""
-        return self.config.structures or tuple(sorted(self._structures))
 
     def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
         folders = discover.find_folders(layout_of(self.roots), self.roots, pseudonyms)

@@ -8,14 +8,12 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dicom_etl.checks.decisions import Ledger
 from dicom_etl.checks.review import LabelReview, study_review
-from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.errors import ItemError
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline.assembly import Assembly
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.summary import Summary
@@ -24,7 +22,7 @@ from dicom_etl.stages import parse, write
 from dicom_etl.stages.outside import refused_stacks
 from dicom_etl.stages.sample import SampleMaker, item_issue, make_imputed, make_parent
 from dicom_etl.stages.study_key import file_digest, hashed_files, study_key
-from dicom_etl.workers import Executor, Progress
+from dicom_etl.workers import Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
@@ -69,13 +67,6 @@ class RowWriter:
         summary = self._plan.summary
         summary.samples = summary.drawn = summary.imputed = 0
         summary.structures = Counter(dict.fromkeys(self._spec.structures, 0))
-        make = partial(
-            make_rows,
-            executor=self._plan.executor,
-            roots=self._plan.roots,
-            config=self._plan.config,
-            spec=self._spec,
-        )
         earlier = self._earlier
         for taken, group in groupby(
             self._plan.studies(), key=lambda study: earlier is not None and earlier.has(study)
@@ -84,9 +75,24 @@ class RowWriter:
                 for study in group:
                     self._copy_study(earlier.take(study))
             else:
-                for study, made in _by_study(group, make):
+                for study, made in _by_study(group, self._make_rows):
                     self._make_study(study, made)
         return self._assembly
+
+    def _make_rows(self, studies: Iterator[StudyPlan]) -> Iterator[Made]:
+        """Make all rows, each on its own or, to impute, those of a study from one another."""
+        plan, config = self._plan, self._plan.config
+        if config.impute is None:
+            # One flow of samples over all studies: no worker waits for the last sample of a study.
+            samples = (sample for study in studies for sample in study.samples)
+            yield from plan.executor.map(SampleMaker(plan.roots, config, self._spec), samples)
+            return
+        from dicom_etl.stages.impute_study import make_study
+
+        given: dict[str, Any] = {"roots": plan.roots, "config": config, "spec": self._spec}
+        make, between = partial(make_parent, **given), partial(make_imputed, **given)
+        for study in studies:
+            yield from make_study(study, plan.executor, make, between, self._spec.structures, config)
 
     def _make_study(self, study: StudyPlan, made: Iterable[Made]) -> None:
         """Store a study that is made."""
@@ -201,32 +207,6 @@ def count_row(summary: Summary, row: SampleRow, phase: str, structures: tuple[st
     counts.update(dict(zip(structures, map(int, row.has), strict=True)))
     if phase:
         summary.cardiac_phases[phase] += 1
-
-
-def make_rows(
-    studies: Iterator[StudyPlan],
-    executor: Executor,
-    roots: SourceRoots,
-    config: IngestConfig,
-    spec: schema.DatasetSpec,
-) -> Iterator[Made]:
-    """Make all rows, each on its own or, to impute, those of a study from one another."""
-    if config.impute is None:
-        # One flow of samples over all studies: no worker waits for the last sample of a study.
-        samples = (sample for study in studies for sample in study.samples)
-        yield from executor.map(SampleMaker(roots, config, spec), samples)
-        return
-    from dicom_etl.stages.impute_study import make_study
-
-    for study in studies:
-        yield from make_study(
-            study,
-            executor=executor,
-            make=partial(make_parent, roots=roots, config=config, spec=spec),
-            make_imputed=partial(make_imputed, roots=roots, config=config, spec=spec),
-            structures=spec.structures,
-            config=config,
-        )
 
 
 def _by_study(

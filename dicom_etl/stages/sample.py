@@ -22,7 +22,6 @@ from dicom_etl.stages import parse, rasterize, write
 
 if TYPE_CHECKING:
     from dicom_etl.impute.estimate import Parent
-    from dicom_etl.impute.slices import Slice
     from dicom_etl.stages.impute import Imputed, ImputePlan
 
 
@@ -63,7 +62,8 @@ def make_parent(
 
     image, read = read_slice(plan, roots, config)
     sample = _encode(plan, image, read, config, spec)
-    return Made(sample, impute.prepare(_stored(image, spec), read.outlines, spec.structures))
+    own = impute.as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
+    return Made(sample, impute.prepare(own, read.outlines, spec.structures))
 
 
 def make_imputed(
@@ -73,7 +73,7 @@ def make_imputed(
     from dicom_etl.stages import impute
 
     image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
-    target = _stored(image, spec)
+    target = impute.as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
     outlines, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
     sample = _encode(plan.sample, image, parse.Parsed(outlines, {}, [], {}), config, spec, imputed)
     parents = impute.prepare(target, outlines, spec.structures) if plan.is_parent else ()
@@ -121,12 +121,6 @@ def _encode(
     drawn = {name: None if imputed else read.outlines.get(name) for name in spec.structures}
     known_simple = not config.allow_self_intersection
     return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)
-
-
-def _stored(image: Image, spec: schema.DatasetSpec) -> Slice:
-    from dicom_etl.stages.impute import as_slice
-
-    return as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
 
 
 def item_issue(error: ItemError, stage: str, path: str, patient_id: str, *, frame: int = -1) -> Issue:

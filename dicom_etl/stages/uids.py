@@ -31,9 +31,6 @@ class StudyUids(NamedTuple):
     missing: tuple[Label, ...]
 
 
-NONE = StudyUids("", "", ())
-
-
 def uids_of(images: Iterable[FoundImage], lost: Iterable[LostImage], labels: Iterable[Label]) -> StudyUids:
     """Return what other studies must know of one."""
     here = _uids_in(images, lost)

@@ -41,11 +41,6 @@ class Proof(NamedTuple):
     probe: Callable[[], str] | None
     answer: str
 
-    @classmethod
-    def of(cls, probe: Callable[[], str] | None) -> Self:
-        """Ask this process."""
-        return cls(__version__, probe, probe() if probe else "")
-
     def fault(self) -> str:
         """Return what is wrong with this process; "" when it may work."""
         if __version__ != self.version:
@@ -103,7 +98,7 @@ class DaskCluster(Executor):
             from distributed import Client, LocalCluster
         except ImportError:
             raise MissingExtraError("`executor` dask", "dask") from None
-        self._proof = Proof.of(probe)
+        self._proof = Proof(__version__, probe, probe() if probe else "")
         self._cluster = None
         if scheduler is None:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
@@ -191,8 +186,9 @@ class DaskCluster(Executor):
         except ImportError as error:
             raise ClusterError(f"a Dask worker lacks a package: {error}; install it on all of them") from None
         for item, result in zip(items, results, strict=True):
-            if isinstance(result, ItemError):
-                _agree(function, item, result)
+            # When it can be read here, the worker is wrong and not the input.
+            if isinstance(result, ItemError) and not isinstance(run_item(function, item), ItemError):
+                raise ClusterError(f"a Dask worker cannot read what this process can: {result}")
         return results
 
 
@@ -207,13 +203,6 @@ def run_items(function: Callable[[Any], Any], items: list[Any], proof: Proof) ->
 
 _PROVEN: list[Proof] = []
 """What this worker has answered."""
-
-
-def _agree(function: Callable[[Any], Any], item: Any, error: ItemError) -> None:
-    """Try an item here that a worker cannot read: when it can be read, the worker is wrong and not the input."""
-    mine = run_item(function, item)
-    if not isinstance(mine, ItemError):
-        raise ClusterError(f"a Dask worker cannot read what this process can: {error}") from None
 
 
 @contextmanager
