@@ -33,17 +33,7 @@ def period_ms(times_ms: Sequence[float]) -> float:
 
 
 def contraction(time_ms: float, ed_ms: float, es_ms: float, period: float) -> float:
-    """Return how far the ventricle has contracted: 0 at ED, 1 at ES.
-
-    Parameters
-    ----------
-    time_ms : float
-        When, as a trigger time; any number of beats earlier or later is the same.
-    ed_ms, es_ms : float
-        Trigger times of ED and ES.
-    period : float
-        Length of the cycle in ms.
-    """
+    """Return how far the ventricle has contracted at a trigger time, of whatever beat: 0 at ED, 1 at ES."""
     systole = (es_ms - ed_ms) % period
     since_ed = (time_ms - ed_ms) % period
     if since_ed <= systole:
@@ -65,16 +55,8 @@ def later_share(
     """Return the weight, 0 to 1, of the later of two drawn phases for a time between them.
 
     When both lie in systole, or both in diastole (ED and ES count for either), the weight follows the
-    contraction; when ED or ES lies between them, or is not known, it follows the time.
-
-    Parameters
-    ----------
-    time_ms, before_ms, after_ms : float
-        Trigger times; the phases follow each other in the order before, time, after around the cycle.
-    period : float
-        Length of the cycle in ms.
-    ed_es_ms : (float, float), optional
-        Trigger times of ED and ES.
+    contraction; when ED or ES lies between them, or is not known, it follows the time. The phases follow each other
+    in the order before, time, after around the cycle.
     """
     span = (after_ms - before_ms) % period
     elapsed = (time_ms - before_ms) % period

@@ -40,22 +40,10 @@ _JOINED = {5: ((0, 1), (2, 3)), 10: ((1, 2), (3, 0))}
 
 
 def isolines(field: FloatArray) -> tuple[FloatArray, ...]:
-    """Return the closed lines where a field is zero.
+    """Return the closed lines (n, 2) where a field (rows, columns), negative inside, is zero.
 
-    Parameters
-    ----------
-    field : (rows, columns) float64
-        Negative inside; its border must be positive, or lines that run off the grid would stay open.
-
-    Returns
-    -------
-    tuple of (n, 2) float64
-        x,y in steps of the grid, the first node at (0, 0). No ring crosses itself or another one.
-
-    Raises
-    ------
-    ValueError
-        When the field is not positive along its border.
+    x,y in steps of the grid, the first node at (0, 0). No ring crosses itself or another one. The field's border must
+    be positive, or lines that run off the grid would stay open.
     """
     inside = field < 0
     if inside[[0, -1]].any() or inside[:, [0, -1]].any():
@@ -145,22 +133,10 @@ def signed_distance(rings: Rings, x: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def blend(shapes: Sequence[Rings], weights: FloatArray, pitch: float) -> Rings:
-    """Return the outline between shapes.
+    """Return the outline between shapes, in mm in one plane like them; weights (shape,) add up to 1.
 
-    Parameters
-    ----------
-    shapes : sequence of Rings
-        In mm in one plane.
-    weights : (shape,) float64
-        Their shares, adding up to 1.
-    pitch : float
-        Spacing of the grid in mm; a pixel is fine.
-
-    Returns
-    -------
-    Rings
-        In mm; as many rings as the most that a shape has, the largest first. Empty when the mean encloses
-        nothing, as between small outlines far from each other.
+    It has as many rings as the most that a shape has, the largest first; none when the mean encloses nothing, as
+    between small outlines far from each other. ``pitch`` is the spacing of the grid in mm; a pixel is fine.
     """
     points = np.concatenate([ring for rings in shapes for ring in rings])
     low, high = points.min(axis=0), points.max(axis=0)

@@ -30,21 +30,14 @@ centre."""
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """What other slices need to know of a slice that has the structure; made by `parent_of`, small enough to send.
-
-    Attributes
-    ----------
-    shape : Rings
-        The contour in mm in the plane of the stack.
-    outline : RadialOutline, optional
-        The same as radii; None when it is not one star-shaped ring.
-    pattern : (ray, sample) float64, optional
-        How the boundary looks on the image (see `guide.template`); None without an outline.
-    """
+    """What other slices need to know of a slice that has the structure; made by `parent_of`, small enough to send."""
 
     shape: Rings
+    """The contour in mm in the plane of the stack."""
     outline: RadialOutline | None
+    """The same as radii; None when it is not one star-shaped ring."""
     pattern: FloatArray | None
+    """(ray, sample): how the boundary looks on the image (see `guide.template`); None without an outline."""
 
 
 def parent_of(image: Slice, rings: Rings) -> Parent:
@@ -56,41 +49,23 @@ def parent_of(image: Slice, rings: Rings) -> Parent:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A contour that nobody drew.
-
-    Attributes
-    ----------
-    rings : Rings
-        In the pixel frame of the target, on multiples of `VERTEX_PX`.
-    agreement : float
-        Weighted Dice overlap, 0 to 1, of the estimate with what each parent alone makes of the slice.
-    """
+    """A contour that nobody drew."""
 
     rings: Rings
+    """In the pixel frame of the target, on multiples of `VERTEX_PX`."""
     agreement: float
+    """Weighted Dice overlap, 0 to 1, of the estimate with what each parent alone makes of the slice."""
 
 
 def estimate(
     target: Slice, parents: Sequence[Parent], weights: Sequence[float], way: str = IMAGE
 ) -> Estimate:
-    """Estimate the contour of one structure on a slice where nobody drew it.
+    """Estimate the contour of one structure on a slice where nobody drew it; the parents' weights add up to 1.
 
-    Parameters
-    ----------
-    parents : sequence of Parent
-        One or more slices that have the structure.
-    weights : sequence of float
-        Their shares, adding up to 1.
-    way : str
-        ``"image"``: radii are blended, then moved to the slice's own image (see `guide`). ``"contours"``:
-        radii are blended. ``"distance"``: signed distances are blended (see `distance`). ``"nearest"``: the
-        contour of the parent with the largest weight, the first of equals. The first two fall back to the
-        third for outlines that are not star-shaped.
-
-    Returns
-    -------
-    Estimate
-        Without rings when the parents have nothing in common (small outlines far from each other).
+    ``way`` is "image": radii are blended, then moved to the slice's own image (see `guide`). "contours": radii are
+    blended. "distance": signed distances are blended (see `distance`). "nearest": the contour of the parent with the
+    largest weight, the first of equals. The first two fall back to the third for outlines that are not star-shaped.
+    There are no rings when the parents have nothing in common (small outlines far from each other).
     """
     shares = np.asarray(weights, dtype=np.float64)
     outlines = [parent.outline for parent in parents if parent.outline is not None]
@@ -143,14 +118,7 @@ lesser evidence."""
 def confidence(agreement: float, axis: Axis, distance: float, parents: float = 1.0) -> float:
     """Return the confidence, 0 to 1, in an estimate.
 
-    Parameters
-    ----------
-    agreement : float
-        See `estimate.Estimate`.
-    distance : float
-        To the nearer parent, in mm or ms.
-    parents : float
-        Confidence in the parents: 1 when both are drawn.
+    ``distance`` is that to the nearer parent, in mm or ms; ``parents`` the confidence in these, 1 when both are drawn.
     """
     doubling = DOUBLING_MM if axis == SPATIAL else DOUBLING_MS
     error = (1.0 - agreement) * (1.0 + distance / doubling)

@@ -61,13 +61,10 @@ _PRODUCTS: FloatArray = (_BASIS[:, :, None] * _BASIS[:, None, :]).reshape(RAYS, 
 
 
 def profiles(image: Slice, outline: RadialOutline, steps: int) -> FloatArray:
-    """Return the image along the rays, from `steps` samples inside the outline to `steps` outside.
+    """Return the image along the rays, from `steps` samples inside the outline to `steps` outside, (ray, 2 steps + 1).
 
-    Returns
-    -------
-    (ray, 2 * steps + 1) float64
-        Standardised over the band within `PROFILE_STEPS` + `SEARCH_STEPS` // 2 of the outline, so that
-        neither gain nor offset of an image matters; zero where the image is constant.
+    Standardised over the band within `PROFILE_STEPS` + `SEARCH_STEPS` // 2 of the outline, so that neither gain nor
+    offset of an image matters; zero where the image is constant.
     """
     distance = outline.radii[:, None] + np.arange(-steps, steps + 1) * STEP_MM
     (x, y), (along_x, along_y) = outline.centre, DIRECTIONS.T[..., None]
@@ -85,14 +82,13 @@ def template(image: Slice, outline: RadialOutline) -> FloatArray:
 
 
 def mismatch(strip: FloatArray, patterns: FloatArray) -> FloatArray:
-    """Return the mean squared difference of each pattern and each place of `strip`.
+    """Return the mean squared difference of each pattern (see `template`) and each place of `strip`.
 
     Parameters
     ----------
     strip : (ray, 2 * (PROFILE_STEPS + SEARCH_STEPS) + 1) float64
         The target's profiles about the blended outline.
     patterns : (pattern, ray, 2 * PROFILE_STEPS + 1) float64
-        See `template`.
 
     Returns
     -------
@@ -110,33 +106,17 @@ def mismatch(strip: FloatArray, patterns: FloatArray) -> FloatArray:
 
 
 def spread_mm(radius_gap_mm: float) -> FloatArray:
-    """Return the prior's standard deviations (1 + 2 * HARMONICS,) in mm.
-
-    Parameters
-    ----------
-    radius_gap_mm : float
-        Difference of the parents' mean radii.
-    """
+    """Return the prior's standard deviations (1 + 2 * HARMONICS,) in mm for a gap of the parents' mean radii."""
     radius = RADIUS_SD_MM + RADIUS_SD_PER_MM * radius_gap_mm
     return np.concatenate(([radius], SHAPE_SD_MM / _ORDERS**1.5))
 
 
 def settle(energy: FloatArray, spread: FloatArray) -> FloatArray:
-    """Find the moves that balance image and prior.
+    """Find the moves (pattern, ray) in mm outwards, within the search range, that balance image and prior.
 
-    Parameters
-    ----------
-    energy : (pattern, ray, 2 * SEARCH_STEPS + 1) float64
-        See `mismatch`.
-    spread : (1 + 2 * HARMONICS,) float64
-        See `spread_mm`.
-
-    Returns
-    -------
-    (pattern, ray) float64
-        Moves in mm outwards, within the search range. The Fourier coefficients of each minimise sum(energy at
-        the move) / (2 NOISE^2) + sum((coefficient / spread)^2) / 2, found by Gauss-Newton steps on parabolas
-        fitted to the energy over windows that shrink.
+    For an energy as `mismatch` and a spread as `spread_mm` returns it, the Fourier coefficients of each move minimise
+    sum(energy at the move) / (2 NOISE^2) + sum((coefficient / spread)^2) / 2, found by Gauss-Newton steps on parabolas
+    fitted to the energy over windows that shrink.
     """
     prior = np.diag((STEP_MM / spread) ** 2)
     move = np.zeros(energy.shape[:2])

@@ -17,8 +17,6 @@ Axis = Literal["spatial", "temporal"]
 SPATIAL: Axis = "spatial"
 TEMPORAL: Axis = "temporal"
 BOTH = "both"
-NEAREST = "nearest"
-MODES = (SPATIAL, TEMPORAL, BOTH, NEAREST)
 
 BEYOND = "beyond the outermost drawn location"
 TOO_FAR = "the gap is wider than `impute_max_gap`"
@@ -39,27 +37,17 @@ class SlicePlace:
 
 @dataclass(frozen=True, slots=True)
 class ParentLink:
-    """The two slices that a slice is made of.
-
-    Attributes
-    ----------
-    axis : str
-        ``"spatial"``: same phase, one on each side. ``"temporal"``: same location, one before and one after.
-    parents : (int, int)
-        Positions in the study's list of places.
-    weights : (float, float)
-        Their shares, adding up to 1.
-    gap : float
-        Distance between the parents, mm or ms.
-    distance : float
-        Distance to the nearer parent, mm or ms.
-    """
+    """The two slices that a slice is made of: of its phase, one on each side, or of its location, before and after."""
 
     axis: Axis
     parents: tuple[int, int]
+    """Positions in the study's list of places."""
     weights: tuple[float, float]
+    """Their shares, adding up to 1."""
     gap: float
+    """Distance between the parents, mm or ms."""
     distance: float
+    """Distance to the nearer parent, mm or ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +61,9 @@ class Reach:
 def spatial_links(
     places: Sequence[SlicePlace], drawn: Collection[int], most_mm: float
 ) -> dict[int, ParentLink]:
-    """Link each slice between two drawn ones of its phase to the nearest on either side.
+    """Link each slice between two drawn ones of its phase, at most ``most_mm`` apart, to the nearest on either side.
 
-    Parameters
-    ----------
-    drawn : collection of int
-        Positions of those that have the structure.
-    most_mm : float
-        Widest gap between two parents.
-
-    Returns
-    -------
-    dict of int to ParentLink
-        By position; weights go with the distance in mm. Nothing beyond the outermost drawn location of a
-        phase.
+    By position; weights go with the distance in mm. Nothing beyond the outermost drawn location of a phase.
     """
     by_phase: dict[int, list[int]] = defaultdict(list)
     for index, place in enumerate(places):
@@ -118,19 +95,10 @@ def spatial_links(
 def temporal_links(
     places: Sequence[SlicePlace], drawn: Collection[int], most_ms: float, ed_es: tuple[int, int] | None
 ) -> dict[int, ParentLink]:
-    """Link each slice to the drawn phases before and after it at its location, around the cycle.
+    """Link each slice to the drawn phases before and after it at its location, at most ``most_ms`` apart in the cycle.
 
-    Parameters
-    ----------
-    most_ms : float
-        Widest gap between two parents.
-    ed_es : (int, int), optional
-        Phases of end-diastole and end-systole; see `cycle.later_share`.
-
-    Returns
-    -------
-    dict of int to ParentLink
-        By position. Nothing at a location with fewer than two drawn phases.
+    By position; nothing at a location with fewer than two drawn phases. For ``ed_es``, the phases of end-diastole and
+    end-systole, see `cycle.later_share`.
     """
     by_location: dict[int, list[int]] = defaultdict(list)
     for index, place in enumerate(places):
@@ -143,11 +111,8 @@ def temporal_links(
         members.sort(key=lambda index: places[index].time_ms)
         labelled = [index for index in members if index in drawn]
         times = {places[index].phase: places[index].time_ms for index in members}
-        turns = (
-            None
-            if ed_es is None or not all(phase in times for phase in ed_es)
-            else (times[ed_es[0]], times[ed_es[1]])
-        )
+        known = ed_es is not None and all(phase in times for phase in ed_es)
+        turns = (times[ed_es[0]], times[ed_es[1]]) if ed_es is not None and known else None
         for before, index, after in _between(members, labelled):
             start, now, end = (places[one].time_ms for one in (before, index, after))
             gap = (end - start) % period
@@ -169,28 +134,23 @@ def _periods(places: Sequence[SlicePlace], by_location: Mapping[int, Sequence[in
     }
     most = max((len(members) for members in by_location.values()), default=0)
     complete = {location for location, members in by_location.items() if len(members) == most}
-    known = [own[location] for location in complete if isfinite(own[location])]
+    known = {location: own[location] for location in complete if isfinite(own[location])}
     if not known:
         return {}
-    return {
-        location: own[location]
-        if location in complete and isfinite(own[location])
-        else float(np.median(known))
-        for location in by_location
-    }
+    usual = float(np.median(list(known.values())))
+    return {location: known.get(location, usual) for location in by_location}
 
 
 def _between(members: Sequence[int], labelled: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """Yield (drawn before, undrawn, drawn after) around a cycle, when at least two are drawn."""
     if len(labelled) < 2:
         return
-    order = {index: rank for rank, index in enumerate(members)}
-    ranks = [order[index] for index in labelled]
+    after = 0
     for index in members:
-        if order[index] in ranks:
-            continue
-        after = bisect_left(ranks, order[index]) % len(labelled)
-        yield labelled[after - 1], index, labelled[after]
+        if index == labelled[after % len(labelled)]:
+            after += 1
+        else:
+            yield labelled[after - 1], index, labelled[after % len(labelled)]
 
 
 def plan_links(
@@ -200,23 +160,12 @@ def plan_links(
     reach: Reach,
     ed_es: tuple[int, int] | None,
 ) -> list[dict[int, dict[str, ParentLink]]]:
-    """Decide what is filled and from what.
+    """Decide what is filled and from what: links by position and structure, one dict a round.
 
-    Parameters
-    ----------
-    drawn : mapping of str to collection of int
-        Positions that have each structure.
-    mode : str
-        ``"spatial"``, ``"temporal"``, or ``"both"`` (and ``"nearest"``, which fills the same slices): first what lies
-        between drawn phases, or else between drawn locations; then the same once more, with what has been filled as
-        parents too. A phase in between at a location that nobody drew is thus made of its own ED and ES, which are made
-        of their neighbours.
-
-    Returns
-    -------
-    list of dict of int to dict of str to ParentLink
-        One dict a round: links by position and structure, whose parents are drawn or filled in a round before. Only
-        images on which nothing is drawn: a row is either drawn or imputed, never a mixture.
+    Mode "both" (and "nearest", which fills the same slices) has two rounds: first what lies between drawn phases, or
+    else between drawn locations; then the same once more, with what has been filled as parents too. A phase in between
+    at a location that nobody drew is thus made of its own ED and ES, which are made of their neighbours. Only images on
+    which nothing is drawn are filled: a row is either drawn or imputed, never a mixture.
     """
     have = {structure: set(members) for structure, members in sorted(drawn.items())}
     taken: set[int] = set().union(*drawn.values())

@@ -29,18 +29,12 @@ much less than star-shaped when they are small."""
 
 @dataclass(frozen=True, slots=True)
 class RadialOutline:
-    """A star-shaped outline, in mm.
-
-    Attributes
-    ----------
-    centre : (2,) float64
-        Centre of mass x,y in the plane.
-    radii : (ray,) float64
-        Distance of the boundary along `DIRECTIONS`.
-    """
+    """A star-shaped outline, in mm."""
 
     centre: FloatArray
+    """Centre of mass (2,) x,y in the plane."""
     radii: FloatArray
+    """Distance (ray,) of the boundary along `DIRECTIONS`."""
 
     def ring(self) -> FloatArray:
         """Return the polygon (ray, 2) x,y in mm."""
@@ -80,23 +74,13 @@ def blend(outlines: Sequence[RadialOutline], weights: FloatArray) -> RadialOutli
 
     Two equal outlines at different places give the same outline between them. Areas are averaged, not radii,
     because the area of the ventricle changes more evenly than its radius: along the axis (half an ellipsoid) and
-    through the beat, where the weights are shares of volume.
-
-    Parameters
-    ----------
-    outlines : sequence of RadialOutline
-        In one plane.
-    weights : (outline,) float64
-        Their shares, none negative, adding up to 1.
+    through the beat, where the weights, none negative and adding up to 1, are shares of volume.
     """
     centre = weights @ np.array([outline.centre for outline in outlines])
     return RadialOutline(centre, np.sqrt(weights @ np.array([outline.radii for outline in outlines]) ** 2))
 
 
 def overlap(one: FloatArray, other: FloatArray) -> float:
-    """Return the Dice overlap of two outlines about one centre from their radii (ray,).
-
-    The area of a sector goes with the square of its radius.
-    """
+    """Return the Dice overlap of two outlines about one centre; a sector's area goes with the square of its radius."""
     shared = np.minimum(one, other)
     return float(2 * (shared @ shared) / (one @ one + other @ other))

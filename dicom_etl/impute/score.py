@@ -32,20 +32,9 @@ class DrawnSlice:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One slice that was left out, made by one way, beside what was drawn.
+    """One slice that was left out, made by one way, beside what was drawn: overlap of masks, distance of contours.
 
-    Attributes
-    ----------
-    structure, axis, way : str
-        What was imputed, from neighbours along what, and how; see `parents` and `estimate`.
-    gap : float
-        Distance between its parents, mm or ms.
-    dice : float
-        Dice overlap of the masks, 0 to 1.
-    distance_mm : float
-        Mean distance between the contours, both directions averaged.
-    confidence : float
-        What the estimate said of itself.
+    ``gap`` is the distance between its parents, mm or ms; ``confidence`` is what the estimate said of itself.
     """
 
     structure: str
@@ -111,14 +100,8 @@ def leave_one_out(
 ) -> Iterator[Score]:
     """Score every slice of one study that has drawn neighbours on both sides, in space or around the cycle.
 
-    Parameters
-    ----------
-    places : sequence of SlicePlace
-        All images of the study, drawn on or not.
-    drawn : mapping of int to DrawnSlice
-        Those with the structure, by position.
-    ways : sequence of str
-        Which of `estimate.WAYS` to score. ``"nearest"`` of two parents equally near is scored as the mean of both.
+    ``places`` are those of all images, ``drawn`` has those with the structure by position. Way "nearest" of two parents
+    equally near is scored as the mean of both.
     """
     known = {index: parent_of(one.image, one.outline.rings) for index, one in drawn.items()}
     for index in sorted(drawn):
@@ -158,16 +141,13 @@ def _score(
 def dice(image: Slice, one: Outline, other: Outline) -> float:
     """Return the Dice overlap, 0 to 1, of the masks of two contours on an image: 2 shared / (one + other)."""
     rows, columns = image.pixels.shape
-    masks = [rasterize(outline, (rows, columns)) > 0 for outline in (one, other)]
-    total = sum(int(mask.sum()) for mask in masks)
-    return 2 * int((masks[0] & masks[1]).sum()) / total if total else 1.0
+    first, second = (rasterize(outline, (rows, columns)) > 0 for outline in (one, other))
+    total = int(first.sum()) + int(second.sum())
+    return 2 * int((first & second).sum()) / total if total else 1.0
 
 
 def contour_distance_mm(image: Slice, one: Rings, other: Rings) -> float:
-    """Return the mean distance between two contours of an image in mm; NaN when one is empty.
-
-    The mean over points of either contour of the distance to the other one, both directions averaged.
-    """
+    """Return the mean distance of points of either contour to the other one, in mm; NaN when one is empty."""
     if not one or not other:
         return float("nan")
     here, there = image.rings_mm(one), image.rings_mm(other)

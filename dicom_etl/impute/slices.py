@@ -13,44 +13,25 @@ from dicom_etl.records import FloatArray, Rings
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One image and where it lies in its plane, so that parents of another spacing or field of view fit.
-
-    Attributes
-    ----------
-    pixels : (rows, columns) array of numbers
-        As stored; any offset and any gain give the same estimate.
-    spacing_mm : (float, float)
-        Between rows, between columns (DICOM PS3.3 10.7.1.3).
-    corner_mm : (float, float)
-        Where the centre of pixel (0, 0) lies, x along a row and y along a column, in mm in the plane of the
-        stack.
-    """
+    """One image and where it lies in its plane, so that parents of another spacing or field of view fit."""
 
     pixels: NDArray[Any]
+    """(rows, columns), as stored; any offset and any gain give the same estimate."""
     spacing_mm: tuple[float, float]
+    """Between rows, between columns (DICOM PS3.3 10.7.1.3)."""
     corner_mm: tuple[float, float] = (0.0, 0.0)
-
-    def to_mm(self, points: FloatArray) -> FloatArray:
-        """Return points (.., 2) x,y in mm in the plane for points x,y in the pixel frame."""
-        return points * self.spacing_mm[::-1] + self.corner_mm
-
-    def to_pixels(self, points: FloatArray) -> FloatArray:
-        """Undo `to_mm`."""
-        return (points - self.corner_mm) / self.spacing_mm[::-1]
+    """Where the centre of pixel (0, 0) lies, x along a row and y along a column, in mm in the plane of the stack."""
 
     def rings_mm(self, rings: Rings) -> Rings:
-        """Return rings in mm in the plane."""
-        return tuple(self.to_mm(ring) for ring in rings)
+        """Return rings of the pixel frame in mm in the plane."""
+        return tuple(ring * self.spacing_mm[::-1] + self.corner_mm for ring in rings)
 
     def rings_px(self, rings: Rings) -> Rings:
         """Return rings in the pixel frame; undoes `rings_mm`."""
-        return tuple(self.to_pixels(ring) for ring in rings)
+        return tuple((ring - self.corner_mm) / self.spacing_mm[::-1] for ring in rings)
 
     def sample(self, x_mm: FloatArray, y_mm: FloatArray) -> FloatArray:
-        """Return the image (..) float64 at x (..) and y (..) in mm.
-
-        Bilinear; beyond the edge the edge's value.
-        """
+        """Return the image (..) float64 at x (..) and y (..) in mm: bilinear, beyond the edge the edge's value."""
         rows, columns = self.pixels.shape
         x = ((x_mm - self.corner_mm[0]) / self.spacing_mm[1]).clip(0, columns - 1)
         y = ((y_mm - self.corner_mm[1]) / self.spacing_mm[0]).clip(0, rows - 1)

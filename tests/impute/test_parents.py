@@ -1,10 +1,10 @@
 import pytest
 
+from dicom_etl.impute.estimate import NEAREST
 from dicom_etl.impute.parents import (
     ALONE,
     BEYOND,
     BOTH,
-    NEAREST,
     SPATIAL,
     TEMPORAL,
     TOO_FAR,

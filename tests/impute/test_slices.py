@@ -8,7 +8,7 @@ from dicom_etl.impute.slices import Slice
 
 def test_millimetres_follow_spacing_of_columns_in_x_and_of_rows_in_y() -> None:
     image = Slice(np.zeros((4, 5)), (2.0, 3.0), (10.0, 20.0))
-    np.testing.assert_allclose(image.to_mm(np.array([[1.0, 1.0]])), [[13.0, 22.0]])
+    np.testing.assert_allclose(image.rings_mm((np.array([[1.0, 1.0]]),))[0], [[13.0, 22.0]])
 
 
 @given(st.floats(-50, 50), st.floats(-50, 50))

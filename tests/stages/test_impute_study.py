@@ -214,7 +214,6 @@ def test_two_runs_give_the_same_bytes(source: TinySource) -> None:
 
 
 def test_the_options_are_those_of_the_library() -> None:
-    assert options.IMPUTE_MODES == parents.MODES
     assert (*options.IMPUTE_WAYS, estimate.NEAREST) == estimate.WAYS
     assert IngestConfig.from_json(IngestConfig(impute="both").to_json()) == IngestConfig(impute="both")
 
