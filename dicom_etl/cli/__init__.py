@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -11,7 +12,6 @@ import click
 
 from dicom_etl._version import __version__
 from dicom_etl.cli._boundary import exit_code, print_failure
-from dicom_etl.cli._streams import let_go, nobody_listens, open_missing_streams
 from dicom_etl.workers.cores import ONE_THREAD
 from dicom_etl.workers.interrupts import Signalled, end_if_asked, hear_signals, stop_if_asked
 
@@ -68,7 +68,9 @@ class Commands(click.Group):
         except (click.Abort, click.exceptions.Exit):
             raise
         except BrokenPipeError:
-            ctx.exit(nobody_listens())
+            ctx.exit(
+                128 + signal.SIGPIPE
+            )  # its reader has gone, as `head` goes; there is nobody to print for
         except (Exception, Signalled, KeyboardInterrupt) as error:  # noqa: BLE001  - no traceback: it can hold names
             ctx.exit(exit_code(error, as_json=ctx.meta["json"]))
 
@@ -76,7 +78,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     epilog="Example: dicom-etl ingest SOURCE -o dataset.h5",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
 )
 @click.version_option(__version__, prog_name="dicom-etl")
 def cli() -> None:
@@ -89,7 +91,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line as a program."""
-    open_missing_streams()
+    _open_missing_streams()
     hear_signals()
     os.environ.update(ONE_THREAD | os.environ)  # before a command loads numpy; what the user has set stays
     try:
@@ -97,5 +99,30 @@ def main() -> None:
     except OSError as error:  # a help text that cannot be written
         sys.exit(exit_code(error))
     finally:
-        let_go()
+        _let_go()
         end_if_asked()
+
+
+def _open_missing_streams() -> None:
+    """Put /dev/null where a standard stream was closed, as daemons and ``>&-`` do.
+
+    Else the next file that is opened, such as the dataset, would stand in its place, and whatever is printed by the
+    HDF5 library would go into it.
+    """
+    last = os.open(os.devnull, os.O_RDWR)
+    while last < 2:
+        last = os.open(os.devnull, os.O_RDWR)
+    if last > 2:
+        os.close(last)
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
+def _let_go() -> None:
+    """Forget what a standard stream could not take: at exit Python would try again, and end with code 120."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -17,6 +17,7 @@ from dicom_etl.config import kinds
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
+FROM_0, FROM_1 = click.IntRange(0), click.IntRange(1)
 
 
 class Option(click.Option):

@@ -7,8 +7,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,7 +17,7 @@ import click
 
 from dicom_etl.cli._boundary import described, one_line, printable, with_options
 from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, wrapped
-from dicom_etl.errors import OutputError, SourceError
+from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue
 from dicom_etl.workers.interrupts import stop_if_asked
 
@@ -36,21 +36,7 @@ _STUDIES_SHOWN = 3
 class Reporter:
     """Prints progress, issues and results of one command; a context manager.
 
-    Parameters
-    ----------
-    quiet : bool
-        Print no progress, messages or result; errors still come out.
-    verbose : bool
-        Print every issue instead of one example a kind.
-    as_json : bool
-        The result is one JSON object on stdout; nothing else goes there.
-    log : Path, optional
-        File that keeps every line, whatever the other options say.
-
-    Raises
-    ------
-    OutputError
-        When the log file cannot be opened.
+    ``log`` keeps every line, whatever the other options say.
     """
 
     def __init__(
@@ -90,6 +76,11 @@ class Reporter:
     def seconds(self) -> float:
         """Time since the command began."""
         return time.monotonic() - self.started
+
+    def _note(self, line: str) -> None:
+        self._stop_bar()
+        if self._log:
+            self._log.write(line + "\n")
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Show how far and how fast a stage is: a bar on a terminal, a line now and then elsewhere."""
@@ -157,9 +148,7 @@ class Reporter:
     def line(self, text: str = "") -> None:
         """Print one line of a result."""
         text = printable(with_options(text))
-        self._stop_bar()
-        if self._log:
-            self._log.write(text + "\n")
+        self._note(text)
         if not (self.quiet or self.as_json):
             click.echo(text)
 
@@ -173,9 +162,7 @@ class Reporter:
     def warning(self, text: str) -> None:
         """Print on stderr what a person should mend, though it harms no result."""
         text = with_options(text)
-        self._stop_bar()
-        if self._log:
-            self._log.write(f"warning: {text}\n")
+        self._note(f"warning: {text}")
         if not self.quiet:
             click.echo(f"dicom-etl: warning: {text}", err=True)
 
@@ -218,18 +205,6 @@ class Reporter:
             self._tasks.clear()
 
 
-@contextmanager
-def telling_why(reporter: Reporter, issues_csv: Path | None) -> Iterator[None]:
-    """Print every issue, and write it where it is asked for, when nothing of a SOURCE can be used."""
-    try:
-        yield
-    except SourceError as error:
-        if issues_csv is not None and error.issues:
-            write_issues_csv(issues_csv, error.issues)
-        reporter.issues(error.issues)
-        raise
-
-
 def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:
     """Write every issue as a row of a CSV file."""
     names = ("severity", "code", "stage", "patient_id", "structure", "path", "message")
@@ -237,13 +212,7 @@ def write_issues_csv(path: Path, issues: Sequence[Issue]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file, which appears whole or not at all; an older one is replaced.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
-    """
+    """Write a CSV file, which appears whole or not at all; an older one is replaced."""
     from dicom_etl.dataset.atomic import whole_file
 
     # A pipe, or /dev/stdout, cannot be replaced.

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dicom_etl.cli._boundary import DONE, FINDINGS
+from dicom_etl.cli._boundary import DONE, FINDINGS, printable
 from dicom_etl.cli._render import Reporter, megabytes, write_issues_csv
+from dicom_etl.errors import SourceError
 from dicom_etl.pipeline import Summary
+from dicom_etl.pipeline.summary import SeriesTable
+from dicom_etl.records import SeriesLine
 
 
-def conclude(reporter: Reporter, summary: Summary, title: str, issues_csv: Path | None) -> int:
-    """Print what was found and made, in each form that is asked for; return the exit code."""
+def conclude(
+    reporter: Reporter,
+    run: Callable[[], Summary],
+    title: str,
+    issues_csv: Path | None,
+    *,
+    series: bool = False,
+) -> int:
+    """Run something, print what was found and made, in each form that is asked for; return the exit code."""
+    try:
+        summary = run()
+    except SourceError as error:  # nothing of it can be used; its issues say why
+        if issues_csv is not None and error.issues:
+            write_issues_csv(issues_csv, error.issues)
+        reporter.issues(error.issues)
+        raise
+    if series:
+        reporter.show(series_lines(summary.series))
     if issues_csv is not None:
         write_issues_csv(issues_csv, summary.issues)
     _print(reporter, summary, title)
@@ -99,3 +119,54 @@ def _as_json(summary: Summary) -> dict[str, Any]:
         result |= {"file": str(summary.output), "bytes": summary.output_bytes}
     result["issues"] = [issue.to_json() for issue in summary.issues]
     return result
+
+
+_HEAD = ("patient", "number", "description", "size", "images", "places x phases", "contours")
+
+
+def series_lines(series: SeriesTable) -> Iterator[str]:
+    """Yield the table that `plan` shows, and no other command, log or JSON: descriptions are free text.
+
+    At most 80 columns wide; all series of a few studies; of many studies counts, and the odd ones.
+    """
+    if not series.usual:
+        return
+    yield "series"
+    if not series.few:
+        for (count, drawn), studies in sorted(series.usual.items(), key=lambda item: -item[1])[:6]:
+            yield f"  {studies:>6} studies of {count} series, contours on {drawn}"
+        if series.odd_count:
+            yield f"  {series.odd_count:>6} studies have something to look at" + (
+                f"; the first {len(series.odd)}:" if series.odd_count > len(series.odd) else ":"
+            )
+    shown = series.shown if series.few else series.odd
+    if shown:
+        yield _line(*_HEAD)
+    for patient, lines in shown:
+        yield from _study(patient, lines)
+
+
+def _study(patient: str, lines: Sequence[SeriesLine]) -> Iterator[str]:
+    for place, line in enumerate(lines):
+        known = line.locations > 0 and line.phases > 0
+        yield _line(
+            patient if place == 0 else "",
+            line.number,
+            line.description or "-",
+            f"{line.size[0]}x{line.size[1]}",
+            str(line.images),
+            f"{line.locations} x {line.phases}" if known else "unknown",
+            str(line.labels) if line.labels else "none",
+        )
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 2]}.."
+
+
+def _line(*cells: str) -> str:
+    patient, number, description, size, images, places, contours = map(printable, cells)
+    return (
+        f"  {_cut(patient, 14):<14} {_cut(number, 7):>7} {_cut(description, 13):<13} {size:>9} "
+        f"{images:>6} {places:>15} {contours:>8}"
+    ).rstrip()

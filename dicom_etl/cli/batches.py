@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicom_etl.cli._boundary import DONE, FINDINGS
-from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options
 from dicom_etl.cli._render import Reporter
 from dicom_etl.config.kinds import SHARES
 from dicom_etl.errors import ConfigError, OutputError
@@ -19,70 +19,50 @@ if TYPE_CHECKING:
     from dicom_etl.batches import BatchReader
     from dicom_etl.batches.epoch_statistics import EpochStatistics
 
+_HEAD = ("epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s")
 _TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
 
 
 @click.command(name="batches", epilog="Example: dicom-etl batches dataset.h5 --epochs 3 --check")
 @click.argument("dataset", type=PATH)
-@click.option(
-    "--epochs", type=click.IntRange(1), default=1, show_default=True, help="Epochs, counted from the first."
-)
-@click.option(
-    "--batch-size", type=click.IntRange(1), default=8, show_default=True, help="Samples in a batch."
-)
-@click.option(
-    "--structures", metavar="A,B", default="icontour", show_default=True, help="Whose masks to serve."
-)
+@click.option("--epochs", type=FROM_1, default=1, help="Epochs, counted from the first.")
+@click.option("--batch-size", type=FROM_1, default=8, help="Samples in a batch.")
+@click.option("--structures", metavar="A,B", default="icontour", help="Whose masks to serve.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only samples of this split.")
 @click.option("--fold", type=int, help="Only this fold; with --split train, all others.")
 @click.option(
     "--fractions", metavar="A/B/C", help="Compute the split with these shares instead of reading it."
 )
-@click.option(
-    "--split-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of --fractions."
-)
+@click.option("--split-seed", type=FROM_0, default=0, help="Seed of --fractions.")
 @click.option(
     "--patient", "patients", multiple=True, metavar="ID", help="Only this patient; may be repeated."
 )
 @click.option("--exclude-flagged", is_flag=True, help="Leave out samples with a finding about their label.")
 @click.option("--imputed", is_flag=True, help="Serve imputed samples too.")
 @click.option(
-    "--shuffle",
-    type=click.Choice(["full", "block", "none"]),
-    default="full",
-    show_default=True,
-    help="Order of the samples.",
+    "--shuffle", type=click.Choice(["full", "block", "none"]), default="full", help="Order of the samples."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the order.")
+@click.option("--seed", type=FROM_0, default=0, help="Seed of the order.")
 @click.option(
     "--remainder",
     type=click.Choice(["keep", "drop", "fill"]),
     default="keep",
-    show_default=True,
     help="Whether a short last batch is kept, dropped or filled up.",
 )
-@click.option("--rank", type=click.IntRange(0), default=0, show_default=True, help="Rank of this process.")
-@click.option(
-    "--world-size", type=click.IntRange(1), default=1, show_default=True, help="Number of processes."
-)
+@click.option("--rank", type=FROM_0, default=0, help="Rank of this process.")
+@click.option("--world-size", type=FROM_1, default=1, help="Number of processes.")
 @click.option(
     "--normalize",
     type=click.Choice(["minmax", "zscore", "percentile"]),
     help="Bring each image to one scale.",
 )
 @click.option(
-    "--prefetch",
-    type=click.IntRange(0),
-    help="Batches made ahead; by default two more than threads, or 0 for one.",
+    "--prefetch", type=FROM_0, help="Batches made ahead; by default two more than threads, or 0 for one."
 )
-@click.option(
-    "--threads", type=click.IntRange(1), help="Threads that make batches; by default one a core, at most 4."
-)
+@click.option("--threads", type=FROM_1, help="Threads that make batches; by default one a core, at most 4.")
 @click.option("--check", is_flag=True, help="Fail (exit code 3) when a sample was missed or repeated.")
 @click.option("--dump", type=PATH, metavar="DIR", help="Write each batch into this folder as .npz.")
-@click.option(
-    "--stop-after", type=click.IntRange(1), metavar="N", help="Stop after N batches, as if interrupted."
-)
+@click.option("--stop-after", type=FROM_1, metavar="N", help="Stop after N batches, as if interrupted.")
 @click.option("--save-state", type=PATH, metavar="FILE", help="Write where the run ended, to go on from.")
 @click.option("--resume", type=PATH, metavar="FILE", help="Go on from a state that --save-state wrote.")
 @common_options
@@ -99,12 +79,8 @@ def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
         reader.load_state_dict(_read_state(options["resume"]))
     dump = None if options["dump"] is None else Dump(options["dump"])
     reporter.line(f"{dataset}: {len(reader.rows)} samples, {len(reader)} batches an epoch")
-    reporter.line(
-        _TABLE.format(
-            *["epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s"]
-        )
-    )
-    statistics = []
+    reporter.line(_TABLE.format(*_HEAD))
+    statistics: list[EpochStatistics] = []
     for epoch in measure_epochs(
         reader, options["epochs"], stop_after=options["stop_after"], take=dump, progress=reporter.progress
     ):
@@ -114,7 +90,11 @@ def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
     if options["save_state"] is not None:
         _write_state(options["save_state"], state)
     faults = [epoch for epoch in statistics if epoch.repeated or (epoch.complete and epoch.missed)]
-    _conclude(reporter, statistics, faults, state)
+    for epoch in faults:
+        reporter.line(f"epoch {epoch.epoch}: {epoch.missed} samples missed, {epoch.repeated} repeated")
+    if statistics and not statistics[-1].complete:
+        reporter.line(f"stopped in epoch {state['epoch']} after step {state['step']}")
+    reporter.line(f"{sum(epoch.complete for epoch in statistics)} epochs complete")
     reporter.json(
         {
             "ok": not faults,
@@ -130,8 +110,7 @@ def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
 def _reader(dataset: Path, options: dict[str, Any], reporter: Reporter) -> BatchReader:
     from dicom_etl.batches import BatchReader
 
-    shuffle = options["shuffle"]
-    fractions = options["fractions"]
+    shuffle, fractions = options["shuffle"], options["fractions"]
     same = ("batch_size", "split", "fold", "split_seed", "exclude_flagged", "imputed", "seed", "remainder")
     also = ("rank", "world_size", "normalize", "prefetch", "threads")
     with warnings.catch_warnings(record=True) as caught:
@@ -191,16 +170,3 @@ def _as_json(epoch: EpochStatistics) -> dict[str, Any]:
         "samples_per_second": epoch.samples / seconds,
         "megabytes_per_second": epoch.nbytes / seconds / 1e6,
     }
-
-
-def _conclude(
-    reporter: Reporter,
-    statistics: list[EpochStatistics],
-    faults: list[EpochStatistics],
-    state: dict[str, Any],
-) -> None:
-    for epoch in faults:
-        reporter.line(f"epoch {epoch.epoch}: {epoch.missed} samples missed, {epoch.repeated} repeated")
-    if statistics and not statistics[-1].complete:
-        reporter.line(f"stopped in epoch {state['epoch']} after step {state['step']}")
-    reporter.line(f"{sum(epoch.complete for epoch in statistics)} epochs complete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dicom_etl.cli._options import (
     output_options,
     source_argument,
 )
-from dicom_etl.cli._render import Reporter, telling_why
+from dicom_etl.cli._render import Reporter
 from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
@@ -40,8 +41,6 @@ def command(
     from dicom_etl import api
     from dicom_etl.cli._summary import conclude
 
-    with telling_why(reporter, issues_csv):
-        summary = api.ingest(source, output, progress=reporter.progress, **options)
-    return conclude(
-        reporter, summary, f"ingested {api.source_name(source, options['pseudonymize'])}", issues_csv
-    )
+    title = f"ingested {api.source_name(source, options['pseudonymize'])}"
+    run = partial(api.ingest, source, output, progress=reporter.progress, **options)
+    return conclude(reporter, run, title, issues_csv)

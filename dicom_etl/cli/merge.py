@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -27,5 +28,5 @@ def command(
     from dicom_etl import api
     from dicom_etl.cli._summary import conclude
 
-    summary = api.merge(parts, output, overwrite=overwrite, progress=reporter.progress)
-    return conclude(reporter, summary, f"merged {len(parts)} parts", issues_csv)
+    run = partial(api.merge, parts, output, overwrite=overwrite, progress=reporter.progress)
+    return conclude(reporter, run, f"merged {len(parts)} parts", issues_csv)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dicom_etl.cli._options import Command, common_options, options_of, output_options, source_argument
-from dicom_etl.cli._render import Reporter, telling_why
+from dicom_etl.cli._render import Reporter
 from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 
 
@@ -24,14 +25,10 @@ def command(reporter: Reporter, source: Path | None, issues_csv: Path | None, **
     Files are paired and their headers checked; pixels and contour points are not read, so ingest can still find more.
     """
     from dicom_etl import api
-    from dicom_etl.cli._series import series_lines
     from dicom_etl.cli._summary import conclude
 
-    with telling_why(reporter, issues_csv):
-        summary = api.plan(source, progress=reporter.progress, **options)
-    reporter.show(series_lines(summary.series))
-    code = conclude(
-        reporter, summary, f"plan for {api.source_name(source, options['pseudonymize'])}", issues_csv
-    )
+    title = f"plan for {api.source_name(source, options['pseudonymize'])}"
+    run = partial(api.plan, source, progress=reporter.progress, **options)
+    code = conclude(reporter, run, title, issues_csv, series=True)
     reporter.line("  plan reads no pixels: whether labels fit their images, ingest says")
     return code

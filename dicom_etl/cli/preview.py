@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._options import FROM_0, PATH, common_options
 from dicom_etl.cli._render import Reporter
 from dicom_etl.errors import ConfigError
 
@@ -36,12 +36,9 @@ if TYPE_CHECKING:
     "--count",
     type=click.IntRange(1, 400),
     default=16,
-    show_default=True,
     help="Most pictures in a montage; among more, a random sample.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random sample."
-)
+@click.option("--seed", type=FROM_0, default=0, help="Seed of the random sample.")
 @click.option("--batch", is_flag=True, help="Draw the first batch that a BatchReader serves in an epoch.")
 @click.option(
     "--transform",
@@ -54,9 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--label-map", is_flag=True, help="With --batch: as one map of labels, the last structure on top."
 )
-@click.option(
-    "--epoch", type=click.IntRange(0), default=0, show_default=True, help="With --batch: number of the epoch."
-)
+@click.option("--epoch", type=FROM_0, default=0, help="With --batch: number of the epoch.")
 @click.option("--whole", is_flag=True, help="Show whole images, not the heart and what lies around it.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @common_options

@@ -9,7 +9,7 @@ import click
 
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions
 from dicom_etl.cli._config_file import read_toml
-from dicom_etl.cli._options import PATH, common_options
+from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options
 from dicom_etl.cli._render import Reporter, megabytes
 from dicom_etl.errors import ConfigError
 
@@ -19,14 +19,11 @@ from dicom_etl.errors import ConfigError
 @click.option("-o", "--output", type=PATH, required=True, help="The HTML file to make.")
 @click.option(
     "--max-samples",
-    type=click.IntRange(1),
+    type=FROM_1,
     default=100,
-    show_default=True,
     help="Most samples in the gallery: those with findings, then a random sample.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random sample."
-)
+@click.option("--seed", type=FROM_0, default=0, help="Seed of the random sample.")
 @click.option("--no-verify", is_flag=True, help="Show only what ingest recorded; saves the time of verify.")
 @click.option(
     "--decisions", type=PATH, help="Show what was decided so far, and export it with what is added."

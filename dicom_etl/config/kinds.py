@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -35,20 +36,10 @@ Class = TypeVar("Class", bound=type[Any])
 class Kind:
     """One kind of value.
 
-    Attributes
-    ----------
-    read : callable
-        Takes a keyword and a value, and returns what the options hold; raises `ConfigError` that names the keyword.
-    says : str
-        The type, for a docstring.
-    metavar : str
-        How the command line shows the value; "" for a switch.
-    number : type, optional
-        `int` or `float`, where the command line has to read a number from its text.
-    repeated : bool
-        Whether the command line takes the option several times.
-    write : callable
-        Returns a value as the command line would have it, for the default in its help.
+    ``read`` takes a keyword and a value, and returns what the options hold, or raises a `ConfigError` that names the
+    keyword. ``says`` is the type, for a docstring. The command line shows the value as ``metavar`` ("" for a switch),
+    has to read a ``number`` from its text, takes a ``repeated`` option several times, and has the default in its help
+    as ``write`` gives it.
     """
 
     read: Callable[[str, Any], Any]
@@ -60,15 +51,7 @@ class Kind:
 
 
 def option(default: Any, kind: Kind, section: str, help: str) -> Any:  # noqa: A002  - the word that click has for it
-    """Declare an option as a field of a dataclass.
-
-    Parameters
-    ----------
-    default : object
-        Where it is None, None means that the option is not given.
-    help : str
-        What it does, in less than 80 characters.
-    """
+    """Declare an option as a field of a dataclass; a default of None means that it is not given."""
     return field(default=default, metadata={"kind": kind, "section": section, "help": help})
 
 
@@ -151,10 +134,17 @@ def _read_path(keyword: str, value: Any) -> Path:
     return Path(value)
 
 
+def _several(keyword: str, value: Any, wanted: str, separator: str = "") -> list[Any]:
+    """Return the parts of a value that is written as one text or given as several."""
+    if isinstance(value, str):
+        return value.split(separator) if separator else [value]
+    if not isinstance(value, Iterable):
+        raise refused(keyword, wanted, value)
+    return list(value)
+
+
 def _read_names(keyword: str, value: Any) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, Iterable):
-        raise refused(keyword, "names of structures, as in icontour,ocontour", value)
+    names = _several(keyword, value, "names of structures, as in icontour,ocontour", ",")
     found = {name.strip() if isinstance(name, str) else name for name in names} - {""}
     if not found:
         raise ConfigError(f"`{keyword}` names no structure; leave it out to take all")
@@ -178,11 +168,8 @@ def _read_name_map(keyword: str, value: Any) -> tuple[str, ...]:
     wanted = "names of labels and what they stand for, as in LV Endo=icontour,2=ocontour"
     if isinstance(value, Mapping):
         value = [f"{name}={structure}" for name, structure in value.items()]
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Iterable):
-        raise refused(keyword, wanted, value)
     found: dict[str, str] = {}
-    for part in parts:
+    for part in _several(keyword, value, wanted, ","):
         name, _, structure = (part if isinstance(part, str) else "").rpartition("=")
         name, structure = name.strip(), structure.strip()
         digest = name if re.fullmatch("#[0-9a-f]{16}", name) else name_digest(name)
@@ -194,63 +181,53 @@ def _read_name_map(keyword: str, value: Any) -> tuple[str, ...]:
 
 
 def _read_columns(keyword: str, value: Any) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else value
-    found = tuple(str(name).strip() for name in names) if isinstance(names, Iterable) else ()
+    wanted = "two headings, as in PatientID,OriginalID"
+    found = tuple(str(name).strip() for name in _several(keyword, value, wanted, ","))
     if found and (len(set(found)) != 2 or not all(found)):
-        raise refused(keyword, "two headings, as in PatientID,OriginalID", value)
+        raise refused(keyword, wanted, value)
     return found
 
 
 def _read_words(keyword: str, value: Any) -> tuple[str, ...]:
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, Iterable) or not all(isinstance(word, str) and word for word in words):
+    words = _several(keyword, value, "text, or several")
+    if not all(isinstance(word, str) and word for word in words):
         raise refused(keyword, "text, or several", value)
     return tuple(sorted(set(words)))
 
 
 def _read_series(keyword: str, value: Any) -> tuple[str, ...]:
-    several = [value] if isinstance(value, str | int) else value
-    found = [str(each).strip() for each in several] if isinstance(several, Iterable) else []
-    if not all(re.fullmatch(r"(?:.+:)?[0-9]{1,9}", text, re.ASCII) for text in found) or found == [""]:
-        raise refused(
-            keyword, "the number of a series, as in 5, or of one patient, as in SCD0000101:5", value
-        )
+    wanted = "the number of a series, as in 5, or of one patient, as in SCD0000101:5"
+    several = _several(keyword, str(value) if isinstance(value, int) else value, wanted)
+    found = [str(each).strip() for each in several]
+    if not all(re.fullmatch(r"(?:.+:)?[0-9]{1,9}", text, re.ASCII) for text in found):
+        raise refused(keyword, wanted, value)
     return tuple(sorted(set(found)))
 
 
-def _pair(value: Any, pattern: str) -> tuple[Any, Any] | None:
-    """Return the two parts of a value that is written as one text or given as two; None for anything else."""
-    if isinstance(value, str):
-        found = re.fullmatch(pattern, value.strip(), re.ASCII)
-        return None if found is None else (found[1], found[2])
+def _two(
+    keyword: str, value: Any, pattern: str, wanted: str, kind: type[Any], least: float, most: float
+) -> tuple[Any, Any]:
+    """Return two numbers that are written as one text or given as two."""
+    read: Callable[..., Any] = _read_whole if kind is int else _read_number
     try:
-        first, second = value
-    except (TypeError, ValueError):
-        return None
-    return first, second
-
-
-def _two_whole(keyword: str, value: Any, pattern: str, wanted: str, most: int) -> tuple[int, int]:
-    pair = _pair(value, pattern)
-    if pair is None:
-        raise refused(keyword, wanted, value)
-    if isinstance(value, str):
-        pair = int(pair[0]), int(pair[1])
-    try:
-        one, other = (_read_whole(keyword, part, wanted, 1, most) for part in pair)
-    except ConfigError:
+        if isinstance(value, str):
+            found = re.fullmatch(pattern, value.strip(), re.ASCII)
+            one, other = map(kind, found.groups() if found is not None else ())
+        else:
+            one, other = value
+        return read(keyword, one, wanted, least, most), read(keyword, other, wanted, least, most)
+    except (TypeError, ValueError, ConfigError):
         raise refused(keyword, wanted, value) from None
-    return one, other
 
 
 def _read_size(keyword: str, value: Any) -> tuple[int, int]:
     wanted = f"ROWSxCOLUMNS of 1 to {MAX_SIDE}, as in 256x256"
-    return _two_whole(keyword, value, r"([0-9]{1,5})[xX\u00d7]([0-9]{1,5})", wanted, MAX_SIDE)
+    return _two(keyword, value, r"([0-9]{1,5})[xX\u00d7]([0-9]{1,5})", wanted, int, 1, MAX_SIDE)
 
 
 def _read_shard(keyword: str, value: Any) -> tuple[int, int]:
     wanted = "I/N, parts counted from 1, as in 1/3, 2/3, 3/3"
-    number, parts = _two_whole(keyword, value, r"([0-9]{1,6})/([0-9]{1,6})", wanted, 999_999)
+    number, parts = _two(keyword, value, r"([0-9]{1,6})/([0-9]{1,6})", wanted, int, 1, 999_999)
     if number > parts:
         raise refused(keyword, wanted, value)
     return number, parts
@@ -258,15 +235,8 @@ def _read_shard(keyword: str, value: Any) -> tuple[int, int]:
 
 def _read_gap(keyword: str, value: Any) -> tuple[float, float]:
     wanted = "two positive numbers MM/MS, as in 25/1000"
-    pair = _pair(value, r"([0-9]+(?:\.[0-9]+)?)/([0-9]+(?:\.[0-9]+)?)")
-    if pair is None:
-        raise refused(keyword, wanted, value)
-    if isinstance(value, str):
-        pair = float(pair[0]), float(pair[1])
-    for part in pair:
-        if isinstance(part, bool) or not isinstance(part, Real) or not 0 < float(part) < math.inf:
-            raise refused(keyword, wanted, value)
-    return float(pair[0]), float(pair[1])
+    pattern = r"([0-9]+(?:\.[0-9]+)?)/([0-9]+(?:\.[0-9]+)?)"
+    return _two(keyword, value, pattern, wanted, float, math.ulp(0.0), sys.float_info.max)
 
 
 def _read_shares(keyword: str, value: Any) -> tuple[float, ...]:
@@ -300,24 +270,22 @@ SHARES = Kind(_read_shares, "sequence of float or str", "TRAIN/VAL/TEST")
 
 def whole(least: int, most: float = math.inf, metavar: str = "N") -> Kind:
     """Return the kind of whole numbers from ``least`` to ``most``."""
-    wanted = (
-        f"a whole number of {least} or more" if most == math.inf else f"a whole number of {least} to {most}"
-    )
-    return Kind(
-        lambda keyword, value: _read_whole(keyword, value, wanted, least, most), "int", metavar, number=int
-    )
+    wanted = f"a whole number of {least} {'or more' if most == math.inf else f'to {most}'}"
+
+    def read(keyword: str, value: Any) -> int:
+        return _read_whole(keyword, value, wanted, least, most)
+
+    return Kind(read, "int", metavar, number=int)
 
 
 def number(least: float, most: float = math.inf, metavar: str = "X") -> Kind:
     """Return the kind of numbers from ``least`` to ``most``."""
     wanted = f"a number of {least:g} or more" if most == math.inf else f"a number of {least:g} to {most:g}"
-    finite = min(most, 1e308)
-    return Kind(
-        lambda keyword, value: _read_number(keyword, value, wanted, least, finite),
-        "float",
-        metavar,
-        number=float,
-    )
+
+    def read(keyword: str, value: Any) -> float:
+        return _read_number(keyword, value, wanted, least, min(most, sys.float_info.max))
+
+    return Kind(read, "float", metavar, number=float)
 
 
 def one_of(*numbers: float) -> Kind:

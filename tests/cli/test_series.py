@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dicom_etl.cli._series import series_lines
+from dicom_etl.cli._summary import series_lines
 from dicom_etl.pipeline.summary import SeriesTable
 from dicom_etl.records import Issue, SeriesLine, StudyPlan
 
