@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,12 +16,12 @@ from dicom_etl.batches.batch import AxisOrder, Batch, laid_out
 from dicom_etl.batches.context import NOTHING, Context
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.sampler import sample_generator
+from dicom_etl.batches.select import open_table
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.structures import Labels, MaskMaker
 from dicom_etl.batches.transforms import Transform, apply_transforms
 from dicom_etl.batches.transforms.base import Masks, Sample
 from dicom_etl.dataset.open_validated import Locking
-from dicom_etl.dataset.reading import open_reader
 from dicom_etl.errors import ConfigError
 
 
@@ -50,13 +51,7 @@ class Serving:
             raise ConfigError("weights are those of single rows: a whole stack or cine has none")
 
     def served_dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the dtype of the images served.
-
-        Raises
-        ------
-        ConfigError
-            It cannot hold what is stored, or not what ``normalize`` makes.
-        """
+        """Return the dtype of the images served; refuse one that cannot hold what is stored or ``normalize`` makes."""
         if self.dtype is None:
             return np.dtype(np.float32) if self.normalize else stored
         wanted = np.dtype(self.dtype)
@@ -67,8 +62,7 @@ class Serving:
         return wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where one batch is, or will be: the epoch's seed and number, and the step after it."""
 
     seed: int
@@ -78,37 +72,26 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembler:
-    """Makes batches; holds nothing that changes with them.
-
-    Attributes
-    ----------
-    paths : tuple of Path
-        The datasets, whose rows are counted one after the other.
-    valid : ndarray of bool, (row, structure)
-    channels : ndarray of int64, (row, channel), optional
-        The rows whose images are the channels of each row; `NOTHING` for zeros.
-    """
+    """Makes batches; holds nothing that changes with them."""
 
     paths: tuple[Path, ...]
+    """The datasets, whose rows are counted one after the other."""
     store: Store
     masks: MaskMaker
     valid: NDArray[np.bool_]
+    """(row, structure)."""
     dtype: np.dtype[Any]
     serving: Serving
     normalizer: Normalizer | None
     channels: NDArray[np.int64] | None
+    """(row, channel): the rows whose images are the channels of each row; `NOTHING` for zeros."""
     columns: dict[str, NDArray[Any]]
     weights: NDArray[np.float32] | None
 
     def make(self, rows: NDArray[np.int64], padding: NDArray[np.bool_], place: Place) -> Batch:
-        """Make one batch.
+        """Make one batch of rows (sample,), or (sample, place) of whole stacks and cines.
 
-        Parameters
-        ----------
-        rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
-            Rows of the file.
-        place : Place
-            Decides the random numbers of the transforms.
+        Its place decides the random numbers of the transforms.
 
         Raises
         ------
@@ -199,9 +182,8 @@ class Assembler:
 
     def _file_of(self, row: int) -> str:
         """Return the image file of a row, for a message."""
-        which, own = self.store.locate(row)
-        with open_reader(self.paths[which]) as source:
-            return str(source.column("source_image")[own])
+        with ExitStack() as stack:
+            return str(open_table(stack, self.paths, self.serving.locking)["source_image"][row])
 
 
 def _stacked(

@@ -74,13 +74,9 @@ class Context:
 
 
 def neighbours(context: Context, table: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """Return for each row the rows served as its channels, `NOTHING` for zeros.
+    """Return for each row the rows served as its channels, (row, channel), `NOTHING` for zeros.
 
     Any image of the dataset is a neighbour, whether it is selected or not. An image whose place is not known has none.
-
-    Returns
-    -------
-    ndarray of int64, (row, channel)
     """
     assert isinstance(context.count, int)
     if context.axis == "copy":
@@ -110,10 +106,7 @@ def whole_groups(
 ) -> NDArray[np.int64]:
     """Return the selected rows of each stack at one time, or of each location, in order along the axis.
 
-    Returns
-    -------
-    ndarray of int64, (sample, place)
-        Filled up with `NOTHING`. A row whose place is not known is a sample of its own.
+    (sample, place), filled up with `NOTHING`. A row whose place is not known is a sample of its own.
     """
     along, _ = _PLACES[context.axis]
     groups = _groups(context, table)

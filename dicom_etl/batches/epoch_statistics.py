@@ -18,37 +18,26 @@ from dicom_etl.workers import Progress, silent
 
 @dataclass(slots=True)
 class EpochStatistics:
-    """What one epoch, or the rest of one, served.
-
-    Attributes
-    ----------
-    expected : int
-        Samples that it has to serve, padding not counted.
-    times_served : ndarray of int64, (sample,)
-        How often each row of the reader came, padding not counted.
-    batches, samples, padding : int
-        What came; ``samples`` counts padding too.
-    pixels, foreground_pixels : int
-        Of all masks, and those of them that are not 0.
-    nbytes : int
-        Of images and masks.
-    seconds : float
-        Time spent waiting for batches; what is done with them does not count.
-    complete : bool
-        Whether the epoch came to its end.
-    """
+    """What one epoch, or the rest of one, served."""
 
     epoch: int
     expected: int
+    """Samples that it has to serve, padding not counted."""
     times_served: NDArray[np.int64]
+    """How often each row of the reader came, padding not counted."""
     batches: int = 0
     samples: int = 0
+    """What came, with padding."""
     padding: int = 0
     pixels: int = 0
+    """Of all masks."""
     foreground_pixels: int = 0
     nbytes: int = 0
+    """Of images and masks."""
     seconds: float = 0.0
+    """Time spent waiting for batches; what is done with them does not count."""
     complete: bool = False
+    """Whether the epoch came to its end."""
 
     @property
     def unique(self) -> int:
@@ -92,39 +81,29 @@ def measure_epochs(
     take: Callable[[Batch], None] | None = None,
     progress: Progress = silent,
 ) -> Iterator[EpochStatistics]:
-    """Iterate from where the reader is until ``epochs`` epochs are complete, and count.
+    """Iterate from where the reader is until ``epochs`` epochs, counted from epoch 0, are complete, and count.
 
-    Parameters
-    ----------
-    epochs : int
-        Counted from epoch 0, also when the reader goes on in the middle.
-    stop_after : int, optional
-        Stop after this many batches, as a run that is interrupted.
-    take : callable, optional
-        Is given each batch.
-    progress : callable, optional
-        Is told stage, batches done, and batches of the epoch.
+    It stops after ``stop_after`` batches, as a run that is interrupted; ``take`` is given each batch.
     """
     taken = 0
     state = reader.state_dict()
     start = state["step"]
     for epoch in range(state["epoch"], epochs):
-        statistics = EpochStatistics(
-            epoch, _expected(reader, epoch, start), np.zeros(len(reader.rows), np.int64)
-        )
+        plan, numbers = reader.schedule.epoch(epoch), reader.schedule.numbers(start)
+        expected = sum(int(np.count_nonzero(~plan.batch(number)[1])) for number in numbers)
+        statistics = EpochStatistics(epoch, expected, np.zeros(len(reader.rows), np.int64))
         batches = reader.epoch(epoch)
-        in_this_epoch = len(reader.schedule.numbers(start))
         begun = time.perf_counter()
         for batch in batches:
             statistics.add(batch, reader.rows, time.perf_counter() - begun)
             if take is not None:
                 take(batch)
-            progress(f"epoch {epoch}", statistics.batches, in_this_epoch)
+            progress(f"epoch {epoch}", statistics.batches, len(numbers))
             taken += 1
             if taken == stop_after:
                 break
             begun = time.perf_counter()
-        statistics.complete = statistics.batches == in_this_epoch
+        statistics.complete = statistics.batches == len(numbers)
         yield statistics
         if taken == stop_after:
             return
@@ -132,13 +111,7 @@ def measure_epochs(
 
 
 class Dump:
-    """Writes batches into a new or empty folder, one compressed ``.npz`` each.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be made or is not empty.
-    """
+    """Writes batches into a new or empty folder, one compressed ``.npz`` each."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -158,9 +131,3 @@ class Dump:
             np.savez_compressed(path, **arrays)
         except OSError as error:
             raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None
-
-
-def _expected(reader: BatchReader, epoch: int, start: int) -> int:
-    """Return how many samples this rank has to serve from a step on, padding not counted."""
-    plan = reader.schedule.epoch(epoch)
-    return sum(int(np.count_nonzero(~plan.batch(number)[1])) for number in reader.schedule.numbers(start))

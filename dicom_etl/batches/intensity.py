@@ -19,19 +19,13 @@ PERCENTILES = (1.0, 99.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Normalizer:
-    """Subtract and divide, each image by its own numbers: ``(v - offset) / span``.
-
-    Attributes
-    ----------
-    offsets, spans : ndarray of float64, (row of the file,)
-        NaN where not computed yet ("percentile" has to look at the image, once).
-    clip : bool
-        Whether values are then kept within 0 .. 1.
-    """
+    """Subtract and divide, each image by its own numbers: ``(v - offset) / span``."""
 
     offsets: NDArray[np.float64]
+    """(row of the file,); NaN where not computed yet ("percentile" has to look at the image, once)."""
     spans: NDArray[np.float64]
     clip: bool
+    """Whether values are then kept within 0 .. 1."""
 
     @classmethod
     def of(

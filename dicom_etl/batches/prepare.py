@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from dicom_etl.batches.assemble import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
-from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows
+from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, open_table
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.stores import Joined, Kept
 from dicom_etl.batches.structures import MaskMaker, stored_parts
 from dicom_etl.dataset.open_validated import Locking
-from dicom_etl.dataset.reading import DatasetReader, open_reader
+from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 
 
@@ -45,7 +45,7 @@ def prepare(
         A file is no dataset, or not one to trust.
     """
     with ExitStack() as stack:
-        table = _open_table(stack, paths, serving.locking)
+        table = open_table(stack, paths, serving.locking)
         sources = table.sources
         for source in sources:
             stored = stored_parts(selection.structures, source.structures)
@@ -78,7 +78,7 @@ def prepare(
 def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> dict[str, NDArray[Any]]:
     """Read all columns of some rows; vectors, as positions are, spread over columns ``name_0``, ``name_1`` ..."""
     with ExitStack() as stack:
-        table = _open_table(stack, paths, locking)
+        table = open_table(stack, paths, locking)
         found: dict[str, NDArray[Any]] = {"row": rows}
         for name in table:
             values = table[name][rows]
@@ -92,7 +92,7 @@ def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Lockin
 def affines(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> NDArray[np.float64]:
     """Return what takes (column, row, 0, 1) of some rows to mm, (sample, 4, 4)."""
     with ExitStack() as stack:
-        table = _open_table(stack, paths, locking)
+        table = open_table(stack, paths, locking)
         names = ("orientation", "pixel_spacing_mm", "position_mm")
         orientation, spacing, position = (table[name][rows] for name in names)
     along_row, along_column = orientation[:, :3], orientation[:, 3:]
@@ -103,10 +103,6 @@ def affines(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) ->
     found[:, :3, 3] = position
     found[:, 3, 3] = 1
     return found
-
-
-def _open_table(stack: ExitStack, paths: Sequence[Path], locking: Locking) -> SampleTable:
-    return SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
 
 
 def _store(sources: Sequence[DatasetReader], stored: tuple[str, ...], cache: str | None) -> Store:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 from dicom_etl.batches.structures import parts_of
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import image_key
-from dicom_etl.dataset.reading import DatasetReader
+from dicom_etl.dataset.open_validated import Locking
+from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import kept_together
 from dicom_etl.splits import NO_FOLD, SPLITS, assign_splits, join_marks
@@ -54,6 +57,11 @@ class SampleTable(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def open_table(stack: ExitStack, paths: Sequence[Path], locking: Locking) -> SampleTable:
+    """Open datasets until the stack is closed; `SampleTable.sources` reads them."""
+    return SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
 
 
 class NothingLeftError(ConfigError):

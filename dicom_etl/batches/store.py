@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,6 @@ from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.dataset.slices import SliceTable, Windows
 from dicom_etl.errors import DatasetError
 
-SliceReader: TypeAlias = Callable[[NDArray[np.int64], NDArray[Any]], None]
-"""Fills ``out`` (place, y, x) with the slices of ``rows`` (place,)."""
-
 _LARGEST_BLOCK_KEPT = (32 << 20) - (64 << 10)
 
 
@@ -37,32 +34,12 @@ class Store:
     """The images and some masks of one dataset; `Joined` and `Kept` do the same for several, and out of memory.
 
     May be shared by threads, inherited through a fork, and pickled: handles are opened when a process first
-    needs them, and never used in another.
-
-    Parameters
-    ----------
-    source : DatasetReader
-        The dataset, open; not kept.
-    structures : sequence of str
-        Whose masks are gathered, in this order.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Rows and columns of an image.
-    dtype : numpy.dtype
-        That of the images, in the machine's byte order.
-    is_compressed : bool
-        Whether slices have to be decoded.
-
-    Raises
-    ------
-    DatasetError
-        The chunks are not what the format says.
+    needs them, and never used in another. ``source`` is open, and not kept.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
+    """That of the images, in the machine's byte order."""
     is_compressed: bool
 
     def __init__(self, source: DatasetReader, structures: Sequence[str]) -> None:
@@ -87,14 +64,7 @@ class Store:
         return self.__dict__ | {"_opened": None}
 
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return images of some rows as a new array (sample, y, x).
-
-        Parameters
-        ----------
-        rows : ndarray of int64, (sample,)
-            In any order.
-        dtype : numpy.dtype
-            The stored one can be cast to it.
+        """Return images of some rows (sample,), in any order, as a new array (sample, y, x).
 
         Raises
         ------
@@ -121,10 +91,6 @@ class Store:
     def image(self, row: int) -> NDArray[Any]:
         """Return a copy of one image, (y, x)."""
         return np.asarray(self.images(np.array([row]), self.dtype)[0])
-
-    def locate(self, row: int) -> tuple[int, int]:
-        """Return which dataset holds a row, and which of its rows it is."""
-        return 0, row
 
     def ask_for(self, rows: NDArray[np.int64]) -> None:
         """Tell the system that rows are needed soon, so that it reads them from disk meanwhile."""
@@ -153,8 +119,8 @@ class _Opened:
 
     process: int
     mapping: mmap.mmap
-    readers: tuple[SliceReader, ...]
-    """For the images, then for each structure's masks."""
+    readers: tuple[Callable[[NDArray[np.int64], NDArray[Any]], None], ...]
+    """Fill an array (place, y, x) with the slices of rows (place,): images, then each structure's masks."""
     windows: tuple[Windows, Windows] | None
     """For the images and for the masks, where all of them are stored as they are."""
     asked_for: NDArray[np.bool_] | None
@@ -170,6 +136,7 @@ class _Opened:
         mapped = memoryview(mapping)
         _keep_freed_memory()
         tables = (images, *masks)
+        served_as_is = masks and all(table.codec == "raw" and table.dtype.isnative for table in tables)
         fits = len(mapping) < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
         return cls(
             process=os.getpid(),
@@ -177,7 +144,7 @@ class _Opened:
             readers=tuple(
                 partial(table.copy if table.codec == "raw" else table.decode, mapped) for table in tables
             ),
-            windows=_windows(mapped, images, masks),
+            windows=(Windows.over(mapped, [images]), Windows.over(mapped, masks)) if served_as_is else None,
             asked_for=np.zeros(len(images.offsets), dtype=np.bool_) if fits else None,
         )
 
@@ -198,16 +165,6 @@ class _Opened:
             for start, stop in zip(row_starts, row_stops, strict=True):
                 page = start // mmap.PAGESIZE * mmap.PAGESIZE
                 self.mapping.madvise(mmap.MADV_WILLNEED, page, stop - page)
-
-
-def _windows(
-    mapped: memoryview, images: SliceTable, masks: Sequence[SliceTable]
-) -> tuple[Windows, Windows] | None:
-    """Return the windows over images and masks, where all of them lie in the file as they are served."""
-    tables = (images, *masks)
-    if not masks or any(table.codec != "raw" or not table.dtype.isnative for table in tables):
-        return None
-    return Windows.over(mapped, [images]), Windows.over(mapped, masks)
 
 
 def _keep_freed_memory() -> None:

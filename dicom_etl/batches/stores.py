@@ -15,13 +15,7 @@ Found = TypeVar("Found", bound=np.generic)
 
 
 class Joined(Store):
-    """The rows of several datasets, one after the other.
-
-    Raises
-    ------
-    ConfigError
-        Their images have different sizes, or no dtype holds all of them.
-    """
+    """The rows of several datasets, one after the other; their images have one size."""
 
     def __init__(self, stores: Sequence[Store]) -> None:
         self._stores = tuple(stores)
@@ -38,9 +32,6 @@ class Joined(Store):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__
-
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return images (sample, y, x), as `Store.images`."""
         return self._put_together(rows, lambda store, own: store.images(own, dtype))
@@ -48,11 +39,6 @@ class Joined(Store):
     def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return masks (sample, structure, y, x), as `Store.masks`."""
         return self._put_together(rows, lambda store, own: store.masks(own))
-
-    def locate(self, row: int) -> tuple[int, int]:
-        """Return which dataset holds a row, and which of its rows it is."""
-        which = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return which, row - int(self._starts[which])
 
     def ask_for(self, rows: NDArray[np.int64]) -> None:
         """Tell the system that rows are needed soon."""
@@ -107,10 +93,6 @@ class Kept(Store):
     def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return masks (sample, structure, y, x), as `Store.masks`."""
         return self._with(rows)[1][rows]
-
-    def locate(self, row: int) -> tuple[int, int]:
-        """Return which dataset holds a row, and which of its rows it is."""
-        return self._store.locate(row)
 
     def ask_for(self, rows: NDArray[np.int64]) -> None:
         """Tell the system that rows are needed soon."""

@@ -99,17 +99,10 @@ class Stream:
 def prefetched(make: Callable[[int], Made], count: int, threads: int, ahead: int) -> Iterator[Made]:
     """Yield ``make(number)`` for each number below ``count``, in order.
 
-    Errors come out in their place. When the iterator is closed, its threads end before anything else happens.
-    A process that is forked meanwhile may go on with its copy of the iterator, and does so alone.
-
-    Parameters
-    ----------
-    make : callable
-        May be called by several threads at once, and for numbers that are not asked for in the end.
-    threads : int
-        That make what is not asked for yet; of several the one that asks is one, and makes what nobody has begun.
-    ahead : int
-        How many are made before they are asked for; with 0 the thread that asks makes each.
+    ``ahead`` are made before they are asked for, perhaps in vain; with 0 the thread that asks makes each. Of several
+    ``threads`` the one that asks is one, and makes what nobody has begun. Errors come out in their place. When the
+    iterator is closed, its threads end before anything else happens. A process that is forked meanwhile may go on with
+    its copy of the iterator, and does so alone.
     """
     number = 0
     process = os.getpid()

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from dicom_etl.errors import ConfigError
 
 Labels = Literal["masks", "map"]
-MYOCARDIUM = "myocardium"
-_DERIVED = {MYOCARDIUM: ("ocontour", "icontour")}
+_DERIVED = {"myocardium": ("ocontour", "icontour")}
 """Structures that are the first of two stored ones without the second."""
 
 
@@ -21,13 +20,7 @@ def parts_of(structure: str) -> tuple[str, ...]:
 
 
 def stored_parts(structures: tuple[str, ...], found: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the stored structures that some are made of, each once.
-
-    Raises
-    ------
-    ConfigError
-        One is not among those found in the dataset.
-    """
+    """Return the stored structures that some are made of, each once; all must be among those found in the dataset."""
     stored = tuple(dict.fromkeys(part for name in structures for part in parts_of(name)))
     missing = [name for name in stored if name not in found]
     if missing:
@@ -38,24 +31,10 @@ def stored_parts(structures: tuple[str, ...], found: tuple[str, ...]) -> tuple[s
 
 
 class MaskMaker:
-    """Makes the masks served from those stored.
+    """Makes the masks of the structures served from those stored, as `stored_parts` gives them.
 
-    Parameters
-    ----------
-    structures : tuple of str
-        To serve, in this order.
-    stored : tuple of str
-        To gather, as `stored_parts` gives them.
-    blank : ndarray of bool, (row of the file, structure), optional
-        Where there is a mask that does not count.
-    full : int
-        The stored value of a pixel covered whole: 1, or 255 where masks hold coverage.
-    labels : "masks" or "map"
-
-    Raises
-    ------
-    ConfigError
-        There are no such labels.
+    ``blank`` (row of the file, structure) says where there is a mask that does not count; ``full`` is the stored value
+    of a pixel covered whole: 1, or 255 where masks hold coverage.
     """
 
     def __init__(
@@ -98,16 +77,7 @@ def label_map(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return one map of all structures: 0 background, 1.. in their order.
 
     Where structures overlap, as the area inside an outer contour holds the inner one, the smaller one in the sample is
-    seen, of equal ones the one that was asked for first.
-
-    Parameters
-    ----------
-    masks : ndarray of uint8, (sample, structure, ..)
-        0 or 1.
-
-    Returns
-    -------
-    ndarray of uint8, (sample, 1, ..)
+    seen, of equal ones the one that was asked for first. Masks (sample, structure, ..), 0 or 1, become (sample, 1, ..).
     """
     if masks.shape[1] == 1:
         return masks

@@ -39,24 +39,16 @@ class Start(NamedTuple):
 
 
 class WorkerKey(NamedTuple):
-    """One iteration of one loader, as its workers know it.
-
-    Attributes
-    ----------
-    owner : int
-        The process that started the worker.
-    seed : int
-        The loader's base seed: drawn anew for each set of workers, unless the user seeds torch in between.
-    process : int
-        The number of the loader's first worker among the processes of its owner, which tells those apart.
-    iteration : int
-        How many iterations the workers have begun before; they are kept for several with ``persistent_workers``.
-    """
+    """One iteration of one loader, as its workers know it."""
 
     owner: int
+    """The process that started the worker."""
     seed: int
+    """The loader's base seed: drawn anew for each set of workers, unless the user seeds torch in between."""
     process: int
+    """The number of the loader's first worker among the processes of its owner, which tells those apart."""
     iteration: int
+    """How many iterations the workers have begun before; they are kept for several with ``persistent_workers``."""
 
     @classmethod
     def of_this_process(cls, worker: int, seed: int, iteration: int) -> WorkerKey:
@@ -111,10 +103,7 @@ class Turns:
     def take(self, key: WorkerKey, workers: int, start: Start | None = None) -> Start:
         """Return where an iteration starts in this worker: where its other workers start, else at the next turn.
 
-        Parameters
-        ----------
-        start : Start, optional
-            Of a state that was loaded into the worker.
+        ``start`` is that of a state that was loaded into the worker.
 
         Raises
         ------
@@ -143,13 +132,7 @@ class Turns:
             return start
 
     def sum_of_all(self, key: WorkerKey, worker: int, workers: int, done: int) -> int:
-        """Add up what each worker of an iteration has done; every one of them asks, and waits for the others.
-
-        Raises
-        ------
-        ConfigError
-            The others do not come.
-        """
+        """Add up what each worker of an iteration has done; every one of them asks, and waits for the others."""
         with self._locked():
             self._append({"loaded": key, "worker": worker, "done": done})
         until = time.monotonic() + _PATIENCE_SECONDS
