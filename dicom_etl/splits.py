@@ -36,20 +36,10 @@ def check_fractions(fractions: Sequence[float]) -> None:
 
 
 def group_patients(patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]]) -> dict[str, str]:
-    """Find the patients that must stay together.
+    """Find the patients that must stay together: every patient, and the first patient of its group in order of text.
 
-    Parameters
-    ----------
-    patient_ids : sequence of str
-        The patient of each sample.
-    marks : sequence of iterables
-        What each sample is recognised by: the digests of its pixels and of its contours. Patients with a mark
-        in common, directly or through others, are one group.
-
-    Returns
-    -------
-    dict
-        Every patient, and the group's name: its first patient in order of text.
+    Each sample has a patient and marks that it is recognised by: the digests of its pixels and of its contours.
+    Patients with a mark in common, directly or through others, are one group.
     """
     parent = {patient: patient for patient in patient_ids}
 
@@ -80,22 +70,16 @@ def join_marks(
 def assign_splits(
     patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]], fractions: Sequence[float], seed: int
 ) -> list[str]:
-    """Assign every sample to a split.
+    """Assign every sample to "train", "val" or "test".
 
     Parameters
     ----------
     patient_ids, marks
         As in `group_patients`, one a sample.
     fractions : sequence of float
-        Shares of the samples that ``train``, ``val`` and ``test`` should get; a share of 0 leaves the
-        split out.
+        Shares of the samples that the splits should get; a share of 0 leaves the split out.
     seed : int
         Another seed, another assignment.
-
-    Returns
-    -------
-    list of str
-        ``"train"``, ``"val"`` or ``"test"``, one a sample.
 
     Raises
     ------
@@ -116,58 +100,25 @@ def assign_folds(
     seed: int,
     splits: Sequence[str] | None = None,
 ) -> list[int]:
-    """Give every sample a cross-validation fold.
+    """Give every sample a cross-validation fold, 0 .. folds - 1, of equal size as far as whole groups allow.
 
-    Parameters
-    ----------
-    patient_ids, marks
-        As in `group_patients`, one a sample.
-    folds : int
-        How many, of equal size as far as whole groups allow.
-    seed : int
-    splits : sequence of str, optional
-        The splits from `assign_splits`: test samples are kept out of cross-validation and get ``NO_FOLD``.
-
-    Returns
-    -------
-    list of int
-        0 .. folds - 1, or ``NO_FOLD``.
-
-    Raises
-    ------
-    ConfigError
-        Fewer than two folds, or fewer groups of patients than folds.
+    Where there are splits, as from `assign_splits`, test samples are kept out of cross-validation and get `NO_FOLD`.
     """
     if folds < 2:
         raise ConfigError(f"cross-validation needs at least 2 folds, not {folds}")
     group_of = group_patients(patient_ids, marks)
-    inside = [splits is None or splits[row] != "test" for row in range(len(patient_ids))]
-    groups = [
-        group_of[patient] for patient, takes_part in zip(patient_ids, inside, strict=True) if takes_part
-    ]
+    inside = [row for row in range(len(patient_ids)) if splits is None or splits[row] != "test"]
+    groups = [group_of[patient_ids[row]] for row in inside]
     taken = set(groups)
     check_groups({patient: group for patient, group in group_of.items() if group in taken}, folds, "fold")
-    assigned = iter(_assign(groups, [1 / folds] * folds, (seed, _FOLD_STREAM)))
-    return [next(assigned) if takes_part else NO_FOLD for takes_part in inside]
+    found = [NO_FOLD] * len(patient_ids)
+    for row, fold in zip(inside, _assign(groups, [1 / folds] * folds, (seed, _FOLD_STREAM)), strict=True):
+        found[row] = fold
+    return found
 
 
 def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
-    """Refuse to make more splits or folds than there are groups of patients.
-
-    Parameters
-    ----------
-    group_of : mapping of str to str
-        As `group_patients` returns it.
-    needed : int
-        How many groups there must be.
-    what : str
-        "split" or "fold".
-
-    Raises
-    ------
-    ConfigError
-        When there are fewer; it names the patients that must stay together, and why.
-    """
+    """Refuse fewer groups of patients than are needed for that many splits or folds; say who stays together."""
     members: dict[str, list[str]] = {}
     for patient, group in sorted(group_of.items()):
         members.setdefault(group, []).append(patient)
@@ -182,17 +133,7 @@ def check_groups(group_of: Mapping[str, str], needed: int, what: str) -> None:
 
 
 class SplitAssignment:
-    """Follows the rows of a dataset, and assigns each a subset and a fold at the end, where either is asked for.
-
-    Parameters
-    ----------
-    split : sequence of float, optional
-        Shares of train, validation and test.
-    folds : int, optional
-        How many folds.
-    seed : int
-        Another seed, another assignment.
-    """
+    """Follows the rows of a dataset, and assigns each a subset and a fold at the end, where either is asked for."""
 
     def __init__(self, split: Sequence[float] | None, folds: int | None, seed: int) -> None:
         self._split, self._folds, self._seed = split, folds, seed
@@ -209,18 +150,7 @@ class SplitAssignment:
             self._marks.append((("image", image_key), *(("contour", key) for key in contour_keys)))
 
     def assign(self, together: Mapping[str, str]) -> list[tuple[str, int]]:
-        """Return (split, fold) of every row.
-
-        Parameters
-        ----------
-        together : mapping of str to str
-            Patients that stay with others for their PatientID, as `records.kept_together` returns it.
-
-        Raises
-        ------
-        ConfigError
-            When there are too few patients for the subsets or folds asked for.
-        """
+        """Return (split, fold) of every row; `records.kept_together` says who stays together for a PatientID."""
         if not self._wanted:
             return [("", NO_FOLD)] * self._rows
         marks = join_marks(self._patients, self._marks, together)

@@ -35,54 +35,42 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the page shows of one sample.
-
-    Attributes
-    ----------
-    rank : int
-        Its place when the worst come first.
-    picture : str
-        The image as an address that holds a PNG.
-    reduced : int
-        How many pixels of a side became one in ``picture``; 1 when nothing was lost.
-    close, whole : str
-        The ``viewBox`` around what is outlined, and of the image.
-    layers : tuple of Layer
-        Of the structures that are drawn, large ones first.
-    areas : tuple of (name, text)
-        Of the structures that are drawn.
-    targets : tuple of (name, str)
-        Of the structures that are drawn: what a decision about the label is about.
-    findings : tuple of (Issue, str)
-        Its findings, and what a decision about each is about.
-    """
+    """What the page shows of one sample; layers, areas and targets are of the structures that are drawn."""
 
     sample: Sample
     rank: int
-    issues: tuple[Issue, ...]
+    """Its place when the worst come first."""
     picture: str
+    """The image as an address that holds a PNG."""
     reduced: int
+    """How many pixels of a side became one in ``picture``; 1 when nothing was lost."""
     width: int
     height: int
     close: str
+    """The ``viewBox`` around what is outlined."""
     whole: str
+    """The ``viewBox`` of the image."""
     layers: tuple[Layer, ...]
+    """Large ones first."""
     areas: tuple[tuple[str, str], ...]
+    """By structure, in words."""
     targets: tuple[tuple[str, str], ...]
+    """By structure, what a decision about the label is about."""
     findings: tuple[tuple[Issue, str], ...]
+    """The most severe first, with what a decision about each is about."""
 
     @property
     def codes(self) -> str:
         """The codes that doubt one of its labels, each once."""
-        return " ".join(dict.fromkeys(issue.code for issue in self.issues if doubts(issue)))
+        return " ".join(dict.fromkeys(issue.code for issue, _ in self.findings if doubts(issue)))
 
     @property
-    def chips(self) -> tuple[tuple[str, str], ...]:
-        """Severity and code of its findings, each code once, the most severe first."""
+    def chips(self) -> dict[str, str]:
+        """The severity of its findings by code, the most severe first."""
         found: dict[str, str] = {}
-        for issue in self.issues:
+        for issue, _ in self.findings:
             found.setdefault(issue.code, issue.severity)
-        return tuple((severity, code) for code, severity in found.items())
+        return found
 
     @property
     def title(self) -> str:
@@ -121,7 +109,6 @@ def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], 
     return Card(
         sample=sample,
         rank=rank,
-        issues=tuple(issues),
         picture=data_uri(png),
         reduced=reduced,
         width=shape[1],

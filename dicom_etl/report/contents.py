@@ -22,21 +22,12 @@ def joined(*words: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a person needs to know of one row of the dataset.
-
-    Attributes
-    ----------
-    files : tuple of str
-        The image file, then the contour file of each structure in the dataset's order; "" where there is none.
-    spacing_mm : (float, float)
-        Between rows, between columns; NaN unknown.
-    stack : (int, int)
-        Row of ``/studies``, and stack of that study; -1 unknown.
-    """
+    """What a person needs to know of one row of the dataset."""
 
     row: int
     patient_id: str
     files: tuple[str, ...]
+    """The image file, then the contour file of each structure in the dataset's order; "" where there is none."""
     drawn: tuple[bool, ...]
     instance_number: int
     location_index: int
@@ -46,8 +37,10 @@ class Sample:
     origin: str
     split: str
     spacing_mm: tuple[float, float]
-    frame: int = 0
-    stack: tuple[int, int] = (0, 0)
+    """Between rows, between columns; NaN unknown."""
+    frame: int
+    stack: tuple[int, int]
+    """Row of ``/studies``, and stack of that study; -1 unknown."""
 
     @property
     def file_text(self) -> str:
@@ -93,23 +86,7 @@ _PLAIN = tuple(
 
 
 class Contents:
-    """A dataset, open for reading; a context manager.
-
-    Parameters
-    ----------
-    path : Path
-        A file that ``dicom-etl ingest`` made.
-
-    Attributes
-    ----------
-    reader : DatasetReader
-        For images, masks and issues.
-
-    Raises
-    ------
-    DatasetError
-        When it is not a dataset, or a part is missing.
-    """
+    """A dataset, open for reading; a context manager. Its ``reader`` gives images, masks and issues."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

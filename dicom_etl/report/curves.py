@@ -43,26 +43,18 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class StudyCurves:
-    """All curves of one study.
-
-    Attributes
-    ----------
-    unit : str
-        ``"mm²"``, or ``"px"`` when the pixel spacing is unknown.
-    volumes_ml : (float, float)
-        Of the LV cavity at ED and ES, over the same slices; NaN when unknown.
-    volumes_note : str
-        What was interpolated, or why there are no volumes; "" for neither.
-    base_first : bool, optional
-        Whether the first location is the one at the base; None when that cannot be told.
-    """
+    """All curves of one study."""
 
     patient_id: str
     unit: str
+    """In "mm²", or "px" when the pixel spacing is unknown."""
     curves: tuple[Curve, ...]
     volumes_ml: tuple[float, float]
+    """Of the LV cavity at ED and ES, over the same slices; NaN when unknown."""
     volumes_note: str = ""
+    """What was interpolated, or why there are no volumes; "" for neither."""
     base_first: bool | None = None
+    """Whether the first location is the one at the base; None when that cannot be told."""
 
     @property
     def locations(self) -> tuple[int, ...]:
@@ -115,17 +107,8 @@ def volumes_ml(
     fraction of the phantom by less than one point, and those of three real studies by 1.4 at most. What is missing at
     an end cannot be told from a ventricle that ends there, and would move it by up to 2.7: there are no volumes then.
 
-    Parameters
-    ----------
-    diastole, systole : mapping of int to float
-        Areas in mm² by location.
-    distance_mm : float
-        Between locations.
-
-    Returns
-    -------
-    (ED, ES), note
-        In ml (1000 mm³), NaN when unknown; and what was interpolated, or why they are unknown.
+    Areas in mm² by location, and the distance of the locations, become (ED, ES) in ml (1000 mm³), NaN when unknown;
+    and what was interpolated, or why they are unknown.
     """
     if not isfinite(distance_mm):
         return (nan, nan), "no volumes: the distance of the slices is unknown"

@@ -23,25 +23,16 @@ _SHOWN = (0.002, 0.998)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histograms:
-    """Shares of pixels by value.
-
-    Attributes
-    ----------
-    edges : (bin + 1,) float64
-        In the unit of the stored image.
-    inside : tuple of (bin,) float64
-        By structure: the share of its pixels in each bin. A pixel in several structures counts for the
-        smallest one.
-    outside : (bin,) float64
-        The same of the pixels near a structure and in none.
-    samples : int
-        How many samples were counted.
-    """
+    """Shares of pixels by value."""
 
     edges: FloatArray
+    """(bin + 1,), in the unit of the stored image."""
     inside: tuple[FloatArray, ...]
+    """By structure, the share (bin,) of its pixels; one in several structures counts for the smallest."""
     outside: FloatArray
+    """The same of the pixels near a structure and in none."""
     samples: int
+    """How many samples were counted."""
 
 
 def count_intensities(contents: Contents, rows: Sequence[int]) -> Histograms | None:

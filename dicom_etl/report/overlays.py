@@ -38,25 +38,15 @@ _DASHED_SHARE = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layers:
-    """What a picture is made of.
-
-    Attributes
-    ----------
-    masks : tuple of (y, x) uint8
-        By structure, 0 .. ``full_mask``.
-    outlines : tuple of Rings
-        By structure, in the pixel frame; empty where nothing is drawn.
-    full_mask : int
-        The mask value of a pixel that is covered whole.
-    dashed : bool
-        Nobody drew the outlines: they are imputed.
-    """
+    """What a picture is made of; masks and outlines, in the pixel frame, by structure."""
 
     image: NDArray[Any]
     masks: tuple[NDArray[np.uint8], ...]
     outlines: tuple[Rings, ...]
     full_mask: int = 1
+    """The mask value of a pixel that is covered whole."""
     dashed: bool = False
+    """Nobody drew the outlines: they are imputed."""
 
 
 def read_layers(contents: Contents, row: int) -> Layers:
@@ -71,13 +61,7 @@ def read_layers(contents: Contents, row: int) -> Layers:
 
 
 def draw(layers: Layers, inks: Sequence[RGB], box: CropBox, side: int) -> Image.Image:
-    """Draw a part of a sample.
-
-    Parameters
-    ----------
-    side : int
-        Width and height of the picture, in dots. What is not square has black beside it.
-    """
+    """Draw a part of a sample, ``side`` dots wide and high; what is not square has black beside it."""
     scale = side / max(box.width, box.height)
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
     shown = _draw_box(layers, inks, box, size)

@@ -52,21 +52,15 @@ _STYLE, _SCRIPT, _TEMPLATE = "report.css", "report.js", "report.html.j2"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a page shows.
-
-    Attributes
-    ----------
-    rows : tuple of int
-        The samples in the gallery, the worst first.
-    issues : tuple of Issue
-        All findings, the most severe first.
-    """
+    """What a page shows."""
 
     output: Path
     output_bytes: int
     rows: tuple[int, ...]
+    """The samples in the gallery, the worst first."""
     total: int
     issues: tuple[Issue, ...]
+    """All findings, the most severe first."""
 
 
 def write_report(

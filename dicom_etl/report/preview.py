@@ -36,21 +36,14 @@ _EACH_SIDE = 768
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What was drawn.
-
-    Attributes
-    ----------
-    output : Path
-        The file, or the folder.
-    rows : tuple of int
-        The rows that were drawn, in order.
-    matching : int
-        How many there were to choose from.
-    """
+    """What was drawn."""
 
     output: Path
+    """The file, or the folder."""
     rows: tuple[int, ...]
+    """The rows that were drawn, in order."""
     matching: int
+    """How many there were to choose from."""
 
 
 def write_preview(

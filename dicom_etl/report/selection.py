@@ -35,13 +35,7 @@ class PlacedIssue:
 
 
 def select(contents: Contents, wanted: Wanted, by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
-    """Return the rows that are wanted, in order.
-
-    Raises
-    ------
-    ConfigError
-        A row or a patient that the dataset does not have, or nothing that fits.
-    """
+    """Return the rows that are wanted, in order; refuse rows and patients that do not exist, and what fits nothing."""
     _check(contents, wanted)
     everything = np.arange(len(contents))
     keep = np.isin(everything, wanted.rows or everything)
