@@ -191,12 +191,9 @@ def _is_among(path: Path, roots: SourceRoots) -> bool:
 def shown_path(folder: str, inside: str, name_key: bytes) -> str:
     """Return the path ``inside`` a study's folder ("" for none) as it is shown, with the one on disk as its `real_of`.
 
-    Each name below the folder becomes a pseudonym of the path down to it, so equal names in two places look different;
-    ``name_key`` b"" leaves them as they are.
+    Each name below the folder becomes a pseudonym of the path down to it, so equal names in two places look different.
     """
     real = f"{real_of(folder)}/{inside}" if folder else inside
-    if not name_key:
-        return escaped(real)
     part = folder.partition("/")[0]
     names = inside.split("/")
     shown = [_pseudonym(name_key, part, *names[: depth + 1]) for depth in range(len(names))]

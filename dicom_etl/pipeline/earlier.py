@@ -159,11 +159,6 @@ class TakenStudy:
     study: Study
     plan: StudyPlan
 
-    @property
-    def key(self) -> str:
-        """The key of both."""
-        return self.study.record.key
-
     def samples(self) -> Iterator[tuple[EncodedSample, str]]:
         """Yield its rows, ready to be stored again, with their cardiac phase."""
         planned = {(sample.image, sample.header.frame): sample.header for sample in self.plan.samples}

@@ -23,7 +23,7 @@ from dicom_etl.errors import DatasetError, SourceError
 from dicom_etl.pipeline.assembly import Assembly
 from dicom_etl.pipeline.earlier import OpenFiles, stored_samples
 from dicom_etl.pipeline.plan import spec_of
-from dicom_etl.pipeline.rows import copy_rows, count_row
+from dicom_etl.pipeline.rows import copy_rows, count_rows
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Decided, EncodedSample, Issue
 from dicom_etl.stages import write
@@ -224,12 +224,11 @@ class _Copy:
             rows = self._rows(self._files.get(each.path), study)
             written, phases = copy_rows(rows, self._writer, self.assembly, partial(self._step, total))
             self.assembly.add(record, written, ())
+            count_rows(self.summary, written, phases, self._spec.structures)
             self.summary.studies += 1
-            for sample, phase in zip(written, phases, strict=True):
-                count_row(self.summary, sample.row, phase, self._spec.structures)
-                self.summary.images += 1
-                self.summary.unlabeled += not any(sample.row.has)
-                self.summary.contours += sum(sample.row.has) * (sample.row.origin != schema.IMPUTED)
+            self.summary.images += len(written)
+            self.summary.unlabeled += sum(not any(sample.row.has) for sample in written)
+        self.summary.contours = self.summary.structures.total()
 
     def issues(self, inputs: Sequence[_Input]) -> Iterator[Issue]:
         """Yield what was found on single studies, with the rows of the whole; note decisions on the way."""

@@ -17,7 +17,7 @@ from dicom_etl.errors import ItemError
 from dicom_etl.pipeline.assembly import Assembly
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.summary import Summary
-from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, SampleRow, StudyPlan, StudyRecord
+from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, StudyPlan, StudyRecord
 from dicom_etl.stages import parse, write
 from dicom_etl.stages.outside import refused_stacks
 from dicom_etl.stages.sample import SampleMaker, item_issue, make_imputed, make_parent
@@ -138,7 +138,7 @@ class RowWriter:
         """Store a study that an earlier run has made."""
         study = taken.plan
         written, phases = copy_rows(taken.samples(), self._writer, self._assembly, self._step)
-        record = StudyRecord(study.patient_id, taken.key, study.study)
+        record = StudyRecord(study.patient_id, taken.study.record.key, study.study)
         self._end(record, written, phases, taken.issues())
         self._plan.summary.reused_studies += 1
         self._plan.summary.reused_samples += len(written)
@@ -148,8 +148,7 @@ class RowWriter:
     ) -> None:
         summary = self._plan.summary
         summary.issues += self._assembly.add(record, written, issues)
-        for sample, phase in zip(written, phases, strict=True):
-            count_row(summary, sample.row, phase, self._spec.structures)
+        count_rows(summary, written, phases, self._spec.structures)
 
     def _step(self) -> None:
         self._done += 1
@@ -197,16 +196,19 @@ def copy_rows(
     return written, words
 
 
-def count_row(summary: Summary, row: SampleRow, phase: str, structures: tuple[str, ...]) -> None:
-    """Count a row that was stored."""
-    imputed = row.origin == schema.IMPUTED
-    summary.samples += 1
-    summary.imputed += imputed
-    summary.drawn += row.origin == schema.MANUAL
-    counts = summary.imputed_structures if imputed else summary.structures
-    counts.update(dict(zip(structures, map(int, row.has), strict=True)))
-    if phase:
-        summary.cardiac_phases[phase] += 1
+def count_rows(
+    summary: Summary, rows: Iterable[EncodedSample], phases: Iterable[str], structures: tuple[str, ...]
+) -> None:
+    """Count rows that were stored."""
+    for row, phase in zip((sample.row for sample in rows), phases, strict=True):
+        imputed = row.origin == schema.IMPUTED
+        summary.samples += 1
+        summary.imputed += imputed
+        summary.drawn += row.origin == schema.MANUAL
+        counts = summary.imputed_structures if imputed else summary.structures
+        counts.update(dict(zip(structures, map(int, row.has), strict=True)))
+        if phase:
+            summary.cardiac_phases[phase] += 1
 
 
 def _by_study(

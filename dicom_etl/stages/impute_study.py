@@ -55,13 +55,19 @@ def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> tuple[set[i
 
     Also count those that cannot be filled, by reason.
     """
+    mode, reach = str(config.impute), Reach(*config.impute_max_gap)
     filled: set[int] = set()
     reasons: Counter[str] = Counter()
     first = 0
     for stack in _stacks(samples):
-        found, why_not = _fillable(stack, config)
+        drawn: defaultdict[str, set[int]] = defaultdict(set)
+        for index, sample in enumerate(stack):
+            for label in sample.labels:
+                drawn[label.structure].add(index)
+        places = places_of(stack)
+        found = {index for links in plan_links(places, drawn, mode, reach, None) for index in links}
         filled |= {first + index for index in found}
-        reasons.update(why_not)
+        reasons.update(unfilled(places, drawn, mode, found))
         first += len(stack)
     return filled, dict(reasons)
 
@@ -70,17 +76,6 @@ def _stacks(samples: Sequence[SamplePlan]) -> Iterator[tuple[SamplePlan, ...]]:
     """Yield the samples of each stack; in row order they stand together."""
     for _, stack in groupby(samples, key=attrgetter("stack_index")):
         yield tuple(stack)
-
-
-def _fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> tuple[frozenset[int], dict[str, int]]:
-    drawn: defaultdict[str, set[int]] = defaultdict(set)
-    for index, sample in enumerate(samples):
-        for label in sample.labels:
-            drawn[label.structure].add(index)
-    places, mode = places_of(samples), str(config.impute)
-    rounds = plan_links(places, drawn, mode, Reach(*config.impute_max_gap), None)
-    filled = frozenset(index for links in rounds for index in links)
-    return filled, unfilled(places, drawn, mode, filled)
 
 
 def make_study(

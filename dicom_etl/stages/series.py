@@ -32,24 +32,12 @@ PARALLEL = 1e-4
 
 @dataclass(frozen=True)
 class Series:
-    """Images acquired together; ``members`` are their indices, in order of path.
+    """Images acquired together; ``members`` are their indices, in order of path, ``example`` the path of the first.
 
-    Attributes
-    ----------
-    number : int
-        SeriesNumber, -1 where it is unknown.
-    named : int, optional
-        The series number in the names of its files.
-    example : str
-        Path of its first image.
-    numbers : mapping of str to mapping of int to tuple of int
-        By reading, the images that each number stands for.
-    pattern : tuple of str
-        The text of its file names, with a mark where their number stands; () where names give none.
-    gone : frozenset of int
-        Numbers of files whose headers cannot be read either, by their names.
-    study_uid, acquired : str
-        StudyInstanceUID, and the earliest AcquisitionTime.
+    ``number`` is SeriesNumber, -1 where it is unknown; ``named`` the series number in the names of its files;
+    ``numbers`` holds by reading the images that each number stands for; ``pattern`` is the text of its file names, with
+    a mark where their number stands, () where names give none; ``acquired`` the earliest AcquisitionTime; ``gone`` are
+    the numbers, by their names, of files whose headers cannot be read either.
     """
 
     members: tuple[int, ...]

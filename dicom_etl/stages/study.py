@@ -59,24 +59,11 @@ class LinkedStudy(NamedTuple):
 class PlannedStudy:
     """What planning makes of one study: counts that add up over studies, and its samples, packed.
 
-    Attributes
-    ----------
-    linked : LinkedStudy
-        Its plan has no samples; descriptions of series are free text, so they are left out of runs with pseudonyms.
-    packed : bytes
-        The `StudyPlan`, for `unpack`; b"" when no row can be made of it.
-    rows, imputed : int
-        Samples that can become rows, and those of them that nobody drew.
-    not_imputed : mapping of str to int
-        By reason, images that stay without a label.
-    drawn : mapping of str to int
-        Linked contours by structure.
-    sizes : mapping of (int, int) to int
-        Rows to be, by (rows, columns) of the image on the dataset's grid.
-    dtypes : tuple of str
-        What their images have after the modality LUT.
-    widths : mapping of str to int
-        Bytes of the longest text of each text column.
+    The plan in ``linked`` has no samples, and in runs with pseudonyms no descriptions of series, which are free text.
+    ``packed`` is the `StudyPlan` for `unpack`, b"" when no row can be made of it. ``rows`` samples can become rows,
+    ``imputed`` of which nobody drew; ``not_imputed`` are images that stay without a label, by reason; ``drawn`` linked
+    contours by structure. ``sizes`` counts rows to be by (rows, columns) of the image on the dataset's grid, ``dtypes``
+    are those after the modality LUT, ``widths`` the bytes of the longest text of each text column.
     """
 
     linked: LinkedStudy
