@@ -212,6 +212,11 @@ class IngestConfig(Options):
                 "`series` with `pseudonymize`: name patients by pseudonym, as `plan` shows them"
             )
 
+    @property
+    def keeps_unlabeled(self) -> bool:
+        """Whether images without a label are looked at too."""
+        return self.unlabeled or self.impute is not None
+
     def label_options(self) -> LabelOptions:
         """Return what readers of label files go by."""
         return LabelOptions(**{each.name: getattr(self, each.name) for each in fields(LabelOptions)})

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import NOTES
@@ -32,61 +31,34 @@ from dicom_etl.stages.series import Stack, find_stacks
 NAME = "link"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOptions:
-    """What of the options of a run decides how a study is linked.
-
-    ``structures`` leaves labels of others alone, ``unlabeled`` keeps images without a label, ``list_unlabeled`` reports
-    each of them by name. The rest is as in `stages.link_numbers.link_numbers`; ``series`` is its ``chosen``.
-    """
-
-    structures: tuple[str, ...] | None = None
-    unlabeled: bool = False
-    list_unlabeled: bool = False
-    number_from: str = ""
-    name_offset: int | None = None
-    series: frozenset[int] = frozenset()
-
-    @classmethod
-    def of(
-        cls,
-        config: IngestConfig,
-        patient_id: str,
-        *,
-        name_offset: int | None = None,
-        list_unlabeled: bool = False,
-    ) -> LinkOptions:
-        """Return those that a run has for one patient; ``name_offset`` is that of the layout."""
-        chosen = (text.rpartition(":") for text in config.series)
-        return cls(
-            structures=config.structures,
-            unlabeled=config.unlabeled or config.impute is not None,
-            list_unlabeled=list_unlabeled,
-            number_from=config.number_from or ("" if name_offset is None else NAME_READING),
-            name_offset=None if config.number_from else name_offset,
-            series=frozenset(int(number) for patient, _, number in chosen if patient in ("", patient_id)),
-        )
+def chosen_series(config: IngestConfig, patient_id: str) -> frozenset[int]:
+    """Return the numbers of the series that were chosen by hand for a patient."""
+    chosen = (text.rpartition(":") for text in config.series)
+    return frozenset(int(number) for patient, _, number in chosen if patient in ("", patient_id))
 
 
 def link_study(
     study: StudyFiles,
     images: Sequence[FoundImage],
-    lost: Sequence[LostImage] = (),
-    options: LinkOptions = LinkOptions(),
+    lost: Sequence[LostImage],
+    config: IngestConfig,
+    *,
+    name_offset: int | None = None,
+    list_unlabeled: bool = False,
 ) -> StudyPlan:
     """Pair the labels of one study with its images; samples are in row order (see `_row_order`).
 
     Images that cannot be read are ``lost``; each keeps its place, so that no other image takes its labels.
+    ``name_offset`` is that of the layout; with ``list_unlabeled`` each image without a label is reported by name.
     """
-    wanted = [
-        label for label in study.labels if options.structures is None or label.structure in options.structures
-    ]
+    asked = config.structures
+    wanted = [label for label in study.labels if asked is None or label.structure in asked]
     mixed = _mixed_patients(study, images, lost)
     if mixed is not None:
         return StudyPlan(study.patient_id, study.original_id, (), (mixed,), len(images), len(wanted), 0)
     found = _Images(images, lost)
     issues = list(_other_sign(study, found))
-    drawn = _pair(study, wanted, found, options, issues)
+    drawn = _pair(study, wanted, found, config, name_offset, issues)
     samples: list[SamplePlan] = []
     without = 0
     for number, stack in enumerate(found.stacks):
@@ -103,10 +75,10 @@ def link_study(
             image, labels = images[index], drawn.get(index, ())
             if not labels:
                 without += 1
-                if options.list_unlabeled:
+                if list_unlabeled:
                     message = "no contour is drawn on this image"
                     issues.append(Issue("note", "unlabeled", message, NAME, image.path, study.patient_id))
-                if not options.unlabeled:
+                if not config.keeps_unlabeled:
                     continue
             samples.append(
                 SamplePlan(
@@ -228,7 +200,12 @@ def _other_sign(study: StudyFiles, found: _Images) -> Iterator[Issue]:
 
 
 def _pair(
-    study: StudyFiles, labels: Sequence[Label], found: _Images, options: LinkOptions, issues: list[Issue]
+    study: StudyFiles,
+    labels: Sequence[Label],
+    found: _Images,
+    config: IngestConfig,
+    name_offset: int | None,
+    issues: list[Issue],
 ) -> dict[int, list[Label]]:
     """Return the labels of each image; report every label that finds none."""
     pairs: dict[int, list[Label]] = defaultdict(list)
@@ -238,9 +215,9 @@ def _pair(
         found.stacks,
         found.paths,
         spare=found.spare,
-        number_from=options.number_from,
-        name_offset=options.name_offset,
-        chosen=options.series,
+        number_from=config.number_from or ("" if name_offset is None else NAME_READING),
+        name_offset=None if config.number_from else name_offset,
+        chosen=chosen_series(config, study.patient_id),
     )
     places = [(label.structure, linked.images.get(number, number)) for label, number in numbered]
     repeated = Counter(places)

@@ -28,7 +28,7 @@ def refused_stacks(samples: Sequence[SamplePlan], roots: SourceRoots, config: In
 
     A stack that was chosen by hand (`series`) refuses nothing but the labels that leave their images.
     """
-    if not samples or link.LinkOptions.of(config, samples[0].patient_id).series:
+    if not samples or link.chosen_series(config, samples[0].patient_id):
         return {}
     totals: Counter[tuple[int, str]] = Counter()
     leaving: Counter[tuple[int, str]] = Counter()

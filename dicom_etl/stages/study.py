@@ -143,19 +143,16 @@ def link_inputs(
         labels = uids.labels_here(labels, folders, read.images, read.lost)
     files = replace(files, labels=labels, label_files=label_files, elsewhere=folders.elsewhere)
     wanted = replace(config, unlabeled=True) if every_image else config
-    options = link.LinkOptions.of(
-        wanted,
-        folders.patient_id,
-        name_offset=layout_of(roots).name_offset,
-        list_unlabeled=list_unlabeled,
+    offset = layout_of(roots).name_offset
+    plan = link.link_study(
+        files, read.images, read.lost, wanted, name_offset=offset, list_unlabeled=list_unlabeled
     )
-    plan = link.link_study(files, read.images, read.lost, options)
     issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
     samples = tuple(_fitting(plan.samples, config, issues))
     plan = replace(plan, samples=samples, issues=tuple(issues))
     if read_outlines:
         refused = outside.refused_stacks(samples, roots, config)
-        plan = outside.without_refused(plan, refused, unlabeled=options.unlabeled)
+        plan = outside.without_refused(plan, refused, unlabeled=wanted.keeps_unlabeled)
     plan = replace(
         plan,
         issues=tuple(replace(issue, study=plan.study) for issue in plan.issues)
@@ -291,7 +288,7 @@ def _fitting(
 
 def _becomes_row(sample: SamplePlan, config: IngestConfig) -> bool:
     """Whether ingest looks at an image; verify links all of them, to know the names of the others."""
-    return bool(sample.labels) or config.unlabeled or config.impute is not None
+    return bool(sample.labels) or config.keeps_unlabeled
 
 
 def _rows_to_be(

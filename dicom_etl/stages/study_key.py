@@ -36,8 +36,7 @@ _OF_ALL_STUDIES: dict[str, Any] = {
 
 def hashed_images(samples: Sequence[SamplePlan], config: IngestConfig) -> set[str]:
     """Return the image files whose bytes are part of the key: those with a label, and those that may become rows."""
-    every = config.unlabeled or config.impute is not None
-    return {sample.image for sample in samples if every or sample.labels}
+    return {sample.image for sample in samples if config.keeps_unlabeled or sample.labels}
 
 
 def hashed_files(study: StudyPlan, config: IngestConfig) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dicom_etl.config import IngestConfig
 from dicom_etl.records import (
     ContourRef,
     FoundImage,
@@ -16,7 +17,7 @@ from dicom_etl.records import (
     StudyFiles,
     StudyPlan,
 )
-from dicom_etl.stages.link import LinkOptions, link_study
+from dicom_etl.stages.link import link_study
 from dicom_etl.stages.link_folders import link_folders
 
 
@@ -30,9 +31,12 @@ def contour(number: int, structure: str = "icontour", name: str = "") -> Label:
     return Label(structure, ContourRef(path, "", "sunnybrook", structure, SliceNumber(1, number)))
 
 
-def linked(images: list[FoundImage], contours: list[Label], **options: object) -> StudyPlan:
+def linked(
+    images: list[FoundImage], contours: list[Label], *, list_unlabeled: bool = False, **options: object
+) -> StudyPlan:
     files = StudyFiles("P", "S", tuple(i.path for i in images), tuple(contours), ())
-    return link_study(files, images, (), LinkOptions(**options))  # type: ignore[arg-type]
+    config = IngestConfig(**options)  # type: ignore[arg-type]
+    return link_study(files, images, (), config, list_unlabeled=list_unlabeled)
 
 
 def codes(issues: tuple[Issue, ...]) -> list[tuple[str, str]]:
