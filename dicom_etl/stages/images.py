@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom.glimpse import glimpse
@@ -17,6 +15,7 @@ from dicom_etl.records import FoundImage, Issue, LostImage
 from dicom_etl.stages import discover, parse
 from dicom_etl.stages.image_names import Name
 from dicom_etl.stages.sample import item_issue
+from dicom_etl.stages.study_key import file_digest
 
 NAME = "headers"
 listener: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("listener", default=None)
@@ -58,7 +57,8 @@ def read_images(
     others: dict[str, list[str]] = defaultdict(list)
     for path, reason in failed:
         seen = glimpse(roots.place(path))
-        if seen.kind and (seen.is_dicom or not _is_named_as_image(path, alike)):
+        named = path.casefold().endswith(_ENDINGS) or _shape(path) in alike
+        if seen.kind and (seen.is_dicom or not named):
             others[seen.kind].append(path)
             if _shape(path.removesuffix(".gz")) in alike:
                 found.lost.append(LostImage(path.removesuffix(".gz")))
@@ -73,10 +73,6 @@ def read_images(
 def _shape(path: str) -> tuple[str, tuple[str, ...]]:
     """Return the folder of a file and what its name has besides numbers."""
     return path.rpartition("/")[0], Name(path, multi_frame=False).skeleton
-
-
-def _is_named_as_image(path: str, alike: set[tuple[str, tuple[str, ...]]]) -> bool:
-    return path.casefold().endswith(_ENDINGS) or _shape(path) in alike
 
 
 def _drop_copies(images: list[FoundImage], roots: SourceRoots, patient_id: str) -> Iterator[Issue]:
@@ -103,13 +99,10 @@ def _drop_copies(images: list[FoundImage], roots: SourceRoots, patient_id: str) 
 
 def _copies(paths: Sequence[str], roots: SourceRoots) -> dict[str, str]:
     """Return the copies among some files, each with the file that it is a copy of."""
-    first: dict[bytes, str] = {}
+    first: dict[str, str] = {}
     copies: dict[str, str] = {}
     for path in paths:
-        try:
-            digest = hashlib.sha256(Path(roots.place(path)).read_bytes()).digest()
-        except OSError:
-            continue
-        if first.setdefault(digest, path) != path:
+        digest = file_digest(roots.place(path))
+        if digest and first.setdefault(digest, path) != path:
             copies[path] = first[digest]
     return copies

@@ -64,14 +64,7 @@ def link_study(
     for number, stack in enumerate(found.stacks):
         if any(index in drawn for index in stack.members) or len(found.stacks) == 1:
             issues += _report_places(study, stack, alone=len(found.stacks) == 1)
-        places = stack.places
-        for index, location, location_mm, phase in zip(
-            stack.members,
-            places.location_index.tolist(),
-            places.slice_location_mm.tolist(),
-            places.phase_index.tolist(),
-            strict=True,
-        ):
+        for index, (location, location_mm, phase) in stack.placed.items():
             image, labels = images[index], drawn.get(index, ())
             if not labels:
                 without += 1

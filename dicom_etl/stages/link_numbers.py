@@ -150,7 +150,8 @@ def _look_up(
 def _scattered(linked: Linked, units: Units) -> Iterator[str]:
     """Doubt a stack of which drawn numbers fill few of the locations and phases that they touch."""
     for stack in {id(unit.stack): unit.stack for found in units.values() for unit in found}.values():
-        cells = {stack.cells[index] for index in linked.images.values() if index in stack.cells}
+        drawn = [stack.placed[index] for index in linked.images.values() if index in stack.placed]
+        cells = {(location, phase) for location, _, phase in drawn}
         locations, phases = {location for location, _ in cells}, {phase for _, phase in cells}
         complete = not stack.places.incomplete and stack.places.phases > 1 and -1 not in phases
         if (

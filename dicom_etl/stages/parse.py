@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_named
-from dicom_etl.dicom import Limits, announce, read_planned
+from dicom_etl.dicom import Limits, read_planned
 from dicom_etl.errors import CHANGED, ContourError, ImageError, ItemError
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
@@ -43,11 +43,6 @@ def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> I
     if plan.header != image.header:  # else nothing has: 1 us, where field by field takes 8
         _refuse_changed(plan.header, image.header, config)
     return replace(image, header=plan.header)
-
-
-def announce_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> None:
-    """Say that the image of a sample is read here after the next one."""
-    announce(roots.place(plan.image), plan.header, limits_of(config))
 
 
 def _refuse_changed(planned: ImageHeader, found: ImageHeader, config: IngestConfig) -> None:

@@ -69,15 +69,12 @@ class Stack:
         return self.series[0].example
 
     @cached_property
-    def cells(self) -> dict[int, tuple[int, int]]:
-        """Location and phase of each image."""
+    def placed(self) -> dict[int, tuple[int, float, int]]:
+        """Location, that in mm, and phase of each image."""
         places = self.places
+        columns = (places.location_index, places.slice_location_mm, places.phase_index)
         return dict(
-            zip(
-                self.members,
-                zip(places.location_index.tolist(), places.phase_index.tolist(), strict=True),
-                strict=True,
-            )
+            zip(self.members, zip(*(column.tolist() for column in columns), strict=True), strict=True)
         )
 
 

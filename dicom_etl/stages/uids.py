@@ -60,23 +60,21 @@ class UidIndex:
     """Learns the UIDs of one study after the other, then which labels belong to another study than their own."""
 
     def __init__(self) -> None:
-        self._studies: list[StudyFolders] = []
-        self._added: set[tuple[str, int]] = set()
+        self._studies: dict[tuple[str, int], StudyFolders] = {}
         self._keys: list[_Keys] = []
         self._named: list[bytes] = []
         self._missing: list[tuple[Label, ...]] = []
 
     def add(self, study: StudyFolders, uids: StudyUids) -> None:
         """Take the next study."""
-        self._studies.append(study)
-        self._added.add((study.patient_id, study.study))
+        self._studies[study.patient_id, study.study] = study
         self._keys.append(_keys_of(uids.images.split()))
         self._named.append(zlib.compress(uids.named.encode(), 1) if uids.named else b"")
         self._missing.append(uids.missing)
 
     def __contains__(self, study: StudyFolders) -> bool:
         """Whether a study was added."""
-        return (study.patient_id, study.study) in self._added
+        return (study.patient_id, study.study) in self._studies
 
     @property
     def names_any(self) -> bool:
@@ -91,10 +89,12 @@ class UidIndex:
         owners = np.repeat(np.arange(len(self._keys)), list(map(len, self._keys)))
         order = np.argsort(keys, kind="stable")
         keys, owners = keys[order], owners[order]
+        folders = [study.images or min(study.files) for study in self._studies.values()]
         elsewhere: dict[int, dict[str, tuple[str, ...]]] = defaultdict(dict)
         guests: dict[int, list[Label]] = defaultdict(list)
         for number, (named, missing) in enumerate(zip(self._named, self._missing, strict=True)):
-            uids = list(dict.fromkeys([*_unpacked(named), *map(_uid, missing)]))
+            own = zlib.decompress(named).decode().split() if named else []
+            uids = list(dict.fromkeys([*own, *map(_uid, missing)]))
             wanted = _keys_of(uids)
             starts, stops = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, "right")
             found = {
@@ -102,35 +102,29 @@ class UidIndex:
                 for uid, start, stop in zip(uids, starts.tolist(), stops.tolist(), strict=True)
             }
             elsewhere[number] = {
-                uid: tuple(sorted(map(self._folder, others))) for uid, others in found.items() if others
+                uid: tuple(sorted(folders[other] for other in others))
+                for uid, others in found.items()
+                if others
             }
             for label in missing:
                 if len(others := found[_uid(label)]) == 1:
                     guests[others[0]].append(label)
         changed = {number for number, others in elsewhere.items() if others} | guests.keys()
         return {
-            (study.patient_id, study.study): replace(
+            key: replace(
                 study,
                 guests=tuple(sorted(guests[number])),
                 elsewhere=tuple(sorted(elsewhere[number].items())),
             )
-            for number, study in enumerate(self._studies)
+            for number, (key, study) in enumerate(self._studies.items())
             if number in changed
         }
-
-    def _folder(self, number: int) -> str:
-        study = self._studies[number]
-        return study.images or min(study.files)
 
 
 def _uid(label: Label) -> str:
     """Return the UID that a label names, "" where it names its image otherwise."""
     target = label.ref.target
     return target.uid if isinstance(target, Instance) else ""
-
-
-def _unpacked(packed: bytes) -> list[str]:
-    return zlib.decompress(packed).decode().split() if packed else []
 
 
 def _keys_of(uids: Sequence[str]) -> _Keys:
