@@ -116,7 +116,6 @@ def _look_into(reader: DatasetReader) -> _Input:
 
 
 def _whole_numbers(text: str, path: Path) -> tuple[int, int]:
-    """Read ``I/N``."""
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and len(text) < 20 and 1 <= int(number) <= int(count)):
         raise DatasetError(f"{str(path)!r} is damaged: it says that it is part {text[:20]!r}")
@@ -215,7 +214,6 @@ class _Copy:
         self.decisions: list[Decided] = []
 
     def studies(self, order: Sequence[tuple[_Input, Study]]) -> None:
-        """Store all rows."""
         total = sum(len(study.rows) for _, study in order)
         for each, study in order:
             record = study.record
@@ -242,7 +240,6 @@ class _Copy:
                 self.decisions.append(decision._replace(row=-1 if row is None else row))
 
     def _moved(self, each: _Input, row: int | None) -> int | None:
-        """Return where a row of a dataset is now."""
         if row is None:
             return None
         starts = [study.start for study in each.studies if study.stop > study.start]

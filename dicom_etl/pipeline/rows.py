@@ -95,7 +95,6 @@ class RowWriter:
             yield from make_study(study, plan.executor, make, between, self._spec.structures, config)
 
     def _make_study(self, study: StudyPlan, made: Iterable[Made]) -> None:
-        """Store a study that is made."""
         config = self._plan.config
         written: list[EncodedSample] = []
         issues: list[Issue] = []
@@ -135,7 +134,6 @@ class RowWriter:
         self._end(record, written, [phases.get(sample.row.phase_index, "") for sample in written], issues)
 
     def _copy_study(self, taken: TakenStudy) -> None:
-        """Store a study that an earlier run has made."""
         study = taken.plan
         written, phases = copy_rows(taken.samples(), self._writer, self._assembly, self._step)
         record = StudyRecord(study.patient_id, taken.study.record.key, study.study)

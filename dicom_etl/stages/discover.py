@@ -107,7 +107,6 @@ def may_hold_labels(path: str, roots: SourceRoots) -> bool:
 
 
 def _shown(folders: Sequence[str], name_key: bytes, path: str) -> str:
-    """Return what a path is shown as; ``folders`` are those of its study."""
     if not name_key:
         return escaped(path)
     for folder in filter(None, folders):

@@ -111,11 +111,9 @@ class _StudyMaker:
         self._links: dict[int, Mapping[str, ParentLink]] = {}
 
     def make_drawn(self, make: Callable[[SamplePlan], Made]) -> None:
-        """Make what is drawn on."""
         self._make([index for index, sample in enumerate(self._samples) if sample.labels], make)
 
     def make_rest(self, make: Callable[[SamplePlan], Made]) -> None:
-        """Make what has not been made."""
         self._make([index for index in range(len(self._samples)) if index not in self._made], make)
 
     def make_between(self, make_imputed: Callable[[ImputePlan], Made], config: IngestConfig) -> None:

@@ -152,7 +152,6 @@ def _units(stacks: Sequence[Stack], readings: Sequence[str]) -> Iterator[Unit]:
 
 
 def _place(unit: Unit) -> tuple[str, ...]:
-    """Return what a unit covers, whatever its reading."""
     return tuple(each.example for each in unit.series)
 
 

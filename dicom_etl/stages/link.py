@@ -275,5 +275,4 @@ def _notes(study: StudyFiles, images: Sequence[FoundImage]) -> Iterator[Issue]:
 
 
 def _folder(study: StudyFiles) -> str:
-    """Return the folder of the study's images."""
     return "/".join(study.images[0].split("/")[:2]) if study.images else ""

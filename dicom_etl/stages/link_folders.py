@@ -96,7 +96,6 @@ class HeaderPatients:
         self._patients: dict[str, set[str]] = {}
 
     def __contains__(self, study: StudyFolders) -> bool:
-        """Whether a study was added."""
         return study.study in self._folders.get(study.patient_id, ())
 
     def add(self, study: StudyFolders, header_patient: str) -> None:

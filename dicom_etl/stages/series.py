@@ -193,7 +193,6 @@ def _by_header(members: Iterable[int], headers: Sequence[ImageHeader]) -> dict[i
 
 
 def _stacked(series: Sequence[Series], headers: Sequence[ImageHeader]) -> Iterator[list[Series]]:
-    """Yield the series of each stack."""
     parallel: dict[tuple[Any, ...], list[tuple[Series, float]]] = defaultdict(list)
     directions = _Directions()
     for each in series:

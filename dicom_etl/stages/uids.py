@@ -73,7 +73,6 @@ class UidIndex:
         self._missing.append(uids.missing)
 
     def __contains__(self, study: StudyFolders) -> bool:
-        """Whether a study was added."""
         return (study.patient_id, study.study) in self._studies
 
     @property

@@ -112,7 +112,6 @@ class ProcessPool(Executor):
                     worker.send(chunk)
 
     def _help(self, run: _Run) -> bool:
-        """Run one item in this process; return whether there was one to run."""
         started = time.perf_counter()
         ran = self._runs_here and run.run_here()
         # Without more to run, the last of it is waited for.
@@ -169,17 +168,14 @@ class _Run:
 
     @cached_property
     def pickled(self) -> bytes:
-        """The function as it travels."""
         return pickle.dumps(self.function, protocol=5)
 
     @property
     def ready(self) -> bool:
-        """Whether the next result is there."""
         return self._yielded in self._results
 
     @property
     def done(self) -> bool:
-        """Whether every result was yielded."""
         return self._exhausted and self._yielded == self._taken
 
     def next_chunk(self) -> _Chunk | None:

@@ -87,7 +87,6 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 
 def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mmap) -> None:
-    """Answer one request after the other."""
     known, function = b"", _no_function
     for begun in count(1):
         message = inbox.get()
