@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from dicom_etl.config.kinds import (
@@ -85,12 +85,9 @@ class LabelLimits(Options):
         values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
         return {name: value for name, (value, usual) in values.items() if value != usual}
 
-    def to_json(self) -> dict[str, float]:
-        """Return the limits by name, as the output records them."""
-        return asdict(self)
 
-
-def _read_limits(keyword: str, value: Any) -> LabelLimits:
+def read_limits(keyword: str, value: Any) -> LabelLimits:
+    """Return limits by name, in whose names a hyphen is an underscore."""
     if isinstance(value, LabelLimits):
         return value
     if not isinstance(value, Mapping):
@@ -110,7 +107,7 @@ def _read_digest(keyword: str, value: Any) -> str:
 
 
 _DIGEST = Kind(_read_digest, "str", "SHA256")
-_LIMITS = Kind(_read_limits, "mapping of float", "FILE.toml", write=lambda limits: None)
+_LIMITS = Kind(read_limits, "mapping of float", "FILE.toml", write=lambda limits: None)
 
 
 @documented
@@ -135,7 +132,3 @@ class VerifyOptions(Options):
     limits: LabelLimits = option(
         LabelLimits(), _LIMITS, "", "Limits of the label checks; --show-limits lists them."
     )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the options as the output records them."""
-        return asdict(self)

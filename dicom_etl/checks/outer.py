@@ -89,7 +89,8 @@ def check_outers_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterat
     one, other = muscle.stack.T
     swapped = np.stack((muscle.walls(one, other), muscle.walls(other, one)), axis=1)
     own = muscle.own[muscle.stack]
-    gains = _length(own[:, 0] - own[:, 1]) - _length(swapped[:, 0] - swapped[:, 1])
+    norm = np.linalg.norm
+    gains = norm(own[:, 0] - own[:, 1], axis=1) - norm(swapped[:, 0] - swapped[:, 1], axis=1)
     beside = muscle.beside()
     # The image before the one, and after the other; what is between them is in doubt.
     around = np.stack((beside[one, 0], beside[other, 1]), axis=1)
@@ -125,8 +126,3 @@ def _most(strayed: FloatArray, offset_mm: float, limits: LabelLimits) -> FloatAr
     known = strayed[np.isfinite(strayed[:, 0])]
     typical = median(known) if len(known) else np.zeros(2)
     return np.maximum((offset_mm, limits.wall_change_mm), limits.wall_spread * typical)
-
-
-def _length(walls: FloatArray) -> FloatArray:
-    length: FloatArray = np.sqrt((walls * walls).sum(axis=-1))
-    return length

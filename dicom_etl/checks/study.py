@@ -13,7 +13,6 @@ from dicom_etl.checks.images import IMAGE_CHECKS, StudyCheck, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.outer import OUTER_CHECKS
 from dicom_etl.checks.sample_checks import INNER, of_study, where
-from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import Issue, SampleFacts, Severity
@@ -39,7 +38,10 @@ def check_area_steps(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
         small, large = np.where(swapped[:, None], contours.stack[:, ::-1], contours.stack).T
         far = area[large] >= limits.area_ratio * area[small]
         for step in np.flatnonzero(far & contours.ends[small]):
-            far[step] = contours is study.inner and _too_small(contours, int(small[step]), limits)
+            far[step] = contours is study.inner and (
+                contours.times_smaller(int(small[step]), misplaced_inners(contours, limits))
+                >= limits.end_ratio
+            )
         steps = np.bincount(contours.stack.ravel(), minlength=len(area))
         jumps = [
             (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
@@ -172,11 +174,6 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
         for each in facts.contours
     }
     return [replace(issue, sample=rows.get((issue.path, issue.frame))) for issue in issues]
-
-
-def _too_small(inner: Contours, index: int, limits: LabelLimits) -> bool:
-    """Tell whether an inner contour is much smaller than in other phases whose own contours are in place."""
-    return inner.times_smaller(index, misplaced_inners(inner, limits)) >= limits.end_ratio
 
 
 def _time(study: DrawnStudy, phase: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -16,8 +17,6 @@ from dicom_etl.cli._render import Reporter, megabytes, write_csv
 @common_options
 def command(reporter: Reporter, dataset: Path, samples_csv: Path | None) -> None:
     """Show what a dataset holds: counts, options, what was left out. The bytes are not checked; verify does that."""
-    from dataclasses import asdict
-
     from dicom_etl.dataset.facts import read_facts, read_samples
 
     facts = read_facts(dataset)

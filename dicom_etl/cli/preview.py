@@ -59,16 +59,10 @@ def command(
     reporter: Reporter,
     dataset: Path,
     output: Path,
-    rows: tuple[int, ...],
     patients: tuple[str, ...],
-    flagged: bool,
     each: bool,
-    count: int,
-    seed: int,
     batch: bool,
-    whole: bool,
-    overwrite: bool,
-    **served: Any,
+    **options: Any,
 ) -> None:
     """Draw samples of a dataset: the image in grey, masks as a tint, contours as thin lines, one colour a structure.
 
@@ -78,7 +72,9 @@ def command(
     from dicom_etl.report.preview import write_each, write_preview
     from dicom_etl.report.selection import Wanted
 
-    if batch and (rows or flagged or each or whole):
+    wanted = Wanted(options.pop("rows"), patients, options.pop("flagged"))
+    served = {name: options.pop(name) for name in ("transforms", "structures", "label_map", "epoch")}
+    if batch and (wanted.rows or wanted.flagged or each or options["whole"]):
         raise ConfigError(
             "--batch draws what is served; --sample, --flagged, --all and --whole do not go with it"
         )
@@ -86,17 +82,15 @@ def command(
         raise ConfigError(
             "--transform, --structures, --label-map and --epoch say what --batch draws; add --batch"
         )
-    wanted = Wanted(rows, patients, flagged)
     if batch:
-        made = _draw_batch(dataset, output, patients, count, seed, overwrite, **served)
+        made = _draw_batch(dataset, output, patients, options, **served)
     elif each:
+        whole, overwrite = options["whole"], options["overwrite"]
         made = write_each(
             dataset, output, wanted, whole=whole, overwrite=overwrite, progress=reporter.progress
         )
     else:
-        made = write_preview(
-            dataset, output, wanted, count=count, seed=seed, whole=whole, overwrite=overwrite
-        )
+        made = write_preview(dataset, output, wanted, **options)
     reporter.line(f"drew {len(made.rows)} of {made.matching} samples: {made.output}")
     if len(made.rows) < made.matching and not batch:
         reporter.line(f"  -n {made.matching} draws all of them; --all makes a file of each")
@@ -104,17 +98,7 @@ def command(
 
 
 def _draw_batch(
-    dataset: Path,
-    output: Path,
-    patients: tuple[str, ...],
-    count: int,
-    seed: int,
-    overwrite: bool,
-    *,
-    transforms: tuple[str, ...],
-    structures: str | None,
-    label_map: bool,
-    epoch: int,
+    dataset: Path, output: Path, patients: tuple[str, ...], options: dict[str, Any], **served: Any
 ) -> Preview:
     from dicom_etl.batches.reader import BatchReader
     from dicom_etl.batches.transforms.spelled import read_transform
@@ -122,12 +106,14 @@ def _draw_batch(
 
     reader = BatchReader(
         dataset,
-        batch_size=count,
-        structures=tuple(name.strip() for name in (structures or "icontour").split(",") if name.strip()),
-        labels="map" if label_map else "masks",
+        batch_size=options["count"],
+        structures=tuple(
+            name.strip() for name in (served["structures"] or "icontour").split(",") if name.strip()
+        ),
+        labels="map" if served["label_map"] else "masks",
         patients=patients or None,
-        seed=seed,
-        transforms=[read_transform(text) for text in transforms],
+        seed=options["seed"],
+        transforms=[read_transform(text) for text in served["transforms"]],
     )
     with reader:
-        return write_batch(reader, output, epoch=epoch, overwrite=overwrite)
+        return write_batch(reader, output, epoch=served["epoch"], overwrite=options["overwrite"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dicom_etl.checks.limits import LabelLimits, VerifyOptions
+from dicom_etl.checks.limits import read_limits
 from dicom_etl.cli._config_file import read_toml
 from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options
 from dicom_etl.cli._render import Reporter, megabytes
@@ -32,13 +32,7 @@ from dicom_etl.errors import ConfigError
 @click.option("--overwrite", is_flag=True, help="Replace an existing file.")
 @common_options
 def command(
-    reporter: Reporter,
-    dataset: Path,
-    output: Path,
-    no_verify: bool,
-    decisions: Path | None,
-    limits: Path | None,
-    **options: Any,
+    reporter: Reporter, no_verify: bool, decisions: Path | None, limits: Path | None, **options: Any
 ) -> None:
     """Make one self-contained page: counts, findings, curves, histograms and a gallery of overlays.
 
@@ -46,15 +40,12 @@ def command(
     """
     from dicom_etl.report.page import write_report
 
-    made = write_report(
-        dataset,
-        output,
-        verify=not no_verify,
-        decisions=_bytes_of(decisions),
-        limits=_limits(limits),
-        progress=reporter.progress,
-        **options,
-    )
+    try:
+        options["decisions"] = b"" if decisions is None else decisions.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"`decisions`: {str(decisions)!r} cannot be read: {error.strerror}") from None
+    options["limits"] = read_limits("limits", {} if limits is None else read_toml(limits))
+    made = write_report(verify=not no_verify, progress=reporter.progress, **options)
     reporter.line(
         f"{made.output} ({megabytes(made.output_bytes)}): {len(made.rows)} of {made.total} samples, "
         f"{len(made.issues)} findings"
@@ -69,15 +60,3 @@ def command(
             "findings": [issue.to_json() for issue in made.issues],
         }
     )
-
-
-def _bytes_of(decisions: Path | None) -> bytes:
-    try:
-        return b"" if decisions is None else decisions.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"`decisions`: {str(decisions)!r} cannot be read: {error.strerror}") from None
-
-
-def _limits(path: Path | None) -> LabelLimits:
-    options: dict[str, Any] = {"limits": {} if path is None else read_toml(path)}
-    return VerifyOptions(**options).limits

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.checks.limits import LabelLimits, VerifyOptions
+from dicom_etl.checks.limits import LabelLimits, VerifyOptions, read_limits
 from dicom_etl.cli._boundary import DONE
 from dicom_etl.cli._config_file import read_toml
 from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of
@@ -52,7 +52,7 @@ def command(
         limits = read_toml(Path(limits))
     options["limits"] = {} if limits is None else limits
     if show_limits:
-        _show_limits(reporter, VerifyOptions(limits=options["limits"]).limits)
+        _show_limits(reporter, read_limits("limits", options["limits"]))
         return DONE
     if dataset is None:
         raise click.UsageError("Missing argument 'DATASET'.")
@@ -69,7 +69,7 @@ def _show_limits(reporter: Reporter, limits: LabelLimits) -> None:
     meanings = {each.name: each.metadata["help"] for each in fields(LabelLimits)}
     for name, meaning in meanings.items():
         reporter.line(f"{name.replace('_', '-'):<21} = {getattr(limits, name):<5g} # {meaning}")
-    reporter.json({"limits": limits.to_json(), "meaning": meanings})
+    reporter.json({"limits": asdict(limits), "meaning": meanings})
 
 
 def _print(reporter: Reporter, outcome: Outcome) -> None:

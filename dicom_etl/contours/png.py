@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, parsed_in_child, parsed_once, read_each, table_text
-from dicom_etl.contours.seg import outline_of
+from dicom_etl.contours.seg import check_size, outline_of
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.records import ContourRef, FileName, Found, ImageHeader, Issue, Outlines, Rings
@@ -68,11 +68,7 @@ class PngMask:
     ) -> Outlines:
         """Trace the masks."""
         mask = _mask(path, options)
-        if mask.values.shape != (image.rows, image.columns):
-            raise ContourError(
-                f"it has {mask.values.shape[0]} rows x {mask.values.shape[1]} columns, but its image has "
-                f"{image.rows} x {image.columns}"
-            )
+        check_size(mask.values.shape, image)
 
         def one(ref: ContourRef, _: Notes) -> Rings:
             value = int(ref.item.removeprefix("value ") or mask.inside[0])

@@ -45,18 +45,44 @@ class _Frame(NamedTuple):
     spacing_mm: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Segmentation:
-    """What a file holds.
-
-    ``values`` are how its frames are stored: BINARY (one bit a pixel, frames run on), FRACTIONAL or LABELMAP. They lie
-    in the file from ``offset``, or in ``decoded`` where that is negative.
-    """
+class _Pixels(NamedTuple):
+    """How frames are stored: BINARY (one bit a pixel, frames run on), FRACTIONAL or LABELMAP."""
 
     kind: str
-    shape: tuple[int, int]
+    rows: int
+    columns: int
     bits: int
     most: int
+
+    def span(self, frame: int) -> tuple[int, int]:
+        """Return the bytes that hold a frame, from the one of its first pixel on."""
+        bits = self.rows * self.columns * self.bits
+        return frame * bits // 8, -(-(frame + 1) * bits // 8)
+
+    def values(self, data: bytes | bytearray | memoryview) -> NDArray[Any]:
+        """Return the values (pixel,) of a frame of more than one bit a pixel."""
+        return np.frombuffer(data, "<u2" if self.bits == 16 else np.uint8)
+
+    def chosen(self, data: bytes | bytearray | memoryview, frame: int, value: int) -> NDArray[np.bool_]:
+        """Return which pixels (rows, columns) of a frame, whose bytes are given, a segment has."""
+        count = self.rows * self.columns
+        if self.kind == "BINARY":
+            # Frames run on without padding between them (DICOM PS3.5 8.1.1), the first pixel in the lowest bit.
+            first = frame * count % 8
+            values = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[first : first + count]
+            found = values.astype(bool)
+        elif self.kind == "FRACTIONAL":
+            found = self.values(data) >= THRESHOLD * self.most
+        else:
+            found = self.values(data) == value
+        return np.asarray(found).reshape(self.rows, self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What a file holds; its frames lie in the file from ``offset``, or in ``decoded`` where that is negative."""
+
+    pixels: _Pixels
     frame_of_reference: str
     patient_id: str
     frames: tuple[_Frame, ...]
@@ -117,7 +143,8 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> Segmentatio
         for uid, source, position, orientation, spacing in answer["frames"]
     )
     names = {int(number): name for number, name in answer["segments"].items()}
-    at = f" at {THRESHOLD:g}" if answer["kind"] == "FRACTIONAL" else ""
+    pixels = _Pixels(*answer["pixels"])
+    at = f" at {THRESHOLD:g}" if pixels.kind == "FRACTIONAL" else ""
     labels = {
         f"frame {frame + 1} / segment {number}{at}": (frame, number, names.get(number, ""))
         for frame, number in answer["labels"]
@@ -127,15 +154,8 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> Segmentatio
     if empty:
         message = f"{len(empty)} of its {len(names)} segments have no pixel in any frame; nothing to take"
         issues = (Issue("note", "empty-structure", message, path=f"segment {','.join(map(str, empty))}"),)
-    plain = ("kind", "bits", "most", "frame_of_reference", "patient_id", "offset")
-    return Segmentation(
-        **{name: answer[name] for name in plain},
-        shape=(answer["rows"], answer["columns"]),
-        frames=frames,
-        labels=labels,
-        decoded=payload,
-        issues=issues,
-    )
+    references = answer["frame_of_reference"], answer["patient_id"]
+    return Segmentation(pixels, *references, frames, labels, answer["offset"], payload, issues)
 
 
 def _target(found: Segmentation, frame: int) -> Target:
@@ -148,11 +168,7 @@ def _target(found: Segmentation, frame: int) -> Target:
 
 def _check_grid(found: Segmentation, own: _Frame, image: ImageHeader) -> None:
     """Make sure that the pixels of a frame are those of its image: nothing is resampled."""
-    if found.shape != (image.rows, image.columns):
-        raise ContourError(
-            f"it has {found.shape[0]} rows x {found.shape[1]} columns, but its image has "
-            f"{image.rows} x {image.columns}"
-        )
+    check_size(found.pixels[1:3], image)
     if not (has_plane(image) and np.isfinite([*own.position_mm, *own.orientation, *own.spacing_mm]).all()):
         return
     corner = on_image(np.array([own.position_mm]), image, "it lies")
@@ -164,13 +180,19 @@ def _check_grid(found: Segmentation, own: _Frame, image: ImageHeader) -> None:
         )
 
 
+def check_size(shape: tuple[int, ...], image: ImageHeader) -> None:
+    """Make sure that a mask has the size of its image: nothing is resampled."""
+    if shape != (image.rows, image.columns):
+        raise ContourError(
+            f"it has {shape[0]} rows x {shape[1]} columns, but its image has {image.rows} x {image.columns}"
+        )
+
+
 def _mask(path: str, found: Segmentation, frame: int, value: int) -> NDArray[np.bool_]:
-    pixels = found.shape[0] * found.shape[1]
-    start, end = frame * pixels * found.bits // 8, -(-(frame + 1) * pixels * found.bits // 8)
-    data = (
-        found.decoded[start:end] if found.offset < 0 else _bytes_of(path, found.offset + start, end - start)
-    )
-    return _chosen(data, found.kind, frame, pixels, found.bits, found.most, value).reshape(found.shape)
+    start, end = found.pixels.span(frame)
+    inside = found.offset < 0
+    data = found.decoded[start:end] if inside else _bytes_of(path, found.offset + start, end - start)
+    return found.pixels.chosen(data, frame, value)
 
 
 def _bytes_of(path: str, start: int, count: int) -> bytes:
@@ -182,22 +204,6 @@ def _bytes_of(path: str, start: int, count: int) -> bytes:
     if len(data) != count:
         raise ContourError("the file became shorter while it was read")
     return data
-
-
-def _chosen(
-    data: bytes | bytearray | memoryview, kind: str, frame: int, pixels: int, bits: int, most: int, value: int
-) -> NDArray[np.bool_]:
-    """Return which pixels of a frame a segment has, (pixel,) bool; ``data`` begins with the byte of its first one."""
-    if bits == 1:
-        # Frames run on without padding between them (DICOM PS3.5 8.1.1), the first pixel in the lowest bit.
-        first = frame * pixels % 8
-        return np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[first : first + pixels].astype(
-            bool
-        )
-    values = np.frombuffer(data, "<u2" if bits == 16 else np.uint8)
-    if kind == "FRACTIONAL":
-        return np.asarray(values >= THRESHOLD * most)
-    return np.asarray(values == value)
 
 
 # What follows runs in the decoding child.
@@ -225,39 +231,38 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
         raise ImageError(
             f"its frames are larger than {limits.max_image_bytes} bytes; `max_image_bytes` allows more"
         )
-    answer: dict[str, Any] = {
-        "kind": kind,
-        "rows": rows,
-        "columns": columns,
-        "bits": bits,
-        "most": most,
-        "frame_of_reference": objects.word(dataset, "FrameOfReferenceUID"),
-        "patient_id": objects.text(dataset, "PatientID", encodings),
-        "frames": [_frame(group, shared) for group in groups],
-    }
+    pixels = _Pixels(kind, rows, columns, bits, most)
+    described = [_frame(group, shared) for group in groups]
     offset, frames = objects.frames_of(dataset, body, uid, (count, rows, columns, bits))
     background = {0, objects.short_number(dataset, "PixelPaddingValue") or 0}
     numbers = [0 if kind == "LABELMAP" else _segment(group, shared) for group in groups]
-    answer["labels"] = list(_present(frames, kind, (rows * columns, bits, most), numbers, background))
-    answer["segments"] = {
-        number: name for number, name in segments.items() if kind != "LABELMAP" or number not in background
-    }
     native = body is data and offset >= 0
-    return answer | {"offset": offset if native else -1}, b"" if native else bytes(frames)
+    answer = {
+        "pixels": pixels,
+        "frame_of_reference": objects.word(dataset, "FrameOfReferenceUID"),
+        "patient_id": objects.text(dataset, "PatientID", encodings),
+        "frames": described,
+        "labels": list(_present(frames, pixels, numbers, background)),
+        "segments": {
+            number: name
+            for number, name in segments.items()
+            if kind != "LABELMAP" or number not in background
+        },
+        "offset": offset if native else -1,
+    }
+    return answer, b"" if native else bytes(frames)
 
 
 def _present(
-    data: memoryview, kind: str, size: tuple[int, int, int], numbers: list[int], background: set[int]
+    data: memoryview, pixels: _Pixels, numbers: list[int], background: set[int]
 ) -> Iterator[tuple[int, int]]:
     """Yield frame and segment wherever there is any pixel."""
-    pixels, bits, most = size
     for frame, number in enumerate(numbers):
-        part = data[frame * pixels * bits // 8 : -(-(frame + 1) * pixels * bits // 8)]
-        if kind == "LABELMAP":
-            values = np.frombuffer(part, "<u2" if bits == 16 else np.uint8)
-            there = np.flatnonzero(np.bincount(values)).tolist()
+        part = data[slice(*pixels.span(frame))]
+        if pixels.kind == "LABELMAP":
+            there = np.flatnonzero(np.bincount(pixels.values(part))).tolist()
             yield from ((frame, value) for value in there if value not in background)
-        elif _chosen(part, kind, frame, pixels, bits, most, number).any():
+        elif pixels.chosen(part, frame, number).any():
             yield frame, number
 
 

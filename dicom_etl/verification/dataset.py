@@ -55,24 +55,7 @@ def verify_dataset(
     executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Outcome:
-    """Check a dataset.
-
-    Parameters
-    ----------
-    source : SourceRoots, optional
-        What it was made of; compared with it when given.
-    pseudonyms : Pseudonyms, optional
-        What ids and paths became, for a dataset that was made with ``--pseudonymize``.
-
-    Raises
-    ------
-    DatasetError
-        When there is no such file.
-    SourceError
-        When the SOURCE as a whole cannot be used.
-    ConfigError
-        When the dataset holds pseudonyms and not their key is given to compare it with SOURCE, or the other way around.
-    """
+    """Check a dataset; compare it with its SOURCE, and the pseudonyms of that, when given. As `dicom_etl.verify`."""
     options = options if options is not None else VerifyOptions()
     outcome = Outcome(str(path), options)
     named = identity(path) if path.exists() else (0, 0, 0, 0)

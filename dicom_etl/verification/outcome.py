@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dicom_etl.checks.groups import SEVERITIES
 from dicom_etl.checks.limits import VerifyOptions
 from dicom_etl.records import Issue
 
 DONE, DAMAGED, FINDINGS = 0, 1, 3
 """Exit codes: nothing that counts; the bytes are not those that were sealed; findings."""
-
-_RANK = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(slots=True, repr=False)
@@ -70,12 +70,9 @@ class Outcome:
         """How many checks were run."""
         return len(self._checks)
 
-    def count(self, severity: str) -> int:
-        """Return how many findings are of a severity."""
-        return sum(issue.severity == severity for issue in self.findings)
-
     def __repr__(self) -> str:
-        words = [f"{self.count(severity)} {severity}s" for severity in _RANK if self.count(severity)]
+        counts = Counter(issue.severity for issue in self.findings)
+        words = [f"{counts[severity]} {severity}s" for severity in SEVERITIES if counts[severity]]
         state = "damaged" if self.damaged else "ok" if self.ok else "not ok"
         return f"<{self.file}: {state}, {', '.join(words) or 'no findings'} in {self.samples} samples>"
 
@@ -89,14 +86,14 @@ class Outcome:
         """Return 0, 1 for a damaged file, or 3 when a finding is as severe as ``fail_on``."""
         if self.damaged:
             return DAMAGED
-        limit = _RANK[self.options.fail_on]
-        return FINDINGS if any(_RANK[issue.severity] <= limit for issue in self.findings) else DONE
+        counted = SEVERITIES[: SEVERITIES.index(self.options.fail_on) + 1]
+        return FINDINGS if any(issue.severity in counted for issue in self.findings) else DONE
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
         names = ("ok", "file", "sha256", "samples", "source")
         return {name: getattr(self, name) for name in names} | {
-            "options": self.options.to_json(),
+            "options": asdict(self.options),
             "checks": [
                 {"name": name, "code": code, "rule": rule, "findings": count}
                 for name, (code, rule, count) in self._checks.items()
@@ -107,7 +104,12 @@ class Outcome:
 
 def reading_order(issue: Issue) -> tuple[int, int, str, str]:
     """Return the place of a finding in the order in which a person reads them: severity, sample, code."""
-    return _RANK[issue.severity], -1 if issue.sample is None else issue.sample, issue.code, issue.path
+    return (
+        SEVERITIES.index(issue.severity),
+        -1 if issue.sample is None else issue.sample,
+        issue.code,
+        issue.path,
+    )
 
 
 def _rule(check: Callable[..., Any]) -> tuple[str, str]:

@@ -31,13 +31,7 @@ def broken(message: str) -> Issue:
 
 
 def read_and_hash(path: Path) -> tuple[str, list[Issue]]:
-    """Read the file once: its SHA-256, "" when the seal is broken, and what `check_seal` finds.
-
-    Raises
-    ------
-    DatasetError
-        When there is no regular file to read.
-    """
+    """Read the file once: its SHA-256, "" when the seal is broken, and what `check_seal` finds."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise DatasetError(f"{str(path)!r} is not a regular file; name a dataset")
