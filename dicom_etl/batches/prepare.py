@@ -14,8 +14,7 @@ from dicom_etl.batches.assemble import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, open_table
-from dicom_etl.batches.store import Store
-from dicom_etl.batches.stores import Joined, Kept
+from dicom_etl.batches.store import Joined, Kept, Store
 from dicom_etl.batches.structures import MaskMaker, stored_parts
 from dicom_etl.dataset.open_validated import Locking
 from dicom_etl.dataset.reading import DatasetReader
@@ -107,8 +106,9 @@ def affines(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) ->
 
 def _store(sources: Sequence[DatasetReader], stored: tuple[str, ...], cache: str | None) -> Store:
     stores = [Store(source, stored) for source in sources]
-    store = stores[0] if len(stores) == 1 else Joined(stores)
-    return Kept(store) if cache and store.is_compressed else store
+    if cache and any(store.is_compressed for store in stores):
+        return Kept(stores)
+    return stores[0] if len(stores) == 1 else Joined(stores)
 
 
 def _column(table: SampleTable, name: str) -> NDArray[Any]:
