@@ -11,12 +11,11 @@ from dicom_etl.checks.flags import doubts
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
+from dicom_etl.report.colours import data_uri, grey, ink_numbers, inks, mask_png, picture_png, window
 from dicom_etl.report.contents import Contents, Sample, joined
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
-from dicom_etl.report.greys import data_uri, grey, mask_png, picture_png, window
 from dicom_etl.report.overlays import Layers, read_layers
 from dicom_etl.report.overview import finding_target, target
-from dicom_etl.report.palette import ink_numbers, inks
 
 CARD_BYTES = 92_000
 """Of one card in the page, about: 100 cards stay below 10 MB."""

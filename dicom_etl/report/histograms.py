@@ -87,10 +87,7 @@ def _shown(counts: NDArray[np.int64], low: float, step: float, samples: int) -> 
     first, last = np.searchsorted(share, _SHOWN).tolist()
     width = -(-(last + 1 - first) // _BINS)
     bins = -(-(last + 1 - first) // width)
-    kept = counts[:, first : first + bins * width]
-    padded = np.zeros((len(counts), bins * width), dtype=np.int64)
-    padded[:, : kept.shape[1]] = kept
-    grouped = padded.reshape(len(counts), bins, width).sum(axis=2)
+    grouped = np.add.reduceat(counts[:, first : first + bins * width], width * np.arange(bins), axis=1)
     shares = grouped / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     edges = low + step * (first + width * np.arange(bins + 1))
     return Histograms(edges, tuple(shares[:-1]), shares[-1], samples)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from dicom_etl.report.palette import RGB
+from dicom_etl.report.colours import RGB
 
 TILE = 288
 """Side of one picture, in dots."""

@@ -16,10 +16,9 @@ from PIL import Image, ImageDraw
 
 from dicom_etl.dataset import schema
 from dicom_etl.records import FloatArray, Rings
+from dicom_etl.report.colours import RGB, grey, window
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.framing import CropBox
-from dicom_etl.report.greys import grey, window
-from dicom_etl.report.palette import RGB
 
 TINT = 0.22
 """Opacity of a mask: enough to see where it ends, little enough to see the tissue in it."""
@@ -103,12 +102,9 @@ def _lines(strokes: Sequence[FloatArray], size: tuple[int, int], dots_wide: floa
     canvas = Image.new("L", (size[0] * _FINER, size[1] * _FINER))
     pen = ImageDraw.Draw(canvas)
     thicket = sum(map(len, strokes)) > _MOST_CORNERS
+    style: dict[str, Any] = {} if thicket else {"width": round(dots_wide * _FINER), "joint": "curve"}
     for stroke in strokes:
-        points = list(map(tuple, stroke.tolist()))
-        if thicket:
-            pen.line(points, fill=255)
-        else:
-            pen.line(points, fill=255, width=round(dots_wide * _FINER), joint="curve")
+        pen.line(list(map(tuple, stroke.tolist())), fill=255, **style)
     return canvas.reduce(_FINER)
 
 

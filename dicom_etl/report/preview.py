@@ -16,11 +16,11 @@ from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.folder import whole_folder
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue, Rings
+from dicom_etl.report.colours import RGB, inks
 from dicom_etl.report.contents import Contents, Sample
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
 from dicom_etl.report.montage import TILE, Tile, montage
 from dicom_etl.report.overlays import Layers, draw, read_layers
-from dicom_etl.report.palette import RGB, inks
 from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, place_issues, select
 from dicom_etl.workers import Progress, silent
 

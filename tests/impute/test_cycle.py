@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.impute.cycle import contraction, later_share, period_ms
+from dicom_etl.impute.parents import contraction, later_share, period_ms
 
 TIMES = 18.75 + 37.5 * np.arange(20)
 ED, ES, PERIOD = TIMES[19], TIMES[7], 750.0

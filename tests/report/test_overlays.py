@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dicom_etl.report.colours import INKS
 from dicom_etl.report.framing import CropBox, whole_image
 from dicom_etl.report.overlays import TINT, Layers, draw
-from dicom_etl.report.palette import INKS
 from tests.builders import circle
 from tests.costs import little_spent
 

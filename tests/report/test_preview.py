@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dicom_etl.cli import cli
+from dicom_etl.report.colours import INKS
 from dicom_etl.report.montage import TILE, Tile, montage
-from dicom_etl.report.palette import INKS
 
 ROOT = Path(__file__).parents[2]
 

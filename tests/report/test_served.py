@@ -16,8 +16,8 @@ from PIL import Image
 from dicom_etl.batches.reader import BatchReader
 from dicom_etl.batches.transforms import CropAround
 from dicom_etl.cli import cli
+from dicom_etl.report.colours import INKS
 from dicom_etl.report.montage import TILE
-from dicom_etl.report.palette import INKS
 from dicom_etl.report.preview import mask_edges, write_batch
 
 
