@@ -91,14 +91,7 @@ class Assembler:
     def make(self, rows: NDArray[np.int64], padding: NDArray[np.bool_], place: Place) -> Batch:
         """Make one batch of rows (sample,), or (sample, place) of whole stacks and cines.
 
-        Its place decides the random numbers of the transforms.
-
-        Raises
-        ------
-        ConfigError
-            The transforms gave samples that do not fit each other.
-        DatasetError
-            The file cannot be read any more.
+        Its place decides the random numbers of the transforms, whose samples must fit each other.
         """
         images, masks = self._images(rows), self._masks(rows)
         if self.serving.transforms:
@@ -167,16 +160,14 @@ class Assembler:
                 raise
             per_sample.add(len(several))
             made.extend(several)
-        shapes = {image.shape for image, _ in made}
-        dtypes = {image.dtype for image, _ in made}
+        shapes, dtypes = {image.shape for image, _ in made}, {image.dtype for image, _ in made}
         if len(shapes) > 1 or len(dtypes) > 1 or len(per_sample) > 1:
             raise ConfigError(
                 f"the transforms gave images of shapes {_listed(shapes)}, dtypes {_listed(dtypes)}, and "
                 f"{_listed(per_sample)} samples out of one: all samples of a batch must come out alike"
             )
         (given_images, given_masks), (made_images, made_masks) = (
-            zip(*given, strict=True),
-            zip(*made, strict=True),
+            zip(*each, strict=True) for each in (given, made)
         )
         return _stacked(images, given_images, made_images), _stacked(masks, given_masks, made_masks)
 

@@ -73,10 +73,8 @@ def laid_out(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return views of gathered arrays with their axes in the order asked for.
 
-    Parameters
-    ----------
-    images : ndarray, (sample, y, x) or (sample, channel, y, x), as ``volume`` (sample, place, y, x)
-    masks : ndarray, (sample, structure, y, x), as ``volume`` (sample, structure, place, y, x)
+    Images are (sample, y, x) or (sample, channel, y, x), masks (sample, structure, y, x); of a volume, (sample, place,
+    y, x) and (sample, structure, place, y, x).
     """
     has_channels = images.ndim == 4 and not volume
     if layout == "NCHW":

@@ -20,26 +20,17 @@ from dicom_etl.errors import ConfigError
 
 @dataclass(slots=True)
 class EpochPosition:
-    """The epoch and step that are done, and which epoch was begun last.
-
-    Attributes
-    ----------
-    epoch, step : int
-        ``step`` batches of the epoch have been taken, over all ranks.
-    begun : int, optional
-        The epoch begun last; None when the next iteration goes on at (epoch, step): at the start, or after a
-        state was loaded.
-    by_number : bool
-        It was begun by its number, which says nothing of where loaders go on.
-    followed : str
-        The announcement (see `Turns`) under which the batches of a loader are counted as they arrive.
-    """
+    """The epoch and step that are done, and which epoch was begun last."""
 
     epoch: int = 0
     step: int = 0
+    """Batches of the epoch that have been taken, over all ranks."""
     begun: int | None = None
+    """The epoch begun last; None when the next iteration goes on at (epoch, step): at the start, or after a load."""
     by_number: bool = False
+    """It was begun by its number, which says nothing of where loaders go on."""
     followed: str = ""
+    """The announcement (see `Turns`) under which the batches of a loader are counted as they arrive."""
 
     def next_start(self) -> tuple[int, int]:
         """Return the epoch and step at which plain iteration goes on."""

@@ -33,18 +33,10 @@ class Normalizer:
     ) -> Self:
         """Take the numbers from the statistics that the dataset holds.
 
-        Parameters
-        ----------
-        spelled : str
-            "minmax": minimum to 0, maximum to 1. "zscore": mean to 0, standard deviation to 1. "percentile":
-            the 1st percentile to 0, the 99th to 1, what lies outside is cut off. A constant image becomes 0.
-            Each image by itself; with ":dataset" after it, all images by the numbers of the whole dataset, with
-            ":STRUCTURE" by those of the pixels inside a structure.
-
-        Raises
-        ------
-        ConfigError
-            There is no such kind, or the datasets hold no such statistics.
+        "minmax": minimum to 0, maximum to 1. "zscore": mean to 0, standard deviation to 1. "percentile": the 1st
+        percentile to 0, the 99th to 1, what lies outside is cut off. A constant image becomes 0. Each image by itself;
+        with ":dataset" after it, all images by the numbers of the whole dataset, with ":STRUCTURE" by those of the
+        pixels inside a structure.
         """
         kind, _, of_what = spelled.partition(":")
         if kind not in get_args(Normalize):

@@ -35,13 +35,6 @@ def prepare(
         How often each is to come.
     patients : ndarray of int64, (sample,)
         A number for the patient of each.
-
-    Raises
-    ------
-    ConfigError
-        The datasets do not have what is asked for, or do not go together.
-    DatasetError
-        A file is no dataset, or not one to trust.
     """
     with ExitStack() as stack:
         table = open_table(stack, paths, serving.locking)

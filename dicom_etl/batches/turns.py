@@ -104,11 +104,6 @@ class Turns:
         """Return where an iteration starts in this worker: where its other workers start, else at the next turn.
 
         ``start`` is that of a state that was loaded into the worker.
-
-        Raises
-        ------
-        ConfigError
-            Which iteration the worker belongs to cannot be told.
         """
         with self._locked() as entries:
             for entry in reversed(entries):

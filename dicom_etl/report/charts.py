@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from dicom_etl.records import FloatArray
 from dicom_etl.report.curves import StudyCurves
@@ -81,7 +80,7 @@ def curve_chart(
     names: Sequence[str],
     most: float,
     shown: Collection[int],
-    doubted: Mapping[tuple[int, str], str] = MappingProxyType({}),
+    doubted: Mapping[tuple[int, str], str],
 ) -> Chart:
     """Lay out the curves of one study; points lead to the rows that are ``shown``.
 
@@ -93,29 +92,23 @@ def curve_chart(
     low, high = min(locations), max(locations)
     marks = _marks_up_to(most)
     top = marks[-1]
+
+    def along(location: int) -> float:
+        return frame.x((location - low + 0.5) / (high - low + 1))
+
     lines = []
     for curve in study.curves:
-        dots = tuple(
-            Dot(
-                frame.x((point.location - low + 0.5) / (high - low + 1)),
-                frame.y(point.area / top),
-                f"{names[curve.structure]} {curve.phase}, slice {point.location}: {point.area:.0f} {study.unit}"
-                + (
-                    f"; in doubt: {doubt}"
-                    if (doubt := doubted.get((point.row, names[curve.structure])))
-                    else ""
-                ),
-                point.row if point.row in shown else None,
-                bool(doubt),
-            )
-            for point in curve.points
-        )
-        lines.append(Line(curve.structure, curve.phase, _points((dot.x, dot.y) for dot in dots), dots))
+        name, dots = names[curve.structure], []
+        for point in curve.points:
+            doubt = doubted.get((point.row, name), "")
+            text = f"{name} {curve.phase}, slice {point.location}: {point.area:.0f} {study.unit}"
+            text += f"; in doubt: {doubt}" if doubt else ""
+            row = point.row if point.row in shown else None
+            dots.append(Dot(along(point.location), frame.y(point.area / top), text, row, bool(doubt)))
+        places = _points((dot.x, dot.y) for dot in dots)
+        lines.append(Line(curve.structure, curve.phase, places, tuple(dots)))
     step = max(1, math.ceil((high - low + 1) / 12))
-    x_ticks = tuple(
-        Tick(frame.x((location - low + 0.5) / (high - low + 1)), str(location))
-        for location in range(low, high + 1, step)
-    )
+    x_ticks = tuple(Tick(along(location), str(location)) for location in range(low, high + 1, step))
     y_ticks = tuple(Tick(frame.y(mark / top), f"{mark:g}") for mark in marks)
     ends = {True: "base ← slice → apex", False: "apex ← slice → base", None: "slice"}
     return Chart(frame, x_ticks, y_ticks, tuple(lines), ends[study.base_first])

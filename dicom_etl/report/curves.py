@@ -117,15 +117,12 @@ def volumes_ml(
     for word, areas in ((ED, diastole), (ES, systole)):
         total = 0.0
         for location in range(min(drawn), max(drawn) + 1):
-            around = (
-                [areas.get(location)] if location in areas else [areas.get(location + s) for s in (-1, 1)]
-            )
-            known = [area for area in around if area is not None]
-            if len(known) < len(around):
+            around = [location] if location in areas else [location - 1, location + 1]
+            if not areas.keys() >= set(around):
                 return (nan, nan), f"no volumes: slice {location} is not drawn at {word}, nor both beside it"
             if location not in areas:
                 holes.append(f"{location} at {word}")
-            total += sum(known) / len(known)
+            total += sum(areas[each] for each in around) / len(around)
         found.append(total * distance_mm / 1000)
     note = f"slice {', '.join(holes)} interpolated" if holes else ""
     return (found[0], found[1]), note
@@ -142,12 +139,9 @@ def base_first(areas: Mapping[int, float]) -> bool | None:
 def slice_distance_mm(samples: Iterable[Sample]) -> float:
     """Return the median distance between neighbouring slice locations, in mm; NaN when unknown."""
     places = {sample.location_index: sample.slice_location_mm for sample in samples}
-    steps = [
-        abs(places[index + 1] - places[index])
-        for index in sorted(places)
-        if index + 1 in places and isfinite(places[index + 1] - places[index])
-    ]
-    return float(np.median(steps)) if steps else nan
+    steps = [abs(places[index + 1] - places[index]) for index in places if index + 1 in places]
+    known = [step for step in steps if isfinite(step)]
+    return float(np.median(known)) if known else nan
 
 
 def _points(

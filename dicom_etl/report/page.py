@@ -91,12 +91,7 @@ def write_report(
     limits : LabelLimits
         Of the label checks; those that are not the usual ones stand on the page.
 
-    Raises
-    ------
-    DatasetError
-        The file is no dataset, or its bytes are not those that were sealed.
-    OutputError
-        The page cannot be written.
+    It is an error when the file is no dataset, or its bytes are not those that were sealed.
     """
     check_target(output.resolve(), overwrite=overwrite)
     decided = decision_rows(decisions, "decisions")

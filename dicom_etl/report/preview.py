@@ -60,15 +60,6 @@ def write_preview(
 
     Of more than ``count`` samples a random sample is drawn. ``whole`` shows whole images instead of what is outlined
     and its surroundings.
-
-    Raises
-    ------
-    ConfigError
-        The samples wanted do not exist.
-    DatasetError
-        The file is no dataset.
-    OutputError
-        The picture cannot be written.
     """
     check_target(output.resolve(), overwrite=overwrite)
     with Contents(dataset) as contents:
@@ -95,7 +86,7 @@ def write_each(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Preview:
-    """Draw one PNG file per sample, named after patient, slice, phase and row; raises as `write_preview` does.
+    """Draw one PNG file per sample, named after patient, slice, phase and row.
 
     With ``overwrite`` files of a folder that is not empty are replaced; others in it stay.
     """
@@ -116,13 +107,6 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
     """Draw the first batch of an epoch: images and masks as served, after all transforms.
 
     The reader has the layout "NHW". Contours do not go through transforms, so the lines are the edges of the masks.
-
-    Raises
-    ------
-    ConfigError
-        There is no such epoch, or the transforms do not fit.
-    OutputError
-        The picture cannot be written.
     """
     check_target(output.resolve(), overwrite=overwrite)
     batch = next(reader.stream(epoch))

@@ -39,7 +39,7 @@ def study(*curves: Curve) -> StudyCurves:
 
 def test_points_lie_on_the_scale_of_all_studies() -> None:
     curve = Curve(0, "ED", (Point(2, 500.0, 7), Point(4, 0.0, 8)))
-    chart = curve_chart(study(curve), ("icontour",), 950.0, {7})
+    chart = curve_chart(study(curve), ("icontour",), 950.0, {7}, {})
     frame = chart.frame
     first, last = chart.lines[0].dots
     assert [tick.text for tick in chart.y_ticks] == ["0", "200", "400", "600", "800", "1000"]
@@ -54,7 +54,7 @@ def test_points_lie_on_the_scale_of_all_studies() -> None:
 
 
 def test_a_study_of_one_slice_or_without_area_is_drawn() -> None:
-    chart = curve_chart(study(Curve(0, "", (Point(0, 0.0, 1),))), ("s",), 0.0, set())
+    chart = curve_chart(study(Curve(0, "", (Point(0, 0.0, 1),))), ("s",), 0.0, set(), {})
     dot = chart.lines[0].dots[0]
     assert dot.x == pytest.approx((chart.frame.left + chart.frame.right) / 2)
     assert dot.y == chart.frame.bottom
@@ -62,7 +62,7 @@ def test_a_study_of_one_slice_or_without_area_is_drawn() -> None:
 
 def test_many_slices_do_not_crowd_the_axis() -> None:
     curve = Curve(0, "ED", tuple(Point(place, 1.0, place) for place in range(100)))
-    assert len(curve_chart(study(curve), ("s",), 1.0, set()).x_ticks) <= 12
+    assert len(curve_chart(study(curve), ("s",), 1.0, set(), {}).x_ticks) <= 12
 
 
 def test_a_histogram_ends_on_its_base_line() -> None:

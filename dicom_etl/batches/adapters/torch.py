@@ -109,11 +109,6 @@ class TorchBatches(IterableDataset[Any]):
     reader : BatchReader
     form : "dict" or "pairs", default "dict"
         What a batch is: `TorchBatch`, or ``(images, masks)`` and ``(images, masks, weights)``.
-
-    Raises
-    ------
-    ConfigError
-        There is no such form.
     """
 
     def __init__(self, reader: BatchReader, form: Form = "dict") -> None:
@@ -169,12 +164,9 @@ class TorchBatches(IterableDataset[Any]):
         return self._reader.state_at(epoch, step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the iteration is; in a loader worker, where its share is (torchdata asks there).
+        """Return where the iteration is, as `BatchReader.state_dict`; in a loader worker, where its share is.
 
-        Raises
-        ------
-        ConfigError
-            As `BatchReader.state_dict`.
+        torchdata asks there.
         """
         share = self._share
         if share is None:

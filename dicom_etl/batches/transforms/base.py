@@ -47,12 +47,8 @@ def apply_transforms(
 ) -> list[Sample]:
     """Apply transforms in turn; what one makes several of goes through the rest one by one.
 
-    Takes what `Transform` takes, and returns one pair of image and masks, or one a patch.
-
-    Raises
-    ------
-    ConfigError
-        A transform returned arrays that do not fit each other.
+    Takes what `Transform` takes, and returns one pair of image and masks, or one a patch. What a transform returns must
+    fit each other.
     """
     samples = [(image, masks)]
     most = max(1, int(masks.max(initial=0)))
@@ -74,13 +70,7 @@ def apply_transforms(
 
 
 def opencv(transform: str = "") -> Any:
-    """Return OpenCV, which interpolates 20 times as fast as numpy, and lets other threads run meanwhile.
-
-    Raises
-    ------
-    MissingExtraError
-        It is not installed; the message names the transform that needs it.
-    """
+    """Return OpenCV, which interpolates 20 times as fast as numpy, and lets other threads run meanwhile."""
     try:
         import cv2
     except ImportError:

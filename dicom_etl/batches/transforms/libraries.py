@@ -59,13 +59,7 @@ class WithAlbumentations:
 
 
 def as_masks(values: Any, before: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what a library made of masks as uint8: rounded, not cut, which would take 8.8% of the area on average.
-
-    Raises
-    ------
-    ConfigError
-        A value is none that the masks had: they were scaled, or moved beyond 0.
-    """
+    """Return what a library made of masks as uint8: rounded, not cut, which would take 8.8% of the area on average."""
     found = np.rint(np.asarray(values, dtype=np.float32))
     most = max(1, int(before.max(initial=0)))
     if found.size and not (found.min() >= 0 and found.max() <= most):

@@ -31,13 +31,7 @@ KNOWN: dict[str, Callable[..., Transform]] = {
 
 
 def read_transform(text: str) -> Transform:
-    """Make a transform of ``Name`` or ``Name(option=value, ..)``, values being numbers, text and tuples; runs nothing.
-
-    Raises
-    ------
-    ConfigError
-        No such transform, no such option, or a value that it cannot use.
-    """
+    """Make a transform of ``Name`` or ``Name(option=value, ..)``, of numbers, text and tuples; nothing in it is run."""
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if isinstance(call, ast.Name):
