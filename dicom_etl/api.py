@@ -74,15 +74,7 @@ def _open_source(
     source: AnyPath | None, options: SourceOptions
 ) -> tuple[SourceRoots, Pseudonyms | None, list[str]]:
     """Find the parts of a SOURCE and read the key of its pseudonyms; last, what there is to say about that key."""
-    roots = pipeline.locate(
-        None if source is None else PATH.read("source", source),
-        dicoms=options.dicoms,
-        contours=options.contours,
-        links=options.links,
-        layout=options.layout or "",
-        link_columns=options.link_columns,
-        patient_from_header=options.patient_from == "header",
-    )
+    roots = pipeline.locate(None if source is None else PATH.read("source", source), options)
     if options.pseudonymize is None:
         return roots, None, []
     pseudonyms, warning = read_key(options.pseudonymize, apart_from=roots)

@@ -20,7 +20,7 @@ from dicom_etl.checks import sample_checks
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import Drawn, finding
 from dicom_etl.cli import cli
-from dicom_etl.config import LabelOptions
+from dicom_etl.config import LabelOptions, SourceOptions
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import (
     ContourRef,
@@ -91,7 +91,7 @@ class ToyLayout:
     def recognises(self, source: Path) -> bool:
         return any(source.glob("*/img"))
 
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+    def locate(self, source: Path | None, options: SourceOptions) -> SourceRoots:
         assert source is not None
         return SourceRoots(source, source, source, self.name, source)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from dicom_etl.config import SourceOptions
 from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import SourceFolders, StudyFiles, StudyFolders
 
@@ -67,11 +68,11 @@ class WithinSource:
     name: str
     name_offset: int | None = None
 
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+    def locate(self, source: Path | None, options: SourceOptions) -> SourceRoots:
         """Nothing is to be found."""
         assert source is not None
-        further = options["link_columns"], options["patient_from_header"]
-        return SourceRoots(source, source, source, self.name, source, *further)
+        by_header = options.patient_from == "header"
+        return SourceRoots(source, source, source, self.name, source, options.link_columns, by_header)
 
 
 class Layout(Protocol):
@@ -98,8 +99,8 @@ class Layout(Protocol):
     def recognises(self, source: Path) -> bool:
         """Tell by the names in a folder whether it is arranged so."""
 
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
-        """Return where the parts lie; ``options`` are those of `dicom_etl.layouts.locate`.
+    def locate(self, source: Path | None, options: SourceOptions) -> SourceRoots:
+        """Return where the parts lie.
 
         Raises
         ------

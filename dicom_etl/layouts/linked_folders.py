@@ -7,8 +7,8 @@ Hidden files (``.DS_Store``, ``._48.dcm``) are not looked at. Without ``link.csv
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from dicom_etl.config import SourceOptions
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots
 from dicom_etl.layouts.linktable import read_link_table
@@ -41,12 +41,12 @@ class LinkedFolders(TwoFolders):
         """Whether there are two trees of folders of these names."""
         return (source / DICOMS).is_dir() and (source / CONTOURS).is_dir()
 
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+    def locate(self, source: Path | None, options: SourceOptions) -> SourceRoots:
         """Find the three parts."""
         parts = {"dicoms": DICOMS, "contours": CONTOURS, "links": LINKS}
         found: list[Path] = []
         for keyword, name in parts.items():
-            given, option = options[keyword], f"`{keyword}`"
+            given, option = getattr(options, keyword), f"`{keyword}`"
             if given is None and source is None:
                 raise SourceError(f"no SOURCE, so {option} must say where {name} is")
             path: Path = given or source / name  # type: ignore[operator]  # checked above
@@ -60,7 +60,7 @@ class LinkedFolders(TwoFolders):
                 )
             found.append(path)
         dicoms, contours, links = found
-        return SourceRoots(dicoms, contours, links, link_columns=options.get("link_columns", ()))
+        return SourceRoots(dicoms, contours, links, link_columns=options.link_columns)
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List the folders at the top of both trees."""

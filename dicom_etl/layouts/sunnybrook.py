@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from dicom_etl.config import SourceOptions
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import SourceRoots, WithinSource
 from dicom_etl.layouts.linked_folders import TwoFolders
@@ -46,13 +46,13 @@ class SunnybrookAtlas(WithinSource, TwoFolders):
         """Whether there are its folders of images and of contours."""
         return bool(_matching(source, "SCD_IMAGES_*")) and (source / _ATLAS_CONTOURS).is_dir()
 
-    def locate(self, source: Path | None, **options: Any) -> SourceRoots:
+    def locate(self, source: Path | None, options: SourceOptions) -> SourceRoots:
         """Find the link table."""
         assert source is not None
-        table = options["links"] or source / _TABLE
+        table = options.links or source / _TABLE
         if not table.is_file():
             raise SourceError(f"SOURCE has no file {_TABLE}, which says whose contours are whose")
-        return replace(super().locate(source, **options), links=table)
+        return replace(super().locate(source, options), links=table)
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in all parts of the images, and in the contours."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_etl.config import SourceOptions
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts import LAYOUTS, SourceRoots
 from dicom_etl.records import Issue, Link, StudyFiles, StudyFolders
@@ -17,7 +18,7 @@ STUDY = StudyFolders("SYN00001", "SYN-T-1", "dicoms/SYN00001", "contourfiles/SYN
 
 
 def roots_of(source: TinySource) -> SourceRoots:
-    return LAYOUTS[0].locate(source.root, dicoms=None, contours=None, links=None)
+    return LAYOUTS[0].locate(source.root, SourceOptions())
 
 
 def files(source: TinySource) -> StudyFiles:
@@ -154,16 +155,15 @@ def test_a_part_of_the_wrong_kind_is_named_with_its_option(source: TinySource) -
     root = source.root
     os.mkfifo(root / "pipe")
     for given, said in (
-        ({"links": root}, "`links` is not a file: it is a folder"),
-        ({"links": root / "pipe"}, "`links` is not a file: it is a device or pipe"),
-        ({"dicoms": root / "link.csv"}, "`dicoms` is not a folder: it is a file"),
-        ({"contours": root / "link.csv" / "x"}, "`contours` is not a folder: it cannot be read"),
+        (SourceOptions(links=root), "`links` is not a file: it is a folder"),
+        (SourceOptions(links=root / "pipe"), "`links` is not a file: it is a device or pipe"),
+        (SourceOptions(dicoms=root / "link.csv"), "`dicoms` is not a folder: it is a file"),
+        (SourceOptions(contours=root / "link.csv" / "x"), "`contours` is not a folder: it cannot be read"),
     ):
-        parts = {"dicoms": None, "contours": None, "links": None} | given
         with pytest.raises(SourceError, match=said):
-            LAYOUTS[0].locate(root, **parts)
+            LAYOUTS[0].locate(root, given)
     with pytest.raises(SourceError, match="no SOURCE, so `dicoms` must say"):
-        LAYOUTS[0].locate(None, dicoms=None, contours=None, links=None)
+        LAYOUTS[0].locate(None, SourceOptions())
 
 
 def test_a_root_that_cannot_be_listed_stops_the_run(
