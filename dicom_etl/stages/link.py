@@ -161,12 +161,8 @@ def _mixed_patients(
             files[image.header.patient_id].add(image.path)
     if len(files) < 2:
         return None
-    counts = sorted(
-        ((len(paths), min(paths)) for paths in files.values()), key=lambda item: (-item[0], item[1])
-    )
-    said = ", ".join(f"{count} like {path}" for count, path in counts[:5]) + (
-        ", .." if len(counts) > 5 else ""
-    )
+    counts = sorted((-len(paths), min(paths)) for paths in files.values())
+    said = ", ".join(f"{-count} like {path}" for count, path in counts[:5]) + ", .." * (len(counts) > 5)
     message = f"the images are of {len(files)} patients (PatientID): {said}; the whole study is left out"
     return Issue("error", "mixed-patients", message, NAME, _folder(study), study.patient_id)
 

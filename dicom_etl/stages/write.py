@@ -117,13 +117,8 @@ def make_row(
     origins: Mapping[str, float] = MappingProxyType({}),
 ) -> SampleRow:
     """Return the columns of a sample; ``measured`` are its `pixel_columns` and SHA-256, ``origins`` as in `Parsed`."""
-    refs = [
-        next(
-            (each.ref for each in plan.labels if each.structure == name and name in outlines and not imputed),
-            None,
-        )
-        for name in structures
-    ]
+    drawn = {} if imputed else {label.structure: label.ref for label in plan.labels}
+    refs = [drawn.get(name) if name in outlines else None for name in structures]
     header = image.header
     return SampleRow(
         patient_id=plan.patient_id,

@@ -87,7 +87,8 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 
 def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mmap) -> None:
-    known, function = b"", _no_function
+    known: bytes = b""
+    function: Any = None  # the first request brings one
     for begun in count(1):
         message = inbox.get()
         BEGUN.pack_into(memory, 0, begun)
@@ -105,10 +106,6 @@ def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mm
             answers.send_bytes(pickle.dumps(answer, protocol=5))
         except OSError:
             os._exit(0)  # the pool is gone
-
-
-def _no_function(item: Any) -> Any:
-    raise AssertionError("the first request brings a function")
 
 
 def run_item(function: Callable[[Any], Any], item: Any) -> Any:
