@@ -89,7 +89,8 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    paths = [path for path in sorted(options.source.rglob("*")) if path.is_file() and dicom.is_dicom(path)]
+    files = (path for path in sorted(options.source.rglob("*")) if path.is_file())
+    paths = [path for path in files if path.read_bytes()[128:132] == b"DICM"]
     if not paths:
         parser.error(f"no DICOM files in {options.source}; name a folder with --source")
     paths = paths[:: max(1, len(paths) // options.files)][: options.files]

@@ -1,8 +1,8 @@
 """DICOM files to headers and pixels: the only place that reads DICOM images.
 
 `read_headers` and `read_image` are strict: what is not by the book in a way that could change a pixel, a
-position or a pairing is an `ImageError` of one line, without any text from the header. Everything else is
-accepted, and noted.
+position or a pairing is an `ImageError` of one line, without any text from the header; so it is in all that reads
+here. Everything else is accepted, and noted.
 
 Two lanes read a file. `plain` takes what is structured plainly, in this process and without pydicom. What it
 declines goes to `pydicom_reader`, pydicom's lane, which runs in a child process (`decoder`), so that a file which
@@ -23,10 +23,8 @@ from dicom_etl.dicom import native_reader
 from dicom_etl.dicom.checks import NOTES, check_frame
 from dicom_etl.dicom.encapsulated import DELIMITER
 from dicom_etl.dicom.files import (
-    check_inside,
     check_regular,
     check_size,
-    is_dicom,
     open_listed,
     open_regular,
     read_exactly,
@@ -43,8 +41,6 @@ __all__ = [
     "NOTES",
     "Limits",
     "announce",
-    "check_inside",
-    "is_dicom",
     "read_headers",
     "read_image",
     "read_listed_headers",

@@ -86,13 +86,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def image_header(found: Elements, limits: Limits) -> ImageHeader:
-    """Check every element that was found and return the header they make.
-
-    Raises
-    ------
-    ImageError
-        For the first thing that is wrong.
-    """
+    """Check every element that was found and return the header they make."""
     values = found.values
     shared, notes = _shared_fields(found.big_endian, found.shared)
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)

@@ -41,11 +41,6 @@ def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> ND
     """Return the stored values of the frame of ``header``, (rows, columns), little-endian.
 
     ``encoded`` is the value of the pixel data, all frames of it, and ``pixel_vr`` its value representation.
-
-    Raises
-    ------
-    ImageError
-        If the codec fails, or gives something else than the header says.
     """
     syntax = SYNTAXES[header.transfer_syntax]
     # pydicom asks GDCM for no more than 8 bits of JPEG Extended; as JPEG Lossless it hands over all, and GDCM looks.

@@ -43,13 +43,7 @@ _PROGRAM = "from dicom_etl.dicom.decoder_child import main; main()"
 
 
 def read_headers(data: bytes, limits: Limits) -> tuple[ImageHeader, ...]:
-    """Return the header of each frame of a file, given as its bytes.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be used, takes too long or too much memory, or ends the child.
-    """
+    """Return the header of each frame of a file, given as its bytes."""
     answer, _ = _ask({"frame": None}, data, limits)
     with _only_usable_answers():
         return tuple(ipc.header_from_json(fields) for fields in answer["headers"])
@@ -59,11 +53,6 @@ def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[Im
     """Return the header and the stored values, (rows, columns), of one frame of a file, given as its bytes.
 
     ``digest`` tells one file from the next, so that the frames of one are not searched for again.
-
-    Raises
-    ------
-    ImageError
-        As `read_headers`, or if there is no such frame.
     """
     answer, payload = _ask(_frame_request(frame, digest), data, limits)
     with _only_usable_answers():
@@ -90,11 +79,6 @@ def examine(function: str, data: bytes, limits: Limits, **options: Any) -> tuple
     """Let the child call ``function`` of this package (``module:name``) with the bytes of a file.
 
     It takes (data, limits, options) and returns an answer for JSON and a payload; it raises `ImageError`.
-
-    Raises
-    ------
-    ImageError
-        As `read_headers`.
     """
     return _ask({"function": function, "options": options}, data, limits)
 

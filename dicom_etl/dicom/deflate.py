@@ -18,11 +18,6 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
 
     Inflating stops as soon as the data set is longer than its own pixel data says, or than an image and its
     header may be.
-
-    Raises
-    ------
-    ImageError
-        If it is damaged, incomplete, or too long.
     """
     most = limits.max_image_bytes + limits.max_header_bytes
     stream = zlib.decompressobj(-zlib.MAX_WBITS)

@@ -47,109 +47,50 @@ OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
 PIXELS = 0x7FE00010
 
-NAMES: Mapping[int, str] = {
-    TRANSFER_SYNTAX: "TransferSyntaxUID",
-    CHARACTER_SET: "SpecificCharacterSet",
-    SOP_CLASS: "SOPClassUID",
-    INSTANCE_UID: "SOPInstanceUID",
-    ACQUISITION_TIME: "AcquisitionTime",
-    MANUFACTURER: "Manufacturer",
-    SERIES_DESCRIPTION: "SeriesDescription",
-    PATIENT_ID: "PatientID",
-    FIELD_STRENGTH: "MagneticFieldStrength",
-    TRIGGER_TIME: "TriggerTime",
-    STUDY_UID: "StudyInstanceUID",
-    SERIES_UID: "SeriesInstanceUID",
-    SERIES_NUMBER: "SeriesNumber",
-    INSTANCE_NUMBER: "InstanceNumber",
-    POSITION: "ImagePositionPatient",
-    ORIENTATION: "ImageOrientationPatient",
-    FRAME_OF_REFERENCE: "FrameOfReferenceUID",
-    TEMPORAL_POSITION: "TemporalPositionIdentifier",
-    SAMPLES: "SamplesPerPixel",
-    PHOTOMETRIC: "PhotometricInterpretation",
-    FRAMES: "NumberOfFrames",
-    ROWS: "Rows",
-    COLUMNS: "Columns",
-    SPACING: "PixelSpacing",
-    BITS_ALLOCATED: "BitsAllocated",
-    BITS_STORED: "BitsStored",
-    HIGH_BIT: "HighBit",
-    REPRESENTATION: "PixelRepresentation",
-    INTERCEPT: "RescaleIntercept",
-    SLOPE: "RescaleSlope",
-    MODALITY_LUT: "ModalityLUTSequence",
-    SHARED_GROUPS: "SharedFunctionalGroupsSequence",
-    FRAME_GROUPS: "PerFrameFunctionalGroupsSequence",
-    PIXELS: "PixelData",
+_TABLE: Mapping[int, tuple[str, str, str]] = {
+    TRANSFER_SYNTAX: ("TransferSyntaxUID", "", ""),
+    CHARACTER_SET: ("SpecificCharacterSet", "CS", ""),
+    SOP_CLASS: ("SOPClassUID", "UI", "shared describing"),
+    INSTANCE_UID: ("SOPInstanceUID", "UI", ""),
+    ACQUISITION_TIME: ("AcquisitionTime", "TM", "describing"),
+    MANUFACTURER: ("Manufacturer", "LO", ""),
+    SERIES_DESCRIPTION: ("SeriesDescription", "LO", "shared describing"),
+    PATIENT_ID: ("PatientID", "LO", "shared"),
+    FIELD_STRENGTH: ("MagneticFieldStrength", "DS", "shared"),
+    TRIGGER_TIME: ("TriggerTime", "DS", ""),
+    STUDY_UID: ("StudyInstanceUID", "UI", "shared describing"),
+    SERIES_UID: ("SeriesInstanceUID", "UI", "shared"),
+    SERIES_NUMBER: ("SeriesNumber", "IS", "shared describing"),
+    INSTANCE_NUMBER: ("InstanceNumber", "IS", ""),
+    POSITION: ("ImagePositionPatient", "DS", ""),
+    ORIENTATION: ("ImageOrientationPatient", "DS", "shared"),
+    FRAME_OF_REFERENCE: ("FrameOfReferenceUID", "UI", "describing"),
+    TEMPORAL_POSITION: ("TemporalPositionIdentifier", "IS", "describing"),
+    SAMPLES: ("SamplesPerPixel", "US", "shared"),
+    PHOTOMETRIC: ("PhotometricInterpretation", "CS", "shared"),
+    FRAMES: ("NumberOfFrames", "IS", "shared"),
+    ROWS: ("Rows", "US", "shared"),
+    COLUMNS: ("Columns", "US", "shared"),
+    SPACING: ("PixelSpacing", "DS", "shared"),
+    BITS_ALLOCATED: ("BitsAllocated", "US", "shared"),
+    BITS_STORED: ("BitsStored", "US", "shared"),
+    HIGH_BIT: ("HighBit", "US", "shared"),
+    REPRESENTATION: ("PixelRepresentation", "US", "shared"),
+    INTERCEPT: ("RescaleIntercept", "DS", "shared"),
+    SLOPE: ("RescaleSlope", "DS", "shared"),
+    MODALITY_LUT: ("ModalityLUTSequence", "", ""),
+    SHARED_GROUPS: ("SharedFunctionalGroupsSequence", "", ""),
+    FRAME_GROUPS: ("PerFrameFunctionalGroupsSequence", "", ""),
+    PIXELS: ("PixelData", "", ""),
 }
+"""By tag: keyword, value representation (DICOM PS3.6) where the value is read, and what is special about it."""
 
-VRS: Mapping[int, str] = {
-    CHARACTER_SET: "CS",
-    SOP_CLASS: "UI",
-    INSTANCE_UID: "UI",
-    ACQUISITION_TIME: "TM",
-    MANUFACTURER: "LO",
-    SERIES_DESCRIPTION: "LO",
-    PATIENT_ID: "LO",
-    FIELD_STRENGTH: "DS",
-    TRIGGER_TIME: "DS",
-    STUDY_UID: "UI",
-    SERIES_UID: "UI",
-    SERIES_NUMBER: "IS",
-    INSTANCE_NUMBER: "IS",
-    POSITION: "DS",
-    ORIENTATION: "DS",
-    FRAME_OF_REFERENCE: "UI",
-    TEMPORAL_POSITION: "IS",
-    SAMPLES: "US",
-    PHOTOMETRIC: "CS",
-    FRAMES: "IS",
-    ROWS: "US",
-    COLUMNS: "US",
-    SPACING: "DS",
-    BITS_ALLOCATED: "US",
-    BITS_STORED: "US",
-    HIGH_BIT: "US",
-    REPRESENTATION: "US",
-    INTERCEPT: "DS",
-    SLOPE: "DS",
-}
-"""Elements whose value is read, with their value representation (DICOM PS3.6)."""
-
-SHARED = (
-    SOP_CLASS,
-    SERIES_DESCRIPTION,
-    PATIENT_ID,
-    STUDY_UID,
-    SERIES_UID,
-    SERIES_NUMBER,
-    FIELD_STRENGTH,
-    ORIENTATION,
-    SAMPLES,
-    PHOTOMETRIC,
-    FRAMES,
-    ROWS,
-    COLUMNS,
-    SPACING,
-    BITS_ALLOCATED,
-    BITS_STORED,
-    HIGH_BIT,
-    REPRESENTATION,
-    INTERCEPT,
-    SLOPE,
-)
+NAMES = {tag: name for tag, (name, _, _) in _TABLE.items()}
+VRS = {tag: vr for tag, (_, vr, _) in _TABLE.items() if vr}
+"""Elements whose value is read, with their value representation."""
+SHARED = tuple(tag for tag, (_, _, marks) in _TABLE.items() if "shared" in marks)
 """Elements that have the same values in all images of a series, or nearly all."""
-
-DESCRIBING = (
-    SOP_CLASS,
-    ACQUISITION_TIME,
-    SERIES_DESCRIPTION,
-    STUDY_UID,
-    SERIES_NUMBER,
-    FRAME_OF_REFERENCE,
-    TEMPORAL_POSITION,
-)
+DESCRIBING = tuple(tag for tag, (_, _, marks) in _TABLE.items() if "describing" in marks)
 """Elements that only tell which images belong together: a value that cannot be read is unknown, and costs no image."""
 
 SEQUENCES = (MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS)
@@ -167,8 +108,8 @@ class Elements(NamedTuple):
         Value bytes of the elements of `VRS` that are there; those of `SHARED` may be left out.
     manufacturer, patient_id : str
         Free texts, decoded, since that needs the character set.
-    byteorder : {"little", "big"}
-        Of binary values.
+    big_endian : bool
+        Whether binary values are.
     """
 
     syntax: str

@@ -27,12 +27,6 @@ def check_fragments(
     """Walk the offset table and the fragments from ``offset`` on; return the offset behind their delimiter.
 
     ``extended`` are the values of ExtendedOffsetTable and ExtendedOffsetTableLengths, where the file has them.
-
-    Raises
-    ------
-    ImageError
-        If an item or the delimiter is broken or missing, there are not as many frames as the header says, or a table
-        says that they lie elsewhere.
     """
     position = offset
     starts: list[int] = []

@@ -32,11 +32,6 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
     Values of the per-frame groups go before those of the shared groups, and those before ``header``'s.
 
     Several frames without any groups have no place in the patient.
-
-    Raises
-    ------
-    ImageError
-        If there are groups, and they do not give each frame a position, orientation and spacing.
     """
     per_frame = _items(dataset, el.FRAME_GROUPS)
     shared = _items(dataset, el.SHARED_GROUPS)
@@ -63,13 +58,7 @@ def _without_place(header: ImageHeader) -> tuple[ImageHeader, ...]:
 
 
 def raw_value(dataset: Dataset, tag: int, vr: str) -> bytes:
-    """Return the value bytes of an element that pydicom has found and not converted.
-
-    Raises
-    ------
-    ImageError
-        If it has another value representation, or its value is cut off.
-    """
+    """Return the value bytes of an element that pydicom has found and not converted."""
     item = dataset.get_item(tag)
     value = item.value or b""
     if not isinstance(value, bytes) or getattr(item, "length", len(value)) != len(value):

@@ -30,26 +30,13 @@ _WANTED = frozenset(el.VRS) | {_MEDIA_CLASS, el.TRANSFER_SYNTAX}
 
 
 class Glimpse(NamedTuple):
-    """What was seen of a file.
+    """What was seen of a file: whether it begins as DICOM does, and whether pixel data begins in it.
 
-    Attributes
-    ----------
-    is_dicom : bool
-        Whether it begins as DICOM does.
-    sop_class : str
-        SOP Class UID, "" where it is unknown.
-    has_pixels : bool
-        Whether pixel data begins in it.
-    header : ImageHeader, optional
-        Where it holds the header of an image, up to its pixel data.
-    kind : str
-        What it is in words, when it is plainly no image; else "".
-    patient_id, study_uid : str
-        PatientID and StudyInstanceUID, "" where they are unknown.
+    ``header`` is that of an image, where it is there up to the pixel data; ``kind`` says in words what is plainly no
+    image. Texts are "" where they are unknown.
     """
 
     is_dicom: bool
-    sop_class: str = ""
     has_pixels: bool = False
     header: ImageHeader | None = None
     kind: str = ""
@@ -78,7 +65,6 @@ def glimpse(path: Path | str) -> Glimpse:
     header = _header(values) if has_pixels else None
     return Glimpse(
         True,
-        sop_class,
         has_pixels,
         header,
         "" if has_pixels else _kind_of_object(sop_class),

@@ -28,11 +28,6 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     A bare data set, without preamble or without this group, is little-endian, and shows whether it is explicit.
     The group is always Explicit VR Little Endian; it ends at the first element of another group, so a wrong
     group length does no harm (pydicom reads it the same way).
-
-    Raises
-    ------
-    ImageError
-        If ``DICM`` is not there, or the transfer syntax is missing, twice there or not one that is read.
     """
     position = bare_start(data)
     if position < 0:
@@ -85,13 +80,7 @@ def media_class(data: bytes | bytearray) -> str:
 
 
 def bare_start(data: bytes | bytearray) -> int:
-    """Return where a file begins that has no preamble or no file meta information; -1 for one that has both.
-
-    Raises
-    ------
-    ImageError
-        If it begins with no element that a DICOM file begins with.
-    """
+    """Return where a file begins that has no preamble or no file meta information; -1 for one that has both."""
     has_preamble = data[128:PREFIX_END] == b"DICM"
     start = PREFIX_END if has_preamble else 0
     group, vr = bytes(data[start : start + 2]), bytes(data[start + 4 : start + 6])

@@ -77,13 +77,7 @@ class Plain(NamedTuple):
         return self.length == UNDEFINED
 
     def header(self, limits: Limits) -> ImageHeader:
-        """Check and return the header.
-
-        Raises
-        ------
-        ImageError
-            For the first thing that is wrong.
-        """
+        """Check and return the header."""
         if self.offset > limits.max_header_bytes:
             raise ImageError(
                 f"no pixel data within {limits.max_header_bytes} bytes; `max_header_bytes` allows more"
@@ -113,24 +107,10 @@ _memory = LayoutMemory()
 
 
 def scan(data: bytes, size: int) -> Plain | None:
-    """Find the elements of a plain file in its first bytes.
-
-    Parameters
-    ----------
-    data : bytes
-        The file, or its beginning.
-    size : int
-        How long the whole file is.
-
-    Returns
-    -------
-    Plain or None
-        None where the file is not plain.
+    """Find the elements of a plain file of ``size`` bytes in its first ones; None where it is not plain.
 
     Raises
     ------
-    ImageError
-        If it is not DICOM, or has no transfer syntax that is read.
     NeedMoreError
         If ``data`` ends within the header and the file does not.
     """
@@ -166,12 +146,7 @@ def _simple_text(value: bytes) -> str | None:
 def walk(data: bytes, size: int) -> ElementLayout | None:
     """Walk over the elements up to the pixel data, and remember the layout; None where the file is not plain.
 
-    Raises
-    ------
-    ImageError
-        As `scan`.
-    Odd
-        If the structure is not plain, or ``data`` ends before the pixel data begins.
+    Raises `Odd` if the structure is not plain, or ``data`` ends before the pixel data begins.
     """
     if bare_start(data) >= 0:
         return None

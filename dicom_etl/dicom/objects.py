@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 
 
 def read_object(data: bytes | bytearray, limits: Limits) -> tuple[Dataset, bytes | bytearray, str]:
-    """Return the data set, the bytes that it was read from (inflated if need be), and its transfer syntax.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be parsed to the last byte.
-    """
+    """Return the data set, the bytes that it was read from (inflated if need be), and its transfer syntax."""
     from pydicom.filereader import read_dataset
 
     uid, start = file_meta(data)
@@ -57,11 +51,6 @@ def raw(dataset: Dataset, keyword: str) -> bytes:
     """Return the bytes of a value whatever its representation, b"" where it is absent; pydicom converts nothing.
 
     Long values of Explicit VR may stand as UN (DICOM PS3.5 6.2.2).
-
-    Raises
-    ------
-    ImageError
-        If it is cut off, or a sequence.
     """
     from pydicom.tag import Tag
 
@@ -113,11 +102,6 @@ def frames_of(
         As `read_object` gives them.
     size : (int, int, int, int)
         Frames, rows, columns, and bits a pixel: 1, 8 or 16; frames of single bits run on without padding.
-
-    Raises
-    ------
-    ImageError
-        If the pixel data is missing or too short, or its codec fails.
     """
     frames, rows, columns, bits = size
     syntax = SYNTAXES[uid]

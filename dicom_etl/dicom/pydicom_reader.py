@@ -67,13 +67,7 @@ class Document:
 
 
 def parse(data: bytes | bytearray, limits: Limits) -> Document:
-    """Read and check a whole file.
-
-    Raises
-    ------
-    ImageError
-        For the first thing that is wrong, whatever pydicom makes of it.
-    """
+    """Read and check a whole file."""
     found = native_reader.scan(bytes(data), len(data))
     if found is not None and found.is_compressed:
         header = found.header(limits)
@@ -250,13 +244,7 @@ def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) 
 
 
 def stored_values(document: Document, frame: int) -> NDArray[Any]:
-    """Return the stored values of one frame, (rows, columns), little-endian.
-
-    Raises
-    ------
-    ImageError
-        If its codec fails, or gives something else than the header says.
-    """
+    """Return the stored values of one frame, (rows, columns), little-endian."""
     header = document.headers[frame]
     if document.is_native:
         return px.view_frame(document.body, document.offset, header, frame)

@@ -43,13 +43,7 @@ def decimals(
     values: dict[int, bytes], tag: int, count: Literal[6]
 ) -> tuple[float, float, float, float, float, float]: ...
 def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...]:
-    """Return the ``count`` numbers of a decimal string (DS), each NaN where the element is absent or empty.
-
-    Raises
-    ------
-    ImageError
-        If the count is another, or one of them is not a finite number.
-    """
+    """Return the ``count`` numbers of a decimal string (DS), each NaN where the element is absent or empty."""
     value = _value(values, tag)
     if not value:
         return _ABSENT[count]

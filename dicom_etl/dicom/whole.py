@@ -34,13 +34,7 @@ class _Last:
 
 
 def read_whole(path: Path | str, limits: Limits) -> WholeFile:
-    """Read a file that is not too large, opened by `open_listed`, unless it is the one that was kept and is as it was.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read, or is larger than the limits allow.
-    """
+    """Read a file that is not too large, opened by `open_listed`, unless it was kept and is as it was."""
     name = os.fspath(path)
     descriptor, status = open_listed(name)
     try:

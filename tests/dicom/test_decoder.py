@@ -115,7 +115,7 @@ def test_a_second_try_has_the_time_that_the_first_left(odd: Path, monkeypatch: p
         start = time.monotonic()
         with pytest.raises(ImageError, match=r"takes more than 2 seconds to read"):
             read_headers(odd, Limits(max_item_seconds=2))
-        assert time.monotonic() - start < 2 * 1.25
+        assert time.monotonic() - start < 1.5 + 2
 
 
 def test_a_child_left_alone_ends_itself(odd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
