@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, pairwise
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from dicom_etl.config import DASK, PROCESSES
 from dicom_etl.errors import ItemError
@@ -12,6 +12,8 @@ from dicom_etl.workers.interrupts import stop_if_asked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Results: TypeAlias = Iterator[tuple[Item, Result | ItemError]]
+"""Each item with its result, or with the error that it alone failed with."""
 
 
 class Progress(Protocol):
@@ -28,10 +30,8 @@ def silent(stage: str, done: int, total: int) -> None:
 class Executor(Protocol):
     """Runs one function over many items; a context manager that ends whatever it started."""
 
-    def map(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result | ItemError]]:
-        """Yield each item with its result, or with the error that it alone failed with, in the order of ``items``.
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
+        """Yield the results in the order of ``items``.
 
         ``function`` depends on nothing but its argument. Where it may run in another process, it is a function of a
         module, a `functools.partial` of one, or an object of a class. If it has a method ``announce``, that is told,
@@ -65,9 +65,7 @@ def announcing(function: Callable[[Item], Any], items: Iterable[Item]) -> Iterat
 class InProcess(Executor):
     """Runs everything here, one item after the other."""
 
-    def map(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result | ItemError]]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
         """Run ``function`` on each item when it is asked for."""
         for item in announcing(function, items):
             stop_if_asked()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 
 from dicom_etl._version import __version__
 from dicom_etl.errors import ClusterError, ItemError, MissingExtraError
-from dicom_etl.workers import Executor, Item, Result, announcing
+from dicom_etl.workers import Executor, Item, Result, Results, announcing
 from dicom_etl.workers.worker import Failure, run_item
 
 _ITEMS_PER_TASK = 8
@@ -114,9 +114,7 @@ class DaskCluster(Executor):
             self.close()
             raise
 
-    def map(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result | ItemError]]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
         """Run ``function`` on all items; see `dicom_etl.workers.Executor.map`."""
         source = iter(items)
         tasks: deque[tuple[list[Item], Any]] = deque()

@@ -28,7 +28,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any, NamedTuple
 
 from dicom_etl.errors import DicomEtlError, ItemError
-from dicom_etl.workers import Executor, Item, Result
+from dicom_etl.workers import Executor, Item, Result, Results
 from dicom_etl.workers.cores import ONE_THREAD
 from dicom_etl.workers.interrupts import stop_if_asked
 from dicom_etl.workers.worker import AHEAD, BEGUN, HEAD_BYTES, SLOT_BYTES, ChunkResults, Failure, Request
@@ -64,9 +64,7 @@ class ProcessPool(Executor):
         self._answers = DefaultSelector()
         self._failed_starts = 0
 
-    def map(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[tuple[Item, Result | ItemError]]:
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
         """Run ``function`` on all items; what it raises that is no `ItemError` is raised at the place of its item."""
         run = _Run(function, iter(items), most_chunks=(AHEAD + 2) * max(1, self._most_workers))
         try:
