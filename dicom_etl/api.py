@@ -209,7 +209,7 @@ def plan(
         made = pipeline.Plan(
             roots,
             data,
-            list_unlabeled=run.list_unlabeled,
+            run,
             executor=executor,
             progress=progress,
             pseudonyms=pseudonyms,

@@ -20,7 +20,7 @@ from dicom_etl.pipeline.plan import Plan
 from dicom_etl.pipeline.rows import RowWriter, StackRefusedError, drop_doubted
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.stages import rasterize
-from dicom_etl.workers import Executor, InProcess, Progress, silent
+from dicom_etl.workers import Executor, Progress, silent
 
 __all__ = ["Plan", "Summary", "ingest", "locate"]
 
@@ -40,46 +40,43 @@ def ingest(
     # Worker processes import this package for its item functions, and have no use for the HDF5 library.
     from dicom_etl.dataset.atomic import check_target
 
-    config = config if config is not None else IngestConfig()
-    options = options if options is not None else RunOptions()
-    executor = executor if executor is not None else InProcess()
+    config, options = config or IngestConfig(), options or RunOptions()
     rasterize.require_extras(config)
     check_target(output.resolve(), overwrite=options.overwrite)
     planned = partial(
         Plan,
         roots,
         config,
-        list_unlabeled=options.list_unlabeled,
+        options,
         executor=executor,
         progress=progress,
-        shard=options.shard,
         pseudonyms=pseudonyms,
         decisions=decisions,
     )
     with suppress(StackRefusedError):
-        return _make(planned(), output, config, options, progress)
+        return _make(planned(), output)
     # Outlines are read with the rows, once. Only where too many leave the images of a stack is all planned by them too.
-    return _make(planned(read_outlines=True), output, config, options, progress)
+    return _make(planned(read_outlines=True), output)
 
 
-def _make(plan: Plan, output: Path, config: IngestConfig, options: RunOptions, progress: Progress) -> Summary:
+def _make(plan: Plan, output: Path) -> Summary:
     from dicom_etl.dataset.atomic import check_space, whole_file
     from dicom_etl.dataset.writer import open_writer
     from dicom_etl.pipeline.checkpoint import earlier_work
 
-    spec = plan.spec()
-    if config.drop_flagged or plan.ledger.decisions.by_finding:
-        drop_doubted(plan, spec, progress=progress)
+    spec, options = plan.spec(), plan.options
+    if plan.config.drop_flagged or plan.ledger.decisions.by_finding:
+        drop_doubted(plan, spec)
     summary = plan.summary
     planned = summary.samples
     # What is kept for the next run takes as much room again.
     check_space(output, planned * spec.bytes_per_row() * (2 if options.resume else 1))
     with (
-        earlier_work(output, plan, spec, options=options, progress=progress) as (earlier, checkpoint),
+        earlier_work(output, plan, spec) as (earlier, checkpoint),
         whole_file(output, overwrite=options.overwrite) as temporary,
     ):
         with open_writer(temporary, spec) as writer:
-            rows = RowWriter(plan, spec, writer, progress=progress, earlier=earlier, checkpoint=checkpoint)
+            rows = RowWriter(plan, spec, writer, earlier=earlier, checkpoint=checkpoint)
             assembly = rows.run()
             found = [*assembly.findings(summary.issues), *plan.stale_decisions()]
             ending = assembly.ending(found, plan.key_fingerprint, _attributes(options, planned))

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dicom_etl.config import RunOptions
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.checkpoint import CheckpointFolder, remove_checkpoint
 from dicom_etl.dataset.digest import append_seal
@@ -23,7 +22,6 @@ from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.records import EncodedSample, Issue, StudyRecord
 from dicom_etl.splits import NO_FOLD
-from dicom_etl.workers import Progress
 
 if TYPE_CHECKING:
     from dicom_etl.pipeline.earlier import Earlier
@@ -35,20 +33,20 @@ PART_SECONDS = 10.0
 
 @contextmanager
 def earlier_work(
-    output: Path, plan: Plan, spec: schema.DatasetSpec, *, options: RunOptions, progress: Progress
+    output: Path, plan: Plan, spec: schema.DatasetSpec
 ) -> Iterator[tuple[Earlier | None, CheckpointWriter | None]]:
     """Yield what need not be made again, and what keeps the rest; when the block ends well, nothing is left beside."""
     with ExitStack() as stack:
-        folder = stack.enter_context(closing(CheckpointFolder(output))) if options.resume else None
+        folder = stack.enter_context(closing(CheckpointFolder(output))) if plan.options.resume else None
         kept = folder.parts() if folder is not None else []
         earlier = None
-        if kept or options.reuse is not None:
+        if kept or plan.options.reuse is not None:
             # With the reader of datasets: 15 ms that most runs save.
             from dicom_etl.pipeline.earlier import Earlier, OpenFiles
 
             earlier = Earlier(stack.enter_context(OpenFiles()), spec)
-            earlier.open(options.reuse, kept, plan.summary.notices)
-            earlier.compare(plan, progress=progress)
+            earlier.open(plan.options.reuse, kept, plan.summary.notices)
+            earlier.compare(plan)
         checkpoint = CheckpointWriter(folder, spec, plan) if folder is not None else None
         if checkpoint is not None:
             stack.callback(checkpoint.close)

@@ -28,7 +28,6 @@ from dicom_etl.pipeline.plan import Plan
 from dicom_etl.records import EncodedSample, Issue, StudyPlan
 from dicom_etl.stages import discover, link
 from dicom_etl.stages.study_key import read_study_key
-from dicom_etl.workers import Progress
 
 NAME = "compare"
 _MOST_OPEN = 16
@@ -92,7 +91,7 @@ class Earlier:
         for reason, count in refused.items():
             notices.append(f"`resume`: {count} of the kept parts cannot be used and were removed: {reason}")
 
-    def compare(self, plan: Plan, *, progress: Progress) -> None:
+    def compare(self, plan: Plan) -> None:
         """Find the studies of a plan whose key stands in an earlier dataset."""
         if not self._by_key:
             return
@@ -107,8 +106,8 @@ class Earlier:
         for number, ((study, _), result) in enumerate(plan.executor.map(key, known), start=1):
             if not isinstance(result, ItemError) and result in self._by_key:
                 self._keys[study.patient_id, study.study] = result
-            progress(NAME, min(number, total), total)
-        progress(NAME, total, total)
+            plan.progress(NAME, min(number, total), total)
+        plan.progress(NAME, total, total)
         if not self._keys:
             plan.summary.notices.append(
                 "all is made anew: no study of the earlier work was made of these inputs, with these options, by this "

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from dicom_etl.checks.decisions import Decisions, Ledger
-from dicom_etl.config import IngestConfig
+from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.contours import READERS
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import shard_of
@@ -46,7 +46,7 @@ _LENGTH = struct.Struct("<Q")
 class Plan:
     """What would be done with a SOURCE: studies in row order, and what they have in common.
 
-    With a ``shard`` only the studies of this part are taken (see `RunOptions.shard`); with ``read_outlines`` outlines
+    Of a shard only the studies of this part are taken (see `RunOptions.shard`); with ``read_outlines`` outlines
     are read too, to know the stacks that they leave (see `dicom_etl.stages.outside`). ``key_fingerprint`` is "" without
     pseudonyms. The samples are kept packed, and beyond some megabytes on disk, so that memory stays flat.
     """
@@ -55,11 +55,10 @@ class Plan:
         self,
         roots: SourceRoots,
         config: IngestConfig,
+        options: RunOptions | None = None,
         *,
-        list_unlabeled: bool = False,
         executor: Executor | None = None,
         progress: Progress = silent,
-        shard: tuple[int, int] | None = None,
         pseudonyms: Pseudonyms | None = None,
         decisions: Decisions | None = None,
         read_outlines: bool = False,
@@ -70,16 +69,16 @@ class Plan:
             raise ConfigError(
                 "`labels`: a pattern of paths is recorded, so with `pseudonymize` name a format"
             )
-        self.roots, self.config, self._list_unlabeled = roots, config, list_unlabeled
-        self._shard, self.read_outlines = shard, read_outlines
+        self.roots, self.config, self.options = roots, config, options or RunOptions()
+        self._shard, self.read_outlines = self.options.shard, read_outlines
         self.ledger = Ledger((decisions or Decisions()).excluding(config.exclude))
         self.key_fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
-        self.executor = executor if executor is not None else InProcess()
+        self.executor, self.progress = executor or InProcess(), progress
         self._structures: set[str] = set()
         self._begin([])
         listening = listener.set(progress)
         try:
-            self._plan_studies(progress, pseudonyms)
+            self._plan_studies(pseudonyms)
         finally:
             listener.reset(listening)
         if unknown := self._without_labels():
@@ -151,7 +150,7 @@ class Plan:
         if self.config.folds is not None:
             check_groups(each, self.config.folds, "fold")
 
-    def _plan_studies(self, progress: Progress, pseudonyms: Pseudonyms | None) -> None:
+    def _plan_studies(self, pseudonyms: Pseudonyms | None) -> None:
         folders = discover.find_folders(layout_of(self.roots), self.roots, pseudonyms)
         studies, issues = link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
@@ -160,24 +159,22 @@ class Plan:
         self.summary.issues += filter(None, out.values())
         studies = tuple(study for study in studies if out[study.patient_id] is None)
         known = list(self.summary.issues)
-        uids, headers = self._plan_each(studies, progress)
+        uids, headers = self._plan_each(studies)
         if changed := self._placed(uids, others):
             self._begin(known)
             studies = tuple(changed.get((each.patient_id, each.study), each) for each in studies)
-            _, headers = self._plan_each(studies, progress)
+            _, headers = self._plan_each(studies)
         if self.config.group_by != "folder":
             self._look_elsewhere(headers, others)
             self.summary.issues += filter(self._is_ours, headers.issues())
 
-    def _plan_each(
-        self, studies: Sequence[StudyFolders], progress: Progress
-    ) -> tuple[UidIndex, HeaderPatients]:
+    def _plan_each(self, studies: Sequence[StudyFolders]) -> tuple[UidIndex, HeaderPatients]:
         self.summary.studies = len(studies)
         plan = partial(
             plan_study,
             roots=self.roots,
             config=self.config,
-            list_unlabeled=self._list_unlabeled,
+            list_unlabeled=self.options.list_unlabeled,
             read_outlines=self.read_outlines,
         )
         uids, headers = UidIndex(), HeaderPatients(self.config)
@@ -189,7 +186,7 @@ class Plan:
                 self._patients.update([study.patient_id] if result.rows else [])
                 headers.add(study, result.linked.header_patient)
                 uids.add(study, result.linked.uids)
-            progress(discover.NAME, number, len(studies))
+            self.progress(discover.NAME, number, len(studies))
         return uids, headers
 
     def _placed(self, uids: UidIndex, studies: Sequence[StudyFolders]) -> dict[tuple[str, int], StudyFolders]:

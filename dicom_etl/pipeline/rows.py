@@ -22,7 +22,6 @@ from dicom_etl.stages import parse, write
 from dicom_etl.stages.outside import refused_stacks
 from dicom_etl.stages.sample import SampleMaker, item_issue, make_imputed, make_parent
 from dicom_etl.stages.study_key import file_digest, hashed_files, study_key
-from dicom_etl.workers import Progress
 
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
@@ -51,13 +50,12 @@ class RowWriter:
         spec: schema.DatasetSpec,
         writer: HDF5Writer,
         *,
-        progress: Progress,
         earlier: Earlier | None = None,
         checkpoint: CheckpointWriter | None = None,
         review: LabelReview | None = None,
     ) -> None:
         self._plan, self._spec, self._writer = plan, spec, writer
-        self._progress, self._earlier, self._checkpoint = progress, earlier, checkpoint
+        self._earlier, self._checkpoint = earlier, checkpoint
         self._done, self._total = 0, plan.summary.samples
         review = review if review is not None else LabelReview(spec.structures, plan.ledger)
         self._assembly = Assembly(spec, plan.config, review)
@@ -150,7 +148,7 @@ class RowWriter:
 
     def _step(self) -> None:
         self._done += 1
-        self._progress(write.NAME, self._done, self._total)
+        self._plan.progress(write.NAME, self._done, self._total)
 
 
 class _Nowhere:
@@ -161,14 +159,14 @@ class _Nowhere:
     def end_study(self, cardiac_phases: Mapping[int, str]) -> None: ...
 
 
-def drop_doubted(plan: Plan, spec: schema.DatasetSpec, *, progress: Progress) -> None:
+def drop_doubted(plan: Plan, spec: schema.DatasetSpec) -> None:
     """Look at all labels, and have the plan leave out those that are to go by what was found on them.
 
     Makes every row and stores none: which labels are in doubt is known when all are looked at.
     """
     before = deepcopy(plan.summary)
     review = LabelReview(spec.structures, plan.ledger, drop_flagged=plan.config.drop_flagged)
-    rows = RowWriter(plan, spec, _Nowhere(), progress=progress, review=review)  # type: ignore[arg-type]
+    rows = RowWriter(plan, spec, _Nowhere(), review=review)  # type: ignore[arg-type]
     rows.run().findings(plan.summary.issues)
     plan.summary = before
     plan.ledger = Ledger(plan.ledger.decisions.resolved(review.doubted))
