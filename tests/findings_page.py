@@ -12,8 +12,7 @@ from typing import Any
 
 import dicom_etl.checks
 import dicom_etl.verification
-from dicom_etl.checks.codes import CODES
-from dicom_etl.checks.flags import LABEL_FINDINGS
+from dicom_etl.checks.flags import CODES, LABEL_FINDINGS
 
 PAGE = Path(__file__).parents[1] / "docs" / "findings.md"
 _HEAD = """# Findings

@@ -18,7 +18,7 @@ from phantom.study import Study
 
 from dicom_etl import batches
 from dicom_etl.batches import transforms
-from dicom_etl.checks.codes import CODES
+from dicom_etl.checks.flags import CODES
 from dicom_etl.cli import COMMANDS, cli
 from dicom_etl.layouts import LAYOUTS
 from tests.forking import COMMAND, Forks, forks

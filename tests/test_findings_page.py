@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from dicom_etl.checks.codes import CODES
+from dicom_etl.checks.flags import CODES
 from tests.findings_page import ADVICE, PAGE, SECTIONS, page
 
 PACKAGE = Path(__file__).parents[1] / "dicom_etl"

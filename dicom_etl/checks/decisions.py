@@ -15,8 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from dicom_etl.checks.codes import CODES
-from dicom_etl.checks.flags import LABEL_FINDINGS, as_note, doubts
+from dicom_etl.checks.flags import CODES, LABEL_FINDINGS, as_note, doubts
 from dicom_etl.checks.sample_checks import INNER
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Decided, Drop, Issue

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicom_etl.checks.sample_checks import DATASET_STAGE
-from dicom_etl.records import Issue, SampleFacts, Severity
+from dicom_etl.records import Issue, SampleFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class Duplicates:
         same_uid = {row: first for row, first in self._instances.repeats() if row not in pixels}
         names = names_of({*pixels, *pixels.values(), *same_uid, *same_uid.values()})
         return [
-            *(_image_issue(names, *pair, "pixels") for pair in _both(pixels)),
-            *(_image_issue(names, *pair, "SOPInstanceUID") for pair in _both(same_uid)),
+            *(_issue(names, *pair, "pixels") for pair in _both(pixels)),
+            *(_issue(names, *pair, "SOPInstanceUID") for pair in _both(same_uid)),
         ]
 
     def check_contours_differ(self, names_of: NamesOf) -> list[Issue]:
@@ -95,7 +95,7 @@ class Duplicates:
             foreign = [
                 (row, first) for row, first in repeats if names[row].patient_id != names[first].patient_id
             ]
-            issues += [_contour_issue(names, *pair, structure) for pair in _both(dict(foreign))]
+            issues += [_issue(names, *pair, "points", structure) for pair in _both(dict(foreign))]
         return issues
 
 
@@ -107,32 +107,16 @@ def _both(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
     return [*pairs.items(), *repeats.items()]
 
 
-def _image_issue(names: Mapping[int, RowNames], row: int, first: int, what: str) -> Issue:
+def _issue(names: Mapping[int, RowNames], row: int, first: int, what: str, structure: str = "") -> Issue:
     mine, other = names[row], names[first]
-    path = f"{other.image}#frame {other.frame}" if other.frame else other.image
-    return _issue("duplicate-image", (mine, row, mine.image), (other, first, path), what)
-
-
-def _contour_issue(names: Mapping[int, RowNames], row: int, first: int, structure: str) -> Issue:
-    mine, other = ((names[each], each, names[each].contours[structure]) for each in (row, first))
-    return _issue(
-        "duplicate-contour", mine, other, "points", "; one of them is on the wrong image", structure
-    )
-
-
-def _issue(
-    code: str,
-    copy: tuple[RowNames, int, str],
-    first: tuple[RowNames, int, str],
-    what: str,
-    more: str = "",
-    structure: str = "",
-) -> Issue:
-    """Return the finding about a copy of something; both are the names of a row, the row, and a path."""
-    (mine, row, path), (other, other_row, other_path) = copy, first
+    if structure:
+        code, more = "duplicate-contour", "; one of them is on the wrong image"
+        path, other_path = mine.contours[structure], other.contours[structure]
+    else:
+        code, more = "duplicate-image", ""
+        path, other_path = mine.image, f"{other.image}#frame {other.frame}" if other.frame else other.image
     within = mine.patient_id == other.patient_id
     patient = "the same patient" if within else f"patient {other.patient_id}"
-    message = f"the same {what} as {other_path} of {patient} (sample {other_row}){more}"
-    severity: Severity = "warning" if within else "error"
+    message = f"the same {what} as {other_path} of {patient} (sample {first}){more}"
     place = (path, mine.patient_id, structure, row, other_path, mine.frame)
-    return Issue(severity, code, message, DATASET_STAGE, *place)
+    return Issue("warning" if within else "error", code, message, DATASET_STAGE, *place)

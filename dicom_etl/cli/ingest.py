@@ -26,7 +26,7 @@ from dicom_etl.config import DecisionOptions, IngestConfig, RunOptions, SourceOp
     epilog="Example: dicom-etl ingest study_data -o dataset.h5 --structures icontour,ocontour",
 )
 @source_argument
-@output_option()
+@output_option
 @options_of(SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
 @output_options
 @common_options

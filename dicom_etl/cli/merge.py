@@ -14,7 +14,7 @@ from dicom_etl.config import RunOptions
 
 @click.command(name="merge", cls=Command, epilog="Example: dicom-etl merge part-1.h5 part-2.h5 -o dataset.h5")
 @click.argument("parts", type=PATH, nargs=-1, required=True)
-@output_option()
+@output_option
 @options_of(RunOptions, only=("overwrite",))
 @output_options
 @common_options

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from dicom_etl.checks.limits import read_limits
-from dicom_etl.cli._config_file import read_toml
-from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options
+from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options, read_toml
 from dicom_etl.cli._render import Reporter, megabytes
 from dicom_etl.errors import ConfigError
 

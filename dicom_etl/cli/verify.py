@@ -10,8 +10,7 @@ import click
 
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions, read_limits
 from dicom_etl.cli._boundary import DONE
-from dicom_etl.cli._config_file import read_toml
-from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of
+from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of, read_toml
 from dicom_etl.cli._render import Reporter
 from dicom_etl.config import SourceOptions, WorkOptions
 

@@ -99,10 +99,15 @@ def refused(keyword: str, wanted: str, value: object) -> ConfigError:
     return ConfigError(f"`{keyword}` must be {wanted}, not {shown}")
 
 
-def _read_flag(keyword: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise refused(keyword, "true or false", value)
-    return value
+def _instance(types: Any, wanted: str, make: Callable[[Any], Any]) -> Callable[[str, Any], Any]:
+    """Return what reads a value of one of some types."""
+
+    def read(keyword: str, value: Any) -> Any:
+        if not isinstance(value, types):
+            raise refused(keyword, wanted, value)
+        return make(value)
+
+    return read
 
 
 def _read_whole(keyword: str, value: Any, wanted: str, least: int, most: float) -> int:
@@ -120,18 +125,6 @@ def _read_number(keyword: str, value: Any, wanted: str, least: float, most: floa
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
         raise refused(keyword, wanted, value)
     return float(value)
-
-
-def _read_text(keyword: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise refused(keyword, "text", value)
-    return value
-
-
-def _read_path(keyword: str, value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike):
-        raise refused(keyword, "a path", value)
-    return Path(value)
 
 
 def _several(keyword: str, value: Any, wanted: str, separator: str = "") -> list[Any]:
@@ -254,9 +247,9 @@ def _read_shares(keyword: str, value: Any) -> tuple[float, ...]:
     return shares
 
 
-FLAG = Kind(_read_flag, "bool")
-TEXT = Kind(_read_text, "str", "TEXT")
-PATH = Kind(_read_path, "path", "PATH")
+FLAG = Kind(_instance(bool, "true or false", bool), "bool")
+TEXT = Kind(_instance(str, "text", str), "str", "TEXT")
+PATH = Kind(_instance(str | os.PathLike, "a path", Path), "path", "PATH")
 NAME_MAP = Kind(_read_name_map, "mapping of str to str, or str", "NAME=STRUCTURE,..")
 COLUMNS = Kind(_read_columns, "str or sequence of str", "PATIENT,ORIGINAL")
 SERIES = Kind(_read_series, "int, str or sequence of them", "[PATIENT:]NUMBER", repeated=True)

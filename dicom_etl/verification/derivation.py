@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -98,11 +98,9 @@ def check_label_columns(study: Derived) -> Iterator[Issue]:
     for index in range(len(block)):
         origin = str(block["origin"][index])
         drawn = {name for name in study.rows.structures if block.rings[name][index]}
-        for name, expected in _label_columns(study, index, drawn).items():
-            value = block[name][index]
-            if not expected(value):
-                shown = f"{', '.join(sorted(drawn)) or 'nothing'} drawn and origin {origin!r}"
-                yield study.differs(index, f"{name} is {_shown(value)}, with {shown}")
+        for name in _odd_label_columns(study, index, origin, drawn):
+            shown = f"{', '.join(sorted(drawn)) or 'nothing'} drawn and origin {origin!r}"
+            yield study.differs(index, f"{name} is {_shown(block[name][index])}, with {shown}")
 
 
 def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
@@ -140,40 +138,32 @@ def check_values(study: Derived) -> Iterator[Issue]:
             yield study.differs(index, problem)
 
 
-def _label_columns(study: Derived, index: int, drawn: set[str]) -> dict[str, Callable[[Any], bool]]:
-    """Return what each column that speaks of the label must be."""
-    origin = str(study.block["origin"][index])
+def _odd_label_columns(study: Derived, index: int, origin: str, drawn: set[str]) -> Iterator[str]:
+    """Yield the columns that speak of the label of a row, and do not say what is drawn there."""
+
+    def value(name: str) -> Any:
+        return study.block[name][index]
+
     imputed = origin == schema.IMPUTED
-    rules: dict[str, Callable[[Any], bool]] = {
-        "origin": (lambda v: v in (schema.MANUAL, schema.IMPUTED))
-        if drawn
-        else (lambda v: v == schema.UNLABELED),
-        "confidence": _CONFIDENCE[
-            schema.UNLABELED if not drawn else schema.IMPUTED if imputed else schema.MANUAL
-        ],
-    }
+    if origin not in ((schema.MANUAL, schema.IMPUTED) if drawn else (schema.UNLABELED,)):
+        yield "origin"
+    sure = value("confidence")
+    if not (np.isnan(sure) if not drawn else 0 <= sure <= 1 if imputed else sure == 1):
+        yield "confidence"
     for structure in study.rows.structures:
         is_drawn = structure in drawn
-        from_file = is_drawn and not imputed
-        rules[f"has_{structure}"] = _equal_to(int(is_drawn))
-        rules[f"source_{structure}"] = lambda v, wanted=from_file: bool(v) == wanted  # type: ignore[misc]
+        if value(f"has_{structure}") != is_drawn:
+            yield f"has_{structure}"
+        if bool(value(f"source_{structure}")) != (is_drawn and not imputed):
+            yield f"source_{structure}"
         if not (is_drawn and imputed):
-            rules[f"imputed_from_{structure}"] = lambda v: not v.any()
-            rules[f"imputed_share_{structure}"] = np.isnan
+            if value(f"imputed_from_{structure}").any():
+                yield f"imputed_from_{structure}"
+            if not np.isnan(value(f"imputed_share_{structure}")):
+                yield f"imputed_share_{structure}"
     if not imputed:
-        rules["imputed_distance_mm"] = rules["imputed_distance_ms"] = np.isnan
-    return rules
-
-
-_CONFIDENCE: dict[str, Callable[[Any], bool]] = {
-    schema.UNLABELED: np.isnan,
-    schema.MANUAL: lambda v: bool(v == 1),
-    schema.IMPUTED: lambda v: bool(0 <= v <= 1),
-}
-
-
-def _equal_to(wanted: int) -> Callable[[Any], bool]:
-    return lambda value: bool(value == wanted)
+        distances = ("imputed_distance_mm", "imputed_distance_ms")
+        yield from (name for name in distances if not np.isnan(value(name)))
 
 
 def _impossible(block: Block, index: int) -> Iterator[str]:

@@ -41,9 +41,9 @@ def read_and_hash(path: Path) -> tuple[str, list[Issue]]:
     except OSError as error:
         raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     # The hash covers the bytes before the seal; this is the one number of the seal that nothing else confirms.
-    if seal.format_version != FORMAT_VERSION:
-        message = (
-            f"the seal is of format version {seal.format_version}, but this dicom-etl reads {FORMAT_VERSION}"
-        )
-        return "", [broken(message)]
+    version = seal.format_version
+    if version != FORMAT_VERSION:
+        return "", [
+            broken(f"the seal is of format version {version}, but this dicom-etl reads {FORMAT_VERSION}")
+        ]
     return sha256, []
