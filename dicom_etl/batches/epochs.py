@@ -64,8 +64,11 @@ class Epochs:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the next epoch: 0 first, or the rest of the one that a loaded state is in."""
-        asked_by_number = self._turns is None or self._progress.by_number
-        return self._run(*(self._progress.next_start() if asked_by_number else self._next_start()[:2]))
+        by_number = self._turns is None or self._progress.by_number
+        epoch, step = self._progress.next_start() if by_number else self._next_start()[:2]
+        batches = self._stream.batches(epoch, step)
+        self._begin(epoch, step)
+        return self._noted(epoch, batches, self.schedule.batches)
 
     def __getstate__(self) -> dict[str, Any]:
         """Only processes that are started with the reader take turns with it; any other copy counts for itself."""
@@ -96,7 +99,10 @@ class Epochs:
         ConfigError
             There is no such epoch.
         """
-        return self._run(number, self._progress.start_of(number), by_number=True)
+        step = self._progress.start_of(number)
+        batches = self._stream.batches(number, step)
+        self._progress.begin(number, step, by_number=True)
+        return self._noted(number, batches, self.schedule.batches)
 
     def set_epoch(self, number: int) -> None:
         """Make the next iteration serve this epoch from its first batch; one that has begun stays as it is."""
@@ -210,14 +216,6 @@ class Epochs:
             start = Start(start.epoch + 1)
         self._progress = EpochPosition(start.epoch, start.step)
         self._announce(start)
-
-    def _run(self, epoch: int, step: int, *, by_number: bool = False) -> Iterator[Batch]:
-        batches = self._stream.batches(epoch, step)
-        if by_number:
-            self._progress.begin(epoch, step, by_number=True)
-        else:
-            self._begin(epoch, step)
-        return self._noted(epoch, batches, self.schedule.batches)
 
     def _begin(self, epoch: int, step: int) -> None:
         self._progress.begin(epoch, step)

@@ -96,7 +96,6 @@ def leave_one_out(
     drawn: Mapping[int, DrawnSlice],
     reach: Reach,
     ed_es: tuple[int, int] | None,
-    ways: Sequence[str] = WAYS,
 ) -> Iterator[Score]:
     """Score every slice of one study that has drawn neighbours on both sides, in space or around the cycle.
 
@@ -108,7 +107,7 @@ def leave_one_out(
         others = drawn.keys() - {index}
         found = spatial_links(places, others, reach.mm), temporal_links(places, others, reach.ms, ed_es)
         for link in (links[index] for links in found if index in links):
-            for way in ways:
+            for way in WAYS:
                 yield _score(structure, places[index], drawn[index], known, link, way)
 
 

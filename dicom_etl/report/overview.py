@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dicom_etl.checks.groups import HEADINGS, Group, counted, group_issues, in_file
+from dicom_etl.checks.groups import Group, counted, group_issues, in_file
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
@@ -44,15 +44,6 @@ class Finding:
     issue: Issue
     row: int | None
     target: str
-
-
-@dataclass(frozen=True, slots=True)
-class FindingGroup:
-    """One kind of finding on one study; the group may be of more than are listed."""
-
-    group: Group
-    heading: str
-    findings: tuple[Finding, ...]
 
 
 def figures(contents: Contents, issues: Sequence[Issue], flagged: Collection[int]) -> list[Figure]:
@@ -125,22 +116,18 @@ def spacings(contents: Contents) -> list[Share]:
 
 def group_findings(
     contents: Contents, placed: Sequence[PlacedIssue], shown: Collection[int]
-) -> list[FindingGroup]:
-    """Gather findings by heading, kind and study; ``shown`` are the rows that the page shows."""
+) -> list[tuple[Group, list[Finding]]]:
+    """Gather findings by kind and study, not all of which are listed; ``shown`` are the rows that the page shows."""
     rows_of = {id(each.issue): each.rows for each in placed}
     groups, left = [], MOST_FINDINGS
     for group in group_issues(each.issue for each in placed):
         listed = sorted(group.issues, key=lambda issue: rows_of[id(issue)])[:left]
         left -= len(listed)
-        findings = tuple(
-            Finding(
-                issue,
-                next((row for row in rows_of[id(issue)] if row in shown), None),
-                finding_target(contents, issue),
-            )
-            for issue in listed
-        )
-        groups.append(FindingGroup(group, HEADINGS[group.heading], findings))
+        findings = []
+        for issue in listed:
+            row = next((row for row in rows_of[id(issue)] if row in shown), None)
+            findings.append(Finding(issue, row, finding_target(contents, issue)))
+        groups.append((group, findings))
     return groups
 
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from dicom_etl.checks.decisions import COLUMNS, decision_rows
 from dicom_etl.checks.flags import doubts
+from dicom_etl.checks.groups import HEADINGS
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.digest import read_seal
@@ -78,20 +79,10 @@ def write_report(
 ) -> Report:
     """Make one self-contained page about a dataset; it appears whole or not at all, the same bytes of the same input.
 
-    Parameters
-    ----------
-    max_samples : int
-        Most samples in the gallery: those with findings first, then a random sample of the others.
-    verify : bool
-        Run the checks of `dicom_etl.verification` and show what they find; what ingest recorded is shown in any case.
-    findings : sequence of Issue
-        More to show.
-    decisions : bytes
-        A decisions file: what was decided so far, shown and exported again with what is added.
-    limits : LabelLimits
-        Of the label checks; those that are not the usual ones stand on the page.
-
-    It is an error when the file is no dataset, or its bytes are not those that were sealed.
+    The gallery holds at most ``max_samples``: those with findings first, then a random sample of the others. With
+    ``verify`` the checks of `dicom_etl.verification` run and a file whose bytes are not those that were sealed is
+    refused; what ingest recorded, and ``findings``, are shown in any case. ``decisions`` is a decisions file: what was
+    decided so far, shown and exported again with what is added. Limits that are not the usual ones stand on the page.
     """
     check_target(output.resolve(), overwrite=overwrite)
     decided = decision_rows(decisions, "decisions")
@@ -104,13 +95,13 @@ def write_report(
         placed = place_issues(contents, _with_findings(contents.reader.issues, findings))
         by_row = issues_by_row(placed)
         rows = gallery_rows(contents, by_row, max_samples, seed)
-        page = {**_page(contents, facts, placed, by_row, rows, seed), "sha256": sha256}
+        page = _page(contents, facts, placed, by_row, rows, seed)
         before = {"columns": COLUMNS, "decided": decided, "seal": page["seal"]}
-        page |= {"limits": limits.changed() if verify else {}}
+        page |= {"sha256": sha256, "limits": limits.changed() if verify else {}}
         page |= {"before": json.dumps(before, ensure_ascii=False)}
-        cards = _cards(contents, rows, by_row, progress)
+        page |= {"cards": _cards(contents, rows, by_row, progress)}
         with whole_file(output, overwrite=overwrite) as temporary:
-            _render(temporary, {**page, "cards": cards})
+            _render(temporary, page)
             size = temporary.stat().st_size
         return Report(output, size, tuple(rows), len(contents), tuple(each.issue for each in placed))
 
@@ -161,6 +152,7 @@ def _page(
         "config": json.dumps(facts.config, indent=1, sort_keys=True),
         "structures": list(structures),
         "figures": overview.figures(contents, [each.issue for each in placed], {row for row, _ in doubted}),
+        "headings": HEADINGS,
         "groups": overview.group_findings(contents, placed, shown),
         "studies": list(_charts(studies, contents.structures, shown, doubted)),
         "studies_left_out": left_out,

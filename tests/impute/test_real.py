@@ -47,8 +47,7 @@ def study_scores(source: Path, link: str, structure: str) -> list[Score]:
             Slice(data.pixel_array, (rows, columns)), measure((np.loadtxt(path) - 1,))
         )
     stack = [places[number] for number in range(len(places))]
-    ways = (IMAGE, CONTOURS, DISTANCE, NEAREST)
-    return list(leave_one_out(structure, stack, drawn, Reach(25.0, 1000.0), None, ways))
+    return list(leave_one_out(structure, stack, drawn, Reach(25.0, 1000.0), None))
 
 
 def mean_dice(scores: list[Score], structure: str, way: str) -> float:

@@ -26,8 +26,8 @@ def cone(locations: int = 4, phases: int = 4) -> tuple[list[SlicePlace], dict[in
 
 def scores(axis: str, way: str) -> list[Score]:
     places, drawn = cone()
-    found = leave_one_out("icontour", places, drawn, FAR, None, (way,))
-    return [score for score in found if score.axis == axis]
+    found = leave_one_out("icontour", places, drawn, FAR, None)
+    return [score for score in found if (score.axis, score.way) == (axis, way)]
 
 
 def test_inner_slices_are_scored_and_outer_ones_are_not() -> None:
@@ -54,7 +54,7 @@ def test_what_does_not_move_is_found_from_its_own_past_and_future() -> None:
 
 def test_no_gap_wider_than_allowed_is_scored() -> None:
     places, drawn = cone()
-    found = list(leave_one_out("icontour", places, drawn, Reach(15.9, 399.0), None, (CONTOURS,)))
+    found = list(leave_one_out("icontour", places, drawn, Reach(15.9, 399.0), None))
     assert found == []
 
 
