@@ -21,7 +21,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.open_validated import attribute_text, samples_of, structures_of
-from dicom_etl.dataset.writer import HDF5Writer
+from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry.polygons import split_rings
 
@@ -75,8 +75,8 @@ def layout_differences(file: h5py.File) -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         pattern = Path(folder) / "pattern.h5"
-        writer = HDF5Writer(pattern, spec)
-        writer.finish(Ending(splits=(), attributes=dataset_attributes(config, spec.structures, ())))
+        with open_writer(pattern, spec) as writer:
+            writer.finish(Ending(splits=(), attributes=dataset_attributes(config, spec.structures, ())))
         with h5py.File(pattern, "r", locking=False) as expected:
             same_version = attribute_text(file, "software_version") == __version__
             yield from _compare_groups(file, expected, same_version)

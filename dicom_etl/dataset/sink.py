@@ -11,26 +11,20 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dicom_etl.errors import OutputError
 
 
-class Sink(io.RawIOBase):
-    """A file that HDF5 may use as its driver ``fileobj``.
+class Sink(io.FileIO):
+    """A file that HDF5 may use as its driver ``fileobj``; whatever it holds is lost. HDF5 seeks before each call."""
 
-    Parameters
-    ----------
-    path : Path
-        The file to fill; whatever it holds is lost.
-    """
+    _failure: BaseException | None = None
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._position = 0
-        self._failure: BaseException | None = None
+        super().__init__(path, "w+b", opener=partial(os.open, mode=0o600))
 
     def check(self) -> None:
         """Raise the failure that was kept, if there was one."""
@@ -49,65 +43,22 @@ class Sink(io.RawIOBase):
             raise
         self.check()
 
-    def seekable(self) -> bool:
-        """Say that any position can be reached."""
-        return True
-
-    def readable(self) -> bool:
-        """Say that what was written can be read."""
-        return True
-
-    def writable(self) -> bool:
-        """Say that it can be written."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position."""
-        if whence == os.SEEK_CUR:
-            offset += self._position
-        elif whence == os.SEEK_END:
-            offset += os.fstat(self._descriptor).st_size
-        self._position = offset
-        return offset
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        """Read back what was written."""
-        data = os.pread(self._descriptor, len(buffer), self._position)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
     def write(self, data: Any) -> int:
-        """Write all of ``data``, or keep why that failed."""
+        """Write all of ``data`` at the position, which stays, or keep why that failed."""
         view = memoryview(data)
-        if self._failure is None:
-            try:
-                done = 0
-                while done < len(view):
-                    done += os.pwrite(self._descriptor, view[done:], self._position + done)
-            except BaseException as error:  # noqa: BLE001  - raised by check, outside of HDF5
-                self._failure = error
-        self._position += len(view)
+        start, done = self.tell(), 0
+        try:
+            while self._failure is None and done < len(view):
+                done += os.pwrite(self.fileno(), view[done:], start + done)
+        except BaseException as error:  # noqa: BLE001  - raised by check, outside of HDF5
+            self._failure = error
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Cut or extend the file."""
-        length = self._position if size is None else size
+        length = self.tell() if size is None else size
         try:
-            os.ftruncate(self._descriptor, length)
+            os.ftruncate(self.fileno(), length)
         except OSError as error:
             self._failure = self._failure or error
         return length
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered."""
-
-    def close(self) -> None:
-        """Close the file."""
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()

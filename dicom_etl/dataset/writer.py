@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,8 @@ _MOST_ALIGNED = 1 << 16
 @contextmanager
 def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
     """Yield a writer that is closed however the block ends: HDF5 crashes when it has to close such a file at exit."""
-    writer: HDF5Writer | None = None
-    try:
-        writer = HDF5Writer(path, spec)
+    with closing(HDF5Writer(path, spec)) as writer:
         yield writer
-    finally:
-        if writer is not None:
-            writer.abort()
 
 
 class HDF5Writer:
@@ -76,7 +71,7 @@ class HDF5Writer:
             with self._sink.checked():
                 self._create()
         except BaseException:
-            self.abort()
+            self.close()
             raise
 
     def append(self, sample: EncodedSample) -> None:
@@ -138,9 +133,9 @@ class HDF5Writer:
             self._write_table(schema.STATISTICS, ending.statistics)
             for name, value in ending.attributes.items():
                 _set_attribute(self._file, name, value)
-            self._file.close()
+            self.close()
 
-    def abort(self) -> None:
+    def close(self) -> None:
         """Close the file as it is."""
         if self._file:
             self._file.close()
