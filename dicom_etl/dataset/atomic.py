@@ -1,7 +1,8 @@
-"""A file that appears whole or not at all.
+"""A file, or a folder of files, that appears whole or not at all.
 
-The bytes go to a hidden temporary file in the target's folder; when all of them are on disk, it takes the
-target's name. A run that dies leaves at most that temporary file, and the next run to the same target removes it.
+It is made under a hidden temporary name beside the target; when all of it is on disk, it takes the target's name. Into
+a folder that exists the files move one by one, each whole. A run that dies leaves at most what is temporary, and the
+next run to the same target removes it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-from dicom_etl.dataset.locks import temporary_beside
+from dicom_etl.dataset.locks import lock, temporary_beside
 from dicom_etl.errors import OutputError
-from dicom_etl.workers.interrupts import stop_if_asked
+from dicom_etl.workers.interrupts import finished, stop_if_asked
 
 _NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 """What file systems say of calls that they do not have."""
+
+_TAKEN = "another run is writing into it, or has done so meanwhile"
+_OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
 @contextmanager
@@ -40,10 +43,54 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     check_target(target, overwrite=overwrite)
-    with temporary_beside(target, _open_new, partial(Path.unlink, missing_ok=True)) as temporary:
+    with temporary_beside(target, _open_new) as temporary:
         yield temporary
         stop_if_asked()
-        _publish(temporary, target, overwrite=overwrite)
+        with _publishing(target) as umask:
+            with temporary.open("rb") as stream:
+                os.fchmod(stream.fileno(), 0o666 & ~umask)
+                os.fsync(stream.fileno())
+            if overwrite:
+                temporary.replace(target)
+            else:
+                _take_free_name(temporary, target)
+
+
+@contextmanager
+def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder; when the block ends well, its files are those of ``target``.
+
+    Parameters
+    ----------
+    target : Path
+        Made when it is missing; its own folder must exist.
+    overwrite : bool
+        Whether a folder that is not empty may be written into. Files of the same name are then replaced, others stay.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be made or written into, or holds something already.
+    """
+    target = target.resolve()
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{str(target)!r} is a file; name a folder")
+    if target.exists() and not overwrite and any(target.iterdir()):
+        raise OutputError(f"{str(target)!r} is not empty; `overwrite` replaces files of the same name in it")
+    _check_writable(target if target.exists() else target.parent)
+    with temporary_beside(target, _make_folder) as temporary:
+        yield temporary
+        stop_if_asked()
+        with _publishing(target) as umask:
+            for path in temporary.iterdir():
+                path.chmod(0o666 & ~umask)
+                with path.open("rb") as stream:
+                    os.fsync(stream.fileno())
+            temporary.chmod(0o777 & ~umask)
+            if target.exists():
+                _move_into(temporary, target, overwrite=overwrite)
+            else:
+                temporary.rename(target)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -54,10 +101,14 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{str(target)!r} is not a regular file; name another")
     if target.exists() and not overwrite:
         raise OutputError(f"{str(target)!r} exists; `overwrite` replaces it")
-    if not target.parent.is_dir():
-        raise OutputError(f"there is no folder {str(target.parent)!r} to write into")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write into {str(target.parent)!r}: Permission denied")
+    _check_writable(target.parent)
+
+
+def _check_writable(folder: Path) -> None:
+    if not folder.is_dir():
+        raise OutputError(f"there is no folder {str(folder)!r} to write into")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write into {str(folder)!r}: Permission denied")
 
 
 def check_space(target: Path, needed: int) -> None:
@@ -74,24 +125,26 @@ def _open_new(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
 
 
-def _publish(temporary: Path, target: Path, *, overwrite: bool) -> None:
+def _make_folder(path: Path) -> int:
+    path.mkdir(mode=0o700)
+    return os.open(path, _OPEN_FOLDER)
+
+
+@contextmanager
+def _publishing(target: Path) -> Iterator[int]:
+    """Yield the umask to a block that gives a target its name; say why that fails, and make the name last."""
     umask = os.umask(0)
     os.umask(umask)
     try:
-        with temporary.open("rb") as stream:
-            os.fchmod(stream.fileno(), 0o666 & ~umask)
-            os.fsync(stream.fileno())
-        if overwrite:
-            temporary.replace(target)
-        else:
-            _take_free_name(temporary, target)
+        yield umask
     except FileExistsError:
         raise OutputError(
             f"{str(target)!r} was made by another run meanwhile; `overwrite` replaces it"
         ) from None
     except OSError as error:
-        raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from None
-    sync_folder_of(target)
+        said = _TAKEN if error.errno == errno.ENOTEMPTY else error.strerror
+        raise OutputError(f"cannot write {str(target)!r}: {said}") from None
+    _sync_folder_of(target)
 
 
 def _take_free_name(temporary: Path, target: Path) -> None:
@@ -106,14 +159,21 @@ def _take_free_name(temporary: Path, target: Path) -> None:
         temporary.replace(target)
 
 
-def sync_folder_of(target: Path) -> None:
-    """Let a new name outlive a loss of power, once the bytes are on disk.
+def _move_into(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    """Move files into a folder that holds others, so that it never holds those of two runs mixed."""
+    handle = os.open(target, _OPEN_FOLDER)
+    try:
+        if lock(handle) is False or (not overwrite and any(target.iterdir())):
+            raise OutputError(f"cannot write {str(target)!r}: {_TAKEN}")
+        finished(target)
+        for path in temporary.iterdir():
+            path.replace(target / path.name)
+    finally:
+        os.close(handle)
 
-    Raises
-    ------
-    OutputError
-        When the disk does not confirm it.
-    """
+
+def _sync_folder_of(target: Path) -> None:
+    """Let a new name outlive a loss of power, once the bytes are on disk."""
     try:
         folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -71,10 +71,7 @@ class CheckpointFolder:
             raise OutputError(
                 f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out `resume`"
             )
-        alone = True
-        with suppress(OSError):  # the file system may have no locks
-            alone = lock(self._lock)
-        if not alone:
+        if lock(self._lock) is False:
             raise OutputError(
                 f"another run with `resume` is making {self.path.name[1:-5]!r}; wait for its end"
             )
@@ -89,10 +86,8 @@ def remove_checkpoint(target: Path) -> None:
     except OSError:
         return
     try:
-        if lock(handle):  # else its run is alive
+        if lock(handle):  # else its run is alive, or nobody can tell
             _remove(path)
-    except OSError:
-        pass  # nobody can tell
     finally:
         os.close(handle)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
@@ -19,27 +18,21 @@ except ImportError:  # Windows: nobody can find out there that a run has died, s
     fcntl = None  # type: ignore[assignment]
 
 
-def lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; return whether nobody else has it.
-
-    Raises
-    ------
-    OSError
-        When the file system has no locks.
-    """
+def lock(handle: int) -> bool | None:
+    """Lock an open file or folder until it is closed; return whether nobody else has it, None where nobody can tell."""
     if fcntl is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError:  # the file system has no locks
+        return None
     return True
 
 
 @contextmanager
-def temporary_beside(
-    target: Path, make: Callable[[Path], int], remove: Callable[[Path], object]
-) -> Iterator[Path]:
+def temporary_beside(target: Path, make: Callable[[Path], int]) -> Iterator[Path]:
     """Yield a hidden temporary file or folder beside a target, which is gone after the block unless it was renamed.
 
     ``make`` makes and opens it. Those that dead runs to this target left are removed first.
@@ -55,7 +48,7 @@ def temporary_beside(
     def clean_up() -> None:
         if _is_at(target, handle):
             finished(target)
-        remove(path)
+        _remove(path)
 
     try:
         with cleaned_up(clean_up):
@@ -76,8 +69,7 @@ def _make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, in
             raise OutputError(f"there is no folder {str(target.parent)!r} to write into") from None
         except OSError as error:
             raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
-        with suppress(OSError):
-            lock(handle)
+        lock(handle)
         if _is_at(path, handle):
             return path, handle
         os.close(handle)  # another run removed it between creation and lock
@@ -100,21 +92,19 @@ def _remove_stale(target: Path) -> None:
 
 
 def _remove_unlocked(path: Path) -> None:
-    try:
-        access = (
-            os.O_RDONLY if path.is_dir() else os.O_RDWR
-        )  # some network shares lock only what can be written
+    with suppress(OSError):  # the folder may not let us
+        # Some network shares lock only what can be written.
+        access = os.O_RDONLY if path.is_dir() else os.O_RDWR
         handle = os.open(path, access | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
-        return
-    try:
-        if not lock(handle):
-            return  # its run is alive
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        pass  # no locks here, or the folder does not let us
-    finally:
-        os.close(handle)
+        try:
+            if lock(handle):  # else its run is alive, or nobody can tell
+                _remove(path)
+        finally:
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

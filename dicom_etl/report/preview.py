@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.atomic import check_target, whole_file
-from dicom_etl.dataset.folder import whole_folder
+from dicom_etl.dataset.atomic import check_target, whole_file, whole_folder
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import RGB, inks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_etl.dataset.folder import whole_folder
+from dicom_etl.dataset.atomic import whole_folder
 from dicom_etl.errors import OutputError
 from tests.dataset.test_atomic import failing
 
