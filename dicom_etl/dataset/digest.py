@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from dicom_etl.errors import SealError
 
 SEAL_BYTES = 512
-_SEAL_MAGIC = "dicom-etl seal"
+_SEAL = re.compile(rb"dicom-etl seal\nformat_version (\d+)\nbody_bytes (\d+)\nsha256 ([0-9a-f]{64})\n")
 _BLOCK = 1 << 20
 _X_BEFORE_Y = np.array([1 << 32, 1], dtype="<i8")
 
@@ -37,7 +38,7 @@ class Seal:
         Reading accepts nothing but this text to the letter, so the seal protects its own bytes as well.
         """
         text = (
-            f"{_SEAL_MAGIC}\nformat_version {self.format_version}\n"
+            f"dicom-etl seal\nformat_version {self.format_version}\n"
             f"body_bytes {self.body_bytes}\nsha256 {self.sha256}\n"
         )
         return text.encode("ascii").ljust(SEAL_BYTES - 1) + b"\n"
@@ -51,39 +52,11 @@ class Seal:
         SealError
             When the bytes are not exactly what `to_bytes` writes.
         """
-        try:
-            lines = data.decode("ascii").split("\n")
-            (key_version, version), (key_length, length), (key_digest, digest) = (
-                line.split(" ") for line in lines[1:4]
-            )
-            seal = cls(int(version), int(length), digest)
-            keys_right = (lines[0], key_version, key_length, key_digest) == (
-                _SEAL_MAGIC,
-                "format_version",
-                "body_bytes",
-                "sha256",
-            )
-        except ValueError:
-            raise SealError("the last 512 bytes are not a dicom-etl seal") from None
-        if not keys_right or seal.to_bytes() != data:
+        found = _SEAL.match(data)
+        seal = cls(int(found[1]), int(found[2]), found[3].decode()) if found else None
+        if seal is None or seal.to_bytes() != data:
             raise SealError("the last 512 bytes are not a dicom-etl seal")
         return seal
-
-
-def _hash_stream(stream: BinaryIO, length: int | None = None, start: bytes = b"") -> hashlib._Hash:
-    """Hash ``start`` and the next ``length`` bytes of a stream, or all that are left."""
-    digest = hashlib.sha256(start)
-    buffer = bytearray(_BLOCK)
-    view = memoryview(buffer)
-    left = length
-    while left is None or left > 0:
-        wanted = _BLOCK if left is None else min(_BLOCK, left)
-        count = stream.readinto(view[:wanted])  # type: ignore[attr-defined]  # BinaryIO lacks it, files have it
-        if not count:
-            break
-        digest.update(view[:count])
-        left = None if left is None else left - count
-    return digest
 
 
 def sha256_of_file(path: str | Path) -> str:
@@ -91,8 +64,10 @@ def sha256_of_file(path: str | Path) -> str:
     with open(path, "rb", buffering=0) as stream:  # noqa: PTH123  - a Path costs as much again as the call
         # At once where it is small, as most label files are: 13 us instead of 31, for no large buffer is cleared.
         start = stream.read(min(os.fstat(stream.fileno()).st_size, _BLOCK) + 1)
-        rest = _hash_stream(stream, start=start) if len(start) > _BLOCK else hashlib.sha256(start)
-        return rest.hexdigest()
+        if len(start) <= _BLOCK:
+            return hashlib.sha256(start).hexdigest()
+        stream.seek(0)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> str:
@@ -115,9 +90,8 @@ def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> st
 
 def row_digests(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> tuple[int, str]:
     """Return a key of 64 bits that rows of the same image share, and `sha256_of_row`, for the price of the latter."""
-    digest = hashlib.sha256(
-        f"{image.dtype.str}:{image.shape[0]}x{image.shape[1]}:{len(masks)}\n".encode("ascii")
-    )
+    rows, columns = image.shape
+    digest = hashlib.sha256(f"{image.dtype.str}:{rows}x{columns}:{len(masks)}\n".encode())
     digest.update(np.ascontiguousarray(image).data)
     key = int.from_bytes(digest.copy().digest()[:8], "little")
     for mask in masks:
@@ -138,7 +112,7 @@ def contour_key(rings: Sequence[NDArray[np.float64]]) -> int:
     rings : sequence of (vertex, 2) float64
         Vertices in pixels; they count as the same within a thousandth of one.
     """
-    return int.from_bytes(hashlib.sha256(_normalised(rings)).digest()[:8], "big")
+    return int(contour_sha256(rings)[:16], 16)
 
 
 def contour_sha256(rings: Sequence[NDArray[np.float64]]) -> str:
@@ -148,16 +122,12 @@ def contour_sha256(rings: Sequence[NDArray[np.float64]]) -> str:
     -----
     Each point as ``x << 32 + y`` in thousandths of a pixel, little endian int64, sorted, each once.
     """
-    return hashlib.sha256(_normalised(rings)).hexdigest()
-
-
-def _normalised(rings: Sequence[NDArray[np.float64]]) -> memoryview:
     points = np.rint((rings[0] if len(rings) == 1 else np.concatenate(rings)) * 1000).astype("<i8")
     each = np.dot(points, _X_BEFORE_Y)
     each.sort()
     again = each[1:] == each[:-1]
     # `numpy.unique` does the same in three times the time.
-    return (np.unique(each) if b"\1" in again.tobytes() else each).data
+    return hashlib.sha256((np.unique(each) if b"\1" in again.tobytes() else each).data).hexdigest()
 
 
 def shard_of(patient_id: str, shards: int) -> int:
@@ -179,7 +149,7 @@ def append_seal(path: Path, format_version: int) -> str:
         When the file cannot be read or extended.
     """
     with path.open("r+b", buffering=0) as stream:
-        digest = _hash_stream(stream)
+        digest = hashlib.file_digest(stream, "sha256")
         seal = Seal(format_version, stream.tell(), digest.hexdigest()).to_bytes()
         left = memoryview(seal)
         while left:  # a disk that fills up takes a part of what it is given, and refuses only the next bytes
@@ -219,8 +189,12 @@ def check_seal(path: Path) -> tuple[Seal, str]:
         When any byte was changed, is missing or was added.
     """
     seal = read_seal(path)
+    digest, left = hashlib.sha256(), seal.body_bytes
     with path.open("rb", buffering=0) as stream:
-        digest = _hash_stream(stream, seal.body_bytes)
+        buffer = memoryview(bytearray(_BLOCK))
+        while left and (count := stream.readinto(buffer[: min(_BLOCK, left)])):
+            digest.update(buffer[:count])
+            left -= count
     found = digest.hexdigest()
     if found != seal.sha256:
         raise SealError(f"the bytes hash to {found[:16]}.., but the seal says {seal.sha256[:16]}..")
