@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.errors import ContourError
-from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.geometry.locations import OFF_PLANE_MM, has_plane, to_pixels
 from dicom_etl.geometry.polygons import measure, polygon_area
-from dicom_etl.geometry.raster import rasterize
-from dicom_etl.geometry.tracing import trace
+from dicom_etl.geometry.raster import rasterize, trace
 from dicom_etl.records import FloatArray, ImageHeader, Rings
 
 _LITTLE = 1.0

@@ -20,7 +20,7 @@ from dicom_etl.contours.rings import even_odd, on_image, ring_of
 from dicom_etl.dicom import objects
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.geometry.patient import OFF_PLANE_MM
+from dicom_etl.geometry.locations import OFF_PLANE_MM
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import (
     ContourRef,

@@ -20,8 +20,8 @@ from dicom_etl.contours.rings import on_image
 from dicom_etl.dicom import objects
 from dicom_etl.dicom.limits import Limits
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.geometry.patient import has_plane
-from dicom_etl.geometry.tracing import trace
+from dicom_etl.geometry.locations import has_plane
+from dicom_etl.geometry.raster import trace
 from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Issue, Outlines, Plane, Rings, Target
 
 if TYPE_CHECKING:

@@ -20,13 +20,11 @@ except ImportError:  # Windows: nobody can find out there that a run has died, s
 
 def lock(handle: int) -> bool | None:
     """Lock an open file or folder until it is closed; return whether nobody else has it, None where nobody can tell."""
-    if fcntl is None:
-        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # the file system has no locks
+    except (OSError, AttributeError):  # the file system has no locks, or the system no `fcntl`
         return None
     return True
 

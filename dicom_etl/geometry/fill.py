@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.geometry.planar import extent
 from dicom_etl.records import Edges, FloatArray, Outline
 
 DIGITS = 40
@@ -79,12 +80,18 @@ def fill(outline: Outline, shape: tuple[int, int]) -> Window | None:
     # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
     start, end = start + _HALF, end + _HALF
     left, top, right, bottom = outline.box
-    pixels = floor(left + 0.5), floor(top + 0.5), ceil(right + 0.5), ceil(bottom + 0.5)
-    if not _near(pixels, shape):
+    pixels = left, top, right, bottom = (
+        floor(left + 0.5),
+        floor(top + 0.5),
+        ceil(right + 0.5),
+        ceil(bottom + 0.5),
+    )
+    if max(-left, -top, right - shape[1], bottom - shape[0]) > MARGIN:
         start, end = _clipped(start, end, shape)
         if not len(start):
             return None
-        pixels = _boxed(start, end)
+        x_min, y_min, x_max, y_max = extent(np.concatenate((start, end)))
+        pixels = floor(x_min), floor(y_min), ceil(x_max), ceil(y_max)
     low, high = np.minimum(start, end), np.maximum(start, end)
     cell = np.floor(low)
     low -= cell
@@ -135,19 +142,6 @@ def _cut(start: FloatArray, end: FloatArray, cell: FloatArray, low: FloatArray, 
     )
 
 
-def _boxed(start: FloatArray, end: FloatArray) -> PixelBox:
-    """Return the box of pixels around edges (edge, 2)."""
-    left, top = np.minimum(start, end).min(axis=0).tolist()
-    right, bottom = np.maximum(start, end).max(axis=0).tolist()
-    return floor(left), floor(top), ceil(right), ceil(bottom)
-
-
-def _near(box: PixelBox, shape: tuple[int, int]) -> bool:
-    """Tell whether a box lies in the image, or not more than the margin beside it."""
-    left, top, right, bottom = box
-    return max(-left, -top, right - shape[1], bottom - shape[0]) <= MARGIN
-
-
 def _add_up(
     box: PixelBox, column: FloatArray, row: FloatArray, twice_middle: FloatArray, rise: FloatArray
 ) -> Window:
@@ -187,20 +181,6 @@ def _add_up(
     return Window(covered, height, width, top, left)
 
 
-def _ascending(start: FloatArray, end: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
-    back = start[axis] > end[axis]
-    return np.where(back, end, start), np.where(back, start, end)
-
-
-def _met(low: FloatArray, high: FloatArray, axis: int, line: FloatArray | float) -> FloatArray:
-    """Return the points (2, edge) of edges at `line` of an axis; of edges along the line, their low ends."""
-    run = high[axis] - low[axis]
-    part = np.divide(line - low[axis], run, out=np.zeros_like(run), where=run > 0)
-    point: FloatArray = low + (high - low) * part
-    point[axis] = line
-    return point
-
-
 def _clipped(start: FloatArray, end: FloatArray, shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
     """Push what lies more than the margin outside the image onto the margin's rim: above, below, left and right.
 
@@ -209,9 +189,12 @@ def _clipped(start: FloatArray, end: FloatArray, shape: tuple[int, int]) -> tupl
     start, end = start.T, end.T
     for axis in (1, 0):
         for rim in (-MARGIN, shape[1 - axis] + MARGIN):
-            low, high = _ascending(start, end, axis)
+            back = start[axis] > end[axis]
+            low, high = np.where(back, end, start), np.where(back, start, end)
             crosses = (low[axis] < rim) & (rim < high[axis])
-            met = _met(low[:, crosses], high[:, crosses], axis, float(rim))
+            low, high = low[:, crosses], high[:, crosses]
+            met = low + (high - low) * ((rim - low[axis]) / (high[axis] - low[axis]))
+            met[axis] = rim
             first, last = start[:, crosses], end[:, crosses]
             start = np.concatenate((start[:, ~crosses], first, met), axis=1)
             end = np.concatenate((end[:, ~crosses], met, last), axis=1)

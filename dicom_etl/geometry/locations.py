@@ -1,5 +1,9 @@
 """Where images lie: slice locations along the stack, phases of the cardiac cycle, end-diastole and end-systole.
 
+The only place that turns mm in the patient into pixels of an image, or back: with O the position of the centre of the
+first pixel, r and c the directions along a row and down a column, and the spacing between columns and rows, a pixel x,y
+lies at O + x dx r + y dy c (DICOM PS3.3 C.7.6.2.1.1).
+
 Pure numpy. Positions and distances are in mm in the patient frame (DICOM PS3.3 C.7.6.2: x to the left, y to
 the back, z to the head), times in ms. What a header lacks stays unknown: NaN for numbers, -1 for indices, "" for words.
 """
@@ -22,6 +26,13 @@ LOCATION_TOLERANCE_MM = 0.5
 PARALLEL_COSINE = 0.9998
 """Normals within about one degree belong to one stack."""
 
+SNAP_PX = 2.0**-10
+"""Vertices that come of mm are put on this lattice. Without it, mm that were rounded in a file lose the exact ties of
+outlines on pixel edges: 2.6% of area on average, 15% at worst, on a real study; with it 0.01% and 0.1%."""
+
+OFF_PLANE_MM = 0.1
+"""Vertices this far from the plane of their image are still drawn on it; rounding in real files moves them by 0.001."""
+
 ED = "ED"
 ES = "ES"
 
@@ -37,9 +48,10 @@ class StackPlaces:
     slice_location_mm : (image,) float64
         Projection of the image position on the stack's normal; NaN where unknown.
     phase_index : (image,) int32
-        Time in the cardiac cycle, 0 for the first; -1 where unknown.
+        Time in the cardiac cycle, 0 for the first; -1 where the location or the time is unknown, where two images of a
+        location share a time, and where a location with missing images cannot be matched to the times of the others.
     phases : int
-        Images at a complete location; 0 when unknown.
+        Images at most locations, which are the complete ones; 0 when unknown.
     incomplete : tuple of int
         Location indices with another number of images than ``phases``.
     """
@@ -116,18 +128,7 @@ def location_indices(locations_mm: FloatArray, instance_numbers: Sequence[int]) 
 def phase_indices(
     location_index: NDArray[np.int32], trigger_times_ms: FloatArray
 ) -> tuple[NDArray[np.int32], int, tuple[int, ...]]:
-    """Rank the images of each location by trigger time.
-
-    Returns
-    -------
-    phase_index : (image,) int32
-        -1 where the location or the time is unknown, where two images of a location share a time, and where a location
-        with missing images cannot be matched to the times of the complete ones.
-    phases : int
-        The number of images at most locations.
-    incomplete : tuple of int
-        Locations with another number of images.
-    """
+    """Rank the images of each location by trigger time; returns the last three of `StackPlaces`."""
     phase_index = np.full(len(location_index), -1, dtype=np.int32)
     # By location, then time: one sort, whatever the number of locations.
     order = np.lexsort((trigger_times_ms, location_index))
@@ -226,3 +227,39 @@ def _relative_volumes(phases: Sequence[Mapping[int, float]]) -> FloatArray:
     ratios = np.log(np.divide(mine, theirs, out=np.ones_like(mine), where=compared))
     volumes: FloatArray = ratios.sum(axis=1) / np.maximum(compared.sum(axis=1), 1)
     return volumes
+
+
+def has_plane(image: ImageHeader) -> bool:
+    """Tell whether the header says where the image lies."""
+    return bool(np.isfinite([*image.pixel_spacing_mm, *image.position_mm, *image.orientation]).all())
+
+
+def to_pixels(points_mm: FloatArray, image: ImageHeader) -> tuple[FloatArray, FloatArray]:
+    """Return where points lie on an image, and how far they are from its plane.
+
+    Parameters
+    ----------
+    points_mm : (point, 3) float64
+        In the patient frame (x to the left, y to the back, z to the head).
+    image : ImageHeader
+        An image with a plane.
+
+    Returns
+    -------
+    pixels : (point, 2) float64
+        x,y in the pixel frame, snapped to `SNAP_PX`.
+    off_plane_mm : (point,) float64
+        Signed distances along the normal.
+    """
+    frame = np.array(image.orientation).reshape(2, 3)
+    from_origin = points_mm - np.array(image.position_mm)
+    down, along = image.pixel_spacing_mm
+    pixels = (from_origin @ frame.T) / np.array([along, down])
+    return np.round(pixels / SNAP_PX) * SNAP_PX, from_origin @ slice_normal(image.orientation)
+
+
+def to_patient(pixels: FloatArray, image: ImageHeader) -> FloatArray:
+    """Return where points (point, 2), x,y in the pixel frame, lie in the patient, (point, 3) in mm."""
+    frame = np.array(image.orientation).reshape(2, 3)
+    down, along = image.pixel_spacing_mm
+    return np.asarray(np.array(image.position_mm) + (pixels * np.array([along, down])) @ frame)

@@ -10,8 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from dicom_etl.geometry.locations import PARALLEL_COSINE, slice_normal
-from dicom_etl.geometry.patient import OFF_PLANE_MM, has_plane
+from dicom_etl.geometry.locations import OFF_PLANE_MM, PARALLEL_COSINE, has_plane, slice_normal
 from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import (
     FileName,

@@ -23,10 +23,8 @@ from dicom_etl.checks.alignment import (
     contrast,
 )
 from dicom_etl.dicom import read_image
-from dicom_etl.geometry.polygons import measure
-from dicom_etl.geometry.raster import coverage
 from dicom_etl.records import FloatArray, Rings
-from tests.shapes import disc, square
+from tests.shapes import coverage, disc, square
 
 SHAPE = (80, 84)
 Pair = tuple[NDArray[np.float64], Rings]
@@ -47,7 +45,7 @@ def slices(
         centre = 40.2 + 0.1 * number, 38.7
         radius = 14 + 4 * np.sin(number)
         pool, wall = disc(centre, radius), disc(centre, radius + 6)
-        image = 200 - 140 * coverage(measure((wall,)), SHAPE) + 300 * coverage(measure((pool,)), SHAPE)
+        image = 200 - 140 * coverage((wall,), SHAPE) + 300 * coverage((pool,), SHAPE)
         drawn = pool - np.array(offset)
         if half_pixels:
             drawn = np.round(drawn * 2) / 2

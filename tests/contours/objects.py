@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, RLELossless
 from pydicom.valuerep import format_number_as_ds
 
-from dicom_etl.geometry.patient import to_patient
+from dicom_etl.geometry.locations import to_patient
 from dicom_etl.records import FloatArray, ImageHeader
 from tests.builders import _encode, uid, write_dicom
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicom_etl.geometry.patient import SNAP_PX
+from dicom_etl.geometry.locations import SNAP_PX
 from dicom_etl.geometry.polygons import measure, polygon_area
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.records import FloatArray, ImageHeader, Rings

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dicom_etl.geometry.patient import to_patient
+from dicom_etl.geometry.locations import to_patient
 from dicom_etl.records import ImageHeader
 from tests.contours.drawing import Drawn, draw
 from tests.contours.objects import place

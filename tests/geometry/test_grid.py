@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from dicom_etl.errors import ImageError, MissingExtraError
 from dicom_etl.geometry.grid import place, regrid, resample
 from dicom_etl.geometry.polygons import centroid, measure, polygon_area
-from dicom_etl.geometry.raster import coverage, rasterize
+from dicom_etl.geometry.raster import rasterize
 from dicom_etl.records import FloatArray, Image, ImageHeader
-from tests.shapes import disc, ring
+from tests.shapes import coverage, disc, ring
 
 TILTED = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 """Direction cosines of a plane that is oblique to all axes."""
@@ -122,7 +122,7 @@ def test_a_spacing_that_is_the_same_but_for_its_digits_does_not_resample(
 
 
 def phantom(shape: tuple[int, int], outline: FloatArray) -> NDArray[np.int16]:
-    return np.rint(100 + 400 * coverage(measure((outline,)), shape)).astype(np.int16)
+    return np.rint(100 + 400 * coverage((outline,), shape)).astype(np.int16)
 
 
 @pytest.mark.parametrize("spacing_mm", [0.7, 1.0, 1.25, 1.4, 1.6, 2.0, 3.1])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.geometry.patient import SNAP_PX, has_plane, to_patient, to_pixels
+from dicom_etl.geometry.locations import SNAP_PX, has_plane, to_patient, to_pixels
 from dicom_etl.records import ImageHeader
 from tests.planes import planes
 

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.geometry.planar import extent, turning
-from dicom_etl.geometry.polygons import measure, polygon_area
-from dicom_etl.geometry.raster import coverage
+from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import FloatArray
-from tests.shapes import disc, ring, ring_strategy, square, star_strategy
+from tests.shapes import coverage, disc, ring, ring_strategy, square, star_strategy
 
 WEDGE = ring((0, 0), (20, 0), (20, 1), (2, 2), (1, 20), (0, 20))
 """A star around its corner, of which the middle of its box sees nothing from inside."""
@@ -37,7 +36,7 @@ def test_a_star_turns_the_way_of_its_area(points: FloatArray, step: int, first: 
 @pytest.mark.parametrize("step", [1, -1])
 def test_a_star_is_found_from_a_centre_outside_it(step: int) -> None:
     assert turn(WEDGE[::step]) == step
-    assert coverage(measure((WEDGE[::step],)), (24, 24)).sum() == pytest.approx(polygon_area((WEDGE,)))
+    assert coverage((WEDGE[::step],), (24, 24)).sum() == pytest.approx(polygon_area((WEDGE,)))
 
 
 @pytest.mark.parametrize(

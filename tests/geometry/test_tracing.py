@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.config import RASTER_RULES
 from dicom_etl.geometry.polygons import first_self_intersection, measure, polygon_area
-from dicom_etl.geometry.raster import rasterize
-from dicom_etl.geometry.tracing import trace
+from dicom_etl.geometry.raster import rasterize, trace
 
 MASKS = st.tuples(st.integers(1, 12), st.integers(1, 12)).flatmap(lambda shape: arrays(np.bool_, shape))
 
