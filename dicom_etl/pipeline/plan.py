@@ -160,7 +160,7 @@ class Plan:
         studies = tuple(study for study in studies if out[study.patient_id] is None)
         known = list(self.summary.issues)
         uids, headers = self._plan_each(studies)
-        if changed := self._placed(uids, others):
+        if changed := self._placed(uids, [each for each in others if each not in headers]):
             self._begin(known)
             studies = tuple(changed.get((each.patient_id, each.study), each) for each in studies)
             _, headers = self._plan_each(studies)
@@ -189,13 +189,11 @@ class Plan:
             self.progress(discover.NAME, number, len(studies))
         return uids, headers
 
-    def _placed(self, uids: UidIndex, studies: Sequence[StudyFolders]) -> dict[tuple[str, int], StudyFolders]:
+    def _placed(self, uids: UidIndex, others: Sequence[StudyFolders]) -> dict[tuple[str, int], StudyFolders]:
         """Return the studies with labels that name images of other studies, of whatever part these are."""
         if self._shard is not None:
-            others = [
-                each for each in studies if each not in uids and not self.ledger.excluded(each.patient_id)
-            ]
-            learn_others(uids, others, self.executor, self.roots, self.config)
+            kept = [each for each in others if not self.ledger.excluded(each.patient_id)]
+            learn_others(uids, kept, self.executor, self.roots, self.config)
         return uids.placed()
 
     def _look_elsewhere(self, headers: HeaderPatients, studies: Iterable[StudyFolders]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -16,9 +16,10 @@ from dicom_etl.stages import discover, parse
 from dicom_etl.stages.image_names import Name
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import file_digest
+from dicom_etl.workers import Progress
 
 NAME = "headers"
-listener: ContextVar[Callable[[str, int, int], None] | None] = ContextVar("listener", default=None)
+listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
 """What hears how many headers of a large study are read; it is set in the process that shows progress alone."""
 _STEP = 1000
 _ENDINGS = (".dcm", ".dicom", ".ima")

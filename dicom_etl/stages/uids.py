@@ -72,9 +72,6 @@ class UidIndex:
         self._named.append(zlib.compress(uids.named.encode(), 1) if uids.named else b"")
         self._missing.append(uids.missing)
 
-    def __contains__(self, study: StudyFolders) -> bool:
-        return (study.patient_id, study.study) in self._studies
-
     @property
     def names_any(self) -> bool:
         """Whether any label names its image by UID."""

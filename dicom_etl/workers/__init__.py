@@ -16,11 +16,8 @@ Results: TypeAlias = Iterator[tuple[Item, Result | ItemError]]
 """Each item with its result, or with the error that it alone failed with."""
 
 
-class Progress(Protocol):
-    """Receives how far a stage is."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Take note that ``done`` of ``total`` items of a stage are finished."""
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Hears that of a stage so many of so many items are finished."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
