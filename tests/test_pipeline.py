@@ -22,7 +22,7 @@ from dicom_etl.dataset.facts import read_facts
 from dicom_etl.dicom import Limits
 from dicom_etl.errors import ConfigError, OutputError, SourceError
 from dicom_etl.geometry.polygons import split_rings
-from dicom_etl.stages import images
+from dicom_etl.stages import discover
 from dicom_etl.stages.parse import limits_of
 from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
 
@@ -43,7 +43,7 @@ def codes(summary: pipeline.Summary) -> list[str]:
 def test_a_large_study_tells_its_headers_on_the_way(
     kept_source: TinySource, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    monkeypatch.setattr(images, "_STEP", 5)
+    monkeypatch.setattr(discover, "_STEP", 5)
     heard: list[tuple[str, int, int]] = []
     dicom_etl.plan(kept_source.root, jobs=jobs, progress=lambda *step: heard.append(step))
     files = kept_source.locations * kept_source.phases

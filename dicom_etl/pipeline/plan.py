@@ -24,7 +24,6 @@ from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Issue, StudyFolders, StudyPlan, kept_together
 from dicom_etl.splits import check_groups, group_patients, join_marks
 from dicom_etl.stages import discover
-from dicom_etl.stages.images import listener
 from dicom_etl.stages.link_folders import HeaderPatients, link_folders
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import (
@@ -76,11 +75,11 @@ class Plan:
         self.executor, self.progress = executor or InProcess(), progress
         self._structures: set[str] = set()
         self._begin([])
-        listening = listener.set(progress)
+        listening = discover.listener.set(progress)
         try:
             self._plan_studies(pseudonyms)
         finally:
-            listener.reset(listening)
+            discover.listener.reset(listening)
         if unknown := self._without_labels():
             self.summary.notices.append(unknown)
         self.summary.issues = in_order(self.summary.issues)

@@ -33,7 +33,6 @@ from dicom_etl.records import (
     StudyPlan,
 )
 from dicom_etl.stages import discover, link, outside, parse, rasterize, uids
-from dicom_etl.stages.images import read_images
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import hashed_images, inputs_digest
@@ -135,7 +134,7 @@ def link_inputs(
     With ``read_outlines`` it is known which stacks the labels were not drawn on (see `dicom_etl.stages.outside`).
     """
     files = discover.find_files(layout_of(roots), roots, folders)
-    read = read_images(files.images, roots, config, folders.patient_id)
+    read = discover.read_images(files.images, roots, config, folders.patient_id)
     found = find_labels(files.label_files, roots, config, folders.patient_id, among_images=read.label_files)
     label_files = (*files.label_files, *read.label_files, *(label.ref.path for label in folders.guests))
     labels = found.labels
