@@ -27,13 +27,7 @@ def _limit(default: float, text: str) -> Any:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelLimits(Options):
-    """From where on a label is worth a look.
-
-    Raises
-    ------
-    ConfigError
-        When a number is negative or not finite.
-    """
+    """From where on a label is worth a look."""
 
     outside_outer_error: float = _limit(0.01, "Share of an inner area outside its outer one: an error.")
     outside_outer_warning: float = _limit(0.002, "The same: a warning.")
@@ -113,13 +107,7 @@ _LIMITS = Kind(read_limits, "mapping of float", "FILE.toml", write=lambda limits
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions(Options):
-    """Options of one verification.
-
-    Raises
-    ------
-    ConfigError
-        When a value cannot be used.
-    """
+    """Options of one verification."""
 
     fast: bool = option(False, FLAG, "", "Stop after the seal and the structure.")
     look_inside: bool = option(

@@ -93,13 +93,7 @@ class LabelOptions:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestConfig(Options):
-    """Every option of ``ingest`` that shapes the data.
-
-    Raises
-    ------
-    ConfigError
-        When a value cannot be used.
-    """
+    """Every option of ``ingest`` that shapes the data."""
 
     structures: tuple[str, ...] | None = option(
         None, NAMES, "labels", "Take only these structures, such as icontour,ocontour."
@@ -269,13 +263,7 @@ class DecisionOptions(Options):
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(Options):
-    """Options of one run that leave no trace in the rows of the dataset.
-
-    Raises
-    ------
-    ConfigError
-        When a value cannot be used.
-    """
+    """Options of one run that leave no trace in the rows of the dataset."""
 
     overwrite: bool = option(False, FLAG, "output", "Replace an existing file.")
     list_unlabeled: bool = option(False, FLAG, "content", "Report each image without a contour by name.")

@@ -82,8 +82,9 @@ class Options:
 
 
 def documented(options: Class) -> Class:
-    """Add the attributes of a class of options to its docstring, as their fields describe them."""
-    lines = ["", "", "    Attributes", "    ----------"]
+    """Add to the docstring of a class of options what it raises, and its attributes as their fields describe them."""
+    lines = ["", "", "    Raises", "    ------", "    ConfigError", "        When a value cannot be used."]
+    lines += ["", "    Attributes", "    ----------"]
     for each in fields(options):
         kind, text = each.metadata["kind"], each.metadata["help"]
         default = "optional" if each.default is None else f"default {each.default!r}"

@@ -87,14 +87,11 @@ def _slice(volume: _Volume, time: int, image: ImageHeader) -> NDArray[np.uint16]
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     points = np.column_stack((to_patient(corners, image), np.ones(3)))
     voxels = (points @ np.linalg.inv(volume.affine).T)[:, :3]
-    first, along, down = voxels[0], voxels[1] - voxels[0], voxels[2] - voxels[0]
-    whole = np.round(np.array([first, along, down]))
+    steps = np.array([voxels[0], voxels[1] - voxels[0], voxels[2] - voxels[0]])  # the first, along, down
+    whole = np.round(steps)
     unit = (np.abs(whole[1:]).sum(axis=1) == 1).all() and not (whole[1] * whole[2]).any()
-    last = voxels[0] + along * (image.columns - 1) + down * (image.rows - 1)
-    far = max(
-        np.abs(np.array([first, along, down]) - whole).max(),
-        np.abs(last - (whole[0] + whole[1] * (image.columns - 1) + whole[2] * (image.rows - 1))).max(),
-    )
+    at_last = (1, image.columns - 1, image.rows - 1) @ (steps - whole)
+    far = max(np.abs(steps - whole).max(), np.abs(at_last).max())
     if not unit or not far <= _NEAR:
         raise ContourError(
             "its voxels lie elsewhere than the pixels of its image, and nothing is resampled",

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import groupby
 from typing import Any, TypeVar
 
 from dicom_etl.config import LabelOptions
@@ -118,13 +119,6 @@ def located(issue: Issue, path: str) -> Issue:
 
 def runs(numbers: list[int]) -> str:
     """Return numbers in short: ``1,2,3,7`` as ``1-3,7``."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1] = [parts[-1][0], number]
-        else:
-            parts.append([number])
-    return ",".join(
-        str(part[0]) if len(part) == 1 else f"{part[0]}{',' if part[1] == part[0] + 1 else '-'}{part[1]}"
-        for part in parts
-    )
+    by_run = groupby(enumerate(numbers), lambda each: each[1] - each[0])
+    parts = ([number for _, number in run] for _, run in by_run)
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in parts)

@@ -5,7 +5,7 @@ Each function depends on nothing but its arguments and the file, so it runs in a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -111,8 +111,7 @@ def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -
     keys: list[int] = []
     digests = derived.block["sha256"].tolist()
     found = [(0, issue) for issue in check_row_digests(rows, bounds[0], digests, keys)]
-    for number, check in enumerate(_DERIVATIONS, start=1):
-        found += [(number, issue) for issue in check(derived)]
+    found += _numbered(1, _DERIVATIONS, derived)
     labels, facts = _check_labels(derived, keys, limits)
     drawn = any(one.contours for one in facts)
     return Checked([*found, *labels], [_bare(one) for one in facts], list(_pixels(derived)), drawn)
@@ -128,16 +127,17 @@ def _check_labels(
     for index, key in enumerate(keys):
         drawn = _drawn(derived, index, stored[index], key)
         facts.append(drawn.facts)
-        for number, check in enumerate(sample_checks.SAMPLE_CHECKS, start=first):
-            found += [(number, issue) for issue in check(drawn, limits)]
+        found += _numbered(first, sample_checks.SAMPLE_CHECKS, drawn, limits)
     drawn_on = [one for one in facts if one.contours]
     if drawn_on:
-        study = DrawnStudy(drawn_on)
         first += len(sample_checks.SAMPLE_CHECKS)
-        for number, study_check in enumerate(checks_of_study.STUDY_CHECKS, start=first):
-            found += [(number, issue) for issue in study_check(study, limits)]
+        found += _numbered(first, checks_of_study.STUDY_CHECKS, DrawnStudy(drawn_on), limits)
     issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
     return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts
+
+
+def _numbered(first: int, checks: Iterable[Callable[..., Any]], *args: Any) -> list[tuple[int, Issue]]:
+    return [(number, issue) for number, check in enumerate(checks, first) for issue in check(*args)]
 
 
 def _drawn(derived: Derived, index: int, row: SampleRow, image_key: int) -> Drawn:
