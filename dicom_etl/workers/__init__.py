@@ -35,15 +35,12 @@ class Executor(Protocol):
         where the function runs, which item comes after the one that it is called with next. Items are taken as needed.
         """
 
-    def close(self) -> None:
-        """Let go of processes and connections."""
-        return
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.close()
+    def __exit__(self, *error: object) -> None:
+        """Let go of processes and connections; at once when the block failed."""
+        return
 
 
 def announcing(function: Callable[[Item], Any], items: Iterable[Item]) -> Iterator[Item]:

@@ -111,7 +111,7 @@ class DaskCluster(Executor):
         try:
             self._check_workers()
         except BaseException:
-            self.close()
+            self.__exit__()
             raise
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
@@ -135,7 +135,7 @@ class DaskCluster(Executor):
             for _, future in tasks:
                 future.cancel()
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the cluster; end the one that was started here."""
         with suppress(OSError):  # the scheduler is gone, or does not answer any more
             self._client.close()

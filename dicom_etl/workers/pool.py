@@ -81,19 +81,15 @@ class ProcessPool(Executor):
         finally:
             run.given_up = True
 
-    def close(self) -> None:
-        """End the workers."""
+    def __exit__(self, *error: object) -> None:
+        """End the workers; at once when the block failed or was interrupted."""
+        if any(error):
+            for worker in self._workers:
+                worker.process.kill()
         for worker in self._workers:
             worker.end()
         self._workers.clear()
         self._answers.close()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """End the workers; at once when the block failed or was interrupted."""
-        if error is not None:
-            for worker in self._workers:
-                worker.process.kill()
-        self.close()
 
     def _hand_out(self, run: _Run) -> None:
         """Give chunks to the workers that have least to do; start workers that are missing."""
