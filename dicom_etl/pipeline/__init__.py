@@ -79,7 +79,12 @@ def _make(plan: Plan, output: Path) -> Summary:
             rows = RowWriter(plan, spec, writer, earlier=earlier, checkpoint=checkpoint)
             assembly = rows.run()
             found = [*assembly.findings(summary.issues), *plan.stale_decisions()]
-            ending = assembly.ending(found, plan.key_fingerprint, _attributes(options, planned))
+            attributes: dict[str, str | int | float] = {}
+            if options.shard is not None:
+                attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
+            if options.timestamp:
+                attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            ending = assembly.ending(found, plan.key_fingerprint, attributes)
             summary.issues = list(ending.issues)
             _check_written(summary, options, spec)
             writer.finish(ending)
@@ -97,13 +102,3 @@ def _check_written(summary: Summary, options: RunOptions, spec: schema.DatasetSp
             f"`strict`: {summary.count('error')} errors and {summary.count('warning')} warnings; "
             f"the first: {first.code}: {first.path}: {first.message}"
         )
-
-
-def _attributes(options: RunOptions, planned: int) -> dict[str, str | int | float]:
-    """Return what a dataset of this run states beside what all do; ``planned`` is how many rows were to be made."""
-    attributes: dict[str, str | int | float] = {}
-    if options.shard is not None:
-        attributes |= {"shard": "{}/{}".format(*options.shard), "planned": planned}
-    if options.timestamp:
-        attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-    return attributes
