@@ -20,7 +20,7 @@ from dicom_etl._version import __version__
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.ending import Ending, dataset_attributes
-from dicom_etl.dataset.open_validated import attribute_text, samples_of, structures_of
+from dicom_etl.dataset.open_validated import MOST_ATTRIBUTE_BYTES, attribute_text, samples_of, structures_of
 from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry.polygons import split_rings
@@ -29,7 +29,6 @@ StoredItem: TypeAlias = h5py.Group | h5py.Dataset
 OPTIONAL_ATTRIBUTES = frozenset({"created"})
 _REFERENCES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
 """HDF5's own bookkeeping of dimension scales: object addresses, which differ from file to file."""
-_MOST_ATTRIBUTE_BYTES = 1 << 20
 _BLOCK = 1 << 16
 _OF_ANY_WIDTH = frozenset(
     f"/{table}/{column.name}"
@@ -48,7 +47,7 @@ def odd_attributes(file: h5py.File) -> Iterator[str]:
         for name in item.attrs:
             found = item.attrs.get_id(name)
             is_reference = name in _REFERENCES
-            if found.get_storage_size() > _MOST_ATTRIBUTE_BYTES and not is_reference:
+            if found.get_storage_size() > MOST_ATTRIBUTE_BYTES and not is_reference:
                 yield f"{item.name}: attribute {name} has {found.get_storage_size()} bytes"
             elif h5py.check_dtype(vlen=found.dtype) is not None and not is_reference:
                 yield f"{item.name}: attribute {name} is of variable length; a dataset has none"

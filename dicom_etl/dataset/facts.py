@@ -41,26 +41,8 @@ class Facts:
     statistics: tuple[StatisticRow, ...]
 
 
-def read_facts(path: Path) -> Facts:
-    """Read counts, options and issues.
-
-    Raises
-    ------
-    DatasetError
-        When the file is no dataset, or lacks a part of one.
-    """
-    with open_reader(path) as rows:
-        return _facts(rows)
-
-
 def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
-    """Read the whole sample table: names of columns, and rows of plain values; vectors are spread over columns.
-
-    Raises
-    ------
-    DatasetError
-        When the file is no dataset.
-    """
+    """Read the whole sample table: names of columns, and rows of plain values; vectors are spread over columns."""
     names: list[str] = []
     columns: list[list[Any]] = []
     with open_reader(path) as rows:
@@ -74,6 +56,12 @@ def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]
                     names.append(f"{column.name}_{index}")
                     columns.append(values[:, index].tolist())
     return tuple(names), zip(*columns, strict=True)
+
+
+def read_facts(path: Path) -> Facts:
+    """Read counts, options and issues."""
+    with open_reader(path) as rows:
+        return _facts(rows)
 
 
 def _facts(rows: DatasetReader) -> Facts:

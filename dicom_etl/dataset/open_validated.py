@@ -24,7 +24,7 @@ _GREATEST_RATIO = 1100
 """No filter of ours makes data smaller than this: deflate ends at 1032 to 1."""
 _DEEPEST = 3
 _MOST_OBJECTS = 1000
-_MOST_ATTRIBUTE_BYTES = 1 << 20
+MOST_ATTRIBUTE_BYTES = 1 << 20
 _LEAST_CHUNK = 8
 """Bytes that any compressed chunk takes; so the number of rows is bounded by the size of the file.
 
@@ -91,12 +91,9 @@ def damaged(path: Path, error: Exception) -> DatasetError:
 
 
 def check_layout(file: h5py.File) -> None:
-    """Refuse a file whose parts do not fit together; `dicom_etl.verification` says more, and looks closer.
+    """Refuse (ValueError, KeyError) the first part that is missing or does not fit the others.
 
-    Raises
-    ------
-    ValueError, KeyError
-        For the first part that is missing or of another shape or type.
+    `dicom_etl.verification` says more, and looks closer.
     """
     structures = structures_of(file)
     rows = _shape_of(file, schema.IMAGES, 3, "iuf")[0]
@@ -150,7 +147,7 @@ def attribute_text(target: h5py.Group | h5py.Dataset, name: str) -> str:
     if isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str():
         raise DatasetError(f"the attribute {name} is of variable length; a dataset has none such")
     size = target.attrs.get_id(name).get_storage_size()
-    if size > _MOST_ATTRIBUTE_BYTES:
+    if size > MOST_ATTRIBUTE_BYTES:
         raise DatasetError(f"the attribute {name} has {size} bytes; a dataset has none such")
     value = target.attrs[name]
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

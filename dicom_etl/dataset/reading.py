@@ -95,19 +95,9 @@ class Block:
 
 
 def open_reader(path: Path, *, locking: Locking = None, hashed: bool = False) -> DatasetReader:
-    """Open a dataset for reading; whoever opens it closes it.
+    """Open a dataset for reading; whoever opens it closes it. With ``hashed`` every byte is checked against the seal.
 
-    Parameters
-    ----------
-    locking : bool or "best-effort", optional
-        As `open_dataset` takes it.
-    hashed : bool
-        Check every byte against the seal first.
-
-    Raises
-    ------
-    DatasetError
-        When the file is no dataset, or one whose parts do not fit together.
+    What is no dataset, or one whose parts do not fit together, is a `DatasetError`.
     """
     if hashed:
         try:
@@ -125,13 +115,7 @@ def open_reader(path: Path, *, locking: Locking = None, hashed: bool = False) ->
 
 
 def read_open(path: Path, file: h5py.File) -> DatasetReader:
-    """Return the reader of a file that `open_dataset` opened.
-
-    Raises
-    ------
-    DatasetError
-        When its parts do not fit together.
-    """
+    """Return the reader of a file that `open_dataset` opened, if its parts fit together."""
     try:
         check_layout(file)
         return DatasetReader(path, file, samples_of(file), structures_of(file))
@@ -205,13 +189,11 @@ class DatasetReader:
         """
         block = self._prefetched
         if block is None or not block.start <= start <= stop <= block.stop:
-            block = self._read_block(start, min(len(self), max(stop, start + schema.ROWS_PER_CHUNK)))
-            self._prefetched = block
+            last = min(len(self), max(stop, start + schema.ROWS_PER_CHUNK))
+            columns = {column.name: self.column(column.name, start, last) for column in self.columns}
+            rings = {name: self.rings(name, start, last) for name in self.structures}
+            block = self._prefetched = Block(start, last, columns, rings)
         return block.part(start, stop)
-
-    def _read_block(self, start: int, stop: int) -> Block:
-        columns = {column.name: self.column(column.name, start, stop) for column in self.columns}
-        return Block(start, stop, columns, {name: self.rings(name, start, stop) for name in self.structures})
 
     @cached_property
     def offsets(self) -> dict[str, NDArray[np.int64]]:
@@ -266,23 +248,20 @@ class DatasetReader:
     def sample_rows(self, start: int, stop: int) -> list[SampleRow]:
         """Return some rows as they were handed to the writer; the areas, which the file does not hold, are empty."""
         block = self.block(start, stop)
-        values = {column.name: block[column.name].tolist() for column in self.columns}
         fields: dict[str, list[Any]] = {}
+        by_structure: dict[str, list[list[Any]]] = {"sources": [], "has": []}
         for column in self.columns:
             if column.record_field in SampleRow.__dataclass_fields__ and not column.late:
+                values = _tuples(block[column.name].tolist())
                 if column.by_structure:
-                    fields.setdefault(column.record_field, []).append(values[column.name])
+                    by_structure.setdefault(column.record_field, []).append(values)
                 else:
-                    fields[column.record_field] = values[column.name]
-        for name in {
-            column.record_field for column in self.columns if column.by_structure and not column.late
-        }:
-            fields[name] = list(zip(*fields[name], strict=True))
-        if not self.structures:
-            fields |= dict.fromkeys(("sources", "has"), [()] * (stop - start))
-        names = tuple(fields)
+                    fields[column.record_field] = values
+        for name, columns in by_structure.items():
+            fields[name] = list(zip(*columns, strict=True)) if columns else [()] * (stop - start)
+        fields["has"] = [tuple(map(bool, each)) for each in fields["has"]]
         return [
-            _sample_row(dict(zip(names, each, strict=True))) for each in zip(*fields.values(), strict=True)
+            SampleRow(**dict(zip(fields, each, strict=True))) for each in zip(*fields.values(), strict=True)
         ]
 
     def encoded(self, rows: range) -> Iterator[EncodedSample]:
@@ -423,13 +402,7 @@ class Slices:
         self._table, self._stored = table, stored
 
     def __getitem__(self, row: int) -> NDArray[Any]:
-        """Return one slice, (y, x).
-
-        Raises
-        ------
-        DatasetError
-            Its chunk does not hold it.
-        """
+        """Return one slice, (y, x)."""
         table = self._table
         stored = self._stored.take(int(table.offsets[row]), int(table.sizes[row]))
         if table.codec == "raw":
@@ -448,11 +421,6 @@ def _chunk(dataset: h5py.Dataset, row: int) -> Chunk:
     return Chunk(np.frombuffer(dataset.id.read_direct_chunk((row, 0, 0))[1], dtype=np.uint8))
 
 
-def _sample_row(values: dict[str, Any]) -> SampleRow:
-    plain: dict[str, Any] = {
-        name: tuple(each) if isinstance(each, list) else each for name, each in values.items()
-    }
-    plain["has"] = tuple(map(bool, plain["has"]))
-    if "imputed_from" in plain:
-        plain["imputed_from"] = tuple(tuple(each) for each in plain["imputed_from"])
-    return SampleRow(**plain)
+def _tuples(values: list[Any]) -> list[Any]:
+    """Return values of a record: tuples for the lists of a column with axes."""
+    return list(map(tuple, values)) if values and isinstance(values[0], list) else values

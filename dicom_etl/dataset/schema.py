@@ -51,13 +51,13 @@ class Column:
     dtype : str
         numpy dtype; ``"S"`` is UTF-8 text whose width the data decides, ``"S8"`` one of fixed width.
     doc : str
-        What it means; stored as the attribute ``long_name``. ``{structure}`` is replaced by the structure.
+        Stored as the attribute ``long_name``. ``{structure}`` is replaced by the structure.
     units : str
         UDUNITS spelling, "" where there is none.
     axes : tuple of (name, length)
         Axes after the row.
     field : str
-        Field of `SampleRow` that it is filled from; "" for the one of its name.
+        Field of the record that it is filled from; "" for the one of its name.
     by_structure : bool
         There is one for each structure, and the field holds a tuple in the dataset's order.
     missing : object
@@ -90,6 +90,12 @@ class Column:
         return self.dtype[0] == "S"
 
 
+def _by_structure(
+    name: str, dtype: str, doc: str, field: str = "", missing: Any = None, **more: Any
+) -> Column:
+    return Column(name, dtype, doc, field=field, missing=missing, by_structure=True, **more)
+
+
 SAMPLE_COLUMNS = (
     Column("patient_id", "S", "subject, as the source spells it"),
     Column("original_id", "S", "the subject's id in the contour set"),
@@ -97,46 +103,25 @@ SAMPLE_COLUMNS = (
     Column("stack_index", "i4", "stack of the study, 0 first; -1 unknown"),
     Column("source_image", "S", "image file, relative to SOURCE"),
     Column("frame", "i4", "frame of the image file, 0 first"),
-    Column(
+    _by_structure(
         "source",
         "S",
         "{structure} label: file relative to SOURCE, or file#item; empty where none is drawn",
-        field="sources",
-        by_structure=True,
+        "sources",
     ),
-    Column(
-        "reader",
-        "S",
-        "format that {structure} was read from; empty where none is drawn",
-        field="readers",
-        by_structure=True,
-        missing="",
+    _by_structure(
+        "reader", "S", "format that {structure} was read from; empty where none is drawn", "readers", ""
     ),
-    Column(
+    _by_structure(
         "pixel_origin",
         "f8",
         "what was taken off the {structure} vertices, as the format counts pixels; NaN for mm or none",
-        field="pixel_origins",
-        by_structure=True,
-        missing=nan,
+        "pixel_origins",
+        nan,
     ),
-    Column(
-        "has",
-        "u1",
-        "1 where {structure} is drawn or imputed (see origin), else 0",
-        field="has",
-        by_structure=True,
-    ),
-    Column(
-        "flagged", "u1", "1 where the {structure} label is in doubt, else 0", by_structure=True, late=True
-    ),
-    Column(
-        "flag_codes",
-        "S",
-        "codes of the findings that doubt the {structure} label",
-        by_structure=True,
-        late=True,
-    ),
+    _by_structure("has", "u1", "1 where {structure} is drawn or imputed (see origin), else 0"),
+    _by_structure("flagged", "u1", "1 where the {structure} label is in doubt, else 0", late=True),
+    _by_structure("flag_codes", "S", "codes of the findings that doubt the {structure} label", late=True),
     Column("sha256_image_file", "S64", "SHA-256 of the image file"),
     Column("instance_number", "i4", "InstanceNumber (0020,0013); -1 unknown"),
     Column("location_index", "i4", "slice location along the stack, 0 at the end acquired first; -1 unknown"),
@@ -178,21 +163,19 @@ SAMPLE_COLUMNS = (
         "ms",
     ),
     # Relative to the row itself, so that joining files or leaving rows in front of it out does not change it.
-    Column(
+    _by_structure(
         "imputed_from",
         "i4",
         "rows that {structure} was imputed from, relative to this one (-3: three rows before); 0 not imputed",
-        axes=(("parent", 2),),
-        by_structure=True,
         missing=(0, 0),
+        axes=(("parent", 2),),
     ),
-    Column(
+    _by_structure(
         "imputed_share",
         "f8",
         "weight of the second parent of {structure}, 0 to 1; NaN not imputed",
-        "1",
-        by_structure=True,
         missing=nan,
+        units="1",
     ),
     Column("split", "S5", "train, val or test; empty without --split", late=True),
     Column("fold", "i2", "cross-validation fold; -1 without --folds", late=True),
@@ -304,12 +287,6 @@ class DatasetSpec:
         In alphabetical order; the order of masks and contours everywhere.
     widths : tuple of (str, int)
         Bytes needed by the ``"S"`` columns of /samples that are known before all rows are.
-    compression : str
-        ``"none"``, or a filter of `config.COMPRESSIONS`, for images and masks.
-    fletcher32 : bool
-        Checksums on image and mask chunks.
-    mask_values : str
-        ``"binary"`` (0/1) or ``"coverage"`` (0..255 for 0..1).
     part : bool
         It is one part of a sharded ingest, and also holds what only `merge` needs.
     """

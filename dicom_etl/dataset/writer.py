@@ -45,12 +45,8 @@ def open_writer(path: Path, spec: schema.DatasetSpec) -> Iterator[HDF5Writer]:
 class HDF5Writer:
     """Takes rows in plan order and makes one HDF5 file of them.
 
-    Parameters
-    ----------
-    path : Path
-        File to fill; whatever it holds is lost. The caller gives a temporary one and adds the seal.
-    spec : schema.DatasetSpec
-        Shape, dtype, structures and text widths of the rows to come.
+    Whatever the file holds is lost: the caller gives a temporary one, and adds the seal. What cannot be written is an
+    `OutputError`.
     """
 
     def __init__(self, path: Path, spec: schema.DatasetSpec) -> None:
@@ -75,13 +71,7 @@ class HDF5Writer:
             raise
 
     def append(self, sample: EncodedSample) -> None:
-        """Store image and masks of the next row now; its columns wait for `end_study`.
-
-        Raises
-        ------
-        OutputError
-            When the bytes cannot be written.
-        """
+        """Store image and masks of the next row now; its columns wait for `end_study`."""
         with self._sink.checked():
             if self._count == self._room:
                 self._room += schema.ROWS_PER_CHUNK
@@ -111,13 +101,7 @@ class HDF5Writer:
                 self._flush(schema.ROWS_PER_CHUNK)
 
     def finish(self, ending: Ending) -> None:
-        """Store what is known only at the end, and close the file.
-
-        Raises
-        ------
-        OutputError
-            When the file cannot be written to its end.
-        """
+        """Store what is known only at the end, and close the file."""
         with self._sink.checked():
             self._flush(len(self._rows))
             for slices in (self._images, *self._masks):
@@ -155,7 +139,11 @@ class HDF5Writer:
         for structure, dataset in zip(self._spec.structures, self._masks, strict=True):
             self._describe_mask(dataset, structure)
         self._create_contours()
-        self._create_samples()
+        samples = _timeless_group(self._file, schema.SAMPLES)
+        self._create_axes(samples, self._columns)
+        for column in self._columns:
+            if not column.late:
+                self._column(samples, column, axes[0])
 
     def _describe_mask(self, dataset: h5py.Dataset, structure: str) -> None:
         _set_attribute(dataset, "long_name", f"{structure} drawn by an expert")
@@ -186,13 +174,6 @@ class HDF5Writer:
             offsets[0] = 0
             _attach(offsets, group["offset"])
             _set_attribute(offsets, "long_name", "vertices of sample i are offsets[i] up to offsets[i + 1]")
-
-    def _create_samples(self) -> None:
-        group = _timeless_group(self._file, schema.SAMPLES)
-        self._create_axes(group, self._columns)
-        for column in self._columns:
-            if not column.late:
-                self._column(group, column, self._file["sample"])
 
     def _create_axes(self, group: h5py.Group, columns: Sequence[schema.Column]) -> None:
         for name, length in dict(axis for column in columns for axis in column.axes).items():
@@ -252,7 +233,7 @@ class HDF5Writer:
     def _flush(self, count: int) -> None:
         """Write the columns of the first ``count`` waiting rows, and all waiting vertices."""
         rows = self._rows[:count]
-        given: dict[str, list[Any]] = {
+        computed: dict[str, list[Any]] = {
             "cardiac_phase": self._phases[:count],
             "study_index": self._study_indices[:count],
         }
@@ -260,8 +241,7 @@ class HDF5Writer:
         samples = self._file[schema.SAMPLES]
         for column in self._columns:
             if not column.late:
-                values = given[column.name] if column.name in given else self._values(column, rows)
-                self._store(samples, column, values)
+                self._store(samples, column, self._values(column, rows, computed))
         for index, structure in enumerate(self._spec.structures):
             group = self._file[schema.CONTOURS][structure]
             vertices = self._vertices[index]
@@ -275,9 +255,12 @@ class HDF5Writer:
             vertices.clear()
             self._offsets[index] = [offsets[-1]]
 
-    def _values(self, column: schema.Column, rows: Sequence[SampleRow]) -> list[Any]:
-        """Gather one column of some rows."""
-        values = list(map(attrgetter(column.record_field), rows))
+    def _values(
+        self, column: schema.Column, records: Sequence[Any], computed: Mapping[str, list[Any]]
+    ) -> list[Any]:
+        if column.name in computed:
+            return computed[column.name]
+        values = list(map(attrgetter(column.record_field), records))
         if not column.by_structure:
             return values
         index = self._spec.structures.index(column.structure)
@@ -316,10 +299,7 @@ class HDF5Writer:
         self._extend(scale, np.arange(len(records)))
         self._create_axes(group, columns)
         for column in columns:
-            values = computed.get(column.name)
-            if values is None:
-                values = list(map(attrgetter(column.record_field), records))
-            self._create_and_store(group, column, scale, values)
+            self._create_and_store(group, column, scale, self._values(column, records, computed))
 
     def _create_and_store(
         self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset, values: list[Any]
