@@ -11,12 +11,13 @@ import difflib
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from dicom_etl.checks.flags import CODES, LABEL_FINDINGS, as_note, doubts
 from dicom_etl.checks.sample_checks import INNER
+from dicom_etl.dataset.digest import is_sha256
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Decided, Drop, Issue
 
@@ -82,15 +83,17 @@ class Decisions:
     @classmethod
     def parse(cls, data: bytes, name: str) -> Decisions:
         """Read the bytes of a decisions file."""
-        header, *rows = _read_csv(data, name)
-        entries = [_entry(header, row, name, line) for line, row in enumerate(rows, start=2) if any(row)]
+        entries = [_entry(values, f"{name!r} line {line}", line) for line, values in _lines(data, name)]
         # A line without a decision is a note that somebody made.
         return cls(tuple(each for each in entries if each.decision), hashlib.sha256(data).hexdigest())
 
     def excluding(self, excluded: Iterable[str]) -> Decisions:
         """Return these with PATIENT or PATIENT:STRUCTURE dropped as well."""
-        parts = [text.rpartition(":") if _has_structure(text) else (text, "", ANY) for text in excluded]
-        added = tuple(Decision(patient, structure=structure) for patient, _, structure in parts)
+        added = []
+        for text in excluded:
+            patient, colon, last = text.rpartition(":")
+            is_structure = colon and last.isidentifier() and last == last.lower()
+            added.append(Decision(patient, structure=last) if is_structure else Decision(text))
         return replace(self, entries=(*self.entries, *added))
 
     def resolved(self, drops: Iterable[Decision]) -> Decisions:
@@ -116,13 +119,11 @@ def decision_rows(data: bytes, name: str) -> list[list[str]]:
     if not data:
         return []
     Decisions.parse(data, name)
-    header, *rows = _read_csv(data, name)
-    lines = [dict(zip(header, row, strict=True)) for row in rows if any(row)]
-    return [[line.get(column, "").strip() for column in COLUMNS] for line in lines]
+    return [list(values.values()) for _, values in _lines(data, name)]
 
 
-def _read_csv(data: bytes, name: str) -> list[list[str]]:
-    """Return the lines of a decisions file; the first holds known columns."""
+def _lines(data: bytes, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the number and the values of each line of a decisions file, all of `COLUMNS` in their order."""
     try:
         rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -131,20 +132,15 @@ def _read_csv(data: bytes, name: str) -> list[list[str]]:
     known = set(header) <= set(COLUMNS) and len(set(header)) == len(header)
     if not known or not {"patient_id", "decision"} <= set(header):
         raise ConfigError(f"{name!r}: its first line must name the columns {','.join(COLUMNS)}")
-    return [header, *rows[1:]]
+    for line, row in enumerate(rows[1:], start=2):
+        if any(row):
+            if len(row) != len(header):
+                how = "more" if len(row) > len(header) else "fewer"
+                raise ConfigError(f"{name!r} line {line} has {how} values than there are columns")
+            yield line, dict.fromkeys(COLUMNS, "") | dict(zip(header, map(str.strip, row), strict=True))
 
 
-def _has_structure(text: str) -> bool:
-    last = text.rpartition(":")[2]
-    return ":" in text and last.isidentifier() and last == last.lower()
-
-
-def _entry(header: list[str], row: list[str], name: str, line: int) -> Decision:
-    where = f"{name!r} line {line}"
-    if len(row) != len(header):
-        how = "more" if len(row) > len(header) else "fewer"
-        raise ConfigError(f"{where} has {how} values than there are columns")
-    values = dict.fromkeys(COLUMNS, "") | dict(zip(header, map(str.strip, row), strict=True))
+def _entry(values: dict[str, str], where: str, line: int) -> Decision:
     code, decision, digest = values["code"] or ANY, values["decision"], values["sha256"].casefold()
     if decision not in ("keep", "drop", ""):
         raise ConfigError(f"{where}: the decision is {decision!r}; it must be keep or drop")
@@ -153,7 +149,7 @@ def _entry(header: list[str], row: list[str], name: str, line: int) -> Decision:
         raise ConfigError(f"{where}: there is no finding {code!r}" + (f"; {near[0]}?" if near else ""))
     if decision == "keep" and code in NEVER_DECIDED:
         raise ConfigError(f"{where}: {code} means that the bytes are wrong, which no decision mends")
-    if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
+    if digest and not is_sha256(digest):
         raise ConfigError(f"{where}: {digest!r} is no SHA-256; it has 64 hexadecimal digits")
     frame = values["frame"] or "-1"
     if values["frame"] and not (frame.isascii() and frame.isdigit()):

@@ -42,13 +42,10 @@ class Keys:
         """Return (entry, first) for every entry whose key an earlier one has: their rows, by rising row."""
         keys = np.frombuffer(self._keys, dtype=np.uint64)
         rows = np.frombuffer(self._rows, dtype=np.uint32)
-        order = np.argsort(keys, kind="stable")
-        starts = np.ones(len(order), dtype=bool)
-        starts[1:] = keys[order][1:] != keys[order][:-1]
-        firsts = order[np.flatnonzero(starts)][np.cumsum(starts) - 1]
-        again = ~starts
-        found = np.column_stack((order[again], firsts[again]))
-        return sorted((int(rows[entry]), int(rows[first])) for entry, first in found)
+        _, index, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        first = index[inverse]
+        again = np.flatnonzero(first != np.arange(len(keys)))
+        return list(zip(rows[again].tolist(), rows[first[again]].tolist(), strict=True))
 
 
 class Duplicates:

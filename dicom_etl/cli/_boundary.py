@@ -93,12 +93,8 @@ def printable(text: str) -> str:
 def _place(error: BaseException) -> str:
     """Say where in this package an error comes from."""
     package = Path(__file__).parents[1]
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if package in Path(frame.filename).parents
-    ]
-    if not frames:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next((each for each in reversed(frames) if package in Path(each.filename).parents), None)
+    if last is None:
         return "an unknown place"
-    last = frames[-1]
     return f"{Path(last.filename).relative_to(package.parent)}, line {last.lineno}"

@@ -200,3 +200,8 @@ def check_seal(path: Path) -> tuple[Seal, str]:
         raise SealError(f"the bytes hash to {found[:16]}.., but the seal says {seal.sha256[:16]}..")
     digest.update(seal.to_bytes())
     return seal, digest.hexdigest()
+
+
+def is_sha256(text: str) -> bool:
+    """Tell whether a text is a SHA-256 as we write it."""
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")

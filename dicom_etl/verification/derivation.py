@@ -12,6 +12,7 @@ import numpy as np
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.digest import is_sha256
 from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
@@ -22,7 +23,6 @@ from dicom_etl.records import ImageHeader, Issue, Outline, Rings
 from dicom_etl.stages.impute import as_slice
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
-from dicom_etl.verification.structure import is_sha256
 
 _CLOSE = 1e-9
 """Relative difference of two sums of one image in another order; those of 16-bit images are exact."""

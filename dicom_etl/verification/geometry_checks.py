@@ -165,9 +165,8 @@ def check_files(study: Derived) -> Iterator[Issue]:
     """derived-differs: rows of one image file (its frames) state one sha256_image_file."""
     block = study.block
     digests: dict[str, str] = {}
-    for index, (path, digest) in enumerate(
-        zip(block["source_image"].tolist(), block["sha256_image_file"].tolist(), strict=True)
-    ):
+    both = zip(block["source_image"].tolist(), block["sha256_image_file"].tolist(), strict=True)
+    for index, (path, digest) in enumerate(both):
         if digests.setdefault(path, digest) != digest:
             yield study.differs(index, f"two rows of {path} state different digests of it")
 

@@ -104,11 +104,6 @@ def check_row_digests(
             yield row_issue(rows, row, message, "digest-mismatch")
 
 
-def is_sha256(text: str) -> bool:
-    """Tell whether a text is a SHA-256 as we write it."""
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
-
-
 def row_issue(
     rows: DatasetReader, row: int, message: str, code: str = "derived-differs", structure: str = ""
 ) -> Issue:

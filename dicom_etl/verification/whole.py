@@ -11,11 +11,12 @@ import numpy as np
 
 from dicom_etl.checks.flags import label_flags
 from dicom_etl.config import IngestConfig
+from dicom_etl.dataset.digest import is_sha256
 from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue, StatisticRow, kept_together
 from dicom_etl.splits import NO_FOLD, SPLITS, SplitAssignment, group_patients, join_marks
-from dicom_etl.verification.structure import is_sha256, row_issue
+from dicom_etl.verification.structure import row_issue
 
 
 def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
