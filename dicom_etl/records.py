@@ -517,7 +517,7 @@ class SampleFacts(NamedTuple):
     images of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where
     it is unknown: the dataset does not keep UIDs). ``window`` is the part of the image around the contours,
     (y, x), ``corner`` the x,y of its first pixel, and ``columns`` how many the whole image has. ``frame`` is
-    that of the file ``image``, ``study`` which of the patient.
+    that of the file ``image``.
     """
 
     patient_id: str
@@ -533,7 +533,6 @@ class SampleFacts(NamedTuple):
     corner: tuple[int, int] = (0, 0)
     columns: int = 0
     frame: int = 0
-    study: int = 0
 
     @classmethod
     def of(cls, row: SampleRow, contours: tuple[ContourFacts, ...], image_key: int) -> SampleFacts:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,12 +28,6 @@ _MOST_VALUES = 64
 """A picture has more grey values, a mask fewer."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Mask:
-    values: NDArray[Any]
-    inside: tuple[int, ...]
-
-
 class PngMask:
     """`ContourReader` for PNG masks, and the table that says what they are of."""
 
@@ -48,7 +41,7 @@ class PngMask:
             return _missing(path, folder, options) if name.casefold() == TABLE else None
         image, structure = _listed(folder, options).get(name, ("", ""))
         target = FileName(image or PurePosixPath(name).stem)
-        inside = _mask(path, options).inside
+        _, inside = _mask(path, options)
         if not inside:
             return Found(
                 (), (Issue("note", "empty-structure", "the mask is empty; nothing to take", path=path),)
@@ -67,12 +60,11 @@ class PngMask:
         self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
     ) -> Outlines:
         """Trace the masks."""
-        mask = _mask(path, options)
-        check_size(mask.values.shape, image)
+        values, inside = _mask(path, options)
+        check_size(values.shape, image)
 
         def one(ref: ContourRef, _: Notes) -> Rings:
-            value = int(ref.item.removeprefix("value ") or mask.inside[0])
-            return outline_of(mask.values == value, options)
+            return outline_of(values == int(ref.item.removeprefix("value ") or inside[0]), options)
 
         return read_each(refs, one, 0.0)
 
@@ -118,13 +110,16 @@ def _rows(path: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _mask(path: str, options: LabelOptions) -> _Mask:
+def _mask(path: str, options: LabelOptions) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
+    """Return the values (rows, columns) of a mask, and those that are inside."""
     return parsed_in_child(path, "contours.png:contents", _arranged, options)
 
 
-def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> _Mask:
+def _arranged(
+    answer: dict[str, Any], payload: bytes | bytearray
+) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
     shape = int(answer["rows"]), int(answer["columns"])
-    return _Mask(np.frombuffer(payload, np.uint16).reshape(shape), tuple(map(int, answer["inside"])))
+    return np.frombuffer(payload, np.uint16).reshape(shape), tuple(map(int, answer["inside"]))
 
 
 # What follows runs in the decoding child.

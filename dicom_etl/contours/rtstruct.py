@@ -55,7 +55,6 @@ _PARALLEL = 0.9999
 class _Contour(NamedTuple):
     """One item of a ContourSequence: ``number`` counts them within their ROI, from 1."""
 
-    roi: int
     number: int
     kind: str
     uid: str
@@ -133,7 +132,7 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> StructureSe
     start = 0
     by_roi: dict[int, list[_Contour]] = {}
     for roi, number, kind, uid, frame, count, problem in answer["contours"]:
-        contour = _Contour(roi, number, kind, uid, frame, points[start : start + count], problem)
+        contour = _Contour(number, kind, uid, frame, points[start : start + count], problem)
         start += count
         by_roi.setdefault(roi, []).append(contour)
     for index, roi in enumerate(rois):

@@ -180,19 +180,18 @@ class _Walk:
             rows_and_key = (None, "") if study is None else ((study.start, study.stop), study.record.key)
             items.append((each, *rows_and_key))
         done = 0
-        for (_, bounds, _), compared in self._executor.map(
-            partial(compare_study, file=self._file, source=source), items
-        ):
+        compare = partial(compare_study, file=self._file, source=source)
+        for (_, bounds, _), compared in self._executor.map(compare, items):
             if isinstance(compared, ItemError):
                 raise compared
             if bounds is not None:
-                note(inputs.check_rows_have_inputs, compared.rows)
+                note(inputs.check_rows_have_inputs, compared[0])
                 done += bounds[1] - bounds[0]
                 self._progress("inputs", done, len(rows))
-            note(inputs.check_inputs_have_rows, compared.besides)
+            note(inputs.check_inputs_have_rows, compared[1])
         run(inputs.check_inputs_have_rows, rows, None, nowhere, source, lambda: False)
-        for (patient, number), study in sorted(left.items()):
-            block, nothing = rows.block(study.start, study.stop), inputs.StudyInputs(patient, number)
+        for (patient, _), study in sorted(left.items()):
+            block, nothing = rows.block(study.start, study.stop), inputs.StudyInputs(patient)
             run(inputs.check_rows_have_inputs, rows, block, nothing, source, {})
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:

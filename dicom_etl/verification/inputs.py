@@ -65,7 +65,6 @@ class StudyInputs:
     """
 
     patient_id: str
-    study: int = 0
     samples: tuple[SamplePlan, ...] = ()
     issues: tuple[Issue, ...] = ()
     plan: StudyPlan | None = None
@@ -129,7 +128,7 @@ def find_study(folders: StudyFolders, source: ComparedSource) -> StudyInputs:
         sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in dropped))
         for sample in plan.samples
     )
-    return StudyInputs(plan.patient_id, plan.study, samples, plan.issues, plan)
+    return StudyInputs(plan.patient_id, samples, plan.issues, plan)
 
 
 def check_rows_have_inputs(

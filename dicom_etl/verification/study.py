@@ -82,13 +82,6 @@ class Checked(NamedTuple):
     drawn: bool
 
 
-class Compared(NamedTuple):
-    """What came of comparing one study with SOURCE: about its rows, and about what SOURCE holds besides."""
-
-    rows: list[Issue]
-    besides: list[Issue]
-
-
 def identity(path: Path) -> tuple[int, int, int, int]:
     """Return what tells one file from another one under the same name: device, inode, size and time of change."""
     status = path.stat()
@@ -167,8 +160,11 @@ def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any]
 
 def compare_study(
     item: tuple[StudyFolders, tuple[int, int] | None, str], *, file: Sealed, source: inputs.ComparedSource
-) -> Compared:
-    """Compare one study with what SOURCE holds now; ``item`` is its folders, its rows if it has any, and its key."""
+) -> tuple[list[Issue], list[Issue]]:
+    """Return what is wrong with the rows of one study beside SOURCE, and with what SOURCE holds besides.
+
+    ``item`` is its folders, its rows if it has any, and its key.
+    """
     folders, bounds, key = item
     rows, found = reader(file), inputs.find_study(folders, source)
     block = None if bounds is None else rows.block(*bounds)
@@ -176,4 +172,4 @@ def compare_study(
     gone = () if block is None else inputs.check_rows_have_inputs(rows, block, found, source, digests)
     unchanged = cache(lambda: key != "" and key == found.key(source, digests))
     # In this order: what was read of the rows is known to the key.
-    return Compared([*gone], [*inputs.check_inputs_have_rows(rows, block, found, source, unchanged)])
+    return list(gone), list(inputs.check_inputs_have_rows(rows, block, found, source, unchanged))
