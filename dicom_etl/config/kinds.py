@@ -239,10 +239,9 @@ def _read_shares(keyword: str, value: Any) -> tuple[float, ...]:
     wanted = "shares of train/val/test, as in 0.7/0.15/0.15"
     try:
         shares = tuple(map(float, value.split("/") if isinstance(value, str) else value))
+        check_fractions(shares)
     except (TypeError, ValueError):
         raise refused(keyword, wanted, value) from None
-    try:
-        check_fractions(shares)
     except ConfigError as error:
         raise ConfigError(f"`{keyword}`: {error}") from None
     return shares

@@ -28,7 +28,8 @@ def ring_of(points: FloatArray) -> FloatArray:
     following = np.concatenate((place[1:], place[:1]))
     keep = place != following
     ring: FloatArray = points if keep.all() else points[keep]
-    if not _has_three_points(ring):
+    distinct = _as_numbers(ring)  # from its neighbours, so the first two are
+    if len(distinct) < 3 or not ((distinct != distinct[0]) & (distinct != distinct[1])).any():
         raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
     # Twice the area as the shoelace formula has it: exact sums, three times as dear, only where it is next to nothing.
     if abs(np.vdot(place, following).imag) < _LITTLE and polygon_area((ring,)) == 0:
@@ -98,12 +99,6 @@ def joined(rings: Rings) -> Rings:
         fine = measure(((ring - low) * parts - 0.5,))
         inside |= rasterize(fine, (rows, columns), rule="coverage", values="binary") > 0
     return tuple((ring + 0.5) / parts + low for ring in trace(inside))
-
-
-def _has_three_points(ring: FloatArray) -> bool:
-    """Tell whether there are three distinct points; neighbours differ, so the first two do."""
-    place = _as_numbers(ring)
-    return len(place) >= 3 and bool(((place != place[0]) & (place != place[1])).any())
 
 
 def _as_numbers(points: FloatArray) -> NDArray[np.complex128]:
