@@ -14,7 +14,7 @@ from dicom_etl import pipeline
 from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.writer import HDF5Writer
-from dicom_etl.pipeline import plan, rows
+from dicom_etl.pipeline import assembly, plan, rows
 from dicom_etl.records import EncodedSample, SamplePlan
 from dicom_etl.stages import parse, rasterize, study, write
 from dicom_etl.stages import sample as items
@@ -29,7 +29,7 @@ STEPS: dict[str, list[tuple[Any, str]]] = {
     "SHA-256 of the row": [(write, "row_digests")],
     "label checks": [(items, "review_sample"), (LabelReview, "add"), (LabelReview, "finish")],
     "write the HDF5 file": [(HDF5Writer, "append"), (HDF5Writer, "end_study"), (HDF5Writer, "finish")],
-    "seal (read back, SHA-256)": [(pipeline, "append_seal")],
+    "seal (read back, SHA-256)": [(assembly, "append_seal")],
 }
 REST = "everything else"
 

@@ -6,9 +6,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dicom_etl.checks.decisions import Ledger
 from dicom_etl.checks.review import LabelReview, study_review
@@ -20,7 +19,7 @@ from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Chunk, EncodedSample, Issue, SamplePlan, StudyPlan, StudyRecord
 from dicom_etl.stages import parse, write
 from dicom_etl.stages.outside import refused_stacks
-from dicom_etl.stages.sample import SampleMaker, item_issue, make_imputed, make_parent
+from dicom_etl.stages.sample import SampleMaker, item_issue
 from dicom_etl.stages.study_key import file_digest, hashed_files, study_key
 
 if TYPE_CHECKING:
@@ -79,18 +78,17 @@ class RowWriter:
 
     def _make_rows(self, studies: Iterator[StudyPlan]) -> Iterator[Made]:
         """Make all rows, each on its own or, to impute, those of a study from one another."""
-        plan, config = self._plan, self._plan.config
-        if config.impute is None:
+        plan = self._plan
+        maker = SampleMaker(plan.roots, plan.config, self._spec)
+        if plan.config.impute is None:
             # One flow of samples over all studies: no worker waits for the last sample of a study.
             samples = (sample for study in studies for sample in study.samples)
-            yield from plan.executor.map(SampleMaker(plan.roots, config, self._spec), samples)
+            yield from plan.executor.map(maker, samples)
             return
         from dicom_etl.stages.impute_study import make_study
 
-        given: dict[str, Any] = {"roots": plan.roots, "config": config, "spec": self._spec}
-        make, between = partial(make_parent, **given), partial(make_imputed, **given)
         for study in studies:
-            yield from make_study(study, plan.executor, make, between, self._spec.structures, config)
+            yield from make_study(study, plan.executor, maker)
 
     def _make_study(self, study: StudyPlan, made: Iterable[Made]) -> None:
         config = self._plan.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import nan
@@ -18,7 +18,7 @@ from dicom_etl.impute.estimate import Parent
 from dicom_etl.impute.parents import ParentLink, Reach, SlicePlace, plan_links, unfilled
 from dicom_etl.records import EncodedSample, FloatArray, SamplePlan, StudyPlan
 from dicom_etl.stages.impute import ImputePlan, ParentPair
-from dicom_etl.stages.sample import Made
+from dicom_etl.stages.sample import Made, SampleMaker
 from dicom_etl.stages.write import study_phases
 from dicom_etl.workers import Executor
 
@@ -79,44 +79,37 @@ def _stacks(samples: Sequence[SamplePlan]) -> Iterator[tuple[SamplePlan, ...]]:
 
 
 def make_study(
-    study: StudyPlan,
-    executor: Executor,
-    make: Callable[[SamplePlan], Made],
-    make_imputed: Callable[[ImputePlan], Made],
-    structures: tuple[str, ...],
-    config: IngestConfig,
+    study: StudyPlan, executor: Executor, maker: SampleMaker
 ) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
     """Make the rows of one study, drawn ones first, then what lies between them, and yield them in row order.
 
-    ``make`` and ``make_imputed`` are those of `stages.sample` with all but the plan given. Images that are neither
-    drawn on nor filled are left out unless the options keep them.
+    Images that are neither drawn on nor filled are left out unless the options keep them.
     """
     for samples in _stacks(study.samples):
-        maker = _StudyMaker(samples, executor, structures)
-        maker.make_drawn(make)
-        maker.make_between(make_imputed, config)
-        if config.unlabeled:
-            maker.make_rest(make)
-        yield from maker.rows(config.unlabeled)
+        stack = _StackMaker(samples, executor, maker)
+        stack.make_drawn()
+        stack.make_between()
+        if maker.config.unlabeled:
+            stack.make_rest()
+        yield from stack.rows()
 
 
-class _StudyMaker:
-    """The rows of one study while they are made, by position in the study."""
+class _StackMaker:
+    """The rows of one stack while they are made, by position in it."""
 
-    def __init__(
-        self, samples: Sequence[SamplePlan], executor: Executor, structures: tuple[str, ...]
-    ) -> None:
-        self._samples, self._executor, self._structures = samples, executor, structures
+    def __init__(self, samples: Sequence[SamplePlan], executor: Executor, maker: SampleMaker) -> None:
+        self._samples, self._executor, self._maker = samples, executor, maker
+        self._structures = maker.spec.structures
         self._made: dict[int, Made | ItemError] = {}
         self._links: dict[int, Mapping[str, ParentLink]] = {}
 
-    def make_drawn(self, make: Callable[[SamplePlan], Made]) -> None:
-        self._make([index for index, sample in enumerate(self._samples) if sample.labels], make)
+    def make_drawn(self) -> None:
+        self._make([index for index, sample in enumerate(self._samples) if sample.labels])
 
-    def make_rest(self, make: Callable[[SamplePlan], Made]) -> None:
-        self._make([index for index in range(len(self._samples)) if index not in self._made], make)
+    def make_rest(self) -> None:
+        self._make([index for index in range(len(self._samples)) if index not in self._made])
 
-    def make_between(self, make_imputed: Callable[[ImputePlan], Made], config: IngestConfig) -> None:
+    def make_between(self) -> None:
         """Make what lies between rows that could be made, in rounds."""
         drawn = {
             structure: {index for index in self._made if self._parent(index, number) is not None}
@@ -125,8 +118,8 @@ class _StudyMaker:
         rows = [made.sample.row for made in self._made.values() if isinstance(made, Made)]
         turns = {word: phase for phase, word in study_phases(rows, self._structures).items()}
         ed_es = (turns[ED], turns[ES]) if len(turns) == 2 else None
-        reach = Reach(*config.impute_max_gap)
-        rounds = plan_links(places_of(self._samples), drawn, str(config.impute), reach, ed_es)
+        mode, reach = str(self._maker.config.impute), Reach(*self._maker.config.impute_max_gap)
+        rounds = plan_links(places_of(self._samples), drawn, mode, reach, ed_es)
         needed = {
             one
             for links in rounds
@@ -140,16 +133,16 @@ class _StudyMaker:
                 for index, each in links.items()
             }
             ready = [index for index, plan in plans.items() if plan.pairs]
-            results = self._executor.map(make_imputed, [plans[index] for index in ready])
+            results = self._executor.map(self._maker.imputed, [plans[index] for index in ready])
             for index, (_, result) in zip(ready, results, strict=True):
                 self._keep(index, result)
                 self._links[index] = links[index]
 
-    def rows(self, unlabeled: bool) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
+    def rows(self) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
         """Yield the rows in order, each imputed one with the rows it came from."""
         rank: dict[int, int] = {}
         for index, made in sorted(self._made.items()):
-            if isinstance(made, Made) and (unlabeled or any(made.sample.row.has)):
+            if isinstance(made, Made) and (self._maker.config.unlabeled or any(made.sample.row.has)):
                 rank[index] = len(rank)
         for index, made in sorted(self._made.items()):
             if isinstance(made, ItemError):
@@ -157,8 +150,8 @@ class _StudyMaker:
             else:
                 yield self._samples[index], self._with_steps(made.sample, index, rank)
 
-    def _make(self, chosen: Sequence[int], make: Callable[[SamplePlan], Made]) -> None:
-        results = self._executor.map(make, [self._samples[index] for index in chosen])
+    def _make(self, chosen: Sequence[int]) -> None:
+        results = self._executor.map(self._maker.parent, [self._samples[index] for index in chosen])
         self._made |= {index: result for index, (_, result) in zip(chosen, results, strict=True)}
 
     def _keep(self, index: int, result: Made | ItemError) -> None:

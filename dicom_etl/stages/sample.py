@@ -48,37 +48,44 @@ class SampleMaker:
     def __call__(self, plan: SamplePlan) -> EncodedSample:
         """Make one."""
         image, read = read_slice(plan, self.roots, self.config)
-        return _encode(plan, image, read, self.config, self.spec)
+        return self._encode(plan, image, read)
 
     def announce(self, plan: SamplePlan) -> None:
         """Have its image decoded while the one before is made."""
         announce(self.roots.place(plan.image), plan.header, parse.limits_of(self.config))
 
+    def parent(self, plan: SamplePlan) -> Made:
+        """Make one from which others will be imputed."""
+        from dicom_etl.stages import impute
 
-def make_parent(
-    plan: SamplePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
-) -> Made:
-    """Make a sample from which others will be imputed; see `SampleMaker`."""
-    from dicom_etl.stages import impute
+        image, read = read_slice(plan, self.roots, self.config)
+        own = impute.as_slice(np.asarray(image.pixels, dtype=self.spec.dtype), image.header)
+        parents = impute.prepare(own, read.outlines, self.spec.structures)
+        return Made(self._encode(plan, image, read), parents)
 
-    image, read = read_slice(plan, roots, config)
-    sample = _encode(plan, image, read, config, spec)
-    own = impute.as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
-    return Made(sample, impute.prepare(own, read.outlines, spec.structures))
+    def imputed(self, plan: ImputePlan) -> Made:
+        """Read a slice that nobody drew, impute its contours, draw and encode it."""
+        from dicom_etl.stages import impute
 
+        config = self.config
+        image, _ = rasterize.to_grid(parse.parse_image(plan.sample, self.roots, config), {}, config)
+        target = impute.as_slice(np.asarray(image.pixels, dtype=self.spec.dtype), image.header)
+        outlines, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
+        sample = self._encode(plan.sample, image, parse.Parsed(outlines, {}, [], {}), imputed)
+        parents = impute.prepare(target, outlines, self.spec.structures) if plan.is_parent else ()
+        return Made(sample, parents)
 
-def make_imputed(
-    plan: ImputePlan, *, roots: SourceRoots, config: IngestConfig, spec: schema.DatasetSpec
-) -> Made:
-    """Read a slice that nobody drew, impute its contours, draw and encode it."""
-    from dicom_etl.stages import impute
-
-    image, _ = rasterize.to_grid(parse.parse_image(plan.sample, roots, config), {}, config)
-    target = impute.as_slice(np.asarray(image.pixels, dtype=spec.dtype), image.header)
-    outlines, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
-    sample = _encode(plan.sample, image, parse.Parsed(outlines, {}, [], {}), config, spec, imputed)
-    parents = impute.prepare(target, outlines, spec.structures) if plan.is_parent else ()
-    return Made(sample, parents)
+    def _encode(
+        self, plan: SamplePlan, image: Image, read: parse.Parsed, imputed: Imputed | None = None
+    ) -> EncodedSample:
+        masks = {
+            structure: rasterize.draw_mask(outline, image.pixels.shape, self.config)
+            for structure, outline in read.outlines.items()
+        }
+        sample = write.encode_sample(plan, image, read, masks, self.spec, imputed)
+        drawn = {name: None if imputed else read.outlines.get(name) for name in self.spec.structures}
+        known_simple = not self.config.allow_self_intersection
+        return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)
 
 
 def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tuple[Image, parse.Parsed]:
@@ -104,24 +111,6 @@ def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
                 path, message = sources.get(name, plan.image), "left out by decision"
                 issues.append(Issue("note", DROPPED, message, STAGE, path, plan.patient_id, name, **about))
     return parsed._replace(outlines=outlines, issues=issues)
-
-
-def _encode(
-    plan: SamplePlan,
-    image: Image,
-    read: parse.Parsed,
-    config: IngestConfig,
-    spec: schema.DatasetSpec,
-    imputed: Imputed | None = None,
-) -> EncodedSample:
-    masks = {
-        structure: rasterize.draw_mask(outline, image.pixels.shape, config)
-        for structure, outline in read.outlines.items()
-    }
-    sample = write.encode_sample(plan, image, read, masks, spec, imputed)
-    drawn = {name: None if imputed else read.outlines.get(name) for name in spec.structures}
-    known_simple = not config.allow_self_intersection
-    return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)
 
 
 def item_issue(error: ItemError, stage: str, path: str, patient_id: str, *, frame: int = -1) -> Issue:
