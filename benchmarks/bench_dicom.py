@@ -24,8 +24,7 @@ from pathlib import Path
 import pydicom
 
 from dicom_etl import dicom
-from dicom_etl.dicom.limits import DEFAULT
-from dicom_etl.dicom.whole import read_whole
+from dicom_etl.dicom.files import DEFAULT, read_whole
 
 Reader = Callable[[Path], object]
 

@@ -15,7 +15,8 @@ import pytest
 from dicom_etl import dicom, pipeline
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dicom import files, native_reader, read_image, whole
+from dicom_etl.dicom import files, native_reader, read_image
+from dicom_etl.dicom.files import read_exactly
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Issue
 from dicom_etl.verification.dataset import verify_dataset
@@ -186,13 +187,13 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(
     content = path.read_bytes()
 
     def slowly(descriptor: int, count: int) -> bytes:
-        half = files.read_exactly(descriptor, count // 2)
+        half = read_exactly(descriptor, count // 2)
         with path.open("r+b") as stream:
             stream.write(content)
             os.utime(path, ns=(1, 1))
-        return half + files.read_exactly(descriptor, count - count // 2)
+        return half + read_exactly(descriptor, count - count // 2)
 
-    monkeypatch.setattr(whole, "read_exactly", slowly)
+    monkeypatch.setattr(files, "read_exactly", slowly)
     with pytest.raises(ImageError, match="wrote to the file while it was read") as found:
         read_image(path)
     assert found.value.code == CHANGED

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, parsed_in_child, read_each
 from dicom_etl.contours.seg import outline_of
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import has_plane, to_patient
 from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Issue, Outlines, Plane, Rings

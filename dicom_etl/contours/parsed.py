@@ -10,8 +10,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.dicom.limits import Limits
-from dicom_etl.dicom.whole import read_whole
+from dicom_etl.dicom.files import Limits, read_whole
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.records import ContourRef, Issue, Outlines, Rings
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, parsed_in_child, parsed_once, read_each, table_text
 from dicom_etl.contours.seg import check_size, outline_of
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.records import ContourRef, FileName, Found, ImageHeader, Issue, Outlines, Rings
 

@@ -18,7 +18,7 @@ from dicom_etl.config.kinds import name_key
 from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each, runs
 from dicom_etl.contours.rings import even_odd, on_image, ring_of
 from dicom_etl.dicom import objects
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import OFF_PLANE_MM
 from dicom_etl.geometry.polygons import polygon_area

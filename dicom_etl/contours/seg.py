@@ -18,7 +18,7 @@ from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each
 from dicom_etl.contours.rings import on_image
 from dicom_etl.dicom import objects
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import has_plane
 from dicom_etl.geometry.raster import trace

@@ -21,19 +21,21 @@ from numpy.typing import NDArray
 
 from dicom_etl.dicom import native_reader
 from dicom_etl.dicom.checks import NOTES, check_frame
-from dicom_etl.dicom.encapsulated import DELIMITER
 from dicom_etl.dicom.files import (
+    DEFAULT,
+    Limits,
+    WholeFile,
     check_regular,
     check_size,
+    keep,
     open_listed,
     open_regular,
     read_exactly,
+    read_whole,
 )
-from dicom_etl.dicom.limits import DEFAULT, Limits
 from dicom_etl.dicom.meta import media_class
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
-from dicom_etl.dicom.syntaxes import SYNTAXES
-from dicom_etl.dicom.whole import WholeFile, keep, read_whole
+from dicom_etl.dicom.syntaxes import DELIMITER, SYNTAXES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import FileStamp, Image, ImageHeader
 

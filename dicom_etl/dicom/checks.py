@@ -15,7 +15,7 @@ import numpy as np
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
 from dicom_etl.dicom.elements import Elements
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.pixels import STORED_DTYPES, is_rescaled
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader

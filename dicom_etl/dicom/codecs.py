@@ -5,13 +5,15 @@ Which plug-in decodes a transfer syntax is fixed in `syntaxes`; what else is ins
 
 from __future__ import annotations
 
+import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.dicom.error_translation import only_image_errors
 from dicom_etl.dicom.pixels import STORED_DTYPES
 from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, JPEG_LOSSLESS, SYNTAXES
 from dicom_etl.errors import ImageError
@@ -19,6 +21,23 @@ from dicom_etl.records import ImageHeader
 
 if TYPE_CHECKING:
     from pydicom.pixels.decoders.base import Decoder
+
+
+@contextmanager
+def only_image_errors(message: str) -> Iterator[None]:
+    """Turn whatever a parser or a codec throws into `ImageError`; let interrupts and MemoryError through.
+
+    Codecs written in Rust throw PanicException, which is no Exception. Texts of foreign exceptions can hold
+    header values, so only the kind is told.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except struct.error:
+        raise ImageError(f"{message}: its structure is broken") from None
+    except BaseException as error:  # noqa: BLE001  (see above)
+        raise ImageError(f"{message} ({type(error).__name__})") from None
 
 
 def warm_up() -> None:

@@ -24,7 +24,7 @@ from typing import Any, cast
 from numpy.typing import NDArray
 
 from dicom_etl.dicom import ipc
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.pixels import view_frame
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader

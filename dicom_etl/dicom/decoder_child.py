@@ -17,9 +17,8 @@ from typing import Any
 
 from dicom_etl.dicom import ipc, pydicom_reader
 from dicom_etl.dicom.checks import check_frame
-from dicom_etl.dicom.codecs import warm_up
-from dicom_etl.dicom.error_translation import only_image_errors
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.codecs import only_image_errors, warm_up
+from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ImageError
 
 try:

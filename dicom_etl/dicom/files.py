@@ -1,17 +1,20 @@
-"""Opening files that somebody else made: regular files only, and bounded."""
+"""Opening and reading files that somebody else made: regular files only, and bounded."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from dicom_etl.dicom.limits import Limits
-from dicom_etl.errors import ImageError
+from dicom_etl.errors import CHANGED, ImageError
 
 PREFIX_END = 132
 """A DICOM file starts with 128 bytes of anything, then ``DICM`` (DICOM PS3.10, 7.1)."""
 
+MIB = 1024 * 1024
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a FIFO"),
@@ -21,6 +24,20 @@ _KINDS = (
 )
 # O_NONBLOCK: should the file have turned into a FIFO since somebody looked, open must not wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what reading one DICOM file may cost; each error names the option that moves its bound."""
+
+    max_image_bytes: int = 256 * MIB
+    max_file_bytes: int = 384 * MIB
+    max_header_bytes: int = 16 * MIB
+    max_item_memory: int = 400 * MIB
+    max_item_seconds: float = 4.0
+
+
+DEFAULT = Limits()
 
 
 def open_regular(path: Path | str) -> tuple[int, os.stat_result]:
@@ -96,3 +113,50 @@ def _refuse_special(mode: int) -> None:
 def _reason(error: OSError | ValueError) -> str:
     # The text of an OSError repeats the path; strerror alone does not.
     return (error.strerror or "unknown reason") if isinstance(error, OSError) else "the name is not usable"
+
+
+@dataclass(frozen=True)
+class WholeFile:
+    """The bytes of a file, and its path and `_identity`, which tell that the file is still the same."""
+
+    data: bytes
+    path: str
+    identity: tuple[int, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes, in hexadecimal; made when it is first asked for."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+class _Last:
+    """The one file that is kept, so that memory stays bounded."""
+
+    file: WholeFile | None = None
+
+
+def read_whole(path: Path | str, limits: Limits) -> WholeFile:
+    """Read a file that is not too large, opened by `open_listed`, unless it was kept and is as it was."""
+    name = os.fspath(path)
+    descriptor, status = open_listed(name)
+    try:
+        check_size(status.st_size, limits)
+        last = _Last.file
+        if last is not None and (last.path, last.identity) == (name, _identity(status)):
+            return last
+        _Last.file = last = None  # before the next one takes its memory
+        data = read_exactly(descriptor, status.st_size)
+        if _identity(os.fstat(descriptor)) != _identity(status):
+            raise ImageError("somebody wrote to the file while it was read", code=CHANGED)
+    finally:
+        os.close(descriptor)
+    return WholeFile(data, name, _identity(status))
+
+
+def keep(file: WholeFile) -> None:
+    """Keep a file until another one is read."""
+    _Last.file = file
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

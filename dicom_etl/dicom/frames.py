@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from math import inf, isnan, nan
+from collections.abc import Hashable, Sequence
+from math import inf, isfinite, isnan, nan
 from struct import unpack
 from typing import TYPE_CHECKING
 
 from dicom_etl.dicom import checks
 from dicom_etl.dicom import elements as el
-from dicom_etl.dicom.frame_order import in_order
 from dicom_etl.errors import ImageError
+from dicom_etl.geometry.locations import location_indices, slice_locations_mm
 from dicom_etl.records import ImageHeader
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ _MACROS = {
     0x00289110: {el.SPACING: "DS"},  # Pixel Measures Sequence
     0x00289145: {el.SLOPE: "DS", el.INTERCEPT: "DS"},  # Pixel Value Transformation Sequence
 }
+_FRAME_CONTENT = 0x00209111
+_STACK_ID = 0x00209056
+_POSITION_IN_STACK = 0x00209057
+_TEMPORAL_INDEX = 0x00209128
+_DIMENSION_INDEX = 0x00209157
 _CARDIAC_SYNCHRONIZATION = 0x00189118
 _TRIGGER_DELAYS = (0x00209153, 0x00209252)
 """NominalCardiacTriggerDelayTime, then ActualCardiacTriggerDelayTime: milliseconds after the R wave, FD."""
@@ -48,7 +54,7 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
         _frame(header, index, common | _values(group), _first_number(_trigger_time(group), common_time))
         for index, group in enumerate(per_frame)
     )
-    return headers if header.frames == 1 else in_order(headers, per_frame)
+    return headers if header.frames == 1 else _in_order(headers, per_frame)
 
 
 def _without_place(header: ImageHeader) -> tuple[ImageHeader, ...]:
@@ -122,3 +128,56 @@ def _items(dataset: Dataset, tag: int) -> list[Dataset]:
 
 def _first_number(*numbers: float) -> float:
     return next((number for number in numbers if not isnan(number)), nan)
+
+
+def _in_order(headers: tuple[ImageHeader, ...], groups: Sequence[Dataset]) -> tuple[ImageHeader, ...]:
+    """Return the headers of the frames, each with its ``place``, and a note where storage says another one.
+
+    The order is that of the index that the file states (DICOM PS3.3, C.7.6.16.2.2 and C.7.6.17), as in viewers, and so
+    labels count; else that of position and time, else as they are stored.
+    """
+    contents = [next(iter(_items(group, _FRAME_CONTENT)), None) for group in groups]
+    orders: list[list[tuple[int | float, ...]]] = [
+        # Location first, whatever the order of the dimensions.
+        [(*_numbers(each, _POSITION_IN_STACK), *_numbers(each, _TEMPORAL_INDEX)) for each in contents],
+        [_numbers(each, _DIMENSION_INDEX) for each in contents],
+        _by_geometry(headers),
+    ]
+    if len({_stack(each) for each in contents}) > 1:
+        del orders[0]
+    stored = list(range(len(headers)))
+    keys = next((keys for keys in orders if _tells_apart(keys)), None)
+    order = stored if keys is None else sorted(stored, key=keys.__getitem__)
+    notes = headers[0].notes
+    if keys is None or order != stored:
+        notes = (*notes, checks.FRAME_ORDER)
+    places = {index: place for place, index in enumerate(order, start=1)}
+    return tuple(header._replace(place=places[index], notes=notes) for index, header in enumerate(headers))
+
+
+def _tells_apart(keys: Sequence[Hashable]) -> bool:
+    """Whether every frame has a key of its own, of as many numbers."""
+    return all(keys) and len({len(key) for key in keys}) == 1 and len(set(keys)) == len(keys)  # type: ignore[arg-type]
+
+
+def _by_geometry(headers: Sequence[ImageHeader]) -> list[tuple[int | float, ...]]:
+    locations = location_indices(slice_locations_mm(headers), [header.frame for header in headers]).tolist()
+    times = [header.trigger_time_ms if isfinite(header.trigger_time_ms) else -1.0 for header in headers]
+    return [(place, time) if place >= 0 else () for place, time in zip(locations, times, strict=True)]
+
+
+def _stack(content: Dataset | None) -> bytes:
+    value = content.get_item(_STACK_ID).value if content is not None and _STACK_ID in content else b""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _numbers(content: Dataset | None, tag: int) -> tuple[int, ...]:
+    """Return the numbers of an element of unsigned longs (UL), () where it is absent or is none."""
+    if content is None or tag not in content:
+        return ()
+    item = content.get_item(tag)
+    value = item.value
+    if not isinstance(value, bytes) or len(value) % 4:
+        return ()
+    sign = "<" if getattr(item, "is_little_endian", True) else ">"
+    return unpack(f"{sign}{len(value) // 4}I", value)

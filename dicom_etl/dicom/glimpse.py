@@ -14,8 +14,7 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
 from dicom_etl.dicom.checks import image_header
 from dicom_etl.dicom.elements import Elements
-from dicom_etl.dicom.files import PREFIX_END, open_regular, read_bytes
-from dicom_etl.dicom.limits import DEFAULT
+from dicom_etl.dicom.files import DEFAULT, PREFIX_END, open_regular, read_bytes
 from dicom_etl.dicom.meta import bare_start
 from dicom_etl.dicom.structure import UNDEFINED, Odd, Steps, element_at, skip_sequence
 from dicom_etl.dicom.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT

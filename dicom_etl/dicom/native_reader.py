@@ -20,8 +20,8 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import structure
 from dicom_etl.dicom.checks import check_length, image_header
 from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.layout import ANY_SIZE, ElementLayout, LayoutMemory
-from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import MetaCutOffError, bare_start, file_meta, meta_ranges
 from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES

@@ -6,13 +6,10 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from dicom_etl.dicom.codecs import check_decodable, decode
-from dicom_etl.dicom.deflate import inflate
-from dicom_etl.dicom.encapsulated import check_fragments
-from dicom_etl.dicom.error_translation import only_image_errors
-from dicom_etl.dicom.limits import Limits
+from dicom_etl.dicom.codecs import check_decodable, decode, only_image_errors
+from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.meta import file_meta
-from dicom_etl.dicom.syntaxes import SYNTAXES
+from dicom_etl.dicom.syntaxes import SYNTAXES, check_fragments, inflate
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 

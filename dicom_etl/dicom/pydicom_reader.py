@@ -18,16 +18,13 @@ from numpy.typing import NDArray
 from dicom_etl.dicom import checks, native_reader, values
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import pixels as px
-from dicom_etl.dicom.codecs import check_decodable, decode
-from dicom_etl.dicom.deflate import inflate
+from dicom_etl.dicom.codecs import check_decodable, decode, only_image_errors
 from dicom_etl.dicom.elements import Elements
-from dicom_etl.dicom.encapsulated import check_fragments
-from dicom_etl.dicom.error_translation import only_image_errors
+from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.frames import frame_headers, raw_value
-from dicom_etl.dicom.limits import Limits
 from dicom_etl.dicom.meta import bare_start, file_meta
 from dicom_etl.dicom.structure import UNDEFINED
-from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax
+from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax, check_fragments, inflate
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 

@@ -14,8 +14,7 @@ from dicom_etl.config import LabelOptions
 from dicom_etl.contours import parsed, readers_for, readers_for_name
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.dicom import sop_class_of
-from dicom_etl.dicom.limits import Limits
-from dicom_etl.dicom.whole import WholeFile, read_whole
+from dicom_etl.dicom.files import Limits, WholeFile, read_whole
 from dicom_etl.records import ImageHeader
 from tests.contours.objects import Contour, Roi, Segment, segmentation, structure_set
 from tests.contours.workspaces import contour, workspace

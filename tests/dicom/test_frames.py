@@ -16,7 +16,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dicom import Limits, read_headers, read_image, stored_dtype, whole
+from dicom_etl.dicom import Limits, files, read_headers, read_image, stored_dtype
 from dicom_etl.dicom.files import read_exactly
 from dicom_etl.errors import ImageError
 from tests.builders import ORIENTATION, write_dicom
@@ -105,7 +105,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counted.append(count)
         return read_exactly(descriptor, count)
 
-    monkeypatch.setattr(whole, "read_exactly", counting)
+    monkeypatch.setattr(files, "read_exactly", counting)
     return counted
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from dicom_etl import dicom
 from dicom_etl.dicom import decoder, native_reader, read_headers, read_image
+from dicom_etl.dicom.files import DEFAULT
 from dicom_etl.dicom.layout import LayoutMemory
-from dicom_etl.dicom.limits import DEFAULT
 from dicom_etl.dicom.values import MAX_BYTES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 
 from dicom_etl.dicom import Limits, pydicom_reader, read_image
-from dicom_etl.dicom.limits import DEFAULT
+from dicom_etl.dicom.files import DEFAULT
 from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
 
