@@ -29,17 +29,8 @@ _OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a temporary path; when the block ends well, what was written there becomes ``target``.
 
-    Parameters
-    ----------
-    target : Path
-        A link is followed: the file it points to is replaced, the link stays.
-    overwrite : bool
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    OutputError
-        When the target cannot be made, exists, or is a folder. The old file, if any, is then untouched.
+    A link is followed: the file it points to is replaced, the link stays. Where that cannot be, or ``overwrite`` does
+    not allow it, it is an `OutputError`, and the old file is untouched.
     """
     target = target.resolve()
     check_target(target, overwrite=overwrite)
@@ -58,19 +49,9 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder; when the block ends well, its files are those of ``target``.
+    """Yield a temporary folder; when the block ends well, its files are those of ``target``, which is made if missing.
 
-    Parameters
-    ----------
-    target : Path
-        Made when it is missing; its own folder must exist.
-    overwrite : bool
-        Whether a folder that is not empty may be written into. Files of the same name are then replaced, others stay.
-
-    Raises
-    ------
-    OutputError
-        When the folder cannot be made or written into, or holds something already.
+    With ``overwrite`` a folder may hold something already: files of the same name are replaced, others stay.
     """
     target = target.resolve()
     if target.exists() and not target.is_dir():

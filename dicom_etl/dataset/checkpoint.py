@@ -20,13 +20,7 @@ _UNFINISHED = "unfinished.h5"
 
 
 class CheckpointFolder:
-    """The folder of one target, locked for this run.
-
-    Raises
-    ------
-    OutputError
-        When the folder cannot be made, is somebody else's, or another run is at work with it.
-    """
+    """The folder of one target, locked for this run."""
 
     def __init__(self, target: Path) -> None:
         self.path = _beside(target)

@@ -33,13 +33,7 @@ CHECKSUM_BYTES = 4
 
 
 def inflate(stored: memoryview, size: int) -> bytes:
-    """Decode the zlib stream of a slice of ``size`` bytes; nothing larger is ever made of it.
-
-    Raises
-    ------
-    ValueError
-        The stream is damaged, or not that of one slice.
-    """
+    """Decode the zlib stream of a slice of ``size`` bytes, or raise ValueError; nothing larger is ever made of it."""
     library = zlib_ng or zlib
     decoder = library.decompressobj()
     try:
@@ -53,14 +47,9 @@ def inflate(stored: memoryview, size: int) -> bytes:
 
 
 def put_together(data: bytes, dtype: np.dtype[Any], shuffled: bool, out: NDArray[Any]) -> None:
-    """Write decoded bytes as pixels.
+    """Write decoded bytes as pixels into ``out`` (y, x).
 
-    Parameters
-    ----------
-    shuffled : bool
-        Whether all first bytes of the elements come first, then all second ones (HDF5's shuffle filter).
-    out : ndarray, (y, x)
-        Filled.
+    ``shuffled`` tells whether all first bytes of the elements come first, then all second ones (HDF5's shuffle filter).
     """
     if not shuffled or dtype.itemsize == 1:
         out[...] = np.frombuffer(data, dtype).reshape(out.shape)

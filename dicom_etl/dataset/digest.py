@@ -45,13 +45,7 @@ class Seal:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Seal:
-        """Read a seal.
-
-        Raises
-        ------
-        SealError
-            When the bytes are not exactly what `to_bytes` writes.
-        """
+        """Read a seal; anything but what `to_bytes` writes is a `SealError`."""
         found = _SEAL.match(data)
         seal = cls(int(found[1]), int(found[2]), found[3].decode()) if found else None
         if seal is None or seal.to_bytes() != data:
@@ -71,19 +65,10 @@ def sha256_of_file(path: str | Path) -> str:
 
 
 def sha256_of_row(image: NDArray[Any], masks: Sequence[NDArray[np.uint8]]) -> str:
-    """Hash what a row of the dataset serves: its image, then its masks in the file's order of structures.
+    """Hash what a row of the dataset serves: its image (y, x) as stored, then its masks (y, x), all zero where none is.
 
-    Parameters
-    ----------
-    image : (y, x) array
-        As stored. Its dtype and shape are part of what is hashed.
-    masks : sequence of (y, x) uint8
-        One a structure, all zero where the sample has none.
-
-    Notes
-    -----
-    The text ``<dtype>:<y>x<x>:<masks>`` in ASCII, a newline, then the bytes of the image (little endian, C
-    order) and of each mask.
+    That is the text ``<dtype>:<y>x<x>:<masks>`` in ASCII, a newline, then the bytes of the image (little endian, C
+    order) and of each mask, in the file's order of structures.
     """
     return row_digests(image, masks)[1]
 
@@ -107,10 +92,7 @@ def image_key(image: NDArray[Any], masks: int) -> int:
 def contour_key(rings: Sequence[NDArray[np.float64]]) -> int:
     """Return a key of 64 bits that outlines of the same points share, in any order and direction.
 
-    Parameters
-    ----------
-    rings : sequence of (vertex, 2) float64
-        Vertices in pixels; they count as the same within a thousandth of one.
+    Rings (vertex, 2) are in pixels; points count as the same within a thousandth of one.
     """
     return int(contour_sha256(rings)[:16], 16)
 
@@ -118,9 +100,7 @@ def contour_key(rings: Sequence[NDArray[np.float64]]) -> int:
 def contour_sha256(rings: Sequence[NDArray[np.float64]]) -> str:
     """Return the SHA-256 of an outline's points, by which a decision knows it; its first 16 digits are `contour_key`.
 
-    Notes
-    -----
-    Each point as ``x << 32 + y`` in thousandths of a pixel, little endian int64, sorted, each once.
+    Each point counts once, as ``x << 32 + y`` in thousandths of a pixel, little endian int64; they are sorted.
     """
     points = np.rint((rings[0] if len(rings) == 1 else np.concatenate(rings)) * 1000).astype("<i8")
     each = np.dot(points, _X_BEFORE_Y)
@@ -141,13 +121,7 @@ def text_key(text: str) -> int:
 
 
 def append_seal(path: Path, format_version: int) -> str:
-    """Hash a finished file and add the seal after its last byte; return the SHA-256 of the whole, seal included.
-
-    Raises
-    ------
-    OSError
-        When the file cannot be read or extended.
-    """
+    """Hash a finished file and add the seal after its last byte; return the SHA-256 of the whole, seal included."""
     with path.open("r+b", buffering=0) as stream:
         digest = hashlib.file_digest(stream, "sha256")
         seal = Seal(format_version, stream.tell(), digest.hexdigest()).to_bytes()
@@ -160,13 +134,7 @@ def append_seal(path: Path, format_version: int) -> str:
 
 
 def read_seal(path: Path) -> Seal:
-    """Read the seal of a dataset and check the length it states, without hashing the body.
-
-    Raises
-    ------
-    SealError
-        When there is none, it is not canonical, or bytes are missing or added.
-    """
+    """Read the seal of a dataset and check the length it states, without hashing the body."""
     with path.open("rb", buffering=0) as stream:
         size = stream.seek(0, os.SEEK_END)
         if size < SEAL_BYTES:
@@ -181,13 +149,7 @@ def read_seal(path: Path) -> Seal:
 
 
 def check_seal(path: Path) -> tuple[Seal, str]:
-    """Check every byte of a dataset against its seal, in plain Python; return it and the SHA-256 of the whole file.
-
-    Raises
-    ------
-    SealError
-        When any byte was changed, is missing or was added.
-    """
+    """Check every byte of a dataset against its seal, in plain Python; return it and the SHA-256 of the whole file."""
     seal = read_seal(path)
     digest, left = hashlib.sha256(), seal.body_bytes
     with path.open("rb", buffering=0) as stream:

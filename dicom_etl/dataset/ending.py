@@ -14,16 +14,10 @@ from dicom_etl.records import Decided, Issue, StatisticRow, StudyRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What is known of a dataset only when all its rows are.
+    """What is known of a dataset only when all its rows are: split and fold of each, a study for each `end_study`.
 
-    Attributes
-    ----------
-    splits : sequence of (str, int)
-        Split and fold of each row.
-    flags : mapping of str to sequence of str
-        By structure, for each row the codes of the findings that doubt its label, with blanks between; "" for none.
-    studies : sequence of StudyRecord
-        One for each call of `HDF5Writer.end_study`.
+    ``flags`` are by structure, for each row the codes of the findings that doubt its label, with blanks between; "" for
+    none.
     """
 
     splits: Sequence[tuple[str, int]]

@@ -34,11 +34,6 @@ def temporary_beside(target: Path, make: Callable[[Path], int]) -> Iterator[Path
     """Yield a hidden temporary file or folder beside a target, which is gone after the block unless it was renamed.
 
     ``make`` makes and opens it. Those that dead runs to this target left are removed first.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be made.
     """
     _remove_stale(target)
     path, handle = _make_temporary(target, make)

@@ -55,19 +55,13 @@ class SliceTable:
             out[place] = np.ndarray(shape, dtype, mapped, offset)
 
     def decode(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Decode slices that are stored with gzip into ``out`` (place, y, x).
-
-        Raises
-        ------
-        DatasetError
-            A chunk does not hold its slice; nothing larger than a slice is made of it.
-        """
+        """Decode slices that are stored with gzip into ``out`` (place, y, x)."""
         starts, sizes = self.offsets[rows].tolist(), self.sizes[rows].tolist()
         for place, (row, start, size) in enumerate(zip(rows.tolist(), starts, sizes, strict=True)):
             self.decode_one(mapped[start : start + size], row, out[place])
 
     def decode_one(self, stored: memoryview, row: int, out: NDArray[Any]) -> None:
-        """Decode the chunk of a row into ``out`` (y, x)."""
+        """Decode the chunk of a row into ``out`` (y, x); nothing larger than a slice is made of it."""
         try:
             data = codecs.inflate(stored, self.slice_bytes)
         except ValueError as error:
@@ -79,13 +73,9 @@ class SliceTable:
 class Windows:
     """Slices that are stored as they are, seen as rows of one array, so that numpy gathers a batch by itself.
 
-    All chunks begin at multiples of some number of bytes. The array has a window for each of these, as if a slice began
-    there: windows overlap, and most of them are no slice. Nothing is copied until slices are taken out.
-
-    Attributes
-    ----------
-    which : ndarray of int64, (slice, table)
-        The window of each slice.
+    All chunks begin at multiples of some number of bytes. The array has a window for each of these, as if a slice
+    began there: windows overlap, and most of them are no slice. ``which`` (slice, table) is the window of each.
+    Nothing is copied until slices are taken out.
     """
 
     seen: NDArray[Any]
@@ -107,20 +97,7 @@ class Windows:
 
 
 def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
-    """Read where the slices of a dataset (sample, y, x) lie.
-
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        One chunk per slice.
-    file_bytes : int
-        Size of the file: no chunk may reach beyond it.
-
-    Raises
-    ------
-    DatasetError
-        The chunks are not what the format says.
-    """
+    """Read where the slices of a dataset (sample, y, x) lie; chunks that are not as the format says are refused."""
     name = str(dataset.name)
     if dataset.ndim != 3 or dataset.chunks != (1, *dataset.shape[1:]) or dataset.dtype.kind not in "iuf":
         raise DatasetError(

@@ -28,16 +28,10 @@ _MOST_WAITING_PIXELS = 1 << 20
 def pixels_to_count(
     image: NDArray[Any], masks: Sequence[NDArray[np.uint8] | None], full_mask: int
 ) -> tuple[NDArray[Any], ...]:
-    """Return the pixels of one row that count: every 16th of the image, then all inside each mask.
+    """Return the pixels of one row that count: every 16th of the image (y, x), then all inside each mask (y, x).
 
-    Parameters
-    ----------
-    image : (y, x) array
-        As stored.
-    masks : sequence of (y, x) uint8, or None
-        One a structure, None where it is not drawn. A pixel is inside from half of ``full_mask`` on.
-    full_mask : int
-        1, or 255 where masks hold coverage.
+    A mask is None where none is drawn. A pixel is inside from half of ``full_mask`` on: 1, or 255 where masks hold
+    coverage.
     """
     threshold = (full_mask + 1) // 2
     # Copies, for the image belongs to an executor: an empty view would keep the file of its image in memory (132 kB).

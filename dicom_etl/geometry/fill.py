@@ -41,17 +41,10 @@ PixelBox: TypeAlias = tuple[int, int, int, int]
 
 
 class Window(NamedTuple):
-    """Covered shares around the rings.
+    """Covered shares (height * width,) around the rings, row by row, from 0 to `UNIT`.
 
-    Attributes
-    ----------
-    covered : (height * width,) int64
-        Row by row, from 0 to `UNIT`.
-    height, width : int
-        Of the window, in pixels.
-    top, left : int
-        Row and column of the window's first pixel in the image; the window may reach beyond the image. It is the
-        smallest that holds the rings, or what is near of them.
+    ``top`` and ``left`` are row and column of the window's first pixel in the image; it may reach beyond the image. It
+    is the smallest that holds the rings, or what is near of them.
     """
 
     covered: NDArray[np.int64]
@@ -145,18 +138,10 @@ def _cut(start: FloatArray, end: FloatArray, cell: FloatArray, low: FloatArray, 
 def _add_up(
     box: PixelBox, column: FloatArray, row: FloatArray, twice_middle: FloatArray, rise: FloatArray
 ) -> Window:
-    """Add up edges that each lie in one pixel.
+    """Add up edges (edge,) that each lie in one pixel (row, column) of a box around all of them.
 
-    Parameters
-    ----------
-    box : (left, top, right, bottom)
-        Around all of them.
-    column, row : (edge,) float64
-        The pixel of each.
-    twice_middle : (edge,) float64
-        Twice the way from the pixel's left side to the middle of the edge.
-    rise : (edge,) float64
-        How far up each goes, in units.
+    ``twice_middle`` is twice the way from the pixel's left side to the middle of the edge, ``rise`` how far up it
+    goes, in units.
     """
     left, top, right, bottom = box
     height, width = bottom - top, right - left

@@ -33,16 +33,9 @@ _SAME_SPACING = 1e-6
 class Axis:
     """One axis of the new grid on one of the image.
 
-    New pixel i, whole or not, lies at ``origin + step * i`` in old pixels.
-
-    Attributes
-    ----------
-    old, resampled, new : int
-        Pixels of the image, after resampling, and after cropping or padding.
-    step : float
-        New spacing over old.
-    shift : int
-        The resampled pixel that becomes new pixel 0; negative where padding comes before.
+    New pixel i, whole or not, lies at ``origin + step * i`` in old pixels. It has ``old`` pixels in the image,
+    ``resampled`` after resampling, and ``new`` after cropping or padding. ``step`` is new spacing over old; ``shift``
+    is the resampled pixel that becomes new pixel 0, negative where padding comes before.
     """
 
     old: int
@@ -91,25 +84,11 @@ class Placement:
 def place(
     header: ImageHeader, size: tuple[int, int] | None = None, spacing_mm: float | None = None
 ) -> Placement:
-    """Lay the grid of the dataset on an image.
+    """Lay the grid of the dataset on an image: rows and columns of ``size``, pixels of ``spacing_mm``; None: its own.
 
-    Parameters
-    ----------
-    size : (int, int), optional
-        Rows and columns of the new grid; as many as the (resampled) image has when None.
-    spacing_mm : float, optional
-        Distance of neighbouring pixels, in both directions; the image's own when None.
-
-    Returns
-    -------
-    Placement
-        Its header holds the rows, columns, spacing and position (of the centre of pixel (0, 0)) of the new grid.
-
-    Raises
-    ------
-    ImageError
-        When a spacing is asked of an image whose own is unknown, or the new grid would be larger than `LARGEST_SIDE`
-        or less than a pixel wide.
+    The placement's header holds rows, columns, spacing and position (of the centre of pixel (0, 0)) of the new grid.
+    `ImageError` when a spacing is asked of an image whose own is unknown, or the new grid would be larger than
+    `LARGEST_SIDE` or less than a pixel wide.
     """
     between_rows, between_columns = header.pixel_spacing_mm
     rows, columns = size if size is not None else (None, None)
@@ -153,13 +132,7 @@ def _axis(old: int, new: int | None, old_mm: float, new_mm: float | None) -> Axi
 
 
 def regrid(image: Image, placement: Placement) -> Image:
-    """Return an image on the new grid, with its new header.
-
-    Raises
-    ------
-    MissingExtraError
-        When it must be resampled, and Pillow is not installed.
-    """
+    """Return an image on the new grid, with its new header."""
     pixels = image.pixels
     least = pixels.min()
     if placement.resampled:

@@ -66,10 +66,7 @@ class StackPlaces:
 def slice_normal(orientation: Sequence[float]) -> FloatArray:
     """Return the unit normal (3,) of an image plane, the cross product of its row and column directions.
 
-    Parameters
-    ----------
-    orientation : six float
-        ImageOrientationPatient: direction cosines along a row (x), then along a column (y); DICOM PS3.3 C.7.6.2.1.1.
+    The six numbers are ImageOrientationPatient: cosines along a row (x), then along a column (y); PS3.3 C.7.6.2.1.1.
     """
     a, b, c, d, e, f = orientation
     normal = np.array((b * f - c * e, c * d - a * f, a * e - b * d))  # numpy.cross takes ten times as long
@@ -173,20 +170,10 @@ def place_images(headers: Sequence[ImageHeader]) -> StackPlaces:
 
 
 def cardiac_phases(areas: Mapping[tuple[int, int], float]) -> dict[int, str]:
-    """Decide which phases of one study are end-diastole and end-systole.
+    """Decide which phases of one study, by index, are ED and ES; empty when fewer than two can be compared.
 
-    Parameters
-    ----------
-    areas : mapping of (location_index, phase_index) to float
-        Area of the drawn LV endocardium, all in one unit; only known locations and phases.
+    Given are areas of the drawn LV endocardium by location and phase, all in one unit.
 
-    Returns
-    -------
-    dict of int to str
-        Phase index to ``"ED"`` or ``"ES"``; empty when fewer than two phases can be compared.
-
-    Notes
-    -----
     The volume of the ventricle is the sum of its areas times the spacing (Simpson's rule), so the phase with
     the largest sum is ED and the one with the smallest is ES. Only phases drawn on at least half as many
     locations as the best drawn one take part, and two phases are compared over the locations they share; a
@@ -235,21 +222,10 @@ def has_plane(image: ImageHeader) -> bool:
 
 
 def to_pixels(points_mm: FloatArray, image: ImageHeader) -> tuple[FloatArray, FloatArray]:
-    """Return where points lie on an image, and how far they are from its plane.
+    """Return where points (point, 3) in the patient lie on an image that has a plane, and how far they are from it.
 
-    Parameters
-    ----------
-    points_mm : (point, 3) float64
-        In the patient frame (x to the left, y to the back, z to the head).
-    image : ImageHeader
-        An image with a plane.
-
-    Returns
-    -------
-    pixels : (point, 2) float64
-        x,y in the pixel frame, snapped to `SNAP_PX`.
-    off_plane_mm : (point,) float64
-        Signed distances along the normal.
+    That is x,y (point, 2) in the pixel frame, snapped to `SNAP_PX`, and the signed distances (point,) along the
+    normal, in mm.
     """
     frame = np.array(image.orientation).reshape(2, 3)
     from_origin = points_mm - np.array(image.position_mm)

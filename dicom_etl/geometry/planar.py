@@ -88,16 +88,11 @@ def turning_apart(start: FloatArray, end: FloatArray) -> int:
 
 
 class Slabs:
-    """The pieces of sloped edges between neighbouring heights, sorted by slab, then by x.
+    """The pieces (piece,) of sloped edges between neighbouring heights, sorted by slab, then by x.
 
-    Attributes
-    ----------
-    x_low, y_low, x_high, y_high, x_middle : (piece,) float64
-        The piece's ends at the lower and the higher y of its slab, and the x half-way.
-    direction : (piece,) int
-        1 where the edge was drawn towards greater y, else -1.
-    order : (piece,) int
-        Place within the slab, from 0; the count in a slab is even, for rings close.
+    A piece ends at the lower and the higher y of its slab; ``x_middle`` lies half-way. ``direction`` is 1 where the
+    edge was drawn towards greater y, else -1. ``order`` is the place within the slab, from 0; the count there is even,
+    for rings close.
     """
 
     def __init__(self, start: FloatArray, end: FloatArray, crossings: FloatArray) -> None:
@@ -130,15 +125,7 @@ class Slabs:
 def overlapping_boxes(low: FloatArray, high: FloatArray) -> Iterator[Pairs]:
     """Yield the index pairs (i, j) of boxes that share a point, each pair once, in blocks of bounded size.
 
-    Parameters
-    ----------
-    low, high : (box, 2) float64
-        Opposite corners, ``low <= high``.
-
-    Raises
-    ------
-    ContourError
-        When more than `MOST_PAIRS` pairs overlap in x, and in y.
+    ``low <= high`` (box, 2) are opposite corners.
     """
     sweeps = [_sweep(low[:, axis], high[:, axis]) for axis in (0, 1)]
     axis = int(sweeps[1][1].sum() < sweeps[0][1].sum())

@@ -37,13 +37,7 @@ def measure(rings: Rings) -> Outline:
     """Measure the outline that some rings make.
 
     Nearly every contour is one simple ring, and then a dozen array operations tell all of it (35 us); the rest goes
-    through the slabs of `dicom_etl.geometry.planar`.
-
-    Raises
-    ------
-    ContourError
-        When there are more pairs of edges to look at than `planar.MOST_PAIRS`, more crossings than
-        `planar.MOST_CROSSINGS`, or more pieces than `planar.MOST_PIECES`.
+    through the slabs of `dicom_etl.geometry.planar`, whose limits are a `ContourError`.
     """
     box = extent(rings[0] if len(rings) == 1 else np.concatenate(rings)) if any(map(len, rings)) else _EMPTY
     boundary = _simple_boundary(rings[0], box) if len(rings) == 1 else None

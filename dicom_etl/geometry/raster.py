@@ -58,25 +58,10 @@ _PILLOW_REACH = 32_768
 def rasterize(
     outline: Outline, shape: tuple[int, int], *, rule: str = "coverage", values: str = "binary"
 ) -> Mask:
-    """Return the mask (y, x) uint8 of an outline on an image.
+    """Return the mask (y, x) uint8 of an outline on an image of rows and columns, by one of the rules above.
 
-    Parameters
-    ----------
-    outline : Outline
-        In the pixel frame of the image.
-    shape : (int, int)
-        Rows and columns of the image.
-    rule : {"coverage", "centre", "pillow"}
-        Which pixels are in; the module's text describes them.
-    values : {"binary", "coverage"}
-        0 and 1; or, with the coverage rule only, 0 to 255: the share in 255ths, to the nearest, halves up.
-
-    Raises
-    ------
-    ContourError
-        When a vertex is farther away than Pillow can draw in a reasonable time.
-    MissingExtraError
-        When Pillow is needed and not installed.
+    Values are "binary", 0 and 1; or, with the coverage rule only, "coverage", 0 to 255: the share in 255ths, to the
+    nearest, halves up.
     """
     return _soft(outline, shape) if values == "coverage" else _DRAW[rule](outline, shape)
 
