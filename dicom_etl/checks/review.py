@@ -98,7 +98,10 @@ class LabelReview:
             if sample.facts is not None:
                 self._duplicates.add(sample.facts, row)
         settled = self._decide(issues, samples)
-        self._remember_names(samples)
+        # Names of one study are much alike, so packed they take a few bytes a row.
+        names = [(s.row.patient_id, s.row.source_image, s.row.frame, s.row.sources) for s in samples]
+        self._names.append(zlib.compress(pickle.dumps(names), 1))
+        self._starts.append(self._rows)
         self._rows += len(samples)
         return settled
 
@@ -122,12 +125,6 @@ class LabelReview:
         else:
             self.doubted += self.ledger.flagged(settled, self._labels)
         return settled
-
-    def _remember_names(self, samples: Sequence[EncodedSample]) -> None:
-        # Names of one study are much alike, so packed they take a few bytes a row.
-        names = [(s.row.patient_id, s.row.source_image, s.row.frame, s.row.sources) for s in samples]
-        self._names.append(zlib.compress(pickle.dumps(names), 1))
-        self._starts.append(self._rows)
 
     def _names_of(self, rows: Iterable[int]) -> dict[int, RowNames]:
         found: dict[int, RowNames] = {}

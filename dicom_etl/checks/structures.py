@@ -141,9 +141,10 @@ class Contours:
         if len(beside):
             strayed.append(self.middle_px[index] - self.middle_px[beside].mean(axis=0))
         for other in self._partners(self.neighbours[len(self.stack) :], index, wrong):
-            moves, locations = self._moves(self.phase[other], self.phase[index])
-            if len(moves) >= _FEWEST:
-                near = moves[np.abs(locations - self.location[index]) == 1]
+            before, after = self._shared(self.phase[other], self.phase[index])
+            if len(before) >= _FEWEST:
+                moves = self.middle_px[after] - self.middle_px[before]
+                near = moves[np.abs(self.location[before] - self.location[index]) == 1]
                 expected = np.concatenate((near, median(moves)[None]))
                 apart = self.middle_px[index] - self.middle_px[other] - expected
                 strayed.append(apart[np.hypot(*apart.T).argmin()])
@@ -175,11 +176,6 @@ class Contours:
         own, others = shapes[0], shapes[1:]
         unlike = [np.sqrt(((shape - others) ** 2).mean(axis=1)) for shape in (own, own[_MIRRORED])]
         return float((unlike[0] - unlike[1]).mean()) if len(others) else 0.0
-
-    def _moves(self, start: int, end: int) -> tuple[FloatArray, Indices]:
-        """Return by how much the middle moves x,y from one phase to another, and at which locations."""
-        before, after = self._shared(start, end)
-        return self.middle_px[after] - self.middle_px[before], self.location[before]
 
     def _shared(self, start: int, end: int) -> tuple[Indices, Indices]:
         """Return the contours of two phases at the locations that are drawn in both, in their order."""

@@ -220,9 +220,10 @@ def _problem(study: Derived, index: int, structure: str, stored: Rings) -> str:
         return f"names the rows {steps}, but not both have one"
     way = NEAREST if config.impute == NEAREST else config.impute_way
     made = estimate(_slice(study, index), known, (1.0 - share, share), way).rings
-    if len(made) == len(stored) and all(map(_same, made, stored)):
-        return ""
-    return f"is not what the rows {steps} give"
+    same = [one.shape for one in made] == [other.shape for other in stored] and all(
+        np.allclose(one, other, rtol=0, atol=_SAME_PX) for one, other in zip(made, stored, strict=True)
+    )
+    return "" if same else f"is not what the rows {steps} give"
 
 
 def _parent(study: Derived, position: int, structure: str) -> Parent | None:
@@ -240,7 +241,3 @@ def _slice(study: Derived, position: int) -> Slice:
         orientation=tuple(block["orientation"][position].tolist()),
     )
     return as_slice(study.rows.images[block.start + position], header)
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0, atol=_SAME_PX))
