@@ -26,7 +26,6 @@ from dicom_etl.errors import ConfigError
 from dicom_etl.geometry.polygons import split_rings
 
 StoredItem: TypeAlias = h5py.Group | h5py.Dataset
-OPTIONAL_ATTRIBUTES = frozenset({"created"})
 _REFERENCES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
 """HDF5's own bookkeeping of dimension scales: object addresses, which differ from file to file."""
 _BLOCK = 1 << 16
@@ -221,7 +220,7 @@ def _same_type(found: h5py.Dataset, expected: h5py.Dataset) -> bool:
 def _compare_attributes(found: StoredItem, expected: StoredItem, same_version: bool) -> Iterator[str]:
     at_root = found.name == "/"
     own, wanted = (set(item.attrs) - _REFERENCES for item in (found, expected))
-    for name in sorted((own ^ wanted) - (OPTIONAL_ATTRIBUTES if at_root else set())):
+    for name in sorted((own ^ wanted) - ({"created"} if at_root else set())):
         state = "is missing" if name in wanted else "belongs to no dataset"
         yield f"{found.name}: attribute {name} {state}"
     for name in sorted(own & wanted):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dicom_etl.dataset.reading import DatasetReader, open_reader
+from dicom_etl.dataset.reading import open_reader
 from dicom_etl.records import Issue, StatisticRow
 
 
@@ -61,35 +61,33 @@ def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]
 def read_facts(path: Path) -> Facts:
     """Read counts, options and issues."""
     with open_reader(path) as rows:
-        return _facts(rows)
-
-
-def _facts(rows: DatasetReader) -> Facts:
-    spacings = [f"{row:g} x {column:g}" for row, column in rows.column("pixel_spacing_mm").tolist()]
-    scanners = zip(rows.column("manufacturer"), rows.column("field_strength_t").tolist(), strict=True)
-    origins = [rows.column(f"pixel_origin_{name}") for name in rows.structures]
-    found = {float(each) for column in origins for each in column[np.isfinite(column)]}
-    return Facts(
-        software_version=rows.attribute("software_version"),
-        created=rows.attribute("created"),
-        samples=len(rows),
-        patients=len(set(rows.column("patient_id").tolist())),
-        shape=rows.shape,
-        dtype=rows.dtype.str,
-        structures={name: int(rows.column(f"has_{name}").sum()) for name in rows.structures},
-        cardiac_phases=_counts(rows.column("cardiac_phase")),
-        origins=_counts(rows.column("origin")),
-        splits=_counts(rows.column("split")),
-        contour_origin=found.pop() if len(found) == 1 else -1,
-        raster_rule=rows.attribute("raster_rule"),
-        config=rows.recorded_options(),
-        issues=rows.issues,
-        spacings_mm=_counts(spacings),
-        scanners=_counts([f"{maker or 'unknown maker'}, {field:g} T" for maker, field in scanners]),
-        readers=_counts(np.concatenate([[""], *(rows.column(f"reader_{name}") for name in rows.structures)])),
-        flagged={name: int(rows.column(f"flagged_{name}").sum()) for name in rows.structures},
-        statistics=rows.statistics(),
-    )
+        spacings = [f"{row:g} x {column:g}" for row, column in rows.column("pixel_spacing_mm").tolist()]
+        scanners = zip(rows.column("manufacturer"), rows.column("field_strength_t").tolist(), strict=True)
+        origins = [rows.column(f"pixel_origin_{name}") for name in rows.structures]
+        found = {float(each) for column in origins for each in column[np.isfinite(column)]}
+        return Facts(
+            software_version=rows.attribute("software_version"),
+            created=rows.attribute("created"),
+            samples=len(rows),
+            patients=len(set(rows.column("patient_id").tolist())),
+            shape=rows.shape,
+            dtype=rows.dtype.str,
+            structures={name: int(rows.column(f"has_{name}").sum()) for name in rows.structures},
+            cardiac_phases=_counts(rows.column("cardiac_phase")),
+            origins=_counts(rows.column("origin")),
+            splits=_counts(rows.column("split")),
+            contour_origin=found.pop() if len(found) == 1 else -1,
+            raster_rule=rows.attribute("raster_rule"),
+            config=rows.recorded_options(),
+            issues=rows.issues,
+            spacings_mm=_counts(spacings),
+            scanners=_counts([f"{maker or 'unknown maker'}, {field:g} T" for maker, field in scanners]),
+            readers=_counts(
+                np.concatenate([[""], *(rows.column(f"reader_{name}") for name in rows.structures)])
+            ),
+            flagged={name: int(rows.column(f"flagged_{name}").sum()) for name in rows.structures},
+            statistics=rows.statistics(),
+        )
 
 
 def _counts(values: Iterable[Any]) -> dict[str, int]:

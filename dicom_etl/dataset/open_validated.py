@@ -153,16 +153,6 @@ def attribute_text(target: h5py.Group | h5py.Dataset, name: str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def attribute_number(target: h5py.Group | h5py.Dataset, name: str) -> int:
-    """Return a whole number; -1 when it is missing or something else."""
-    if name not in target.attrs:
-        return -1
-    attribute = target.attrs.get_id(name)
-    if attribute.shape != () or attribute.dtype.kind not in "iu":
-        return -1
-    return int(target.attrs[name])
-
-
 def samples_of(file: h5py.File) -> h5py.Group:
     """Open ``/samples`` for reading; nothing else does."""
     return file[schema.SAMPLES]
@@ -176,7 +166,8 @@ def structures_of(file: h5py.File) -> tuple[str, ...]:
 def _check_version(file: h5py.File) -> None:
     if attribute_text(file, "format") != schema.FORMAT:
         raise DatasetError("an HDF5 file, but not a dicom-etl dataset")
-    version = attribute_number(file, "format_version")
+    said = attribute_text(file, "format_version")
+    version = int(said) if said.isdecimal() else -1
     if version == 1:
         raise DatasetError(
             "format version 1, which dicom-etl 0.1 made and this release does not read; ingest the source again"

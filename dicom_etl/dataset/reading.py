@@ -292,12 +292,9 @@ class DatasetReader:
             found.append(Study(StudyRecord(patient, key, number), start, stop))
         return found
 
-    def issues_of(self, patient_id: str, study: int) -> list[Issue]:
-        """Return those of one study."""
-        return self._issues_by_study.get((patient_id, study), [])
-
     @cached_property
-    def _issues_by_study(self) -> dict[tuple[str, int], list[Issue]]:
+    def issues_by_study(self) -> dict[tuple[str, int], list[Issue]]:
+        """Those of each patient and study."""
         found: dict[tuple[str, int], list[Issue]] = {}
         for issue in self.issues:
             found.setdefault((issue.patient_id, issue.study), []).append(issue)

@@ -22,7 +22,7 @@ from dicom_etl.dataset.ending import Ending
 from dicom_etl.dataset.sink import Sink
 from dicom_etl.errors import OutputError
 from dicom_etl.geometry.polygons import join_rings
-from dicom_etl.records import EncodedSample, Issue, SampleRow, StudyRecord
+from dicom_etl.records import EncodedSample, SampleRow
 
 _TABLE_FILTERS: dict[str, Any] = {
     "compression": "gzip",
@@ -112,7 +112,13 @@ class HDF5Writer:
                 keys = self._table(_timeless_group(self._file, schema.PART), schema.INSTANCE_KEY, "u8")
                 self._extend(keys, np.frombuffer(self._instance_keys, dtype="u8"))
             self._write_table(schema.STUDIES, ending.studies)
-            self._write_issues(ending.issues, ending.studies)
+            index_of = {(study.patient_id, study.study): index for index, study in enumerate(ending.studies)}
+            self._write_table(
+                schema.ISSUES,
+                ending.issues,
+                study_index=[index_of.get((issue.patient_id, issue.study), -1) for issue in ending.issues],
+                row=[-1 if issue.sample is None else issue.sample for issue in ending.issues],
+            )
             self._write_table(schema.DECISIONS, ending.decisions)
             self._write_table(schema.STATISTICS, ending.statistics)
             for name, value in ending.attributes.items():
@@ -279,16 +285,6 @@ class HDF5Writer:
                 place = ("split", "fold").index(column.name)
                 values = [each[place] for each in ending.splits]
             self._create_and_store(samples, column, self._file["sample"], values)
-
-    def _write_issues(self, issues: Sequence[Issue], studies: Sequence[StudyRecord]) -> None:
-        """Write /issues, with the row of /studies instead of the patient."""
-        index_of = {(study.patient_id, study.study): index for index, study in enumerate(studies)}
-        self._write_table(
-            schema.ISSUES,
-            issues,
-            study_index=[index_of.get((issue.patient_id, issue.study), -1) for issue in issues],
-            row=[-1 if issue.sample is None else issue.sample for issue in issues],
-        )
 
     def _write_table(self, name: str, records: Sequence[Any], **computed: list[Any]) -> None:
         """Write a table that is known as a whole: a record a row, but for the columns that were computed."""

@@ -183,9 +183,7 @@ def cardiac_phases(areas: Mapping[tuple[int, int], float]) -> dict[int, str]:
     for (location, phase), area in areas.items():
         if location >= 0 and phase >= 0:
             by_phase.setdefault(phase, {})[location] = area
-    if not by_phase:
-        return {}
-    most = max(len(drawn) for drawn in by_phase.values())
+    most = max(map(len, by_phase.values()), default=0)
     candidates = sorted(phase for phase, drawn in by_phase.items() if 2 * len(drawn) >= most)
     if len(candidates) < 2:
         return {}

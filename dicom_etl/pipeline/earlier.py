@@ -173,7 +173,7 @@ class TakenStudy:
         record = self.study.record
         return [
             issue if issue.sample is None else replace(issue, sample=issue.sample - self.study.start)
-            for issue in self.reader.issues_of(record.patient_id, record.study)
+            for issue in self.reader.issues_by_study.get((record.patient_id, record.study), [])
             if issue.stage not in _FOUND_ANEW and issue.code != STALE
         ]
 
