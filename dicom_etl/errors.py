@@ -52,9 +52,6 @@ class SourceError(DicomEtlError):
         super().__init__(message)
         self.issues = tuple(issues)
 
-    def __reduce__(self) -> tuple[type["SourceError"], tuple[str, tuple[Any, ...]]]:
-        return type(self), (str(self), self.issues)
-
 
 class ClusterError(DicomEtlError):
     """The workers of a cluster cannot do this run: not there, of another release, or blind to SOURCE."""
@@ -93,9 +90,6 @@ class ItemError(DicomEtlError):
         super().__init__(message)
         if code is not None:
             self.code = code
-
-    def __reduce__(self) -> tuple[type["ItemError"], tuple[str, str]]:
-        return type(self), (str(self), self.code)
 
 
 class ImageError(ItemError):

@@ -4,7 +4,7 @@
 position or a pairing is an `ImageError` of one line, without any text from the header; so it is in all that reads
 here. Everything else is accepted, and noted.
 
-Two lanes read a file. `plain` takes what is structured plainly, in this process and without pydicom. What it
+Two lanes read a file. `native_reader` takes what is structured plainly, in this process and without pydicom. What it
 declines goes to `pydicom_reader`, pydicom's lane, which runs in a child process (`decoder`), so that a file which
 hangs or crashes a parser or a codec costs one image. What starts that process is imported for the first such file.
 """
@@ -29,8 +29,8 @@ from dicom_etl.dicom.files import (
     check_size,
     keep,
     open_listed,
-    open_regular,
     read_exactly,
+    read_start,
     read_whole,
 )
 from dicom_etl.dicom.meta import media_class
@@ -61,15 +61,9 @@ _decodable: set[tuple[str, int]] = set()
 def sop_class_of(path: Path | str) -> str:
     """Return the SOP Class UID that the file meta information states, "" where there is none or no such file."""
     try:
-        descriptor, status = open_regular(path)
+        return media_class(read_start(path, _FIRST_READ))
     except ImageError:
         return ""
-    try:
-        return media_class(read_exactly(descriptor, min(status.st_size, _FIRST_READ)))
-    except ImageError:
-        return ""
-    finally:
-        os.close(descriptor)
 
 
 def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:

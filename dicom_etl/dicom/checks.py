@@ -7,7 +7,7 @@ the header.
 from __future__ import annotations
 
 from functools import lru_cache
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Any
 
 import numpy as np
@@ -20,38 +20,22 @@ from dicom_etl.dicom.pixels import STORED_DTYPES, is_rescaled
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
-INVALID_UID = "invalid-uid"
-INVERTED = "inverted"
-BAD_FIELD_STRENGTH = "bad-field-strength"
-BAD_TRIGGER_TIME = "bad-trigger-time"
-BAD_MANUFACTURER = "bad-manufacturer"
-VR_MISMATCH = "vr-mismatch"
-UNORDERED = "unordered-elements"
-OTHER_WARNING = "pydicom-warning"
-FRAME_ORDER = "frame-order"
-PADDED = "padded-pixels"
-TRAILING_ZEROS = "trailing-zeros"
-NO_PREAMBLE = "no-preamble"
-TEXT_NUMBER = "text-number"
-TEXT_UID = "text-uid"
-NO_HIGH_BIT = "highbit-absent"
-
 NOTES = {
-    INVALID_UID: "a UID breaks the rules for UIDs, for instance by leading zeros",
-    INVERTED: "MONOCHROME1 pixels were inverted, so that larger means brighter",
-    BAD_FIELD_STRENGTH: "MagneticFieldStrength is not a number of teslas and was left out",
-    BAD_TRIGGER_TIME: "the trigger time is not a number of milliseconds and was left out",
-    BAD_MANUFACTURER: "Manufacturer is not printable text of at most 64 characters and was left out",
-    VR_MISMATCH: "the data elements are not encoded as the transfer syntax says",
-    UNORDERED: "the data elements are not in the order of their tags",
-    OTHER_WARNING: "pydicom warned of something else",
-    FRAME_ORDER: "the frames are stored in another order than their index says, or nothing says one",
-    PADDED: "the pixel data is longer than rows x columns say; the rest is padding and was left out",
-    TRAILING_ZEROS: "zeros follow the data set",
-    NO_PREAMBLE: "the file is a bare data set without preamble and file meta information",
-    TEXT_NUMBER: "InstanceNumber is a whole number written with a decimal point",
-    TEXT_UID: "SeriesInstanceUID is text and no UID; it groups images as it stands",
-    NO_HIGH_BIT: "HighBit is absent and was taken as BitsStored - 1",
+    "invalid-uid": "a UID breaks the rules for UIDs, for instance by leading zeros",
+    "inverted": "MONOCHROME1 pixels were inverted, so that larger means brighter",
+    "bad-field-strength": "MagneticFieldStrength is not a number of teslas and was left out",
+    "bad-trigger-time": "the trigger time is not a number of milliseconds and was left out",
+    "bad-manufacturer": "Manufacturer is not printable text of at most 64 characters and was left out",
+    "vr-mismatch": "the data elements are not encoded as the transfer syntax says",
+    "unordered-elements": "the data elements are not in the order of their tags",
+    "pydicom-warning": "pydicom warned of something else",
+    "frame-order": "the frames are stored in another order than their index says, or nothing says one",
+    "padded-pixels": "the pixel data is longer than rows x columns say; the rest is padding and was left out",
+    "trailing-zeros": "zeros follow the data set",
+    "no-preamble": "the file is a bare data set without preamble and file meta information",
+    "text-number": "InstanceNumber is a whole number written with a decimal point",
+    "text-uid": "SeriesInstanceUID is text and no UID; it groups images as it stands",
+    "highbit-absent": "HighBit is absent and was taken as BitsStored - 1",
 }
 """What each kind of oddity in ``ImageHeader.notes`` means."""
 
@@ -66,21 +50,18 @@ _COLOURS = (
     "YBR_RCT",
     "XYB",
 )
-_NUMBERS = (
-    el.SAMPLES,
-    el.ROWS,
-    el.COLUMNS,
-    el.BITS_ALLOCATED,
-    el.BITS_STORED,
-    el.HIGH_BIT,
-    el.REPRESENTATION,
-)
+_NUMBERS = tuple(tag for tag, vr in el.VRS.items() if vr == "US")
 _COSINE_TOLERANCE = 0.01
 _SPACING_MM = (1e-4, 1e3)
 _FARTHEST_MM = 1e6
-_MOST_TESLA = 1e5
-"""Field strengths in gauss are found in real files, and stay as they are."""
 MOST_MS = 1e7
+_DESCRIBING = {
+    el.TRIGGER_TIME: (-MOST_MS, MOST_MS, "bad-trigger-time"),
+    # Field strengths in gauss are found in real files, and stay as they are.
+    el.FIELD_STRENGTH: (0, 1e5, "bad-field-strength"),
+}
+"""By element that only describes: least and most, and what another value is noted as."""
+_NO_PAIR, _NO_PLACE, _NO_COSINES = (nan, nan), (nan, nan, nan), (nan, nan, nan, nan, nan, nan)
 _LEAST_SLOPE = 1e-20
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -88,25 +69,24 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 def image_header(found: Elements, limits: Limits) -> ImageHeader:
     """Check every element that was found and return the header they make."""
     values = found.values
-    shared, notes = _shared_fields(found.big_endian, found.shared)
+    shared, shared_notes = _shared_fields(found.big_endian, found.shared)
+    notes = [*found.notes, *shared_notes]
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
-    if not valid and INVALID_UID not in notes:
-        notes = (*notes, INVALID_UID)
-    time_ms = _describing(values, el.TRIGGER_TIME, -MOST_MS, MOST_MS)
-    if time_ms is None:
-        notes = (*notes, BAD_TRIGGER_TIME)
+    if not valid and "invalid-uid" not in notes:
+        notes.append("invalid-uid")
+    time_ms = _describing(values, el.TRIGGER_TIME, notes)
     number, exact = read.whole(values, el.INSTANCE_NUMBER)
     if not exact:
-        notes = (*notes, TEXT_NUMBER)
+        notes.append("text-number")
     header = ImageHeader(
         **shared,
         instance_number=number,
         transfer_syntax=found.syntax,
         position_mm=position(values),
-        trigger_time_ms=nan if time_ms is None else time_ms,
+        trigger_time_ms=time_ms,
         manufacturer=found.manufacturer,
         instance_uid=instance_uid,
-        notes=found.notes + notes,
+        notes=tuple(notes),
         patient_id=found.patient_id,
         acquisition_time=read.label(values.get(el.ACQUISITION_TIME, b"")),
         frame_of_reference_uid=read.label(values.get(el.FRAME_OF_REFERENCE, b"")),
@@ -125,8 +105,9 @@ def _shared_fields(
     values = {tag: value for tag, value in zip(el.SHARED, shared, strict=True) if value is not None}
     notes: list[str] = []
     if not values.get(el.HIGH_BIT):
-        values[el.HIGH_BIT] = _high_bit(read.unsigned(values, el.BITS_STORED, big_endian), big_endian)
-        notes.append(NO_HIGH_BIT)
+        high = max(read.unsigned(values, el.BITS_STORED, big_endian) - 1, 0)
+        values[el.HIGH_BIT] = high.to_bytes(2, "big" if big_endian else "little")
+        notes.append("highbit-absent")
     number = {tag: read.unsigned(values, tag, big_endian) for tag in _NUMBERS}
     photometric = read.code(values, el.PHOTOMETRIC)
     _check_grey(photometric, number[el.SAMPLES])
@@ -134,7 +115,7 @@ def _shared_fields(
     slope, intercept = rescale(values)
     series_uid = _series_uid(values, notes)
     if photometric == "MONOCHROME1":
-        notes.append(INVERTED)
+        notes.append("inverted")
     fields = {
         "rows": number[el.ROWS],
         "columns": number[el.COLUMNS],
@@ -147,7 +128,7 @@ def _shared_fields(
         "rescale_intercept": intercept,
         "pixel_spacing_mm": spacing(values),
         "orientation": orientation(values),
-        "field_strength_t": _field_strength(values, notes),
+        "field_strength_t": _describing(values, el.FIELD_STRENGTH, notes),
         "series_uid": series_uid,
         "study_uid": read.label(values.get(el.STUDY_UID, b"")),
         "series_number": read.count(values.get(el.SERIES_NUMBER, b"")),
@@ -155,10 +136,6 @@ def _shared_fields(
         "sop_class": read.label(values.get(el.SOP_CLASS, b"")),
     }
     return fields, tuple(notes)
-
-
-def _high_bit(stored: int, big_endian: bool) -> bytes:
-    return max(stored - 1, 0).to_bytes(2, "big" if big_endian else "little")
 
 
 def _series_uid(values: dict[int, bytes], notes: list[str]) -> str:
@@ -169,10 +146,10 @@ def _series_uid(values: dict[int, bytes], notes: list[str]) -> str:
         text = values[el.SERIES_UID].strip(b" \0")
         if len(text) > read.MAX_TEXT or not (text.isascii() and text.decode("ascii").isprintable()):
             raise
-        notes.append(TEXT_UID)
+        notes.append("text-uid")
         return text.decode("ascii")
     if not valid:
-        notes.append(INVALID_UID)
+        notes.append("invalid-uid")
     return uid
 
 
@@ -206,8 +183,7 @@ def rescale(values: dict[int, bytes]) -> tuple[float, float]:
 
     One without the other is refused: some readers would apply it, and some, pydicom among them, would not.
     """
-    (slope,) = read.decimals(values, el.SLOPE, 1)
-    (intercept,) = read.decimals(values, el.INTERCEPT, 1)
+    slope, intercept = read.decimal(values, el.SLOPE), read.decimal(values, el.INTERCEPT)
     if isnan(slope) and isnan(intercept):
         return 1.0, 0.0
     if isnan(slope) or isnan(intercept):
@@ -224,7 +200,7 @@ def rescale(values: dict[int, bytes]) -> tuple[float, float]:
 
 def spacing(values: dict[int, bytes]) -> tuple[float, float]:
     """PixelSpacing is two positive numbers that can be a distance of pixels in mm, or absent."""
-    pair = read.decimals(values, el.SPACING, 2)
+    pair = read.decimals(values, el.SPACING, _NO_PAIR)
     if pair[0] <= 0 or pair[1] <= 0:
         raise ImageError("PixelSpacing is not positive")
     least, most = _SPACING_MM
@@ -235,7 +211,7 @@ def spacing(values: dict[int, bytes]) -> tuple[float, float]:
 
 def position(values: dict[int, bytes]) -> tuple[float, float, float]:
     """ImagePositionPatient is three numbers that can be a place in mm, or absent."""
-    place = read.decimals(values, el.POSITION, 3)
+    place = read.decimals(values, el.POSITION, _NO_PLACE)
     if max(map(abs, place)) > _FARTHEST_MM:
         raise ImageError(
             f"ImagePositionPatient is {max(map(abs, place)):g} mm away; up to {_FARTHEST_MM:g} is read"
@@ -245,28 +221,24 @@ def position(values: dict[int, bytes]) -> tuple[float, float, float]:
 
 def orientation(values: dict[int, bytes]) -> tuple[float, float, float, float, float, float]:
     """ImageOrientationPatient is two perpendicular unit vectors, within 0.01, or absent (C.7.6.2.1.1)."""
-    a, b, c, d, e, f = cosines = read.decimals(values, el.ORIENTATION, 6)
+    a, b, c, d, e, f = cosines = read.decimals(values, el.ORIENTATION, _NO_COSINES)
     off = max(abs(a * a + b * b + c * c - 1), abs(d * d + e * e + f * f - 1), abs(a * d + b * e + c * f))
     if off > _COSINE_TOLERANCE:
         raise ImageError("ImageOrientationPatient is not two perpendicular unit vectors")
     return cosines
 
 
-def _field_strength(values: dict[int, bytes], notes: list[str]) -> float:
-    found = _describing(values, el.FIELD_STRENGTH, 0, _MOST_TESLA)
-    if found is None:
-        notes.append(BAD_FIELD_STRENGTH)
-        return nan
-    return found
-
-
-def _describing(values: dict[int, bytes], tag: int, least: float, most: float) -> float | None:
-    """Return a number that only describes: NaN where it is absent, None where it is bad, to be noted."""
+def _describing(values: dict[int, bytes], tag: int, notes: list[str]) -> float:
+    """Return a number that only describes: NaN where it is absent, or bad, which is noted."""
+    least, most, note = _DESCRIBING[tag]
     try:
-        (number,) = read.decimals(values, tag, 1)
+        number = read.decimal(values, tag)
     except ImageError:
-        return None
-    return None if number < least or number > most else number
+        number = inf
+    if least <= number <= most or isnan(number):
+        return number
+    notes.append(note)
+    return nan
 
 
 def check_extent(header: ImageHeader, limits: Limits) -> None:
@@ -284,17 +256,12 @@ def check_extent(header: ImageHeader, limits: Limits) -> None:
         )
 
 
-def pixel_bytes(header: ImageHeader) -> int:
-    """Return how many bytes the uncompressed pixels of all frames take, without padding."""
-    return header.rows * header.columns * header.frames * (header.bits_allocated // 8)
-
-
 def check_length(header: ImageHeader, length: int) -> tuple[str, ...]:
     """Uncompressed pixel data is as long as rows x columns x frames say, or longer by padding, which is noted.
 
     Receivers are told to accept padding (PS3.5, 8.1.1); as much as a frame more would be another image.
     """
-    expected = pixel_bytes(header)
+    expected = header.rows * header.columns * header.frames * (header.bits_allocated // 8)
     if length in (expected, expected + expected % 2):
         return ()
     if not expected < length < expected + expected // header.frames:
@@ -302,7 +269,7 @@ def check_length(header: ImageHeader, length: int) -> tuple[str, ...]:
             f"the pixel data is {length} bytes long; {header.rows} rows x {header.columns} columns x "
             f"{header.frames} frames x {header.bits_allocated // 8} bytes make {expected}"
         )
-    return (PADDED,)
+    return ("padded-pixels",)
 
 
 def check_frame(frame: int, frames: int) -> None:

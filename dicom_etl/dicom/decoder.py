@@ -54,7 +54,7 @@ def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[Im
 
     ``digest`` tells one file from the next, so that the frames of one are not searched for again.
     """
-    answer, payload = _ask(_frame_request(frame, digest), data, limits)
+    answer, payload = _ask({"frame": frame, "digest": digest}, data, limits)
     with _only_usable_answers():
         header = ipc.header_from_json(answer["header"])
         if answer["offset"] is not None:
@@ -64,15 +64,8 @@ def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[Im
 
 def begin_frame(data: bytes, digest: str, frame: int, limits: Limits) -> None:
     """Let a child begin with a frame that `read_frame` will be asked for soon, by this thread."""
-    _pool.begin(_limited(_frame_request(frame, digest), limits), data, limits.max_item_seconds)
-
-
-def _frame_request(frame: int, digest: str) -> dict[str, Any]:
-    return {"frame": frame, "digest": digest}
-
-
-def _limited(message: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    return message | {"limits": asdict(limits)}
+    request = {"frame": frame, "digest": digest, "limits": asdict(limits)}
+    _pool.begin(request, data, limits.max_item_seconds)
 
 
 def examine(function: str, data: bytes, limits: Limits, **options: Any) -> tuple[dict[str, Any], bytearray]:
@@ -171,13 +164,6 @@ class _Child:
         self._requests.close()
         self._answers.close()
 
-    def reason(self) -> str:
-        """Say how the process ended, for a message."""
-        code = self.process.returncode
-        if code is not None and code < 0:
-            return f"ended by {signal.Signals(-code).name}"
-        return f"ended with code {code}"
-
     @contextmanager
     def _clock(self, seconds: float) -> Iterator[None]:
         self._deadline = time.monotonic() + seconds
@@ -221,7 +207,9 @@ class _Pool:
 
     def begin(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
         """Let a child begin with what this thread will ask for; that there is none will be found out then."""
-        self._forsake()
+        _, child = self._begun.pop(threading.get_ident(), ({}, None))
+        if child is not None:
+            child.close()
         with suppress(ImageError, _GoneError):
             child = self.take()
             child.send(request, data, seconds)
@@ -233,11 +221,6 @@ class _Pool:
         if self._begun.get(thread, ({},))[0] != request:
             return None
         return self._begun.pop(thread)[1]
-
-    def _forsake(self) -> None:
-        _, child = self._begun.pop(threading.get_ident(), ({}, None))
-        if child is not None:
-            child.close()
 
     def put(self, child: _Child) -> None:
         """Take back a child that has answered."""
@@ -268,7 +251,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str, Any], bytearray]:
-    request, digest = _limited(message, limits), message.get("digest", "")
+    request, digest = message | {"limits": asdict(limits)}, message.get("digest", "")
     begun = _pool.take_begun(request)
     child = begun or _pool.take()
     end = time.monotonic() + limits.max_item_seconds  # of all tries together
@@ -286,8 +269,10 @@ def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str
                     "`max_item_seconds` allows more"
                 ) from None
             if fresh:
+                code = child.process.returncode
+                end_of_it = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
                 raise ImageError(
-                    f"the decoding process was {child.reason()}; the file is damaged or its codec is faulty"
+                    f"the decoding process was ended {end_of_it}; the file is damaged or its codec is faulty"
                 ) from None
             child = _Child()
             continue

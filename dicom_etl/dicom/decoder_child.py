@@ -19,6 +19,7 @@ from dicom_etl.dicom import ipc, pydicom_reader
 from dicom_etl.dicom.checks import check_frame
 from dicom_etl.dicom.codecs import only_image_errors, warm_up
 from dicom_etl.dicom.files import Limits
+from dicom_etl.dicom.syntaxes import SYNTAXES
 from dicom_etl.errors import ImageError
 
 try:
@@ -47,25 +48,19 @@ def main() -> None:
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ipc.send(answers, {"ready": True})
-    last = _LastDocument()
     while True:
         try:
             request, data = ipc.receive(requests, most=1 << 40)
         except EOFError:
             return
-        ipc.send(answers, *_serve(request, data, base, last))
+        ipc.send(answers, *_serve(request, data, base))
 
 
-class _LastDocument:
-    """The structure of the last file of several frames, since they are asked for one after the other."""
-
-    digest = ""
-    document: pydicom_reader.Document | None = None
-    as_sent = False
-    """Whether the pixels lie in the bytes that were sent, as they are."""
+_last: dict[str, pydicom_reader.Document] = {}
+"""By digest, the last file if it has several frames, since they are asked for one after the other."""
 
 
-def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocument) -> Answer:
+def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
     limits = Limits(**request["limits"])
     _limit(base, limits)
     try:
@@ -75,7 +70,7 @@ def _serve(request: dict[str, Any], data: bytearray, base: int, last: _LastDocum
             if request["frame"] is None:
                 headers = pydicom_reader.parse(data, limits).headers
                 return {"headers": [header._asdict() for header in headers]}, b""
-            return _frame(request["frame"], request["digest"], data, limits, last)
+            return _frame(request["frame"], request["digest"], data, limits)
     except ImageError as error:
         return {"error": str(error)}, b""
     except MemoryError:
@@ -90,18 +85,20 @@ def _examine(function: str, options: dict[str, Any], data: bytearray, limits: Li
     return answer
 
 
-def _frame(frame: int, digest: str, data: bytearray, limits: Limits, last: _LastDocument) -> Answer:
+def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:
     """Answer with the header of one frame, and with where its pixels are in the file, or with them."""
-    document = last.document
-    if document is None or digest != last.digest:
-        last.digest, last.document = "", None  # before the next one takes its memory
+    document = _last.get(digest)
+    if document is None:
+        _last.clear()  # before the next one takes its memory
         document = pydicom_reader.parse(data, limits)
-        last.as_sent = document.is_native and document.body is data
         if len(document.headers) > 1:
-            last.digest, last.document = digest, document
+            _last[digest] = document
     check_frame(frame, len(document.headers))
-    answer = {"header": document.headers[frame]._asdict(), "offset": None, "holds": last.digest}
-    if last.as_sent:
+    header, holds = document.headers[frame], next(iter(_last), "")
+    answer = {"header": header._asdict(), "offset": None, "holds": holds}
+    if (
+        document.is_native and not SYNTAXES[header.transfer_syntax].deflated
+    ):  # the pixels lie in what was sent
         return answer | {"offset": document.offset}, b""
     return answer, pydicom_reader.stored_values(document, frame).tobytes()
 

@@ -40,10 +40,14 @@ class Limits:
 DEFAULT = Limits()
 
 
-def open_regular(path: Path | str) -> tuple[int, os.stat_result]:
-    """Look at a file, then do as `open_listed`: a FIFO, a device, a socket or a folder is never opened."""
+def read_start(path: Path | str, count: int) -> bytes:
+    """Return the first bytes of a file; a FIFO, a device, a socket or a folder is never opened."""
     check_regular(path)
-    return open_listed(path)
+    descriptor, _ = open_listed(path)
+    try:
+        return _read(descriptor, count)
+    finally:
+        os.close(descriptor)
 
 
 def check_regular(path: Path | str) -> None:
@@ -77,7 +81,7 @@ def open_listed(path: Path | str) -> tuple[int, os.stat_result]:
     return descriptor, status
 
 
-def read_bytes(descriptor: int, count: int) -> bytes:
+def _read(descriptor: int, count: int) -> bytes:
     """Read ``count`` bytes from where the descriptor stands, fewer only at the end of the file."""
     try:
         data = os.read(descriptor, count)
@@ -90,7 +94,7 @@ def read_bytes(descriptor: int, count: int) -> bytes:
 
 def read_exactly(descriptor: int, count: int) -> bytes:
     """Read ``count`` bytes that the file had when it was opened."""
-    data = read_bytes(descriptor, count)
+    data = _read(descriptor, count)
     if len(data) < count:
         raise ImageError("the file became shorter while it was read")
     return data
@@ -129,10 +133,8 @@ class WholeFile:
         return hashlib.sha256(self.data).hexdigest()
 
 
-class _Last:
-    """The one file that is kept, so that memory stays bounded."""
-
-    file: WholeFile | None = None
+_kept: list[WholeFile] = []
+"""The one file that is kept, so that memory stays bounded."""
 
 
 def read_whole(path: Path | str, limits: Limits) -> WholeFile:
@@ -141,10 +143,11 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
     descriptor, status = open_listed(name)
     try:
         check_size(status.st_size, limits)
-        last = _Last.file
+        last = next(iter(_kept), None)
         if last is not None and (last.path, last.identity) == (name, _identity(status)):
             return last
-        _Last.file = last = None  # before the next one takes its memory
+        last = None
+        _kept.clear()  # before the next one takes its memory
         data = read_exactly(descriptor, status.st_size)
         if _identity(os.fstat(descriptor)) != _identity(status):
             raise ImageError("somebody wrote to the file while it was read", code=CHANGED)
@@ -155,7 +158,7 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
 
 def keep(file: WholeFile) -> None:
     """Keep a file until another one is read."""
-    _Last.file = file
+    _kept[:] = [file]
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -59,7 +59,7 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
 
 def _without_place(header: ImageHeader) -> tuple[ImageHeader, ...]:
     found = header._replace(position_mm=(nan, nan, nan), trigger_time_ms=nan, temporal_position=-1)
-    noted = found._replace(notes=(*header.notes, checks.FRAME_ORDER))
+    noted = found._replace(notes=(*header.notes, "frame-order"))
     return tuple(noted._replace(frame=index, place=index + 1) for index in range(header.frames))
 
 
@@ -88,7 +88,7 @@ def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_ti
         trigger_time_ms=_first_number(trigger_time, header.trigger_time_ms),
     )
     if result.trigger_time_ms == inf:
-        result = result._replace(trigger_time_ms=nan, notes=(*result.notes, checks.BAD_TRIGGER_TIME))
+        result = result._replace(trigger_time_ms=nan, notes=(*result.notes, "bad-trigger-time"))
     missing = [
         name
         for name, value in (
@@ -150,7 +150,7 @@ def _in_order(headers: tuple[ImageHeader, ...], groups: Sequence[Dataset]) -> tu
     order = stored if keys is None else sorted(stored, key=keys.__getitem__)
     notes = headers[0].notes
     if keys is None or order != stored:
-        notes = (*notes, checks.FRAME_ORDER)
+        notes = (*notes, "frame-order")
     places = {index: place for place, index in enumerate(order, start=1)}
     return tuple(header._replace(place=places[index], notes=notes) for index, header in enumerate(headers))
 

@@ -6,7 +6,6 @@ in this process: it walks over the elements at the start of the file and decodes
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +13,8 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
 from dicom_etl.dicom.checks import image_header
 from dicom_etl.dicom.elements import Elements
-from dicom_etl.dicom.files import DEFAULT, PREFIX_END, open_regular, read_bytes
-from dicom_etl.dicom.meta import bare_start
+from dicom_etl.dicom.files import DEFAULT, PREFIX_END, read_start
+from dicom_etl.dicom.meta import MEDIA_CLASS, bare_start
 from dicom_etl.dicom.structure import UNDEFINED, Odd, Steps, element_at, skip_sequence
 from dicom_etl.dicom.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT
 from dicom_etl.errors import ImageError
@@ -23,9 +22,9 @@ from dicom_etl.records import ImageHeader
 
 _MOST_BYTES = 1 << 18
 """The headers of scanners take some kilobytes; a longer one counts as unknown."""
-_MEDIA_CLASS = 0x00020002
+_PIXELS = b"\xe0\x7f\x10\0"
 _DIRECTORY = "1.2.840.10008.1.3.10"
-_WANTED = frozenset(el.VRS) | {_MEDIA_CLASS, el.TRANSFER_SYNTAX}
+_WANTED = frozenset(el.VRS) | {MEDIA_CLASS, el.TRANSFER_SYNTAX}
 
 
 class Glimpse(NamedTuple):
@@ -46,21 +45,15 @@ class Glimpse(NamedTuple):
 def glimpse(path: Path | str) -> Glimpse:
     """Look at the start of a file; a file that cannot be opened says nothing and counts as DICOM."""
     try:
-        descriptor, _ = open_regular(path)
+        data = read_start(path, _MOST_BYTES)
     except ImageError:
         return Glimpse(True)
-    try:
-        data = read_bytes(descriptor, _MOST_BYTES)
-    except ImageError:
-        return Glimpse(True)
-    finally:
-        os.close(descriptor)
     try:
         start = bare_start(data)
     except ImageError:
         return Glimpse(False, kind=_kind_of_other(data))
     values, has_pixels = _walk(data, PREFIX_END if start < 0 else start)
-    sop_class = read.label(values.get(el.SOP_CLASS) or values.get(_MEDIA_CLASS, b""))
+    sop_class = read.label(values.get(el.SOP_CLASS) or values.get(MEDIA_CLASS, b""))
     header = _header(values) if has_pixels else None
     return Glimpse(
         True,
@@ -75,7 +68,9 @@ def glimpse(path: Path | str) -> Glimpse:
 def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
     """Return the wanted values up to the pixel data, and whether that was reached."""
     found: dict[int, bytes] = {}
-    implicit = _is_implicit(data, position)
+    implicit = not data[
+        position + 4 : position + 6
+    ].isalpha()  # of a bare data set; else its meta information
     steps = Steps()
     try:
         while True:
@@ -84,7 +79,7 @@ def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
                 if syntax in (DEFLATED, BIG_ENDIAN):
                     return found, False
                 implicit = syntax == IMPLICIT
-            if int.from_bytes(data[position : position + 4], "little") == _swapped(el.PIXELS):
+            if data[position : position + 4] == _PIXELS:
                 return found, True
             tag, length, position = element_at(data, position, implicit)
             if length == UNDEFINED:
@@ -97,16 +92,6 @@ def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
                 return found, False
     except (Odd, ImageError):
         return found, False
-
-
-def _swapped(tag: int) -> int:
-    """Return a tag as four little-endian bytes hold it: group first."""
-    return (tag & 0xFFFF) << 16 | tag >> 16
-
-
-def _is_implicit(data: bytes, position: int) -> bool:
-    """Tell whether the first element of a bare data set names no value representation."""
-    return not data[position + 4 : position + 6].isalpha()
 
 
 def _header(values: dict[int, bytes]) -> ImageHeader | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from struct import Struct
 
 from dicom_etl.dicom.elements import TRANSFER_SYNTAX
 from dicom_etl.dicom.files import PREFIX_END
-from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS
+from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS, Odd, element_at
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES
 from dicom_etl.errors import ImageError
 
+MEDIA_CLASS = 0x00020002
 _META_GROUP, _FIRST_GROUP = b"\x02\0", b"\x08\0"
 _short = Struct("<HH2sH").unpack_from
 _long = Struct("<I").unpack_from
@@ -18,8 +20,8 @@ _long = Struct("<I").unpack_from
 class MetaCutOffError(ImageError):
     """The file ends within its file meta information."""
 
-    def __init__(self, message: str = "the file ends within its file meta information", *_: str) -> None:
-        super().__init__(message)
+
+_CUT_OFF = "the file ends within its file meta information"
 
 
 def file_meta(data: bytes | bytearray) -> tuple[str, int]:
@@ -39,14 +41,14 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     syntax: bytes | None = None
     while True:
         if position + 8 > len(data):
-            raise MetaCutOffError
+            raise MetaCutOffError(_CUT_OFF)
         group, element, vr, length = _short(data, position)
         if group != 2:
             return _known(syntax), position
         position += 8
         if vr in LONG_VRS and vr != b"SQ":
             if position + 4 > len(data):
-                raise MetaCutOffError
+                raise MetaCutOffError(_CUT_OFF)
             (length,) = _long(data, position)
             position += 4
         elif vr not in SHORT_VRS:
@@ -65,17 +67,12 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
 def media_class(data: bytes | bytearray) -> str:
     """Return MediaStorageSOPClassUID, "" where it is not found."""
     position = PREFIX_END if data[128:PREFIX_END] == b"DICM" else len(data)
-    while position + 12 <= len(data):
-        group, element, vr, length = _short(data, position)
-        position += 8
-        if vr in LONG_VRS:
-            (length,) = _long(data, position)
-            position += 4
-        if group != 2 or vr not in LONG_VRS | SHORT_VRS:
-            return ""
-        if element == 2:
-            return data[position : position + length].decode("ascii", "replace").rstrip("\0 ")
-        position += length
+    tag, length = MEDIA_CLASS, 0
+    with suppress(Odd):
+        while tag >> 16 == 2:
+            tag, length, position = element_at(data, position + length, implicit=False)
+            if tag == MEDIA_CLASS:
+                return data[position : position + length].decode("ascii", "replace").rstrip("\0 ")
     return ""
 
 
@@ -99,14 +96,10 @@ def meta_ranges(data: bytes | bytearray, end: int) -> list[tuple[int, int]]:
     """Return where the bytes are that decide what `file_meta` returns, for a file that it accepts."""
     ranges = [(128, PREFIX_END)]
     position = PREFIX_END
-    while position < end:
-        group, element, vr, length = _short(data, position)
-        head = 12 if vr in LONG_VRS else 8
-        if head == 12:
-            (length,) = _long(data, position + 8)
-        is_syntax = group << 16 | element == TRANSFER_SYNTAX
-        ranges.append((position, position + head + (length if is_syntax else 0)))
-        position += head + length
+    while (head := position) < end:
+        tag, length, start = element_at(data, head, implicit=False)
+        position = start + length
+        ranges.append((head, position if tag == TRANSFER_SYNTAX else start))
     return [*ranges, (end, end + 2)]
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _PIXEL_TAGS = (el.PIXELS, el.FLOAT_PIXELS, el.DOUBLE_PIXELS)
-_WARNINGS = (("Expected ", checks.VR_MISMATCH),)
-"""How pydicom's warnings begin, and the kind that they are noted as."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
     document = Document(headers, body, watch.offset, watch.length, watch.vr or "OW")
     notes = _check_pixels(document, uid, watch)
     if bare_start(data) >= 0:
-        notes = (*notes, checks.NO_PREAMBLE)
+        notes = (*notes, "no-preamble")
     noted = tuple(each._replace(notes=each.notes + notes) for each in headers) if notes else headers
     return replace(document, headers=noted)
 
@@ -181,18 +179,15 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
     )
     if patient is None:  # it still tells one patient from another
         patient = ascii(found[el.PATIENT_ID])
-    notes = {_kind(str(item.message)) for item in caught}
+    texts = (str(item.message) for item in caught)
+    notes = {"vr-mismatch" if text.startswith("Expected ") else "pydicom-warning" for text in texts}
     if name is None:
-        notes.add(checks.BAD_MANUFACTURER)
+        notes.add("bad-manufacturer")
     if not watch.ordered:
-        notes.add(checks.UNORDERED)
+        notes.add("unordered-elements")
     big_endian = dataset.original_encoding[1] is False
     shared = tuple(map(found.get, el.SHARED))
     return Elements(uid, shared, found, name or "", patient, big_endian, tuple(sorted(notes)))
-
-
-def _kind(message: str) -> str:
-    return next((kind for start, kind in _WARNINGS if message.startswith(start)), checks.OTHER_WARNING)
 
 
 def _check_pixels(document: Document, uid: str, watch: _Watch) -> tuple[str, ...]:
@@ -217,7 +212,7 @@ def _check_pixels(document: Document, uid: str, watch: _Watch) -> tuple[str, ...
         raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
     tail = body[end:]
     if tail and tail.count(0) == len(tail):
-        return (*notes, checks.TRAILING_ZEROS)
+        return (*notes, "trailing-zeros")
     if tail and not _are_elements(tail, watch.vr is None, not syntax.big_endian):
         raise ImageError(f"{len(tail)} bytes follow the pixel data and are no DICOM elements")
     return notes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import isfinite, nan
-from typing import Literal, overload
+from typing import TypeVar
 
 from dicom_etl.dicom.elements import NAMES
 from dicom_etl.errors import ImageError
@@ -23,7 +23,7 @@ _POINTED = re.compile(rb" *[+-]?[0-9]{1,12}\.0*").fullmatch
 _UID = re.compile(rb"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*").fullmatch
 _WORD = re.compile(rb"[!-\[\]-~]{1,64}").fullmatch
 _PADDING = b" \0"
-_ABSENT = {n: (nan,) * n for n in _DECIMALS}
+Numbers = TypeVar("Numbers", bound=tuple[float, ...])
 
 MAX_BYTES = 256
 """Six decimal strings, the longest value that is read, take at most 101 bytes."""
@@ -32,28 +32,23 @@ MAX_TEXT = 64
 """Most characters of a UID (PS3.5, 9.1) and of a long string (LO; PS3.5, 6.2)."""
 
 
-@overload
-def decimals(values: dict[int, bytes], tag: int, count: Literal[1]) -> tuple[float]: ...
-@overload
-def decimals(values: dict[int, bytes], tag: int, count: Literal[2]) -> tuple[float, float]: ...
-@overload
-def decimals(values: dict[int, bytes], tag: int, count: Literal[3]) -> tuple[float, float, float]: ...
-@overload
-def decimals(
-    values: dict[int, bytes], tag: int, count: Literal[6]
-) -> tuple[float, float, float, float, float, float]: ...
-def decimals(values: dict[int, bytes], tag: int, count: int) -> tuple[float, ...]:
-    """Return the ``count`` numbers of a decimal string (DS), each NaN where the element is absent or empty."""
+def decimal(values: dict[int, bytes], tag: int) -> float:
+    """Return the number of a decimal string (DS), NaN where the element is absent or empty."""
+    return decimals(values, tag, (nan,))[0]
+
+
+def decimals(values: dict[int, bytes], tag: int, absent: Numbers) -> Numbers:
+    """Return the numbers of a decimal string (DS), as many as ``absent``, which it is where they are not there."""
     value = _value(values, tag)
     if not value:
-        return _ABSENT[count]
-    numbers = _decimals(value, count)
+        return absent
+    numbers = _decimals(value, len(absent))
     if numbers is None:
         found = value.count(b"\\") + 1
-        if found != count:
-            raise ImageError(f"{NAMES[tag]} has {found} values instead of {count}")
+        if found != len(absent):
+            raise ImageError(f"{NAMES[tag]} has {found} values instead of {len(absent)}")
         raise ImageError(f"{NAMES[tag]} holds something that is not a finite number")
-    return numbers
+    return numbers  # type: ignore[return-value]  # of that many
 
 
 def _value(values: dict[int, bytes], tag: int) -> bytes:
@@ -68,7 +63,7 @@ def _value(values: dict[int, bytes], tag: int) -> bytes:
 def _decimals(value: bytes, count: int) -> tuple[float, ...] | None:
     text = value.rstrip(_PADDING)
     if not text:
-        return _ABSENT[count]
+        return (nan,) * count
     if not _DECIMALS[count](text):
         return None
     numbers = tuple(map(float, text.split(b"\\")))
