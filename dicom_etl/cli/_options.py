@@ -86,25 +86,21 @@ def _option(declared: Field[Any]) -> Callable[[Decorated], Decorated]:
     )
 
 
+def output_file(*words: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """Return the decorator for an option that names a file to write."""
+    return click.option(*words, cls=Option, section="output", type=PATH, **settings)
+
+
+source_argument = click.argument("source", type=PATH, required=False)
+"""It may be left out where its parts are named."""
+log_option = output_file("--log", help="Keep every line in this file.")
+output_option = output_file("-o", "--output", required=True, help="The dataset to make.")
+
+
 def output_options(command: Decorated) -> Decorated:
     """Add --log and --issues."""
-    for words, text in (
-        (("--log",), "Keep every line in this file."),
-        (("--issues", "issues_csv"), "Write every issue to this CSV file."),
-    ):
-        command = click.option(*words, cls=Option, section="output", type=PATH, help=text)(command)
-    return command
-
-
-def output_option(command: Decorated) -> Decorated:
-    """Add -o."""
-    words, text = ("-o", "--output"), "The dataset to make."
-    return click.option(*words, cls=Option, section="output", type=PATH, required=True, help=text)(command)
-
-
-def source_argument(command: Decorated) -> Decorated:
-    """Add SOURCE, which may be left out where its parts are named."""
-    return click.argument("source", type=PATH, required=False)(command)
+    issues = output_file("--issues", "issues_csv", help="Write every issue to this CSV file.")
+    return issues(log_option(command))
 
 
 def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
@@ -116,6 +112,23 @@ def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> b
 def common_options(command: Callable[..., int | None]) -> Callable[..., None]:
     """Add what every command has: --config, --json, -q, -v; it gets a reporter, and may return an exit code."""
 
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="TOML file with any of these options; the command line wins.",
+    )
+    @click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=_note_json,
+        help="Print one JSON object on stdout and nothing else there.",
+    )
+    @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="Print every issue, not only counts and examples.")
     @wraps(command)
     def reported(
         *, quiet: bool, verbose: bool, as_json: bool, log: Path | None = None, **options: Any
@@ -124,28 +137,6 @@ def common_options(command: Callable[..., int | None]) -> Callable[..., None]:
             code = command(reporter, **options)
         raise click.exceptions.Exit(code or DONE)
 
-    for option in (
-        click.option(
-            "-v", "--verbose", is_flag=True, help="Print every issue, not only counts and examples."
-        ),
-        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
-        click.option(
-            "--json",
-            "as_json",
-            is_flag=True,
-            callback=_note_json,
-            help="Print one JSON object on stdout and nothing else there.",
-        ),
-        click.option(
-            "--config",
-            type=click.Path(path_type=Path, dir_okay=False),
-            is_eager=True,
-            expose_value=False,
-            callback=_read_config,
-            help="TOML file with any of these options; the command line wins.",
-        ),
-    ):
-        reported = option(reported)
     return reported
 
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicom_etl.cli._boundary import DONE, FINDINGS
-from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of, source_argument
+from dicom_etl.cli._options import (
+    Command,
+    common_options,
+    log_option,
+    options_of,
+    output_file,
+    source_argument,
+)
 from dicom_etl.cli._render import Reporter, write_csv
 from dicom_etl.config import IngestConfig, SourceOptions
 
@@ -25,15 +32,8 @@ if TYPE_CHECKING:
 )
 @source_argument
 @options_of(SourceOptions, IngestConfig)
-@click.option(
-    "--scores",
-    "scores_csv",
-    cls=Option,
-    section="output",
-    type=PATH,
-    help="Write every slice and way to this CSV file.",
-)
-@click.option("--log", cls=Option, section="output", type=PATH, help="Keep every line in this file.")
+@output_file("--scores", "scores_csv", help="Write every slice and way to this CSV file.")
+@log_option
 @common_options
 def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **options: Any) -> int:
     """Show how good imputed contours would be on a SOURCE; write nothing.
