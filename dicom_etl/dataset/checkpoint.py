@@ -24,6 +24,7 @@ class CheckpointFolder:
 
     def __init__(self, target: Path) -> None:
         self.path = _beside(target)
+        self.unfinished = self.path / _UNFINISHED  # where a part is written before it is one
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -32,17 +33,12 @@ class CheckpointFolder:
         try:
             self._take()
         except BaseException:
-            self.close()
+            os.close(self._lock)  # and no more: what is unfinished may be another run's
             raise
 
     def parts(self) -> list[Path]:
         """Return the finished parts, oldest first."""
         return sorted(path for path in self.path.iterdir() if _PART.fullmatch(path.name))
-
-    @property
-    def unfinished(self) -> Path:
-        """Where a part is written before it is one."""
-        return self.path / _UNFINISHED
 
     def add(self) -> None:
         """Make a part of `unfinished`, whose bytes are on disk."""

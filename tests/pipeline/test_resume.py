@@ -287,8 +287,10 @@ def test_a_run_that_fails_keeps_what_was_kept(six: TinySource, stopped: Path) ->
 
 def test_one_run_at_a_time(six: TinySource, stopped: Path) -> None:
     other = CheckpointFolder(stopped)
+    other.unfinished.touch()
     with pytest.raises(OutputError, match="another run"):
         ingest(six, stopped)
+    assert other.unfinished.exists()  # it is still writing there
     ingest(six, stopped, resume=False)
     assert other.path.exists()  # a living run keeps its parts
     other.close()
