@@ -48,13 +48,9 @@ def read_samples(path: Path) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]
     with open_reader(path) as rows:
         for column in rows.columns:
             values = rows.column(column.name)
-            if values.ndim == 1:
-                names.append(column.name)
-                columns.append(values.tolist())
-            else:
-                for index in range(values.shape[1]):
-                    names.append(f"{column.name}_{index}")
-                    columns.append(values[:, index].tolist())
+            spread = [f"{column.name}_{index}" for index in range(values.shape[1])] if values.ndim > 1 else []
+            names += spread or [column.name]
+            columns += values.reshape(len(values), max(1, len(spread))).T.tolist()
     return tuple(names), zip(*columns, strict=True)
 
 

@@ -56,11 +56,9 @@ def _make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, in
         path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
         try:
             handle = make(path)
-        except FileNotFoundError:
-            if target.parent.is_dir():
-                continue  # another run removed it before it was opened
-            raise OutputError(f"there is no folder {str(target.parent)!r} to write into") from None
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and target.parent.is_dir():
+                continue  # another run removed it before it was opened
             raise OutputError(f"cannot write into {str(target.parent)!r}: {error.strerror}") from None
         lock(handle)
         if _is_at(path, handle):

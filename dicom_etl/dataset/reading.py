@@ -234,7 +234,7 @@ class DatasetReader:
     @cached_property
     def images(self) -> Slices:
         """The images, one (y, x) a row."""
-        return self._slices(schema.IMAGES)
+        return Slices(self.slice_table(), self._bytes)
 
     def masks(self, row: int) -> list[NDArray[np.uint8]]:
         """Return the masks (y, x) of a row, in the order of the structures."""
@@ -344,10 +344,7 @@ class DatasetReader:
 
     @cached_property
     def _masks(self) -> list[Slices]:
-        return [self._slices(f"{schema.MASKS}/{name}") for name in self.structures]
-
-    def _slices(self, name: str) -> Slices:
-        return Slices(self.slice_table(name), self._bytes)
+        return [Slices(self.slice_table(f"{schema.MASKS}/{name}"), self._bytes) for name in self.structures]
 
     @cached_property
     def _bytes(self) -> FileBytes:
