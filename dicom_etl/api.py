@@ -199,10 +199,7 @@ def plan(
     """
     given = _sorted(options, SourceOptions, DecisionOptions, IngestConfig, WorkOptions)
     where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
-    data, run = (
-        _config(config, given[IngestConfig], where),
-        RunOptions(list_unlabeled=list_unlabeled),
-    )
+    data, run = _config(config, given[IngestConfig], where), RunOptions(list_unlabeled=list_unlabeled)
     roots, pseudonyms, notices = _open_source(source, where)
     roots = roots.resolved() if work.executor == DASK else roots
     with _executor(work, roots) as executor:

@@ -8,9 +8,8 @@ the pixel frame: x = column, y = row, 0-based, the centre of the first pixel is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import nan
-from operator import attrgetter
 from pickle import PickleBuffer
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -51,24 +50,8 @@ class Outline(NamedTuple):
     simple: bool
 
 
-_values_of: dict[type[Any], attrgetter[tuple[Any, ...]]] = {}
-"""By kind of record, what gets the values of all its fields."""
-
-
-class Record:
-    """A record travels between processes as what its constructor takes, which is quicker than what slots do else."""
-
-    __slots__ = ()
-
-    def __reduce__(self) -> tuple[type[Any], tuple[Any, ...]]:
-        kind: type[Any] = type(self)
-        if kind not in _values_of:
-            _values_of[kind] = attrgetter(*(each.name for each in fields(kind)))
-        return kind, _values_of[kind](self)
-
-
 @dataclass(frozen=True, slots=True)
-class Issue(Record):
+class Issue:
     """One thing that a person should hear of: an input left out, or a label to look at."""
 
     severity: Severity
@@ -164,7 +147,7 @@ class ImageHeader(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Image(Record):
+class Image:
     """The pixels of one frame after the modality LUT, (rows, columns), and the SHA-256 of its file."""
 
     header: ImageHeader
@@ -268,7 +251,7 @@ class Outlines(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Link(Record):
+class Link:
     """One row of the link table. ``name_key`` is what pseudonyms of the study's file names are made with, if any."""
 
     patient_id: str
@@ -277,7 +260,7 @@ class Link(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFolders(Record):
+class SourceFolders:
     """The folders of studies in a SOURCE, in sorted order; nothing below is opened yet. ``table`` is the link table."""
 
     links: tuple[Link, ...]
@@ -292,7 +275,7 @@ class SourceFolders(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFolders(Record):
+class StudyFolders:
     """A row of the link table with the folders that belong to it; ``contours`` is "" for a study without any.
 
     ``study`` counts the studies of one patient, 0 first: (patient_id, study) is the identity of a study. ``guests`` are
@@ -312,7 +295,7 @@ class StudyFolders(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFiles(Record):
+class StudyFiles:
     """The files of one linked study, in order of path; ``label_files`` become ``labels`` when they are looked into.
 
     ``elsewhere`` is that of `StudyFolders`.
@@ -384,7 +367,7 @@ class SeriesLine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StudyPlan(Record):
+class StudyPlan:
     """What link makes of one study: its samples in row order, what it left out, and its counts.
 
     ``inputs`` is the digest of `dicom_etl.stages.study_key.inputs_digest`; ``label_files`` are those that belong to the
@@ -405,7 +388,7 @@ class StudyPlan(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class SampleRow(Record):
+class SampleRow:
     """The columns of one row of ``/samples``; `dicom_etl.dataset.schema` says what each means.
 
     ``sources``, ``readers``, ``pixel_origins``, ``has``, ``imputed_from``, ``imputed_share`` and ``areas_px`` go by
@@ -560,7 +543,7 @@ class SampleFacts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EncodedSample(Record):
+class EncodedSample:
     """One row of the dataset, ready to be stored.
 
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);

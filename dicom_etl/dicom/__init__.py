@@ -70,11 +70,6 @@ def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeade
     """Return the header of each frame of a DICOM image; nearly always one.
 
     Of a plain file only the beginning is read, any other file whole.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be used, with the reason.
     """
     check_regular(path)
     return read_listed_headers(path, limits)[0]
@@ -123,11 +118,6 @@ def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Im
 
     The file is read once, also for all of its frames when they are asked for one after the other. The pixels are
     (rows, columns) of dtype `stored_dtype`; they may be a read-only view of the file's bytes.
-
-    Raises
-    ------
-    ImageError
-        If the file cannot be used or has no such frame, with the reason.
     """
     check_regular(path)
     return _image(read_whole(path, limits), frame, limits)
@@ -182,13 +172,7 @@ def _image(file: WholeFile, frame: int, limits: Limits) -> Image:
 def frame_from_bytes(
     data: bytes, digest: str, frame: int = 0, limits: Limits = DEFAULT
 ) -> tuple[ImageHeader, NDArray[Any]]:
-    """Return header and pixels of one frame of a file that was read; ``digest`` is its SHA-256.
-
-    Raises
-    ------
-    ImageError
-        As `read_image`.
-    """
+    """Return header and pixels of one frame of a file that was read; ``digest`` is its SHA-256."""
     found = native_reader.scan(data, len(data))
     if found is None or found.is_compressed:
         from dicom_etl.dicom import decoder

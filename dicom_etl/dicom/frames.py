@@ -48,8 +48,7 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
             f"NumberOfFrames is {header.frames}, but functional groups are there for {len(per_frame)}; "
             "frames without geometry cannot be slices"
         )
-    common = _values(shared[0]) if shared else {}
-    common_time = _trigger_time(shared[0]) if shared else nan
+    common, common_time = (_values(shared[0]), _trigger_time(shared[0])) if shared else ({}, nan)
     headers = tuple(
         _frame(header, index, common | _values(group), _first_number(_trigger_time(group), common_time))
         for index, group in enumerate(per_frame)
@@ -75,13 +74,11 @@ def raw_value(dataset: Dataset, tag: int, vr: str) -> bytes:
 
 
 def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_time: float) -> ImageHeader:
-    slope, intercept = header.rescale_slope, header.rescale_intercept
     if el.SLOPE in values or el.INTERCEPT in values:
         slope, intercept = checks.rescale(values)
+        header = header._replace(rescale_slope=slope, rescale_intercept=intercept)
     result = header._replace(
         frame=index,
-        rescale_slope=slope,
-        rescale_intercept=intercept,
         pixel_spacing_mm=checks.spacing(values) if el.SPACING in values else header.pixel_spacing_mm,
         position_mm=checks.position(values) if el.POSITION in values else header.position_mm,
         orientation=checks.orientation(values) if el.ORIENTATION in values else header.orientation,
@@ -89,16 +86,12 @@ def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_ti
     )
     if result.trigger_time_ms == inf:
         result = result._replace(trigger_time_ms=nan, notes=(*result.notes, "bad-trigger-time"))
-    missing = [
-        name
-        for name, value in (
-            ("position", result.position_mm),
-            ("orientation", result.orientation),
-            ("pixel spacing", result.pixel_spacing_mm),
-        )
-        if isnan(value[0])
-    ]
-    if missing:
+    geometry = {
+        "position": result.position_mm,
+        "orientation": result.orientation,
+        "pixel spacing": result.pixel_spacing_mm,
+    }
+    if missing := [name for name, value in geometry.items() if isnan(value[0])]:
         raise ImageError(f"the functional groups give frame {index + 1} no {' and no '.join(missing)}")
     return result
 

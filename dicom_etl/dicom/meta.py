@@ -6,9 +6,9 @@ from contextlib import suppress
 from struct import Struct
 
 from dicom_etl.dicom.elements import TRANSFER_SYNTAX
-from dicom_etl.dicom.files import PREFIX_END
-from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS, Odd, element_at
-from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES
+from dicom_etl.dicom.files import PREFIX_END, Limits
+from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS, VRS, Odd, element_at
+from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES, inflate
 from dicom_etl.errors import ImageError
 
 MEDIA_CLASS = 0x00020002
@@ -35,9 +35,8 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     if position < 0:
         position = PREFIX_END
     elif data[position : position + 2] != _META_GROUP:
-        return EXPLICIT if bytes(
-            data[position + 4 : position + 6]
-        ) in SHORT_VRS | LONG_VRS else IMPLICIT, position
+        is_explicit = bytes(data[position + 4 : position + 6]) in VRS
+        return EXPLICIT if is_explicit else IMPLICIT, position
     syntax: bytes | None = None
     while True:
         if position + 8 > len(data):
@@ -64,6 +63,14 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
         position += length
 
 
+def data_set(data: bytes | bytearray, limits: Limits) -> tuple[str, bytes | bytearray, int]:
+    """Return the transfer syntax UID, the bytes with the data set, inflated if need be, and where it begins in them."""
+    syntax, start = file_meta(data)
+    if SYNTAXES[syntax].deflated:
+        return syntax, inflate(data[start:], limits), 0
+    return syntax, data, start
+
+
 def media_class(data: bytes | bytearray) -> str:
     """Return MediaStorageSOPClassUID, "" where it is not found."""
     position = PREFIX_END if data[128:PREFIX_END] == b"DICM" else len(data)
@@ -84,7 +91,7 @@ def bare_start(data: bytes | bytearray) -> int:
     if has_preamble and (group == _META_GROUP or len(data) < start + 8):
         return -1
     length = int.from_bytes(data[start + 4 : start + 8], "little")
-    known = vr in SHORT_VRS | LONG_VRS
+    known = vr in VRS
     if group == _FIRST_GROUP and len(data) >= start + 8 and (known or length < len(data)):
         return start
     if group == _META_GROUP and known:

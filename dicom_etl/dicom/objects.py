@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dicom_etl.dicom.codecs import check_decodable, decode, only_image_errors
 from dicom_etl.dicom.files import Limits
-from dicom_etl.dicom.meta import file_meta
-from dicom_etl.dicom.syntaxes import SYNTAXES, check_fragments, inflate
+from dicom_etl.dicom.meta import data_set
+from dicom_etl.dicom.syntaxes import SYNTAXES, check_fragments
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -21,11 +21,8 @@ def read_object(data: bytes | bytearray, limits: Limits) -> tuple[Dataset, bytes
     """Return the data set, the bytes that it was read from (inflated if need be), and its transfer syntax."""
     from pydicom.filereader import read_dataset
 
-    uid, start = file_meta(data)
+    uid, body, start = data_set(data, limits)
     syntax = SYNTAXES[uid]
-    body = data
-    if syntax.deflated:
-        body, start = inflate(data[start:], limits), 0
     stream = BytesIO(body)
     stream.seek(start)
     with only_image_errors("pydicom cannot read it"), warnings.catch_warnings():

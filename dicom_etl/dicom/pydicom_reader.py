@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ from dicom_etl.dicom.codecs import check_decodable, decode, only_image_errors
 from dicom_etl.dicom.elements import Elements
 from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.frames import frame_headers, raw_value
-from dicom_etl.dicom.meta import bare_start, file_meta
+from dicom_etl.dicom.meta import bare_start, data_set
 from dicom_etl.dicom.structure import UNDEFINED
-from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax, check_fragments, inflate
+from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax, check_fragments
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -69,15 +69,11 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
         check_decodable(header)
         if check_fragments(data, found.offset, 1, header.transfer_syntax) == len(data):
             return Document((header,), data, found.offset, UNDEFINED, "OB")
-    uid, start = file_meta(data)
-    syntax = SYNTAXES[uid]
-    body = data
-    if syntax.deflated:
-        body, start = inflate(data[start:], limits), 0
+    uid, body, start = data_set(data, limits)
     with only_image_errors("pydicom cannot read it"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         watch = _Watch(start)
-        dataset = _read(body, syntax, watch, limits)
+        dataset = _read(body, SYNTAXES[uid], watch, limits)
         header = checks.image_header(_elements(dataset, uid, watch, caught), limits)
         if el.MODALITY_LUT in dataset and len(dataset[el.MODALITY_LUT].value):
             raise ImageError("ModalityLUTSequence is not read; only RescaleSlope and RescaleIntercept are")
@@ -85,12 +81,11 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
         for frame in headers:
             checks.check_extent(frame, limits)  # a rescale of its own may have made it larger
         check_decodable(header)
-    document = Document(headers, body, watch.offset, watch.length, watch.vr or "OW")
-    notes = _check_pixels(document, uid, watch)
+    notes = _check_pixels(headers[0], body, watch)
     if bare_start(data) >= 0:
         notes = (*notes, "no-preamble")
-    noted = tuple(each._replace(notes=each.notes + notes) for each in headers) if notes else headers
-    return replace(document, headers=noted)
+    noted = tuple(each._replace(notes=each.notes + notes) for each in headers)
+    return Document(noted, body, watch.offset, watch.length, watch.vr or "OW")
 
 
 @dataclass(slots=True)
@@ -190,24 +185,23 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
     return Elements(uid, shared, found, name or "", patient, big_endian, tuple(sorted(notes)))
 
 
-def _check_pixels(document: Document, uid: str, watch: _Watch) -> tuple[str, ...]:
+def _check_pixels(header: ImageHeader, body: bytes | bytearray, watch: _Watch) -> tuple[str, ...]:
     """Pixel data is as long as the header says, all of it is there, and nothing but elements or zeros follow it."""
     notes: tuple[str, ...] = ()
-    syntax = SYNTAXES[uid]
-    header, body = document.headers[0], document.body
-    if document.pixel_vr not in ("OB", "OW", "UN"):
+    syntax = SYNTAXES[header.transfer_syntax]
+    if watch.vr not in (None, "OB", "OW", "UN"):
         raise ImageError("PixelData has a value representation other than OB and OW")
-    if syntax.compressed != (document.length == UNDEFINED):
-        state = "compressed" if document.length == UNDEFINED else "not compressed"
+    if syntax.compressed != (watch.length == UNDEFINED):
+        state = "compressed" if watch.length == UNDEFINED else "not compressed"
         raise ImageError(f"the pixel data is {state}, but the transfer syntax is {syntax.name}")
     if syntax.compressed:
         tables = [watch.tables.get(tag, (0, 0)) for tag in (el.OFFSETS, el.OFFSET_LENGTHS)]
         offsets, lengths = (bytes(body[start : start + length]) for start, length in tables)
         extended = (offsets, lengths) if watch.tables else None
-        end = check_fragments(body, document.offset, header.frames, uid, extended)
+        end = check_fragments(body, watch.offset, header.frames, header.transfer_syntax, extended)
     else:
-        notes = checks.check_length(header, document.length)
-        end = document.offset + document.length
+        notes = checks.check_length(header, watch.length)
+        end = watch.offset + watch.length
     if end > len(body):
         raise ImageError(f"the file ends {end - len(body)} bytes before the end of its pixel data")
     tail = body[end:]

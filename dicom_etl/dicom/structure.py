@@ -12,6 +12,7 @@ from dicom_etl.dicom.elements import CHARACTER_SET
 LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations whose explicit length has 4 bytes, after 2 reserved ones (PS3.5, 7.1.2)."""
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+VRS = LONG_VRS | SHORT_VRS
 UNDEFINED = 0xFFFFFFFF
 PLAIN_CHARACTER_SETS = frozenset(
     [b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 101", b"ISO_IR 109", b"ISO_IR 144", b"ISO_IR 192", b"GB18030"]
