@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.codecs import SliceTable, Windows
 from dicom_etl.dataset.digest import Seal, read_seal
 from dicom_etl.dataset.reading import DatasetReader
-from dicom_etl.dataset.slices import SliceTable, Windows
 from dicom_etl.errors import ConfigError, DatasetError
 
 Found = TypeVar("Found", bound=np.generic)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.dataset import schema
+from dicom_etl.dataset.codecs import SliceTable, read_slice_table
 from dicom_etl.dataset.digest import check_seal, contour_key
 from dicom_etl.dataset.open_validated import (
     BROKEN,
@@ -32,7 +33,6 @@ from dicom_etl.dataset.open_validated import (
     samples_of,
     structures_of,
 )
-from dicom_etl.dataset.slices import SliceTable, read_slice_table
 from dicom_etl.errors import DatasetError
 from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.records import (

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from dicom_etl.batches.store import Store
 from dicom_etl.dataset import codecs
+from dicom_etl.dataset.codecs import SliceTable, Windows, read_slice_table
 from dicom_etl.dataset.open_validated import open_dataset
 from dicom_etl.dataset.reading import open_reader
-from dicom_etl.dataset.slices import SliceTable, Windows, read_slice_table
 from dicom_etl.errors import DatasetError
 from tests.batches.datasets import Content, content, write_dataset
 
