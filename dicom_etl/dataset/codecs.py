@@ -116,9 +116,9 @@ def _scratch(shape: tuple[int, int], dtype: str, compression: str, fletcher32: b
 class SliceTable:
     """The slices (y, x) of one dataset: one chunk each, found in the file without HDF5.
 
-    ``codec`` tells how a chunk becomes a slice: its bytes are the pixels, or zlib makes them; ``shuffled`` whether those
-    bytes are ordered by significance. ``offsets`` and ``sizes`` (slice,) are bytes in the file, without the checksum:
-    "raw" does not need it (the seal covers it), and "gzip" has one of its own.
+    ``codec`` tells how a chunk becomes a slice: its bytes are the pixels, or zlib makes them; ``shuffled`` whether
+    those bytes are ordered by significance. ``offsets`` and ``sizes`` (slice,) are bytes in the file, without the
+    checksum: "raw" does not need it (the seal covers it), and "gzip" has one of its own.
     """
 
     name: str
