@@ -29,18 +29,9 @@ Edges: TypeAlias = tuple[FloatArray, FloatArray]
 class Outline(NamedTuple):
     """What is drawn of one structure on one image, measured once by `geometry.polygons.measure`.
 
-    Attributes
-    ----------
-    rings : Rings
-        As drawn; filled by the even-odd rule.
-    box : (left, top, right, bottom)
-        Around them; from inf to -inf where there is no vertex.
-    boundary : Edges
-        Around what they enclose, turned so that the integral of x dy along it is the area.
-    area : float
-        What they enclose, in square pixels.
-    simple : bool
-        One ring that is known not to meet itself; one that only may meet itself is not simple.
+    ``rings`` are as drawn, filled by the even-odd rule; ``box`` is around them, from inf to -inf where no vertex is.
+    ``boundary`` is around what they enclose, turned so that the integral of x dy along it is the ``area`` in square
+    pixels. ``simple`` is one ring that is known not to meet itself; one that only may is not.
     """
 
     rings: Rings

@@ -47,7 +47,6 @@ __all__ = [
     "read_image",
     "read_listed_headers",
     "read_planned",
-    "read_whole",
     "sop_class_of",
     "stored_dtype",
 ]

@@ -127,13 +127,7 @@ class _Child:
         self.served = 0
 
     def send(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
-        """Send one file; the child begins.
-
-        Raises
-        ------
-        _GoneError
-            If it has died, or was ended because it was late (`late`).
-        """
+        """Send one file; the child begins. Raises `_GoneError` if it has died, or was ended because it was `late`."""
         with self._clock(seconds):
             ipc.send(self._requests, request, data)
 
@@ -263,30 +257,23 @@ def _ask(message: dict[str, Any], data: bytes, limits: Limits) -> tuple[dict[str
                 child.send(request, b"" if held else data, end - time.monotonic())
             answer, payload = child.receive(limits.max_image_bytes, end - time.monotonic())
         except _GoneError:
-            if child.late:
-                raise ImageError(
-                    f"it takes more than {limits.max_item_seconds:g} seconds to read; "
-                    "`max_item_seconds` allows more"
-                ) from None
-            if fresh:
-                code = child.process.returncode
-                end_of_it = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-                raise ImageError(
-                    f"the decoding process was ended {end_of_it}; the file is damaged or its codec is faulty"
-                ) from None
-            child = _Child()
-            continue
-        if "memory" not in answer:
-            child.holds = answer.get("holds", "")
-            _pool.put(child)
-            break
-        child.close()
+            code = child.process.returncode
+            ended = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+            trouble = f"the decoding process was ended {ended}; the file is damaged or its codec is faulty"
+        else:
+            if "memory" not in answer:
+                break
+            child.close()
+            most = limits.max_item_memory
+            trouble = f"it takes more than {most} bytes of memory to read; `max_item_memory` allows more"
+        if child.late:
+            most_seconds = f"{limits.max_item_seconds:g} seconds"
+            raise ImageError(f"it takes more than {most_seconds} to read; `max_item_seconds` allows more")
         if fresh:
-            raise ImageError(
-                f"it takes more than {limits.max_item_memory} bytes of memory to read; "
-                "`max_item_memory` allows more"
-            )
+            raise ImageError(trouble)
         child = _Child()
+    child.holds = answer.get("holds", "")
+    _pool.put(child)
     if "error" in answer:
         raise ImageError(str(answer["error"]))
     return answer, payload

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from importlib import import_module
 from io import FileIO
 from math import ceil
@@ -17,8 +18,8 @@ from typing import Any
 
 from dicom_etl.dicom import ipc, pydicom_reader
 from dicom_etl.dicom.checks import check_frame
-from dicom_etl.dicom.codecs import only_image_errors, warm_up
 from dicom_etl.dicom.files import Limits
+from dicom_etl.dicom.pixels import only_image_errors, warm_up
 from dicom_etl.dicom.syntaxes import SYNTAXES
 from dicom_etl.errors import ImageError
 
@@ -66,7 +67,9 @@ def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
     try:
         with only_image_errors("it cannot be read"):
             if "function" in request:
-                return _examine(request["function"], request["options"], data, limits)
+                module, _, name = request["function"].partition(":")
+                function: Callable[..., Answer] = getattr(import_module(f"dicom_etl.{module}"), name)
+                return function(data, limits, **request["options"])
             if request["frame"] is None:
                 headers = pydicom_reader.parse(data, limits).headers
                 return {"headers": [header._asdict() for header in headers]}, b""
@@ -77,12 +80,6 @@ def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
         return {"memory": True}, b""
     finally:
         _release()
-
-
-def _examine(function: str, options: dict[str, Any], data: bytearray, limits: Limits) -> Answer:
-    module, _, name = function.partition(":")
-    answer: Answer = getattr(import_module(f"dicom_etl.{module}"), name)(data, limits, **options)
-    return answer
 
 
 def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:

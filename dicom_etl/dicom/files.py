@@ -15,13 +15,8 @@ PREFIX_END = 132
 """A DICOM file starts with 128 bytes of anything, then ``DICM`` (DICOM PS3.10, 7.1)."""
 
 MIB = 1024 * 1024
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
+_KINDS = {"d": "a folder", "p": "a FIFO", "s": "a socket", "c": "a device", "b": "a device"}
+"""By the first sign of `stat.filemode`."""
 # O_NONBLOCK: should the file have turned into a FIFO since somebody looked, open must not wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -61,12 +56,7 @@ def check_regular(path: Path | str) -> None:
 def open_listed(path: Path | str) -> tuple[int, os.stat_result]:
     """Open a file that was a regular one when its folder was listed, which saves a look at it (2.7 of 7 us).
 
-    Returns
-    -------
-    descriptor : int
-        The caller closes it.
-    status : stat_result
-        What the system says of the open file: its size, and what changes with it.
+    Returns a descriptor, which the caller closes, and the status of the open file.
     """
     try:
         descriptor = os.open(path, _FLAGS)
@@ -110,7 +100,7 @@ def check_size(size: int, limits: Limits) -> None:
 
 def _refuse_special(mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
+        kind = _KINDS.get(stat.filemode(mode)[0], "no regular file")
         raise ImageError(f"this is {kind}, not a file; it was not opened")
 
 

@@ -57,9 +57,9 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
 
 
 def _without_place(header: ImageHeader) -> tuple[ImageHeader, ...]:
-    found = header._replace(position_mm=(nan, nan, nan), trigger_time_ms=nan, temporal_position=-1)
-    noted = found._replace(notes=(*header.notes, "frame-order"))
-    return tuple(noted._replace(frame=index, place=index + 1) for index in range(header.frames))
+    notes, nowhere = (*header.notes, "frame-order"), (nan, nan, nan)
+    found = header._replace(position_mm=nowhere, trigger_time_ms=nan, temporal_position=-1, notes=notes)
+    return tuple(found._replace(frame=index, place=index + 1) for index in range(header.frames))
 
 
 def raw_value(dataset: Dataset, tag: int, vr: str) -> bytes:

@@ -37,20 +37,9 @@ def _split(joined: bytes, sizes: tuple[int | None, ...]) -> tuple[bytes | None, 
 class ElementLayout:
     """Where a walk found what, and the bytes that led it there.
 
-    Parameters
-    ----------
-    syntax : str
-        Transfer syntax UID.
-    fields : tuple of (tag, start, stop)
-        Where the wanted values are, but for those of `SHARED`.
-    offset, length : int
-        Where the pixel data is.
-    places : (n,) int64
-        Offsets of the bytes that decided the walk, and behind them of the values of `SHARED`; all below ``offset``.
-    decisive : bytes
-        The bytes that decided the walk.
-    shared_sizes : tuple of int or None
-        Lengths of the values of `SHARED`, None for elements that are not there.
+    ``fields`` are (tag, start, stop) of the wanted values but for those of `SHARED`, whose lengths are
+    ``shared_sizes``, None for elements that are not there. The pixel data is ``length`` bytes from ``offset``.
+    ``places`` are (n,) int64 offsets of the ``decisive`` bytes, then of the values of `SHARED`; all below ``offset``.
     """
 
     syntax: str

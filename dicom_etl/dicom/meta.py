@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from struct import Struct
 
-from dicom_etl.dicom.elements import TRANSFER_SYNTAX
+from dicom_etl.dicom.elements import KNOWN_VRS, LONG_VRS, SHORT_VRS, TRANSFER_SYNTAX, Odd, element_at
 from dicom_etl.dicom.files import PREFIX_END, Limits
-from dicom_etl.dicom.structure import LONG_VRS, SHORT_VRS, VRS, Odd, element_at
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES, inflate
 from dicom_etl.errors import ImageError
 
@@ -35,7 +34,7 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
     if position < 0:
         position = PREFIX_END
     elif data[position : position + 2] != _META_GROUP:
-        is_explicit = bytes(data[position + 4 : position + 6]) in VRS
+        is_explicit = bytes(data[position + 4 : position + 6]) in KNOWN_VRS
         return EXPLICIT if is_explicit else IMPLICIT, position
     syntax: bytes | None = None
     while True:
@@ -91,7 +90,7 @@ def bare_start(data: bytes | bytearray) -> int:
     if has_preamble and (group == _META_GROUP or len(data) < start + 8):
         return -1
     length = int.from_bytes(data[start + 4 : start + 8], "little")
-    known = vr in VRS
+    known = vr in KNOWN_VRS
     if group == _FIRST_GROUP and len(data) >= start + 8 and (known or length < len(data)):
         return start
     if group == _META_GROUP and known:

@@ -17,13 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dicom_etl.dicom import elements as el
-from dicom_etl.dicom import structure
 from dicom_etl.dicom.checks import check_length, image_header
-from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.elements import PLAIN_CHARACTER_SETS, UNDEFINED, Elements, Odd
 from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.layout import ANY_SIZE, ElementLayout, LayoutMemory
 from dicom_etl.dicom.meta import MetaCutOffError, bare_start, file_meta, meta_ranges
-from dicom_etl.dicom.structure import PLAIN_CHARACTER_SETS, UNDEFINED, Odd
 from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES
 from dicom_etl.dicom.values import MAX_BYTES, MAX_TEXT, text
 from dicom_etl.errors import ImageError
@@ -39,8 +37,8 @@ def _code(vr: bytes) -> int:
     return int.from_bytes(vr, "little")
 
 
-_SHORT = frozenset(map(_code, structure.SHORT_VRS))
-_LONG = frozenset(map(_code, structure.LONG_VRS))
+_SHORT = frozenset(map(_code, el.SHORT_VRS))
+_LONG = frozenset(map(_code, el.LONG_VRS))
 _SEQUENCE = _code(b"SQ")
 _DECIDING = (el.CHARACTER_SET, el.FRAMES, *el.SEQUENCES)
 """Elements whose value decides whether a file is plain."""
@@ -97,7 +95,7 @@ class _Walk:
     fields: list[tuple[int, int, int]] = field(default_factory=list)
     heads: list[int] = field(default_factory=list)
     long_heads: list[int] = field(default_factory=list)
-    steps: structure.Steps = field(default_factory=structure.Steps)
+    steps: el.Steps = field(default_factory=el.Steps)
     nested: bool = False
     offset: int = 0
     length: int = 0
@@ -109,10 +107,7 @@ _memory = LayoutMemory()
 def scan(data: bytes, size: int) -> Plain | None:
     """Find the elements of a plain file of ``size`` bytes in its first ones; None where it is not plain.
 
-    Raises
-    ------
-    NeedMoreError
-        If ``data`` ends within the header and the file does not.
+    Raises `NeedMoreError` if ``data`` ends within the header and the file does not.
     """
     known = _memory.find(data, size) or _walked(data, size)
     if known is None:
@@ -195,7 +190,7 @@ def _walk_explicit(data: bytes, position: int, found: _Walk, compressed: bool) -
                 if vr != _SEQUENCE or tag in wanted:
                     raise Odd
                 found.nested = True
-                position = structure.skip_sequence(data, position, False, found.steps)
+                position = el.skip_sequence(data, position, False, found.steps)
                 continue
         else:
             raise Odd
@@ -228,7 +223,7 @@ def _walk_implicit(data: bytes, position: int, found: _Walk) -> None:
             if tag in _WANTED:
                 raise Odd
             found.nested = True
-            position = structure.skip_sequence(data, position, True, found.steps)
+            position = el.skip_sequence(data, position, True, found.steps)
             continue
         if tag in _WANTED:
             found.fields.append((tag, position, position + length))

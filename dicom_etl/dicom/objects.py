@@ -6,9 +6,9 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from dicom_etl.dicom.codecs import check_decodable, decode, only_image_errors
 from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.meta import data_set
+from dicom_etl.dicom.pixels import check_decodable, decode, only_image_errors
 from dicom_etl.dicom.syntaxes import SYNTAXES, check_fragments
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -36,9 +36,7 @@ def read_object(data: bytes | bytearray, limits: Limits) -> tuple[Dataset, bytes
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """Return the items of a sequence; none where it is absent."""
     found = dataset.get(keyword)
-    if found is None or isinstance(found, (bytes, str)):
-        return []
-    return list(found)
+    return [] if found is None or isinstance(found, (bytes, str)) else list(found)
 
 
 def raw(dataset: Dataset, keyword: str) -> bytes:
@@ -90,12 +88,8 @@ def frames_of(
 ) -> tuple[int, memoryview]:
     """Return where the pixels of all frames begin in ``body`` (-1: they were compressed), and their bytes.
 
-    Parameters
-    ----------
-    dataset, body, uid
-        As `read_object` gives them.
-    size : (int, int, int, int)
-        Frames, rows, columns, and bits a pixel: 1, 8 or 16; frames of single bits run on without padding.
+    ``dataset``, ``body`` and ``uid`` are those of `read_object`. ``size`` is frames, rows, columns, and bits a pixel:
+    1, 8 or 16; frames of single bits run on without padding.
     """
     frames, rows, columns, bits = size
     syntax = SYNTAXES[uid]

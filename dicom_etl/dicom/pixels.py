@@ -1,13 +1,26 @@
-"""From stored pixel values to the values of an image: unused bits, inversion, modality LUT."""
+"""From pixel data to stored values, and from these to the values of an image: unused bits, inversion, modality LUT.
+
+Compressed and big-endian pixels go through pydicom's decoders. Which plug-in decodes a transfer syntax is fixed in
+`syntaxes`; what else is installed makes no difference.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, JPEG_LOSSLESS, SYNTAXES
+from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
+
+if TYPE_CHECKING:
+    from pydicom.pixels.decoders.base import Decoder
 
 STORED_DTYPES: dict[tuple[int, int], np.dtype[Any]] = {
     (bits, signed): np.dtype(f"<{'ui'[signed]}{bits // 8}") for bits in (8, 16, 32) for signed in (0, 1)
@@ -69,3 +82,81 @@ def modality_values(stored: NDArray[Any], header: ImageHeader) -> NDArray[Any]:
         block = flat[start : start + _BLOCK] * np.float64(header.rescale_slope)
         out[start : start + _BLOCK] = block + header.rescale_intercept
     return result
+
+
+@contextmanager
+def only_image_errors(message: str) -> Iterator[None]:
+    """Turn whatever a parser or a codec throws into `ImageError`; let interrupts and MemoryError through.
+
+    Codecs written in Rust throw PanicException, which is no Exception. Texts of foreign exceptions can hold
+    header values, so only the kind is told.
+    """
+    try:
+        yield
+    except (ImageError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except struct.error:
+        raise ImageError(f"{message}: its structure is broken") from None
+    except BaseException as error:  # noqa: BLE001  (see above)
+        raise ImageError(f"{message} ({type(error).__name__})") from None
+
+
+def warm_up() -> None:
+    """Import what decoding may need, so that limits on time and memory count the file alone."""
+    for uid, syntax in SYNTAXES.items():
+        if syntax.compressed:
+            _decoder(uid)
+
+
+def check_decodable(header: ImageHeader) -> None:
+    """Refuse an image whose codec is not installed."""
+    syntax = SYNTAXES[header.transfer_syntax]
+    if syntax.compressed and _plugin(header) not in _decoder(header.transfer_syntax).available_plugins:
+        raise ImageError(
+            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
+        )
+
+
+def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> NDArray[Any]:
+    """Return the stored values of the frame of ``header``, (rows, columns), little-endian.
+
+    ``encoded`` is the value of the pixel data, all frames of it, and ``pixel_vr`` its value representation.
+    """
+    syntax = SYNTAXES[header.transfer_syntax]
+    # pydicom asks GDCM for no more than 8 bits of JPEG Extended; as JPEG Lossless it hands over all, and GDCM looks.
+    decoder = _decoder(JPEG_LOSSLESS if _has_twelve_bits(header) else header.transfer_syntax)
+    options: dict[str, Any] = {
+        "rows": header.rows,
+        "columns": header.columns,
+        "number_of_frames": header.frames,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": header.photometric,
+        "bits_allocated": header.bits_allocated,
+        "bits_stored": header.bits_stored,
+        "pixel_representation": header.pixel_representation,
+        "pixel_keyword": "PixelData",
+        "pixel_vr": pixel_vr,
+    }
+    with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=_plugin(header), **options)
+    dtype = STORED_DTYPES[header.bits_allocated, header.pixel_representation]
+    if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
+        raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
+    return array.astype(dtype, copy=False)
+
+
+def _plugin(header: ImageHeader) -> str:
+    """Return what decodes an image: Pillow reads 8 bits of JPEG Extended, and only GDCM the 12."""
+    return "gdcm" if _has_twelve_bits(header) else SYNTAXES[header.transfer_syntax].plugin
+
+
+def _has_twelve_bits(header: ImageHeader) -> bool:
+    return header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8
+
+
+def _decoder(uid: str) -> Decoder:
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    return get_decoder(UID(uid))

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from dicom_etl.dicom import checks, native_reader, values
 from dicom_etl.dicom import elements as el
-from dicom_etl.dicom import pixels as px
-from dicom_etl.dicom.codecs import check_decodable, decode, only_image_errors
-from dicom_etl.dicom.elements import Elements
+from dicom_etl.dicom.elements import UNDEFINED, Elements
 from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.frames import frame_headers, raw_value
 from dicom_etl.dicom.meta import bare_start, data_set
-from dicom_etl.dicom.structure import UNDEFINED
+from dicom_etl.dicom.objects import encodings_of
+from dicom_etl.dicom.pixels import check_decodable, decode, only_image_errors, view_frame
 from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax, check_fragments
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -166,8 +165,7 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
         if tag in dataset:
             with suppress(ImageError) if tag in el.DESCRIBING else nullcontext():
                 found[tag] = raw_value(dataset, tag, vr)
-    original = dataset.original_character_set
-    encodings = [original] if isinstance(original, str) else list(original)
+    encodings = encodings_of(dataset)
     name, patient = (
         values.text(decode_bytes(found.get(tag, b""), encodings, TEXT_VR_DELIMS))
         for tag in (el.MANUFACTURER, el.PATIENT_ID)
@@ -233,5 +231,5 @@ def stored_values(document: Document, frame: int) -> NDArray[Any]:
     """Return the stored values of one frame, (rows, columns), little-endian."""
     header = document.headers[frame]
     if document.is_native:
-        return px.view_frame(document.body, document.offset, header, frame)
+        return view_frame(document.body, document.offset, header, frame)
     return decode(document.pixel_data, document.pixel_vr, header)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct, pack, unpack
 
-from dicom_etl.dicom.elements import PIXELS
+from dicom_etl.dicom.elements import PIXELS, UNDEFINED, Odd, Steps, element_at, skip_sequence
 from dicom_etl.dicom.files import Limits
-from dicom_etl.dicom.structure import UNDEFINED, Odd, Steps, element_at, skip_sequence
 from dicom_etl.errors import ImageError
 
 IMPLICIT = "1.2.840.10008.1.2"
