@@ -141,7 +141,7 @@ def ingest(
     given = _sorted(options, SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
     where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
     data, run = _config(config, given[IngestConfig], where), RunOptions(**given[RunOptions])
-    decided, target = read_decisions(**given[DecisionOptions]), PATH.read("output", output)
+    decided, target = _decisions(given[DecisionOptions]), PATH.read("output", output)
     data = replace(data, decisions_sha256=decided.sha256)
     roots, pseudonyms, notices = _open_source(source, where)
     roots = roots.resolved() if work.executor == DASK else roots
@@ -210,7 +210,7 @@ def plan(
             executor=executor,
             progress=progress,
             pseudonyms=pseudonyms,
-            decisions=read_decisions(**given[DecisionOptions]),
+            decisions=_decisions(given[DecisionOptions]),
             read_outlines=True,
         )
         made.spec()
@@ -339,15 +339,9 @@ def source_name(source: AnyPath | None, pseudonymize: Path | None) -> str:
     return str(source) if pseudonymize is None else "SOURCE, with pseudonyms"
 
 
-def read_decisions(decisions: AnyPath | None = None) -> Decisions:
-    """Read what was decided, if anything.
-
-    Raises
-    ------
-    ConfigError
-        When the file cannot be read, or is none.
-    """
-    path = DecisionOptions(decisions=None if decisions is None else Path(decisions)).decisions
+def _decisions(given: dict[str, Any]) -> Decisions:
+    """Read what was decided, if anything."""
+    path = DecisionOptions(**given).decisions
     if path is None:
         return Decisions()
     try:

@@ -14,7 +14,6 @@ import numpy as np
 
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
-from dicom_etl.dicom.elements import Elements
 from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.pixels import STORED_DTYPES, is_rescaled
 from dicom_etl.errors import ImageError
@@ -66,7 +65,7 @@ _LEAST_SLOPE = 1e-20
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def image_header(found: Elements, limits: Limits) -> ImageHeader:
+def image_header(found: el.Elements, limits: Limits) -> ImageHeader:
     """Check every element that was found and return the header they make."""
     values = found.values
     shared, shared_notes = _shared_fields(found.big_endian, found.shared)
@@ -116,7 +115,7 @@ def _shared_fields(
     series_uid = _series_uid(values, notes)
     if photometric == "MONOCHROME1":
         notes.append("inverted")
-    fields = {
+    return {
         "rows": number[el.ROWS],
         "columns": number[el.COLUMNS],
         "frames": read.integer(values, el.FRAMES, 1),
@@ -134,8 +133,7 @@ def _shared_fields(
         "series_number": read.count(values.get(el.SERIES_NUMBER, b"")),
         "series_description": read.label(values.get(el.SERIES_DESCRIPTION, b"")),
         "sop_class": read.label(values.get(el.SOP_CLASS, b"")),
-    }
-    return fields, tuple(notes)
+    }, tuple(notes)
 
 
 def _series_uid(values: dict[int, bytes], notes: list[str]) -> str:

@@ -93,9 +93,8 @@ def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:
     check_frame(frame, len(document.headers))
     header, holds = document.headers[frame], next(iter(_last), "")
     answer = {"header": header._asdict(), "offset": None, "holds": holds}
-    if (
-        document.is_native and not SYNTAXES[header.transfer_syntax].deflated
-    ):  # the pixels lie in what was sent
+    # Pixels that lie in what was sent, as they are, are not sent back.
+    if document.is_native and not SYNTAXES[header.transfer_syntax].deflated:
         return answer | {"offset": document.offset}, b""
     return answer, pydicom_reader.stored_values(document, frame).tobytes()
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
 from dicom_etl.dicom.checks import image_header
-from dicom_etl.dicom.elements import UNDEFINED, Elements, Odd, Steps, element_at, skip_sequence
 from dicom_etl.dicom.files import DEFAULT, PREFIX_END, read_start
 from dicom_etl.dicom.meta import MEDIA_CLASS, bare_start
 from dicom_etl.dicom.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT
@@ -70,7 +69,7 @@ def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
     implicit = not data[
         position + 4 : position + 6
     ].isalpha()  # of a bare data set; else its meta information
-    steps = Steps()
+    steps = el.Steps()
     try:
         while True:
             if data[position : position + 2] != b"\2\0" and el.TRANSFER_SYNTAX in found:
@@ -80,16 +79,16 @@ def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
                 implicit = syntax == IMPLICIT
             if data[position : position + 4] == _PIXELS:
                 return found, True
-            tag, length, position = element_at(data, position, implicit)
-            if length == UNDEFINED:
-                position = skip_sequence(data, position, implicit, steps)
+            tag, length, position = el.element_at(data, position, implicit)
+            if length == el.UNDEFINED:
+                position = el.skip_sequence(data, position, implicit, steps)
                 continue
             if tag in _WANTED:
                 found[tag] = data[position : position + length]
             position += length
             if position > len(data):
                 return found, False
-    except (Odd, ImageError):
+    except (el.Odd, ImageError):
         return found, False
 
 
@@ -98,7 +97,7 @@ def _header(values: dict[int, bytes]) -> ImageHeader | None:
     shared = tuple(map(values.get, el.SHARED))
     patient = read.label(values.get(el.PATIENT_ID, b""))
     try:
-        return image_header(Elements("", shared, values, "", patient), DEFAULT)
+        return image_header(el.Elements("", shared, values, "", patient), DEFAULT)
     except ImageError:
         return None
 

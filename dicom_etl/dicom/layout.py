@@ -62,10 +62,6 @@ class ElementLayout:
             return None
         return _split(taken[len(self.decisive) :], self.shared_sizes)
 
-    def values(self, data: bytes) -> dict[int, bytes]:
-        """Return the other wanted values of a file that this layout fits."""
-        return {tag: data[start:stop] for tag, start, stop in self.fields}
-
 
 class LayoutMemory:
     """The layouts met last, by size of file; a few for each, for a bounded number of sizes."""

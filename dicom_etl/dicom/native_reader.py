@@ -113,7 +113,7 @@ def scan(data: bytes, size: int) -> Plain | None:
     if known is None:
         return None
     layout, shared = known
-    values = layout.values(data)
+    values = {tag: data[start:stop] for tag, start, stop in layout.fields}
     name = _simple_text(values.get(el.MANUFACTURER, b"")[: 2 * MAX_TEXT])
     patient = _simple_text((shared[_PATIENT_ID] or b"")[: 2 * MAX_TEXT])
     if name is None or patient is None:

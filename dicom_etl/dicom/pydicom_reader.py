@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from dicom_etl.dicom import checks, native_reader, values
 from dicom_etl.dicom import elements as el
-from dicom_etl.dicom.elements import UNDEFINED, Elements
 from dicom_etl.dicom.files import Limits
 from dicom_etl.dicom.frames import frame_headers, raw_value
 from dicom_etl.dicom.meta import bare_start, data_set
@@ -56,7 +55,7 @@ class Document:
     @cached_property
     def pixel_data(self) -> bytes:
         """The value of the pixel data; a copy, which decoding each of many frames would make again."""
-        end = len(self.body) if self.length == UNDEFINED else self.offset + self.length
+        end = len(self.body) if self.length == el.UNDEFINED else self.offset + self.length
         return bytes(self.body[self.offset : end])
 
 
@@ -67,7 +66,7 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
         header = found.header(limits)
         check_decodable(header)
         if check_fragments(data, found.offset, 1, header.transfer_syntax) == len(data):
-            return Document((header,), data, found.offset, UNDEFINED, "OB")
+            return Document((header,), data, found.offset, el.UNDEFINED, "OB")
     uid, body, start = data_set(data, limits)
     with only_image_errors("pydicom cannot read it"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -121,7 +120,7 @@ class _Watch:
             self.tables[tag] = position, length
         self.ordered &= tag > self.last
         self.last = tag
-        self.end = UNDEFINED if length == UNDEFINED else position + length
+        self.end = el.UNDEFINED if length == el.UNDEFINED else position + length
         return False
 
 
@@ -147,7 +146,7 @@ def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits
             f"no pixel data within {limits.max_header_bytes} bytes; `max_header_bytes` allows more"
         )
     if not watch.tag:
-        whole = watch.end in (len(body), UNDEFINED) and stream.tell() == len(body)
+        whole = watch.end in (len(body), el.UNDEFINED) and stream.tell() == len(body)
         raise ImageError(
             "it holds no image: PixelData is missing" if whole else "the file ends within its header"
         )
@@ -156,7 +155,9 @@ def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits
     return dataset
 
 
-def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.WarningMessage]) -> Elements:
+def _elements(
+    dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.WarningMessage]
+) -> el.Elements:
     from pydicom.charset import decode_bytes
     from pydicom.valuerep import TEXT_VR_DELIMS
 
@@ -180,7 +181,7 @@ def _elements(dataset: Dataset, uid: str, watch: _Watch, caught: list[warnings.W
         notes.add("unordered-elements")
     big_endian = dataset.original_encoding[1] is False
     shared = tuple(map(found.get, el.SHARED))
-    return Elements(uid, shared, found, name or "", patient, big_endian, tuple(sorted(notes)))
+    return el.Elements(uid, shared, found, name or "", patient, big_endian, tuple(sorted(notes)))
 
 
 def _check_pixels(header: ImageHeader, body: bytes | bytearray, watch: _Watch) -> tuple[str, ...]:
@@ -189,8 +190,8 @@ def _check_pixels(header: ImageHeader, body: bytes | bytearray, watch: _Watch) -
     syntax = SYNTAXES[header.transfer_syntax]
     if watch.vr not in (None, "OB", "OW", "UN"):
         raise ImageError("PixelData has a value representation other than OB and OW")
-    if syntax.compressed != (watch.length == UNDEFINED):
-        state = "compressed" if watch.length == UNDEFINED else "not compressed"
+    if syntax.compressed != (watch.length == el.UNDEFINED):
+        state = "compressed" if watch.length == el.UNDEFINED else "not compressed"
         raise ImageError(f"the pixel data is {state}, but the transfer syntax is {syntax.name}")
     if syntax.compressed:
         tables = [watch.tables.get(tag, (0, 0)) for tag in (el.OFFSETS, el.OFFSET_LENGTHS)]
@@ -221,8 +222,8 @@ def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) 
             if item.tag <= last or item.tag >> 16 == 0xFFFE:
                 return False
             last = item.tag
-            length = getattr(item, "length", UNDEFINED)
-            if length != UNDEFINED and len(item.value or b"") != length:
+            length = getattr(item, "length", el.UNDEFINED)
+            if length != el.UNDEFINED and len(item.value or b"") != length:
                 return False
     return last != el.PIXELS and stream.tell() == len(tail)
 
