@@ -95,8 +95,6 @@ class ItemError(DicomEtlError):
 class ImageError(ItemError):
     """A DICOM file that cannot be used."""
 
-    code = "unreadable-image"
-
 
 class LabelFileError(ImageError):
     """A file among the images that is none, and that a reader of labels may know."""

@@ -39,16 +39,8 @@ NOTES = {
 """What each kind of oddity in ``ImageHeader.notes`` means."""
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
-_COLOURS = (
-    "RGB",
-    "PALETTE COLOR",
-    "YBR_FULL",
-    "YBR_FULL_422",
-    "YBR_PARTIAL_420",
-    "YBR_ICT",
-    "YBR_RCT",
-    "XYB",
-)
+_YBR = ("YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_COLOURS = ("RGB", "PALETTE COLOR", "XYB", *_YBR)
 _NUMBERS = tuple(tag for tag, vr in el.VRS.items() if vr == "US")
 _COSINE_TOLERANCE = 0.01
 _SPACING_MM = (1e-4, 1e3)

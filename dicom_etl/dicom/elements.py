@@ -144,8 +144,7 @@ class Odd(Exception):  # noqa: N818  (not an error: the walk declines)
 class Steps:
     """How many more nested elements a walk may visit, so that an endless sequence costs milliseconds."""
 
-    def __init__(self, left: int = 20_000) -> None:
-        self.left = left
+    left = 20_000
 
     def take(self) -> None:
         """Go one step; raise `Odd` where there is none left."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import struct
 from contextlib import suppress
-from struct import Struct
 
 from dicom_etl.dicom.elements import KNOWN_VRS, LONG_VRS, SHORT_VRS, TRANSFER_SYNTAX, Odd, element_at
 from dicom_etl.dicom.files import PREFIX_END, Limits
@@ -12,15 +12,12 @@ from dicom_etl.errors import ImageError
 
 MEDIA_CLASS = 0x00020002
 _META_GROUP, _FIRST_GROUP = b"\x02\0", b"\x08\0"
-_short = Struct("<HH2sH").unpack_from
-_long = Struct("<I").unpack_from
+_short = struct.Struct("<HH2sH").unpack_from
+_long = struct.Struct("<I").unpack_from
 
 
 class MetaCutOffError(ImageError):
     """The file ends within its file meta information."""
-
-
-_CUT_OFF = "the file ends within its file meta information"
 
 
 def file_meta(data: bytes | bytearray) -> tuple[str, int]:
@@ -37,29 +34,28 @@ def file_meta(data: bytes | bytearray) -> tuple[str, int]:
         is_explicit = bytes(data[position + 4 : position + 6]) in KNOWN_VRS
         return EXPLICIT if is_explicit else IMPLICIT, position
     syntax: bytes | None = None
-    while True:
-        if position + 8 > len(data):
-            raise MetaCutOffError(_CUT_OFF)
-        group, element, vr, length = _short(data, position)
-        if group != 2:
-            return _known(syntax), position
-        position += 8
-        if vr in LONG_VRS and vr != b"SQ":
-            if position + 4 > len(data):
-                raise MetaCutOffError(_CUT_OFF)
-            (length,) = _long(data, position)
-            position += 4
-        elif vr not in SHORT_VRS:
-            raise ImageError("the file meta information cannot be read: an unknown value representation")
-        if element == 0 and length != 4:
-            raise ImageError("the file meta information cannot be read: its group length is no number")
-        if group << 16 | element == TRANSFER_SYNTAX:
-            if syntax is not None:
-                raise ImageError("TransferSyntaxUID is there twice")
-            if vr != b"UI":
-                raise ImageError("TransferSyntaxUID has another value representation than UI")
-            syntax = bytes(data[position : position + length]).rstrip(b"\0 ")
-        position += length
+    try:
+        while True:
+            group, element, vr, length = _short(data, position)
+            if group != 2:
+                return _known(syntax), position
+            position += 8
+            if vr in LONG_VRS and vr != b"SQ":
+                (length,) = _long(data, position)
+                position += 4
+            elif vr not in SHORT_VRS:
+                raise ImageError("the file meta information cannot be read: an unknown value representation")
+            if element == 0 and length != 4:
+                raise ImageError("the file meta information cannot be read: its group length is no number")
+            if group << 16 | element == TRANSFER_SYNTAX:
+                if syntax is not None:
+                    raise ImageError("TransferSyntaxUID is there twice")
+                if vr != b"UI":
+                    raise ImageError("TransferSyntaxUID has another value representation than UI")
+                syntax = bytes(data[position : position + length]).rstrip(b"\0 ")
+            position += length
+    except struct.error:
+        raise MetaCutOffError("the file ends within its file meta information") from None
 
 
 def data_set(data: bytes | bytearray, limits: Limits) -> tuple[str, bytes | bytearray, int]:
