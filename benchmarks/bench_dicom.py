@@ -32,7 +32,7 @@ READERS: dict[str, Reader] = {
     "bytes": Path.read_bytes,
     "bytes + sha256": lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
     "ours: headers": dicom.read_headers,
-    "ours: headers + pixels": lambda path: dicom.frame_from_bytes(read_whole(path, DEFAULT).data, ""),
+    "ours: headers + pixels": lambda path: dicom.frame_of(read_whole(path, DEFAULT)),
     "ours: headers + pixels + sha256": dicom.read_image,
     "pydicom: headers": lambda path: pydicom.dcmread(path, stop_before_pixels=True),
     "pydicom: headers + pixels": lambda path: pydicom.dcmread(path).pixel_array,

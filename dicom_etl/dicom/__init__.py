@@ -162,23 +162,21 @@ def _begin_announced() -> None:
 
 
 def _image(file: WholeFile, frame: int, limits: Limits) -> Image:
-    header, pixels = frame_from_bytes(file.data, file.digest, frame, limits)
+    header, pixels = frame_of(file, frame, limits)
     if header.frames > 1:
         keep(file)
     return Image(header, pixels, file.digest)
 
 
-def frame_from_bytes(
-    data: bytes, digest: str, frame: int = 0, limits: Limits = DEFAULT
-) -> tuple[ImageHeader, NDArray[Any]]:
-    """Return header and pixels of one frame of a file that was read; ``digest`` is its SHA-256."""
-    found = native_reader.scan(data, len(data))
+def frame_of(file: WholeFile, frame: int = 0, limits: Limits = DEFAULT) -> tuple[ImageHeader, NDArray[Any]]:
+    """Return header and pixels of one frame of a file that was read."""
+    found = native_reader.scan(file.data, len(file.data))
     if found is None or found.is_compressed:
         from dicom_etl.dicom import decoder
 
-        header, stored = decoder.read_frame(data, digest, frame, limits)
+        header, stored = decoder.read_frame(file.data, file.digest, frame, limits)
     else:
         header = found.header(limits)
         check_frame(frame, 1)
-        stored = view_frame(data, found.offset, header, 0)
+        stored = view_frame(file.data, found.offset, header, 0)
     return header, modality_values(stored, header)

@@ -97,7 +97,7 @@ class _Child:
         # The child finds what this process finds, however it was started; -P keeps its folder out of that.
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         environment["OPENBLAS_NUM_THREADS"] = "1"
-        self.served = 0
+        self.served = -1  # its first answer says that it is ready
         self.holds = ""
         self.late = False
         self._deadline = inf
@@ -124,7 +124,6 @@ class _Child:
             self.receive(0, _START_SECONDS)
         except _GoneError:
             raise ImageError("the decoding process could not be started") from None
-        self.served = 0
 
     def send(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
         """Send one file; the child begins. Raises `_GoneError` if it has died, or was ended because it was `late`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from math import inf, isfinite, isnan, nan
 from struct import unpack
 from typing import TYPE_CHECKING
@@ -148,9 +148,9 @@ def _in_order(headers: tuple[ImageHeader, ...], groups: Sequence[Dataset]) -> tu
     return tuple(header._replace(place=places[index], notes=notes) for index, header in enumerate(headers))
 
 
-def _tells_apart(keys: Sequence[Hashable]) -> bool:
+def _tells_apart(keys: list[tuple[int | float, ...]]) -> bool:
     """Whether every frame has a key of its own, of as many numbers."""
-    return all(keys) and len({len(key) for key in keys}) == 1 and len(set(keys)) == len(keys)  # type: ignore[arg-type]
+    return all(keys) and len(set(map(len, keys))) == 1 and len(set(keys)) == len(keys)
 
 
 def _by_geometry(headers: Sequence[ImageHeader]) -> list[tuple[int | float, ...]]:
