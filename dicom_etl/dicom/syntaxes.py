@@ -71,7 +71,7 @@ SYNTAXES: dict[str, Syntax] = {
 }
 
 
-def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
+def inflate(deflated: bytes | bytearray, limits: Limits) -> bytearray:
     """Return the inflated data set.
 
     Inflating stops as soon as the data set is longer than its own pixel data says, or than an image and its
@@ -79,17 +79,15 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
     """
     most = limits.max_image_bytes + limits.max_header_bytes
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    parts: list[bytes] = []
-    size = 0
+    inflated = bytearray()
     pending = deflated
     try:
         while not stream.eof and (part := stream.decompress(pending, _STEP)):
             pending = stream.unconsumed_tail
-            if not parts and (end := _pixel_data_end(part)):
+            if not inflated and (end := _pixel_data_end(part)):
                 most = min(most, end + limits.max_header_bytes)
-            parts.append(part)
-            size += len(part)
-            if size > most:
+            inflated += part
+            if len(inflated) > most:
                 raise ImageError(
                     f"the deflated data set is longer than {most} bytes; it is damaged, or "
                     "`max_image_bytes` and `max_header_bytes` allow more"
@@ -98,8 +96,11 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytes:
         raise ImageError("the deflated data set is damaged") from None
     if not stream.eof:
         raise ImageError("the deflated data set is incomplete")
-    inflated = b"".join(parts)
-    _check_trailer(stream.unused_data, inflated)
+    # One padding byte may follow, or what gzip writes behind its data: checksum and length (RFC 1952, 2.3.1).
+    trailer = stream.unused_data
+    is_gzip = len(trailer) in (8, 9) and trailer[:8] == pack("<II", zlib.crc32(inflated), len(inflated))
+    if len(trailer) > 1 and not is_gzip:
+        raise ImageError(f"{len(trailer)} bytes follow the deflated data set")
     return inflated
 
 
@@ -119,15 +120,6 @@ def _pixel_data_end(start: bytes) -> int:
                 return position
     except Odd:
         return 0
-
-
-def _check_trailer(trailer: bytes, inflated: bytes) -> None:
-    """Allow one padding byte, or what gzip writes behind its data: checksum and length (RFC 1952, 2.3.1)."""
-    if len(trailer) <= 1:
-        return
-    if len(trailer) in (8, 9) and trailer[:8] == pack("<II", zlib.crc32(inflated), len(inflated)):
-        return
-    raise ImageError(f"{len(trailer)} bytes follow the deflated data set")
 
 
 def check_fragments(
