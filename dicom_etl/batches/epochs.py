@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import context as processes
 from typing import Any
 
@@ -18,44 +18,19 @@ from dicom_etl.batches.turns import Start, Turns
 from dicom_etl.errors import ConfigError
 
 
-@dataclass(slots=True)
-class EpochPosition:
-    """The epoch and step that are done, and which epoch was begun last."""
-
-    epoch: int = 0
-    step: int = 0
-    """Batches of the epoch that have been taken, over all ranks."""
-    begun: int | None = None
-    """The epoch begun last; None when the next iteration goes on at (epoch, step): at the start, or after a load."""
-    by_number: bool = False
-    """It was begun by its number, which says nothing of where loaders go on."""
-    followed: str = ""
-    """The announcement (see `Turns`) under which the batches of a loader are counted as they arrive."""
-
-    def next_start(self) -> tuple[int, int]:
-        """Return the epoch and step at which plain iteration goes on."""
-        return (self.epoch, self.step) if self.begun is None else (self.begun + 1, 0)
-
-    def start_of(self, epoch: int) -> int:
-        """Return the step at which an epoch that is asked for by number starts."""
-        return self.step if self.begun is None and epoch == self.epoch else 0
-
-    def begin(self, epoch: int, step: int, *, by_number: bool = False) -> None:
-        """Note that an iteration starts."""
-        self.epoch, self.step, self.begun, self.by_number = epoch, step, epoch, by_number
-
-    def reach(self, epoch: int, step: int, batches: int) -> None:
-        """Note that a batch was taken; after the last of ``batches`` the next epoch is due."""
-        self.epoch, self.step = (epoch, step) if step < batches else (epoch + 1, 0)
-
-
 class Epochs:
     """The batches of a stream, in epochs that can be resumed."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._progress = EpochPosition()
+        self._done = Start(0)
+        """The epoch, and how many batches of it have been taken, over all ranks."""
         self._upcoming = Start(0)
+        """Where the next iteration starts, as long as there are no turns to say so."""
+        self._after_number: Start | None = None
+        """Where plain iteration goes on after an epoch asked for by its number, which does not move loaders."""
+        self._followed = ""
+        """The announcement (see `Turns`) under which the batches of a loader are counted as they arrive."""
         self._turns: Turns | None = None
 
     def __len__(self) -> int:
@@ -64,11 +39,7 @@ class Epochs:
 
     def __iter__(self) -> Iterator[Batch]:
         """Iterate over the next epoch: 0 first, or the rest of the one that a loaded state is in."""
-        by_number = self._turns is None or self._progress.by_number
-        epoch, step = self._progress.next_start() if by_number else self._next_start()[:2]
-        batches = self._stream.batches(epoch, step)
-        self._begin(epoch, step)
-        return self._noted(epoch, batches, self.schedule.batches)
+        return self._serve(self._after_number or self._next_start(), self._stream)
 
     def __getstate__(self) -> dict[str, Any]:
         """Only processes that are started with the reader take turns with it; any other copy counts for itself."""
@@ -99,9 +70,10 @@ class Epochs:
         ConfigError
             There is no such epoch.
         """
-        step = self._progress.start_of(number)
-        batches = self._stream.batches(number, step)
-        self._progress.begin(number, step, by_number=True)
+        due = self._after_number or self._next_start()
+        start = due if due.epoch == number else Start(number)
+        batches = self._stream.batches(*start[:2])
+        self._done, self._after_number = start, Start(number + 1)
         return self._noted(number, batches, self.schedule.batches)
 
     def set_epoch(self, number: int) -> None:
@@ -132,12 +104,12 @@ class Epochs:
             Workers of a loader that is not the reader's own took batches: only the training loop knows how many of
             them have arrived.
         """
-        if self._turns is not None and self._turns.taken() and self._turns.mark != self._progress.followed:
+        if self._turns is not None and self._turns.taken() and self._turns.mark != self._followed:
             raise ConfigError(
                 "loader workers fetch ahead, so the reader cannot know which batch has arrived: use the state_dict of "
                 "reader.loader(..), or state_after(batch) of reader.torch()"
             )
-        return self.state_at(self._progress.epoch, self._progress.step)
+        return self.state_at(self._done.epoch, self._done.step)
 
     def state_at(self, epoch: int, step: int) -> dict[str, Any]:
         """Return the state at some place, such as after a batch: its ``epoch`` and ``step``.
@@ -171,9 +143,7 @@ class Epochs:
 
     def served_by(self, stream: Stream) -> Iterator[Batch]:
         """Iterate over the next epoch of a rank's stream; which one is decided when its first batch is asked for."""
-        epoch, step, _ = self._next_start()
-        self._begin(epoch, step)
-        yield from self._noted(epoch, stream.batches(epoch, step), stream.schedule.batches)
+        yield from self._serve(self._next_start(), stream)
 
     def follow(self, schedule: Schedule, open_loader: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """Iterate over the next epoch through workers of a loader, and note how far the batches that arrive are.
@@ -183,13 +153,12 @@ class Epochs:
         """
         turns = self.take_turns()
         start = self._next_start()
-        turns.announce(start)
-        self._progress.begin(start.epoch, start.step)
-        mark = self._progress.followed = turns.mark
+        self._begin(start, start)
+        mark = self._followed = turns.mark
 
         def reach(step: int) -> None:
-            if self._progress.followed == mark:  # else another has begun, or another place was chosen
-                self._progress.reach(start.epoch, step, schedule.batches)
+            if self._followed == mark:  # else another has begun, or another place was chosen
+                self._reach(start.epoch, step, schedule.batches)
 
         for number, batch in zip(schedule.numbers(start.step), open_loader(), strict=True):
             reach(schedule.step_after(number, start.step))
@@ -204,29 +173,35 @@ class Epochs:
     def _next_start(self) -> Start:
         return self._upcoming if self._turns is None else self._turns.next_start()
 
-    def _announce(self, start: Start) -> None:
-        self._upcoming = start
+    def _begin(self, start: Start, then: Start) -> None:
+        """Note where an iteration starts, and announce where the next one does."""
+        self._done, self._upcoming, self._after_number = start, then, None
         if self._turns is not None:
-            self._turns.announce(start)
+            self._turns.announce(then)
 
     def _go_to(self, start: Start) -> None:
         if not 0 <= start.epoch < EPOCH_LIMIT:
             raise ConfigError(f"epoch is {start.epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
         if self.schedule.is_over(start.step):
             start = Start(start.epoch + 1)
-        self._progress = EpochPosition(start.epoch, start.step)
-        self._announce(start)
+        self._followed = ""
+        self._begin(start, start)
 
-    def _begin(self, epoch: int, step: int) -> None:
-        self._progress.begin(epoch, step)
-        self._announce(Start(epoch + 1))
+    def _serve(self, start: Start, stream: Stream) -> Iterator[Batch]:
+        batches = stream.batches(start.epoch, start.step)
+        self._begin(start, Start(start.epoch + 1))
+        return self._noted(start.epoch, batches, stream.schedule.batches)
+
+    def _reach(self, epoch: int, step: int, batches: int) -> None:
+        """Note that a batch was taken; after the last of ``batches`` the next epoch is due."""
+        self._done = Start(epoch, step) if step < batches else Start(epoch + 1)
 
     def _noted(self, epoch: int, batches: Iterator[Batch], count: int) -> Iterator[Batch]:
         """Pass batches on and note how far the epoch, of ``count`` batches over all ranks, is."""
         for batch in batches:
-            self._progress.reach(epoch, batch.step, count)
+            self._reach(epoch, batch.step, count)
             yield batch
-        self._progress.reach(epoch, count, count)
+        self._reach(epoch, count, count)
 
 
 def order_digest(rows: NDArray[np.int64], schedule: Schedule) -> str:
