@@ -11,13 +11,12 @@ from dicom_etl.config.kinds import (
     TEXT,
     Kind,
     Options,
+    UnusableError,
     choice,
     documented,
     number,
     option,
-    refused,
 )
-from dicom_etl.errors import ConfigError
 
 
 def _limit(default: float, text: str) -> Any:
@@ -80,28 +79,33 @@ class LabelLimits(Options):
         return {name: value for name, (value, usual) in values.items() if value != usual}
 
 
-def read_limits(keyword: str, value: Any) -> LabelLimits:
+def _limits(value: Any) -> LabelLimits:
     """Return limits by name, in whose names a hyphen is an underscore."""
     if isinstance(value, LabelLimits):
         return value
     if not isinstance(value, Mapping):
-        raise refused(keyword, "limits by name, as in {'area_ratio': 4}", value)
+        raise TypeError
     limits = {str(name).replace("-", "_"): limit for name, limit in value.items()}
     unknown = sorted(set(limits) - {each.name for each in fields(LabelLimits)})
     if unknown:
-        raise ConfigError(f"`{keyword}`: there is no limit {unknown[0]!r}; verify --show-limits lists them")
+        raise UnusableError(f": there is no limit {unknown[0]!r}; verify --show-limits lists them")
     return LabelLimits(**limits)
 
 
-def _read_digest(keyword: str, value: Any) -> str:
-    digest = TEXT.read(keyword, value).strip().casefold()
+def _digest(value: Any) -> str:
+    digest = str(TEXT.make(value)).strip().casefold()
     if digest and (len(digest) != 64 or not set(digest) <= set("0123456789abcdef")):
-        raise ConfigError(f"`{keyword}`: {value!r} is no SHA-256; it has 64 hexadecimal digits")
-    return str(digest)
+        raise UnusableError(f": {value!r} is no SHA-256; it has 64 hexadecimal digits")
+    return digest
 
 
-_DIGEST = Kind(_read_digest, "str", "SHA256")
-_LIMITS = Kind(read_limits, "mapping of float", "FILE.toml", write=lambda limits: None)
+LIMITS = Kind(
+    _limits,
+    "limits by name, as in {'area_ratio': 4}",
+    "mapping of float",
+    "FILE.toml",
+    write=lambda limits: None,
+)
 
 
 @documented
@@ -113,10 +117,12 @@ class VerifyOptions(Options):
     look_inside: bool = option(
         False, FLAG, "", "When the seal is broken, say what still holds (in a bounded process)."
     )
-    expect: str = option("", _DIGEST, "", "What the file must hash to, seal included.")
+    expect: str = option(
+        "", Kind(_digest, "text", "str", "SHA256"), "", "What the file must hash to, seal included."
+    )
     fail_on: Literal["error", "warning"] = option(
         "error", choice("error", "warning"), "", "Least severity of a finding for exit code 3."
     )
     limits: LabelLimits = option(
-        LabelLimits(), _LIMITS, "", "Limits of the label checks; --show-limits lists them."
+        LabelLimits(), LIMITS, "", "Limits of the label checks; --show-limits lists them."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dicom_etl.checks.limits import read_limits
+from dicom_etl.checks.limits import LIMITS
 from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options, read_toml
 from dicom_etl.cli._render import Reporter, megabytes
 from dicom_etl.errors import ConfigError
@@ -43,7 +43,7 @@ def command(
         options["decisions"] = b"" if decisions is None else decisions.read_bytes()
     except OSError as error:
         raise ConfigError(f"`decisions`: {str(decisions)!r} cannot be read: {error.strerror}") from None
-    options["limits"] = read_limits("limits", {} if limits is None else read_toml(limits))
+    options["limits"] = LIMITS.read("limits", {} if limits is None else read_toml(limits))
     made = write_report(verify=not no_verify, progress=reporter.progress, **options)
     reporter.line(
         f"{made.output} ({megabytes(made.output_bytes)}): {len(made.rows)} of {made.total} samples, "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.checks.limits import LabelLimits, VerifyOptions, read_limits
+from dicom_etl.checks.limits import LIMITS, LabelLimits, VerifyOptions
 from dicom_etl.cli._boundary import DONE
 from dicom_etl.cli._options import PATH, Command, Option, common_options, options_of, read_toml
 from dicom_etl.cli._render import Reporter
@@ -51,7 +51,7 @@ def command(
         limits = read_toml(Path(limits))
     options["limits"] = {} if limits is None else limits
     if show_limits:
-        _show_limits(reporter, read_limits("limits", options["limits"]))
+        _show_limits(reporter, LIMITS.read("limits", options["limits"]))
         return DONE
     if dataset is None:
         raise click.UsageError("Missing argument 'DATASET'.")
