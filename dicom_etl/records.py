@@ -367,11 +367,11 @@ class StudyPlan:
 
     patient_id: str
     original_id: str
-    samples: tuple[SamplePlan, ...]
-    issues: tuple[Issue, ...]
-    image_count: int
-    contour_count: int
-    unlabeled_count: int
+    samples: tuple[SamplePlan, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    image_count: int = 0
+    contour_count: int = 0
+    unlabeled_count: int = 0
     study: int = 0
     inputs: str = ""
     series: tuple[SeriesLine, ...] = ()
@@ -533,15 +533,18 @@ class SampleFacts(NamedTuple):
         return self._replace(contours=contours, window=self.window.copy())
 
 
+NO_FACTS = SampleFacts("", "", -1, -1, nan, (nan, nan), (), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedSample:
     """One row of the dataset, ready to be stored.
 
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);
     ``rings`` and ``masks`` go by structure in the dataset's order. ``issues`` are about parts that are not in
-    the row, ``label_issues`` about labels that are. ``image_key`` is as in `SampleFacts`; ``pixels`` are those that
-    count for the statistics of the dataset (`dicom_etl.dataset.statistics.pixels_to_count`). ``label_digests`` are
-    label files with their SHA-256, as far as it is known.
+    the row, ``label_issues`` about labels that are. ``pixels`` are those that count for the statistics of the dataset
+    (`dicom_etl.dataset.statistics.pixels_to_count`). ``label_digests`` are label files with their SHA-256, as far as
+    it is known.
     """
 
     row: SampleRow
@@ -549,8 +552,7 @@ class EncodedSample:
     masks: tuple[Chunk, ...]
     rings: tuple[Rings, ...]
     issues: tuple[Issue, ...] = ()
-    image_key: int = 0
     label_issues: tuple[Issue, ...] = ()
-    facts: SampleFacts | None = None
+    facts: SampleFacts = NO_FACTS
     pixels: tuple[NDArray[Any], ...] = ()
     label_digests: tuple[tuple[str, str], ...] = ()

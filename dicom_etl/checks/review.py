@@ -19,7 +19,7 @@ from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import gather, sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.digest import image_key, text_key
+from dicom_etl.dataset.digest import contour_key, image_key, text_key
 from dicom_etl.records import ContourFacts, EncodedSample, ImageHeader, Issue, Outline, SampleFacts
 
 _LIMITS = LabelLimits()
@@ -37,28 +37,24 @@ def review_sample(
 
     ``pixels`` and ``outlines``, in the dataset's order of structures, are as in `dicom_etl.checks.sample_checks.Drawn`.
     """
-    row = sample.row
-    facts = SampleFacts.of(row, (), sample.image_key)
+    facts = sample.facts
     if header.instance_uid:  # frames of one file share it
         facts = facts._replace(instance_key=text_key(f"{header.instance_uid}/{header.frame}"))
-    drawn = gather(facts, pixels, outlines, dict(zip(outlines, row.sources, strict=True)))
+    drawn = gather(facts, pixels, outlines, dict(zip(outlines, sample.row.sources, strict=True)))
     issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
     return replace(sample, label_issues=issues, facts=drawn.facts)
 
 
-def stored_facts(
-    sample: EncodedSample, pixels: NDArray[Any], contour_keys: Sequence[int], structures: Sequence[str]
-) -> SampleFacts:
+def stored_facts(sample: EncodedSample, pixels: NDArray[Any], structures: Sequence[str]) -> SampleFacts:
     """Return what tells copies of a row that was stored before: the keys of its image and of what a person drew on it.
 
-    ``pixels`` (y, x) are its image as stored, ``contour_keys`` the `contour_key` of what a person drew, in the order of
-    the structures.
+    ``pixels`` (y, x) are its image as stored.
     """
     row, nowhere = sample.row, (0.0, 0.0, 0.0, 0.0)
-    drawn = [index for index in range(len(structures)) if row.has[index] and row.origin == schema.MANUAL]
     contours = [
-        ContourFacts(structures[index], row.sources[index], 0, nowhere, key, sample.rings[index][0])
-        for index, key in zip(drawn, contour_keys, strict=True)
+        ContourFacts(name, source, 0, nowhere, contour_key(rings), rings[0])
+        for name, source, rings in zip(structures, row.sources, sample.rings, strict=True)
+        if rings and row.origin == schema.MANUAL
     ]
     by_structure = tuple(sorted(contours, key=lambda contour: contour.structure))
     return SampleFacts.of(row, by_structure, image_key(pixels, len(structures)))
@@ -66,7 +62,7 @@ def stored_facts(
 
 def study_review(samples: Sequence[EncodedSample]) -> list[Issue]:
     """Return what the label checks find on the rows of one study; ``sample`` counts from the first."""
-    facts = [sample.facts for sample in samples if sample.facts is not None]
+    facts = [sample.facts for sample in samples]
     issues = [issue for sample in samples for issue in sample.label_issues]
     issues += study_issues([each for each in facts if each.contours], _LIMITS)
     return number_samples(clear_partners(issues), facts, 0)
@@ -95,8 +91,7 @@ class LabelReview:
     def add(self, samples: Sequence[EncodedSample], issues: list[Issue]) -> list[Issue]:
         """Take the rows of the next study, in their order, and what was found on them; return that as decided."""
         for row, sample in enumerate(samples, start=self._rows):
-            if sample.facts is not None:
-                self._duplicates.add(sample.facts, row)
+            self._duplicates.add(sample.facts, row)
         settled = self._decide(issues, samples)
         # Names of one study are much alike, so packed they take a few bytes a row.
         names = [(s.row.patient_id, s.row.source_image, s.row.frame, s.row.sources) for s in samples]
@@ -115,8 +110,7 @@ class LabelReview:
         """Apply what was decided to what was found; ``samples`` are the rows that follow."""
         wanted = self._drop_flagged or (samples and self.ledger.about(samples[0].row.patient_id))
         for number, sample in enumerate(samples if wanted else (), start=self._rows):
-            contours = sample.facts.contours if sample.facts is not None else ()
-            keys = {contour.structure: contour.key for contour in contours}
+            keys = {contour.structure: contour.key for contour in sample.facts.contours}
             label = self._labels[number] = RowLabels(sample.row.source_image, sample.row.frame, keys)
             self.ledger.look(sample.row.patient_id, label)
         settled = self.ledger.settle(issues, self._labels)

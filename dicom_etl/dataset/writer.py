@@ -86,7 +86,7 @@ class HDF5Writer:
                 self._vertices[index].append(vertices)
                 self._offsets[index].append(self._offsets[index][-1] + len(vertices))
             if self._spec.part:
-                self._instance_keys.append(sample.facts.instance_key if sample.facts is not None else 0)
+                self._instance_keys.append(sample.facts.instance_key)
             self._rows.append(sample.row)
             self._count += 1
 

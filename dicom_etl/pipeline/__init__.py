@@ -88,7 +88,7 @@ def _make(plan: Plan, output: Path) -> Summary:
             summary.issues = list(ending.issues)
             _check_written(summary, options, spec)
             writer.finish(ending)
-        assembly.seal(temporary, output, summary)
+        assembly.seal(temporary, output)
     return summary
 
 

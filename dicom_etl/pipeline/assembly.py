@@ -1,11 +1,13 @@
-"""What spans the studies of a dataset, made or copied: duplicates, splits and folds, statistics, flags."""
+"""Stores the studies of a dataset, made or copied; and what spans them: duplicates, splits, statistics, flags."""
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,17 +20,30 @@ from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.summary import Summary, in_order
-from dicom_etl.records import Decided, EncodedSample, Issue, StudyRecord, kept_together
+from dicom_etl.records import Chunk, Decided, EncodedSample, Issue, StudyRecord, kept_together
 from dicom_etl.splits import NO_FOLD, SplitAssignment
+
+if TYPE_CHECKING:
+    from dicom_etl.dataset.writer import HDF5Writer
+
+_NOTHING = Chunk(b"")
 
 
 class Assembly:
-    """Follows the rows of a dataset, study by study, and says at the end what only all of them decide."""
+    """Stores the rows of a dataset, study by study, counts them in a summary, and says what only all of them decide.
+
+    Without a ``writer`` nothing is stored.
+    """
 
     def __init__(
-        self, spec: schema.DatasetSpec, config: IngestConfig, review: LabelReview | None = None
+        self,
+        spec: schema.DatasetSpec,
+        config: IngestConfig,
+        writer: HDF5Writer | None,
+        summary: Summary,
+        review: LabelReview | None = None,
     ) -> None:
-        self._spec, self._config = spec, config
+        self._spec, self._config, self._writer = spec, config, writer
         self._review = review if review is not None else LabelReview(spec.structures)
         self._assignment = SplitAssignment(config.split, config.folds, config.split_seed)
         self._statistics = PixelStatistics(spec.dtype, spec.structures, spec.shape[0] * spec.shape[1])
@@ -36,34 +51,64 @@ class Assembly:
         self._has = {name: array("b") for name in spec.structures}
         self._studies: list[StudyRecord] = []
         self._origins: set[float] = set()
+        self.summary = summary
+        self.samples: list[EncodedSample] = []
+        """The rows since the last study ended, without images, masks, outlines and pixels."""
+        summary.samples = summary.drawn = summary.imputed = 0
+        summary.structures = Counter(dict.fromkeys(spec.structures, 0))
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """How many rows the studies have that ended."""
         return len(self._patients)
 
-    def count(self, sample: EncodedSample) -> None:
-        """Count the pixels of the next row, which need not be kept then: 5 MB for a study of 440 images."""
+    def append(self, sample: EncodedSample) -> None:
+        """Store the next row, of which only columns and facts are kept: a study of 440 images has 5 MB of pixels."""
+        if self._writer is not None:
+            self._writer.append(sample)
         self._statistics.add(sample.row.image_mean, sample.row.image_std, sample.pixels)
+        facts = sample.facts.kept()
+        self.samples.append(
+            replace(
+                sample,
+                image=_NOTHING,
+                masks=(),
+                rings=(),
+                issues=(),
+                facts=facts,
+                pixels=(),
+                label_digests=(),
+            )
+        )
 
-    def add(
-        self, study: StudyRecord, samples: Sequence[EncodedSample], issues: Iterable[Issue]
-    ) -> list[Issue]:
-        """Take the next study: its rows, of which only columns and facts are looked at, and what was found on it.
+    def end_study(
+        self, study: StudyRecord, cardiac_phases: Mapping[int, str], issues: Iterable[Issue]
+    ) -> None:
+        """Close the rows of one study, with the words of its phases and the ``issues`` that were found on it.
 
-        Return the ``issues``, whose ``sample`` counts from the first of its rows, as they stand after what was
+        The ``sample`` of an issue counts from the first of its rows. The summary gets them as they stand after what was
         decided, with the rows of the dataset.
         """
-        first = self.rows
+        first, summary = self.rows, self.summary
+        if self._writer is not None:
+            self._writer.end_study(cardiac_phases)
         self._studies.append(study)
-        for sample in samples:
+        for sample in self.samples:
             row = sample.row
             self._patients.append(str(row.patient_id))
             self._origins.update(origin for origin in row.pixel_origins if origin == origin)
             for has, drawn in zip(self._has.values(), row.has, strict=True):
                 has.append(drawn)
-            contours = sample.facts.contours if sample.facts is not None else ()
-            self._assignment.add(row.patient_id, sample.image_key, [contour.key for contour in contours])
+            keys = [contour.key for contour in sample.facts.contours]
+            self._assignment.add(row.patient_id, sample.facts.image_key, keys)
+            imputed = row.origin == schema.IMPUTED
+            summary.samples += 1
+            summary.imputed += imputed
+            summary.drawn += row.origin == schema.MANUAL
+            counts = summary.imputed_structures if imputed else summary.structures
+            counts.update(dict(zip(self._spec.structures, map(int, row.has), strict=True)))
+            if word := cardiac_phases.get(row.phase_index):
+                summary.cardiac_phases[word] += 1
         numbered = [
             replace(
                 issue,
@@ -73,7 +118,8 @@ class Assembly:
             )
             for issue in issues
         ]
-        return self._review.add(samples, numbered)
+        summary.issues += self._review.add(self.samples, numbered)
+        self.samples = []
 
     def findings(self, known: Sequence[Issue]) -> list[Issue]:
         """Return all that was found, as it stands after what was decided: ``known``, and copies among the rows."""
@@ -105,8 +151,9 @@ class Assembly:
             statistics=self._statistics.rows(),
         )
 
-    def seal(self, temporary: Path, output: Path, summary: Summary) -> None:
+    def seal(self, temporary: Path, output: Path) -> None:
         """Seal the finished file, and note what it is."""
+        summary = self.summary
         try:
             summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
             summary.output_bytes = temporary.stat().st_size

@@ -17,17 +17,15 @@ from typing import Self
 from dicom_etl.checks.decisions import STALE
 from dicom_etl.checks.review import stored_facts
 from dicom_etl.checks.sample_checks import DATASET_STAGE
-from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import text_key
 from dicom_etl.dataset.reading import DatasetReader, Study, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError, ItemError
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.records import EncodedSample, Issue, StudyPlan
 from dicom_etl.stages import discover, link
-from dicom_etl.stages.study_key import read_study_key
+from dicom_etl.stages.study_key import study_key
 
 NAME = "compare"
 _MOST_OPEN = 16
@@ -95,7 +93,7 @@ class Earlier:
         """Find the studies of a plan whose key stands in an earlier dataset."""
         if not self._by_key:
             return
-        key = partial(_key, roots=plan.roots, config=plan.config, key_fingerprint=plan.key_fingerprint)
+        key = partial(study_key, roots=plan.roots, config=plan.config, key_fingerprint=plan.key_fingerprint)
         decided = plan.ledger.decisions.of
         known = (
             (study, decided(study.patient_id))
@@ -140,16 +138,6 @@ class Earlier:
         return ""
 
 
-def _key(
-    study: tuple[StudyPlan, str], *, roots: SourceRoots, config: IngestConfig, key_fingerprint: str
-) -> str:
-    """Return the key of a study and of what was decided about it."""
-    plan, decided = study
-    return read_study_key(
-        plan, roots=roots, config=config, key_fingerprint=key_fingerprint, decisions=decided
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class TakenStudy:
     """A study as it is stored, and as this run has planned it."""
@@ -158,15 +146,18 @@ class TakenStudy:
     study: Study
     plan: StudyPlan
 
-    def samples(self) -> Iterator[tuple[EncodedSample, str]]:
-        """Yield its rows, ready to be stored again, with their cardiac phase."""
+    def samples(self) -> Iterator[EncodedSample]:
+        """Yield its rows, ready to be stored again."""
         planned = {(sample.image, sample.header.frame): sample.header for sample in self.plan.samples}
-        for sample, phase in stored_samples(self.reader, self.study.rows):
+        for sample in stored_samples(self.reader, self.study.rows):
             header = planned[sample.row.source_image, sample.row.frame]
             uid, frame = header.instance_uid, header.frame
-            assert sample.facts is not None
             facts = sample.facts._replace(instance_key=text_key(f"{uid}/{frame}") if uid else 0)
-            yield replace(sample, facts=facts), phase
+            yield replace(sample, facts=facts)
+
+    def phases(self) -> dict[int, str]:
+        """Return the words of its cardiac phases."""
+        return stored_phases(self.reader, self.study.rows)
 
     def issues(self) -> list[Issue]:
         """Return what was found when its rows were made, counted from its first row."""
@@ -178,16 +169,20 @@ class TakenStudy:
         ]
 
 
-def stored_samples(reader: DatasetReader, rows: range) -> Iterator[tuple[EncodedSample, str]]:
-    """Yield rows of a dataset, ready to be stored again, with their cardiac phase.
+def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample]:
+    """Yield rows of a dataset, ready to be stored again.
 
     They carry what tells copies and the pixels that count for statistics, as rows do that are made.
     """
-    phases = reader.block(rows.start, rows.stop)["cardiac_phase"].tolist()
-    keys = reader.contour_keys(rows.start, rows.stop)
-    for number, sample, phase, mine in zip(rows, reader.encoded(rows), phases, keys, strict=True):
+    for number, sample in zip(rows, reader.encoded(rows), strict=True):
         pixels, masks = reader.images[number], reader.masks(number)
         drawn = [mask if has else None for mask, has in zip(masks, sample.row.has, strict=True)]
-        facts = stored_facts(sample, pixels, mine, reader.structures)
         counted = pixels_to_count(pixels, drawn, reader.full_mask)
-        yield replace(sample, image_key=facts.image_key, facts=facts, pixels=counted), phase
+        yield replace(sample, facts=stored_facts(sample, pixels, reader.structures), pixels=counted)
+
+
+def stored_phases(reader: DatasetReader, rows: range) -> dict[int, str]:
+    """Return the words of the cardiac phases of one study, by phase index, as `HDF5Writer.end_study` takes them."""
+    block = reader.block(rows.start, rows.stop)
+    words = zip(block["phase_index"].tolist(), block["cardiac_phase"].tolist(), strict=True)
+    return {phase: word for phase, word in words if word}

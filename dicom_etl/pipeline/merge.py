@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +16,11 @@ from dicom_etl.dataset.atomic import check_space, check_target, whole_file
 from dicom_etl.dataset.codecs import encode_chunk
 from dicom_etl.dataset.digest import row_digests
 from dicom_etl.dataset.reading import DatasetReader, Study
-from dicom_etl.dataset.writer import HDF5Writer, open_writer
+from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import DatasetError, SourceError
 from dicom_etl.pipeline.assembly import Assembly
-from dicom_etl.pipeline.earlier import OpenFiles, stored_samples
+from dicom_etl.pipeline.earlier import OpenFiles, stored_phases, stored_samples
 from dicom_etl.pipeline.plan import spec_of
-from dicom_etl.pipeline.rows import copy_rows, count_rows
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Decided, EncodedSample, Issue
 from dicom_etl.stages import write
@@ -77,16 +74,17 @@ def merge(
         check_space(output, sum(each.rows for each in found) * spec.bytes_per_row())
         with whole_file(output, overwrite=overwrite) as temporary:
             with open_writer(temporary, spec) as writer:
-                copy = _Copy(files, writer, config, spec, progress)
-                copy.studies(order)
-                issues = copy.assembly.findings(list(copy.issues(found)))
-                ending = copy.assembly.ending(issues, found[0].key_fingerprint, {}, copy.decisions)
-                if not copy.assembly.rows:
+                assembly = Assembly(spec, config, writer, Summary())
+                copy = _Copy(files, assembly, spec)
+                copy.studies(order, progress)
+                issues = assembly.findings(list(copy.issues(found)))
+                ending = assembly.ending(issues, found[0].key_fingerprint, {}, copy.decisions)
+                if not assembly.rows:
                     raise SourceError("no dataset has a row: every image or contour failed to be read")
                 writer.finish(ending)
-            copy.assembly.seal(temporary, output, copy.summary)
-    copy.summary.issues = list(ending.issues)
-    return copy.summary
+            assembly.seal(temporary, output)
+    assembly.summary.issues = list(ending.issues)
+    return assembly.summary
 
 
 def _look_into(reader: DatasetReader) -> _Input:
@@ -195,38 +193,28 @@ def _common_spec(inputs: Sequence[_Input], config: IngestConfig) -> schema.Datas
 
 
 class _Copy:
-    """Stores the studies of several datasets, and counts them."""
+    """Stores the studies of several datasets, and says where their rows went."""
 
-    def __init__(
-        self,
-        files: OpenFiles,
-        writer: HDF5Writer,
-        config: IngestConfig,
-        spec: schema.DatasetSpec,
-        progress: Progress,
-    ) -> None:
-        self._files, self._writer, self._spec = files, writer, spec
-        self._progress = progress
-        self._done = 0
+    def __init__(self, files: OpenFiles, assembly: Assembly, spec: schema.DatasetSpec) -> None:
+        self._files, self._assembly, self._spec = files, assembly, spec
         self._moves: dict[tuple[Path, int], int] = {}
-        self.assembly = Assembly(spec, config)
-        self.summary = Summary(structures=Counter(dict.fromkeys(spec.structures, 0)))
         self.decisions: list[Decided] = []
 
-    def studies(self, order: Sequence[tuple[_Input, Study]]) -> None:
+    def studies(self, order: Sequence[tuple[_Input, Study]], progress: Progress) -> None:
+        assembly, summary = self._assembly, self._assembly.summary
         total = sum(len(study.rows) for _, study in order)
         for each, study in order:
-            record = study.record
+            first = assembly.rows
             if len(study.rows):
-                self._moves[each.path, study.start] = self.assembly.rows - study.start
-            rows = self._rows(self._files.get(each.path), study)
-            written, phases = copy_rows(rows, self._writer, self.assembly, partial(self._step, total))
-            self.assembly.add(record, written, ())
-            count_rows(self.summary, written, phases, self._spec.structures)
-            self.summary.studies += 1
-            self.summary.images += len(written)
-            self.summary.unlabeled += sum(not any(sample.row.has) for sample in written)
-        self.summary.contours = self.summary.structures.total()
+                self._moves[each.path, study.start] = first - study.start
+            reader = self._files.get(each.path)
+            for done, sample in enumerate(self._rows(reader, study), start=first + 1):
+                assembly.append(sample)
+                summary.unlabeled += not any(sample.row.has)
+                progress(NAME, done, total)
+            assembly.end_study(study.record, stored_phases(reader, study.rows), ())
+        summary.studies, summary.images = len(order), total
+        summary.contours = summary.structures.total()
 
     def issues(self, inputs: Sequence[_Input]) -> Iterator[Issue]:
         """Yield what was found on single studies, with the rows of the whole; note decisions on the way."""
@@ -246,18 +234,14 @@ class _Copy:
         place = bisect_right(starts, row) - 1
         return row + self._moves[each.path, starts[place]] if place >= 0 else None
 
-    def _rows(self, reader: DatasetReader, study: Study) -> Iterator[tuple[EncodedSample, str]]:
+    def _rows(self, reader: DatasetReader, study: Study) -> Iterator[EncodedSample]:
         keys = reader.instance_keys
-        for number, (sample, phase) in zip(study.rows, stored_samples(reader, study.rows), strict=True):
+        for number, sample in zip(study.rows, stored_samples(reader, study.rows), strict=True):
             if reader.dtype.str != self._spec.dtype:
                 sample = _as_type(sample, reader, number, self._spec)
-            if keys is not None and sample.facts is not None:
+            if keys is not None:
                 sample = replace(sample, facts=sample.facts._replace(instance_key=int(keys[number])))
-            yield sample, phase
-
-    def _step(self, total: int) -> None:
-        self._done += 1
-        self._progress(NAME, self._done, total)
+            yield sample
 
 
 def _as_type(
@@ -269,5 +253,5 @@ def _as_type(
     row = replace(sample.row, **write.pixel_columns(pixels), sha256=sha256)
     image = encode_chunk(pixels, spec.compression, spec.fletcher32)
     counted = tuple(values.astype(spec.dtype) for values in sample.pixels)
-    facts = sample.facts._replace(image_key=key) if sample.facts is not None else None
-    return replace(sample, row=row, image=image, image_key=key, facts=facts, pixels=counted)
+    facts = sample.facts._replace(image_key=key)
+    return replace(sample, row=row, image=image, facts=facts, pixels=counted)

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from dicom_etl._version import __version__
@@ -39,11 +40,6 @@ def hashed_images(samples: Sequence[SamplePlan], config: IngestConfig) -> set[st
     return {sample.image for sample in samples if config.keeps_unlabeled or sample.labels}
 
 
-def hashed_files(study: StudyPlan, config: IngestConfig) -> dict[str, str]:
-    """Return a place for the SHA-256 of each file whose bytes are part of the key; "" is unknown."""
-    return dict.fromkeys((*hashed_images(study.samples, config), *study.label_files), "")
-
-
 def inputs_digest(
     files: StudyFiles, images: Sequence[FoundImage], hashed: Collection[str], roots: SourceRoots
 ) -> str:
@@ -62,23 +58,26 @@ def inputs_digest(
 
 
 def study_key(
-    study: StudyPlan,
-    digests: Mapping[str, str],
+    planned: tuple[StudyPlan, str],
+    *,
+    roots: SourceRoots,
     config: IngestConfig,
     key_fingerprint: str,
-    decisions: str = "",
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the key of a study.
+    """Return the key of a study and of a canonical text of what was decided about its labels.
 
-    ``digests`` are the SHA-256 of its `hashed_files`, "" for one that cannot be read; ``decisions`` is a canonical text
-    of what was decided about the study's labels.
+    Those of its files whose SHA-256 is not ``known`` are read; that of one that cannot be read is "".
     """
+    study, decided = planned
+    hashed = {*hashed_images(study.samples, config), *study.label_files}
+    digests = {path: known.get(path) or file_digest(roots.place(path)) for path in hashed}
     made_of = [
         __version__,
         FORMAT_VERSION,
         _options_of_one(config),
         key_fingerprint,
-        decisions,
+        decided,
         study.patient_id,
         study.original_id,
         study.inputs,
@@ -90,23 +89,6 @@ def study_key(
 @lru_cache(maxsize=8)
 def _options_of_one(config: IngestConfig) -> str:
     return replace(config, **_OF_ALL_STUDIES).to_json()
-
-
-def read_study_key(
-    study: StudyPlan,
-    *,
-    roots: SourceRoots,
-    config: IngestConfig,
-    key_fingerprint: str,
-    decisions: str = "",
-    known: Mapping[str, str] | None = None,
-) -> str:
-    """Return the key of a study, by reading those of its files whose SHA-256 is not ``known``."""
-    known = known or {}
-    digests = {
-        path: known.get(path) or file_digest(roots.place(path)) for path in hashed_files(study, config)
-    }
-    return study_key(study, digests, config, key_fingerprint, decisions)
 
 
 def file_digest(file: str) -> str:

@@ -16,7 +16,7 @@ from dicom_etl.dataset.digest import row_digests
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases
-from dicom_etl.records import EncodedSample, Image, Outline, SamplePlan, SampleRow
+from dicom_etl.records import EncodedSample, Image, Outline, SampleFacts, SamplePlan, SampleRow
 from dicom_etl.stages.parse import Parsed
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def encode_sample(
         tuple([encode_chunk(mask, spec.compression, spec.fletcher32) for mask in all_masks]),
         tuple([outlines[name].rings if name in outlines else () for name in spec.structures]),
         tuple(read.issues),
-        image_key,
+        facts=SampleFacts.of(row, (), image_key),
         pixels=pixels_to_count(pixels, [masks.get(name) for name in spec.structures], spec.full_mask),
         label_digests=tuple(read.digests.items()),
     )

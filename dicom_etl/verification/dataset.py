@@ -30,7 +30,7 @@ from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import StudyFolders
+from dicom_etl.records import StudyFolders, StudyPlan
 from dicom_etl.verification import inputs, seal, structure, whole
 from dicom_etl.verification.inside import check_inside
 from dicom_etl.verification.outcome import Outcome, reading_order
@@ -191,7 +191,7 @@ class _Walk:
             note(inputs.check_inputs_have_rows, compared[1])
         run(inputs.check_inputs_have_rows, rows, None, nowhere, source, lambda: False)
         for (patient, _), study in sorted(left.items()):
-            block, nothing = rows.block(study.start, study.stop), inputs.StudyInputs(patient)
+            block, nothing = rows.block(study.start, study.stop), StudyPlan(patient, "")
             run(inputs.check_rows_have_inputs, rows, block, nothing, source, {})
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from dicom_etl.stages import discover, parse, write
 from dicom_etl.stages.link_folders import link_folders
 from dicom_etl.stages.rasterize import to_grid
 from dicom_etl.stages.study import learn_others, link_inputs
-from dicom_etl.stages.study_key import read_study_key
+from dicom_etl.stages.study_key import study_key
 from dicom_etl.stages.uids import UidIndex
 from dicom_etl.workers import Executor
 
@@ -57,34 +57,21 @@ class ComparedSource:
     recorded: Mapping[str, set[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class StudyInputs:
-    """What SOURCE holds now for one study: images with their contours, and what cannot be used.
+def key_now(plan: StudyPlan, source: ComparedSource, digests: Mapping[str, str]) -> str:
+    """Return the key that ingest would give a study now; "" where a decisions file counts.
 
-    ``plan`` is what ingest would make of it.
+    ``digests`` are of images that were read already; others are read.
     """
-
-    patient_id: str
-    samples: tuple[SamplePlan, ...] = ()
-    issues: tuple[Issue, ...] = ()
-    plan: StudyPlan | None = None
-
-    def key(self, source: ComparedSource, digests: Mapping[str, str]) -> str:
-        """Return the key that ingest would give it now; "" where nothing is made, or a decisions file counts.
-
-        ``digests`` are of images that were read already; others are read.
-        """
-        config = source.config
-        if self.plan is None or config.decisions_sha256 or config.drop_flagged:
-            return ""
-        return read_study_key(
-            self.plan,
-            roots=source.roots,
-            config=config,
-            key_fingerprint=source.key_fingerprint,
-            decisions=Decisions().excluding(config.exclude).of(self.patient_id),
-            known=digests,
-        )
+    config = source.config
+    if config.decisions_sha256 or config.drop_flagged:
+        return ""
+    return study_key(
+        (plan, Decisions().excluding(config.exclude).of(plan.patient_id)),
+        roots=source.roots,
+        config=config,
+        key_fingerprint=source.key_fingerprint,
+        known=digests,
+    )
 
 
 def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | None) -> None:
@@ -105,7 +92,7 @@ def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | N
 
 def find_studies(
     source: ComparedSource, pseudonyms: Pseudonyms | None, executor: Executor
-) -> tuple[tuple[StudyFolders, ...], StudyInputs]:
+) -> tuple[tuple[StudyFolders, ...], StudyPlan]:
     """Discover SOURCE as ingest does; return its studies, and what belongs to none."""
     folders = discover.find_folders(layout_of(source.roots), source.roots, pseudonyms)
     studies, issues = link_folders(folders)
@@ -115,24 +102,23 @@ def find_studies(
     learn_others(uids, kept, executor, source.roots, source.config)
     changed = uids.placed()
     kept = tuple(changed.get((each.patient_id, each.study), each) for each in kept)
-    return kept, StudyInputs("", issues=(*folders.issues, *issues))
+    return kept, StudyPlan("", "", issues=(*folders.issues, *issues))
 
 
-def find_study(folders: StudyFolders, source: ComparedSource) -> StudyInputs:
-    """List and link the files of one study as ingest does."""
+def find_study(folders: StudyFolders, source: ComparedSource) -> StudyPlan:
+    """List and link the files of one study as ingest does, without the labels that a person decided to leave out."""
     left = any(parse.OUTSIDE in codes for codes in source.recorded.values())
     plan = link_inputs(folders, source.roots, source.config, every_image=True, read_outlines=left).plan
-    # Without the labels that a person decided to leave out.
     dropped = {path for path, codes in source.recorded.items() if DROPPED in codes}
     samples = tuple(
         sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in dropped))
         for sample in plan.samples
     )
-    return StudyInputs(plan.patient_id, samples, plan.issues, plan)
+    return replace(plan, samples=samples)
 
 
 def check_rows_have_inputs(
-    rows: DatasetReader, block: Block, inputs: StudyInputs, source: ComparedSource, digests: dict[str, str]
+    rows: DatasetReader, block: Block, inputs: StudyPlan, source: ComparedSource, digests: dict[str, str]
 ) -> Iterator[Issue]:
     """source-changed: each row is what its files in SOURCE give now, to the last pixel, vertex and header value.
 
@@ -158,7 +144,7 @@ def check_rows_have_inputs(
 def check_inputs_have_rows(
     rows: DatasetReader,
     block: Block | None,
-    inputs: StudyInputs,
+    inputs: StudyPlan,
     source: ComparedSource,
     unchanged: Callable[[], bool],
 ) -> Iterator[Issue]:

@@ -170,6 +170,6 @@ def compare_study(
     block = None if bounds is None else rows.block(*bounds)
     digests: dict[str, str] = {}
     gone = () if block is None else inputs.check_rows_have_inputs(rows, block, found, source, digests)
-    unchanged = cache(lambda: key != "" and key == found.key(source, digests))
+    unchanged = cache(lambda: key != "" and key == inputs.key_now(found, source, digests))
     # In this order: what was read of the rows is known to the key.
     return list(gone), list(inputs.check_inputs_have_rows(rows, block, found, source, unchanged))
