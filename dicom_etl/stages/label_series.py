@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dicom_etl.stages.series import Series, Stack
 
-AMBIGUOUS, MISMATCH, ORPHAN, DUPLICATE = (
-    "ambiguous-series",
-    "instance-mismatch",
-    "orphan-contour",
-    "duplicate-image",
-)
+AMBIGUOUS = "ambiguous-series"
 LEAST_HELD = 0.8
 """Share of the labels' numbers that their stack has or could have had."""
 FEW = 5
 ASK = "`series` [PATIENT:]NUMBER decides, and `dicom-etl plan` lists the numbers"
 
-Number = tuple[int, int]
-"""The series number (-1 where a label has none) and the slice number that a label states."""
 
-
-@dataclass
-class Linked:
-    """What became of each label: the index of its image, or why it has none; and reasons to doubt the pairs."""
-
-    images: dict[Number, int] = field(default_factory=dict)
-    refused: dict[Number, tuple[str, str]] = field(default_factory=dict)
-    doubts: list[str] = field(default_factory=list)
+class Refused(Exception):  # noqa: N818  - no error: the labels of the study are left out, and that is reported
+    """Why no label of a study can be linked by number: a code, and the reason."""
 
 
 class Unit(NamedTuple):
@@ -59,9 +45,9 @@ class Unit(NamedTuple):
         return min(len(within | there) + spare, len(numbers), 2 * len(there) + spare)
 
     @property
-    def example(self) -> str:
-        """Path of its first image."""
-        return self.series[0].example
+    def place(self) -> tuple[str, ...]:
+        """The paths of the first images of its series: where it lies, by whatever reading."""
+        return tuple(each.example for each in self.series)
 
 
 Units = Mapping[int, Sequence[Unit]]
@@ -73,65 +59,46 @@ def chosen_by(series: Series) -> int:
     return series.number if series.number >= 0 or series.named is None else series.named
 
 
-def refuse(linked: Linked, labels: Set[Number], code: str, reason: str) -> Linked:
-    """Refuse labels for one reason."""
-    linked.refused |= dict.fromkeys(labels, (code, f"{reason}; the label is left out"))
-    return linked
-
-
-def refuse_each(linked: Linked, labels: Set[Number]) -> None:
-    """Call each label an orphan."""
-    for series, number in labels:
-        linked.refused[series, number] = (
-            ORPHAN,
-            f"slice {number} has no usable image; the label is left out",
-        )
-
-
 def one_series(
-    linked: Linked,
     by_series: Mapping[int, set[int]],
     stacks: Sequence[Stack],
     readings: Sequence[str],
     spare: int,
     chosen: Set[int],
-) -> Units | None:
-    """All labels go to one stack: the one that holds most of their numbers."""
+    doubts: list[str],
+) -> Units:
+    """All labels go to one stack: the one that holds most of their numbers; ``doubts`` takes what makes that unsure."""
     ((series, numbers),) = by_series.items()
-    labels = {(series, number) for number in numbers}
     units = [unit for unit in _units(stacks, readings) if unit.has(numbers)]
     if chosen:
         units = [unit for unit in units if any(chosen_by(each) in chosen for each in unit.series)]
     if not units:
-        refuse_each(linked, labels)
-        return None
+        return {}
     ranked = [(unit, unit.could_have(numbers, spare), len(unit.has(numbers))) for unit in units]
     most, fullest = max(could for _, could, _ in ranked), max(has for _, _, has in ranked)
     best = [unit for unit, could, _ in ranked if could == most]
     # One could have more, another has more: neither is proven (two slices acquired again took a cine's labels).
     if all(has < fullest for _, could, has in ranked if could == most):
         best += [unit for unit, _, has in ranked if has == fullest]
-    if len(_places(best)) > 1:
+    if len({unit.place for unit in best}) > 1:
         carrying = [unit for unit in best if any(each.named == series for each in unit.series)]
-        if len(_places(carrying)) != 1:
-            names = " and ".join(dict.fromkeys(unit.example for unit in best[:6]))
+        if len({unit.place for unit in carrying}) != 1:
+            names = " and ".join(dict.fromkeys(unit.place[0] for unit in best[:6]))
             reason = (
                 f"up to {most} of the {len(numbers)} numbers of these labels could be those of {names} alike"
             )
-            refuse(linked, labels, AMBIGUOUS, f"{reason}; {ASK}")
-            return None
+            raise Refused(AMBIGUOUS, f"{reason}; {ASK}")
         if series == 1:
-            linked.doubts.append(
-                "another stack holds as many of their numbers, and series number 1 is a common one"
-            )
+            doubts.append("another stack holds as many of their numbers, and series number 1 is a common one")
         best = carrying
-    place = _place(best[0])
-    if not chosen and (reason := _too_few(units, place, best[0].could_have(numbers, spare), len(numbers))):
-        refuse(linked, labels, AMBIGUOUS, f"{reason}; {ASK}")
-        return None
-    winners = [unit for unit in units if _place(unit) == place]
+    place = best[0].place
+    winners = [unit for unit in units if unit.place == place]
     if not chosen:
-        linked.doubts += _doubts(winners, series, numbers, stacks)
+        could = best[0].could_have(numbers, spare)
+        if not _are_enough(could, len(numbers), alone=len(winners) == len(units)):
+            reason = f"only {could} of the {len(numbers)} numbers of these labels are those of {place[0]}"
+            raise Refused(AMBIGUOUS, f"{reason}; {ASK}")
+        doubts += _doubts(winners, series, numbers, stacks)
     rivals = [unit for unit in units if unit.reading not in {winner.reading for winner in winners}]
     if rivals:  # what the other reading would take, elsewhere
         winners.append(max(rivals, key=lambda unit: unit.could_have(numbers, spare)))
@@ -151,21 +118,11 @@ def _units(stacks: Sequence[Stack], readings: Sequence[str]) -> Iterator[Unit]:
                     yield Unit(stack, reading, (each,), each.numbers[reading])
 
 
-def _place(unit: Unit) -> tuple[str, ...]:
-    return tuple(each.example for each in unit.series)
-
-
-def _places(units: Sequence[Unit]) -> set[tuple[str, ...]]:
-    return {_place(unit) for unit in units}
-
-
-def _too_few(units: Sequence[Unit], place: tuple[str, ...], most: int, total: int) -> str:
-    """Say why too few of the labels' numbers are in the stack that has most of them; "" where they are enough."""
+def _are_enough(held: int, total: int, *, alone: bool) -> bool:
+    """Tell whether a stack holds enough of the labels' numbers; ``alone`` where no other holds any."""
     if total >= FEW:
-        enough = most >= LEAST_HELD * total
-    else:
-        enough = most == total or (most == total - 1 and all(_place(unit) == place for unit in units))
-    return "" if enough else f"only {most} of the {total} numbers of these labels are those of {place[0]}"
+        return held >= LEAST_HELD * total
+    return held == total or (held == total - 1 and alone)
 
 
 def _doubts(winners: Sequence[Unit], series: int, numbers: Set[int], stacks: Sequence[Stack]) -> list[str]:
@@ -181,58 +138,51 @@ def _doubts(winners: Sequence[Unit], series: int, numbers: Set[int], stacks: Seq
 
 
 def several_series(
-    linked: Linked,
-    by_series: Mapping[int, set[int]],
-    stacks: Sequence[Stack],
-    readings: Sequence[str],
-    spare: int,
-    chosen: Set[int],
-) -> Units | None:
+    by_series: Mapping[int, set[int]], stacks: Sequence[Stack], readings: Sequence[str], spare: int
+) -> Units:
     """Labels of several series numbers never share a series: each goes to the one that carries its own number."""
-    labels = {(series, number) for series, numbers in by_series.items() for number in numbers}
     named: dict[int, list[tuple[Stack, Series]]] = defaultdict(list)
     for stack in stacks:
         for each in stack.series:
             if each.named is not None:
                 named[each.named].append((stack, each))
+    found: Units | None = None
     if -1 not in by_series and not named.keys().isdisjoint(by_series):
-        found = _by_names(linked, by_series, named, readings, spare)
+        found = _by_names(by_series, named, readings, spare)
     elif -1 not in by_series:
         found = _by_series_number(by_series, stacks, readings, spare)
-    else:
-        found = None
     if found is None:
-        linked.refused.clear()
         numbers = ", ".join(str(series) for series in sorted(by_series)[:6])
         candidates = " and ".join(dict.fromkeys(stack.example for stack in stacks[:6]))
         reason = f"no series is proven to be that of each of the labels' series numbers ({numbers}, ..)"
-        refuse(linked, labels, AMBIGUOUS, f"{reason}; there are {candidates}; {ASK}")
+        raise Refused(AMBIGUOUS, f"{reason}; there are {candidates}; {ASK}")
     return found
 
 
 def _by_names(
-    linked: Linked,
     by_series: Mapping[int, set[int]],
     named: Mapping[int, Sequence[tuple[Stack, Series]]],
     readings: Sequence[str],
     spare: int,
 ) -> Units | None:
-    """Give each series number to the series whose names carry it and that holds half of its numbers at least."""
+    """Give each series number to the series whose names carry it and that holds half of its numbers at least.
+
+    One in a gap of a stack's series numbers goes to none.
+    """
     carrying = [stack for series in by_series for stack, _ in named.get(series, ())]
     found: dict[int, Sequence[Unit]] = {}
     for series, numbers in by_series.items():
-        units = [
-            [Unit(stack, reading, (each,), each.numbers[reading]) for reading in readings]
-            for stack, each in named.get(series, ())
-        ]
+        units = [_of_series(stack, each, readings) for stack, each in named.get(series, ())]
         fitting = [both for both in units if _holds_half(both, numbers, spare)]
         if len(fitting) == 1:
             found[series] = fitting[0]
         elif units or not any(_in_gap(series, stack) for stack in carrying):
             return None
-        else:
-            refuse_each(linked, {(series, number) for number in numbers})
     return found
+
+
+def _of_series(stack: Stack, series: Series, readings: Sequence[str]) -> list[Unit]:
+    return [Unit(stack, reading, (series,), series.numbers[reading]) for reading in readings]
 
 
 def _holds_half(units: Sequence[Unit], numbers: Set[int], spare: int) -> bool:
@@ -256,9 +206,7 @@ def _by_series_number(
             found: dict[int, Sequence[Unit]] = {}
             for series, numbers in by_series.items():
                 each = there.get(series + shift)
-                units = (
-                    [Unit(stack, r, (each,), each.numbers[r]) for r in readings] if each is not None else []
-                )
+                units = _of_series(stack, each, readings) if each is not None else []
                 if _holds_half(units, numbers, spare):
                     found[series] = units
             if len(found) == len(by_series):

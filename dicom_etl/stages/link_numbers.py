@@ -9,26 +9,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from dicom_etl.stages.label_series import (
     AMBIGUOUS,
     ASK,
-    DUPLICATE,
-    MISMATCH,
-    ORPHAN,
-    Linked,
-    Number,
+    Refused,
     Units,
     chosen_by,
     one_series,
-    refuse,
-    refuse_each,
     several_series,
 )
 from dicom_etl.stages.series import HEADER, NAME, READINGS, Stack
 
+_MISMATCH, _ORPHAN = "instance-mismatch", "orphan-contour"
 LEAST_FILLED = 0.45
 """Share of the locations x phases that drawn numbers touch; those of another stack scatter over its phases."""
+
+
+Number = tuple[int, int]
+"""The series number (-1 where a label has none) and the slice number that a label states."""
+
+
+@dataclass
+class Linked:
+    """What became of each label: the index of its image, or why it has none; and reasons to doubt the pairs."""
+
+    images: dict[Number, int] = field(default_factory=dict)
+    refused: dict[Number, tuple[str, str]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
 
 
 def link_numbers(
@@ -48,33 +57,49 @@ def link_numbers(
     the name, for all of a series; another difference is refused. ``chosen`` are series numbers chosen by hand.
     """
     linked = Linked()
+    try:
+        units = _units_of(
+            labels, stacks, (number_from,) if number_from else READINGS, spare, chosen, linked.doubts
+        )
+        if name_offset is not None:
+            _check_offset(units, name_offset, paths)
+        _pair(linked, labels, units, paths)
+    except Refused as refused:
+        code, reason = refused.args
+        return Linked(refused=dict.fromkeys(labels, (code, f"{reason}; the label is left out")))
+    return linked
+
+
+def _units_of(
+    labels: Set[Number],
+    stacks: Sequence[Stack],
+    readings: Sequence[str],
+    spare: int,
+    chosen: Set[int],
+    doubts: list[str],
+) -> Units:
+    """Return what the labels of each series number go to; nothing for those that are orphans."""
     if not labels:
-        return linked
-    readings = (number_from,) if number_from else READINGS
+        return {}
     studies = {each.study_uid for stack in stacks for each in stack.series if each.study_uid}
     if chosen:
         stacks = tuple(stack for stack in stacks if any(chosen_by(each) in chosen for each in stack.series))
-    if not stacks:
-        reason = "the study has no series of the chosen number" if chosen else "there is no usable image"
-        return refuse(
-            linked, labels, AMBIGUOUS if chosen else ORPHAN, f"{reason}; {ASK}" if chosen else reason
-        )
-    if len(studies) > 1 and not chosen:
-        return refuse(
-            linked, labels, AMBIGUOUS, f"the images are of {len(studies)} studies (StudyInstanceUID); {ASK}"
-        )
+        if not stacks:
+            raise Refused(AMBIGUOUS, f"the study has no series of the chosen number; {ASK}")
+    elif not stacks:
+        raise Refused(_ORPHAN, "there is no usable image")
+    elif len(studies) > 1:
+        raise Refused(AMBIGUOUS, f"the images are of {len(studies)} studies (StudyInstanceUID); {ASK}")
     by_series: dict[int, set[int]] = defaultdict(set)
     for series, number in labels:
         by_series[series].add(number)
-    decide = one_series if len(by_series) == 1 else several_series
-    units = decide(linked, by_series, stacks, readings, spare, chosen)
-    if units and name_offset is not None and (reason := _other_offset(units, name_offset, paths)):
-        return refuse(Linked(), labels, MISMATCH, reason)
-    return _paired(linked, labels, units, paths) if units else linked
+    if len(by_series) == 1:
+        return one_series(by_series, stacks, readings, spare, chosen, doubts)
+    return several_series(by_series, stacks, readings, spare)
 
 
-def _other_offset(units: Units, offset: int, paths: Sequence[str]) -> str:
-    """Name an image whose InstanceNumber is not ``offset`` more than the number in its name; "" where there is none."""
+def _check_offset(units: Units, offset: int, paths: Sequence[str]) -> None:
+    """Refuse labels where an InstanceNumber is not ``offset`` more than the number in the name of its image."""
     for each in {
         each.example: each for found in units.values() for unit in found for each in unit.series
     }.values():
@@ -82,37 +107,37 @@ def _other_offset(units: Units, offset: int, paths: Sequence[str]) -> str:
         for number, images in each.numbers[NAME].items():
             for index in images:
                 if by_header and by_header.get(index) != number + offset:
-                    says = by_header.get(index, "unknown")
-                    return (
-                        f"{paths[index]} has InstanceNumber {says}, and by its name it should be {number + offset}; "
-                        "--number-from header or name decides"
+                    raise Refused(
+                        _MISMATCH,
+                        f"{paths[index]} has InstanceNumber {by_header.get(index, 'unknown')}, and by its name it "
+                        f"should be {number + offset}; --number-from header or name decides",
                     )
-    return ""
 
 
-def _paired(linked: Linked, labels: Set[Number], units: Units, paths: Sequence[str]) -> Linked:
+def _pair(linked: Linked, labels: Set[Number], units: Units, paths: Sequence[str]) -> None:
     """Look each number up, all by one reading; where two readings give different images, refuse the study."""
     by_reading: dict[str, dict[Number, tuple[int, ...]]] = {reading: {} for reading in READINGS}
-    for series, number in labels - linked.refused.keys():
+    for series, number in labels:
         for unit in units.get(series, ()):
             if number in unit.images:
                 by_reading[unit.reading][series, number] = unit.images[number]
     header, name = by_reading[HEADER], by_reading[NAME]
     if differing := [label for label in header.keys() & name.keys() if header[label] != name[label]]:
         label = min(differing, key=lambda label: label[1])
-        reason = (
+        raise Refused(
+            _MISMATCH,
             f"slice {label[1]} is {paths[header[label][0]]} by InstanceNumber and {paths[name[label][0]]} by the "
-            "names of the files; `number_from` header or name decides"
+            "names of the files; `number_from` header or name decides",
         )
-        linked.doubts.clear()
-        return refuse(linked, labels, MISMATCH, reason)
     found, other = (header, name) if len(header) >= len(name) else (name, header)
     # Where both readings know the series, neither may contradict the other on any pair.
     said = _numbers(units, NAME if found is header else HEADER) if other else {}
-    for label in labels - linked.refused.keys():
-        _look_up(linked, label, found.get(label, ()), paths, said)
+    for label in labels:
+        if refused := _look_up(label[1], images := found.get(label, ()), paths, said):
+            linked.refused[label] = refused
+        else:
+            linked.images[label] = images[0]
     linked.doubts += _scattered(linked, units)
-    return linked
 
 
 def _numbers(units: Units, reading: str) -> dict[int, int]:
@@ -128,23 +153,20 @@ def _numbers(units: Units, reading: str) -> dict[int, int]:
 
 
 def _look_up(
-    linked: Linked, label: Number, images: Sequence[int], paths: Sequence[str], said: Mapping[int, int]
-) -> None:
-    number = label[1]
+    number: int, images: Sequence[int], paths: Sequence[str], said: Mapping[int, int]
+) -> tuple[str, str] | None:
+    """Return the code and the reason why a number does not stand for one image; None where it does."""
     if not images:
-        return refuse_each(linked, {label})
+        return _ORPHAN, f"slice {number} has no usable image; the label is left out"
     if len(images) > 1:
         both = " and ".join(paths[index] for index in images[:3])
-        linked.refused[label] = (DUPLICATE, f"{both} both stand for slice {number}; the label is left out")
-    elif said.get(images[0], number) != number:
-        reason = f"{paths[images[0]]} is slice {number} and slice {said[images[0]]}, by InstanceNumber and by its name"
-        linked.refused[label] = (
-            MISMATCH,
-            f"{reason}; `number_from` header or name decides; the label is left out",
-        )
-    else:
-        linked.images[label] = images[0]
-    return None
+        return "duplicate-image", f"{both} both stand for slice {number}; the label is left out"
+    if said.get(images[0], number) == number:
+        return None
+    reason = (
+        f"{paths[images[0]]} is slice {number} and slice {said[images[0]]}, by InstanceNumber and by its name"
+    )
+    return _MISMATCH, f"{reason}; `number_from` header or name decides; the label is left out"
 
 
 def _scattered(linked: Linked, units: Units) -> Iterator[str]:
