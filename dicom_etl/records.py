@@ -285,21 +285,12 @@ class StudyFolders:
     elsewhere: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StudyFiles:
-    """The files of one linked study, in order of path; ``label_files`` become ``labels`` when they are looked into.
+class StudyFiles(NamedTuple):
+    """The files of one study in order of path: those that may be images, those that may be label files."""
 
-    ``elsewhere`` is that of `StudyFolders`.
-    """
-
-    patient_id: str
-    original_id: str
     images: tuple[str, ...]
-    labels: tuple[Label, ...]
-    issues: tuple[Issue, ...]
-    study: int = 0
-    label_files: tuple[str, ...] = ()
-    elsewhere: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    labels: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
 FileStamp: TypeAlias = tuple[int, int, int]

@@ -105,7 +105,7 @@ class ToyLayout:
             tuple(sorted(f"{study.images}/{path.relative_to(place)}" for path in place.glob(f"{part}/*")))
             for part in ("img", "roi")
         )
-        return StudyFiles(study.patient_id, study.original_id, images, (), (), label_files=labels)
+        return StudyFiles(images, labels)
 
 
 def test_a_layout_is_one_class(source: TinySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ class TwoFolders:
         labels: tuple[str, ...] = ()
         if study.contours:
             labels = tuple(Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues))
-        return StudyFiles(study.patient_id, study.original_id, images, (), tuple(issues), label_files=labels)
+        return StudyFiles(images, labels, tuple(issues))
 
 
 class LinkedFolders(TwoFolders):

@@ -59,6 +59,4 @@ class Rvsc(WithinSource):
             for path in lists
         )
         images = tuple(sorted({*found} - {*labels, *lists}))
-        return StudyFiles(
-            study.patient_id, study.original_id, images, (), tuple(issues), label_files=tuple(labels)
-        )
+        return StudyFiles(images, tuple(labels), tuple(issues))

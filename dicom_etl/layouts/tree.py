@@ -57,10 +57,10 @@ class Tree(WithinSource):
     def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
         """List every file of a study; which of them are labels is seen when they are opened."""
         if study.files:
-            return StudyFiles(study.patient_id, study.original_id, study.files, (), ())
+            return StudyFiles(study.files)
         issues: list[Issue] = []
         found = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
-        return StudyFiles(study.patient_id, study.original_id, found, (), tuple(issues))
+        return StudyFiles(found, issues=tuple(issues))
 
 
 def _holds_labels(name: str, roots: SourceRoots) -> bool:

@@ -79,12 +79,10 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
         roots, replace(study, images=real_of(study.images), contours=real_of(study.contours))
     )
     shown = partial(_shown, (study.images, study.contours), study.name_key)
-    return replace(
-        found,
-        images=tuple(sorted(map(shown, found.images))),
-        issues=tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
-        study=study.study,
-        label_files=tuple(sorted(map(shown, found.label_files))),
+    return StudyFiles(
+        tuple(sorted(map(shown, found.images))),
+        tuple(sorted(map(shown, found.labels))),
+        tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
     )
 
 

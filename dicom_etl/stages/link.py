@@ -8,23 +8,25 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import NOTES
 from dicom_etl.records import (
     FoundImage,
+    Instance,
     Issue,
     Label,
     LostImage,
     SamplePlan,
     SeriesLine,
     SliceNumber,
-    StudyFiles,
+    StudyFolders,
     StudyPlan,
 )
 from dicom_etl.stages.label_series import chosen_by
-from dicom_etl.stages.link_numbers import link_numbers
-from dicom_etl.stages.link_references import pair_by_reference, refuse_ambiguous
+from dicom_etl.stages.link_numbers import Linked, link_numbers
+from dicom_etl.stages.link_references import ORPHAN, Pairs, Placed, References, refuse_ambiguous
 from dicom_etl.stages.series import NAME as NAME_READING
 from dicom_etl.stages.series import Stack, find_stacks
 
@@ -38,67 +40,69 @@ def chosen_series(config: IngestConfig, patient_id: str) -> frozenset[int]:
 
 
 def link_study(
-    study: StudyFiles,
+    study: StudyFolders,
+    labels: Sequence[Label],
     images: Sequence[FoundImage],
     lost: Sequence[LostImage],
     config: IngestConfig,
     *,
+    folder: str = "",
     name_offset: int | None = None,
     list_unlabeled: bool = False,
 ) -> StudyPlan:
     """Pair the labels of one study with its images; samples are in row order (see `_row_order`).
 
     Images that cannot be read are ``lost``; each keeps its place, so that no other image takes its labels.
-    ``name_offset`` is that of the layout; with ``list_unlabeled`` each image without a label is reported by name.
+    ``folder`` is named by issues about the study as a whole, ``name_offset`` is that of the layout; with
+    ``list_unlabeled`` each image without a label is reported by name.
     """
     asked = config.structures
-    wanted = [label for label in study.labels if asked is None or label.structure in asked]
-    mixed = _mixed_patients(study, images, lost)
-    if mixed is not None:
-        return StudyPlan(study.patient_id, study.original_id, (), (mixed,), len(images), len(wanted), 0)
+    wanted = [label for label in labels if asked is None or label.structure in asked]
+    plan = StudyPlan(
+        study.patient_id,
+        study.original_id,
+        image_count=len(images),
+        contour_count=len(wanted),
+        study=study.study,
+    )
+    if said := _mixed_patients(images, lost):
+        return replace(plan, issues=(Issue("error", "mixed-patients", said, NAME, folder, study.patient_id),))
     found = _Images(images, lost)
     issues = list(_other_sign(study, found))
     drawn = _pair(study, wanted, found, config, name_offset, issues)
-    samples: list[SamplePlan] = []
-    without = 0
-    for number, stack in enumerate(found.stacks):
-        if any(index in drawn for index in stack.members) or len(found.stacks) == 1:
-            issues += _report_places(study, stack, alone=len(found.stacks) == 1)
-        for index, (location, location_mm, phase) in stack.placed.items():
-            image, labels = images[index], drawn.get(index, ())
-            if not labels:
-                without += 1
-                if list_unlabeled:
-                    message = "no contour is drawn on this image"
-                    issues.append(Issue("note", "unlabeled", message, NAME, image.path, study.patient_id))
-                if not config.keeps_unlabeled:
-                    continue
-            samples.append(
-                SamplePlan(
-                    study.patient_id,
-                    study.original_id,
-                    image.path,
-                    image.header,
-                    tuple(sorted(labels)),
-                    location,
-                    location_mm,
-                    phase,
-                    number,
-                    study.study,
-                    image.stamp,
-                )
-            )
-    issues += _notes(study, images)
-    samples.sort(key=_row_order)
-    return StudyPlan(
-        study.patient_id,
-        study.original_id,
-        tuple(samples),
-        tuple(issues),
-        image_count=len(images),
-        contour_count=len(wanted),
-        unlabeled_count=without,
-        study=study.study,
+    alone = len(found.stacks) == 1
+    for stack in found.stacks:
+        if alone or not drawn.keys().isdisjoint(stack.members):
+            issues += _report_places(study, stack, folder if alone else stack.example)
+    bare = [index for stack in found.stacks for index in stack.placed if not drawn.get(index)]
+    if list_unlabeled:
+        message = "no contour is drawn on this image"
+        issues += (
+            Issue("note", "unlabeled", message, NAME, images[index].path, study.patient_id) for index in bare
+        )
+    issues += _notes(study, images, folder)
+    left_out = set() if config.keeps_unlabeled else set(bare)
+    samples = [
+        SamplePlan(
+            study.patient_id,
+            study.original_id,
+            images[index].path,
+            images[index].header,
+            tuple(sorted(drawn.get(index, ()))),
+            *place,
+            number,
+            study.study,
+            images[index].stamp,
+        )
+        for number, stack in enumerate(found.stacks)
+        for index, place in stack.placed.items()
+        if index not in left_out
+    ]
+    return replace(
+        plan,
+        samples=tuple(sorted(samples, key=_row_order)),
+        issues=tuple(issues),
+        unlabeled_count=len(bare),
         series=tuple(_series_line(stack, found, drawn) for stack in found.stacks),
     )
 
@@ -150,24 +154,21 @@ class _Images:
         self.stacks, self.spare = find_stacks(self.paths, self.headers, self.lost, self._unreadable)
 
 
-def _mixed_patients(
-    study: StudyFiles, images: Sequence[FoundImage], lost: Sequence[LostImage]
-) -> Issue | None:
-    """Refuse a study whose headers name two patients, with the files of each; an empty PatientID is unknown."""
+def _mixed_patients(images: Sequence[FoundImage], lost: Sequence[LostImage]) -> str:
+    """Say that the headers of a study name two patients, with the files of each; an empty PatientID is unknown."""
     files: dict[str, set[str]] = defaultdict(set)
     every: list[FoundImage | LostImage] = [*images, *lost]
     for image in every:
         if image.header is not None and image.header.patient_id:
             files[image.header.patient_id].add(image.path)
     if len(files) < 2:
-        return None
+        return ""
     counts = sorted((-len(paths), min(paths)) for paths in files.values())
     said = ", ".join(f"{-count} like {path}" for count, path in counts[:5]) + ", .." * (len(counts) > 5)
-    message = f"the images are of {len(files)} patients (PatientID): {said}; the whole study is left out"
-    return Issue("error", "mixed-patients", message, NAME, _folder(study), study.patient_id)
+    return f"the images are of {len(files)} patients (PatientID): {said}; the whole study is left out"
 
 
-def _other_sign(study: StudyFiles, found: _Images) -> Iterator[Issue]:
+def _other_sign(study: StudyFolders, found: _Images) -> Iterator[Issue]:
     """Leave out images whose PixelRepresentation differs from the rest of their stack: it changes what they mean."""
     odd: dict[int, str] = {}
     for stack in found.stacks:
@@ -189,15 +190,15 @@ def _other_sign(study: StudyFiles, found: _Images) -> Iterator[Issue]:
 
 
 def _pair(
-    study: StudyFiles,
+    study: StudyFolders,
     labels: Sequence[Label],
     found: _Images,
     config: IngestConfig,
     name_offset: int | None,
     issues: list[Issue],
-) -> dict[int, list[Label]]:
+) -> Pairs:
     """Return the labels of each image; report every label that finds none."""
-    pairs: dict[int, list[Label]] = defaultdict(list)
+    pairs: Pairs = defaultdict(list)
     numbered = [(label, label.ref.target) for label in labels if isinstance(label.ref.target, SliceNumber)]
     linked = link_numbers(
         {number for _, number in numbered},
@@ -208,36 +209,23 @@ def _pair(
         name_offset=None if config.number_from else name_offset,
         chosen=chosen_series(config, study.patient_id),
     )
-    places = [(label.structure, linked.images.get(number, number)) for label, number in numbered]
-    repeated = Counter(places)
-    for (label, number), place in zip(numbered, places, strict=True):
-        image = linked.images.get(number, -1)
-        if (drawn := repeated[place]) > 1:
-            code = "duplicate-contour"
-            problem = f"{drawn} files hold an {label.structure} for slice {number[1]}; all are left out"
-        elif image in found.lost:
-            code = "orphan-contour"
-            problem = (
-                f"slice {number[1]} is {found.paths[image]}, which cannot be read; the label is left out"
+    references = References(found.paths, found.headers, dict(study.elsewhere))
+    for label, image, code, problem in (*_by_number(numbered, linked), *references.find(labels)):
+        if image in found.lost:
+            target, path = label.ref.target, found.paths[image]
+            said = (
+                f"slice {target.number} is {path}, which"
+                if isinstance(target, SliceNumber)
+                else f"its image {path}"
             )
-        elif image < 0:
-            code, problem = linked.refused[number]
-        else:
+            code, problem = ORPHAN, f"{said} cannot be read; the label is left out"
+        elif image >= 0:
             pairs[image].append(label)
             continue
         issues.append(label.error(code, problem, NAME, study.patient_id))
-    others = [] if len(numbered) == len(labels) else labels
-    named, problems = pair_by_reference(
-        others, found.paths, found.headers, study.patient_id, dict(study.elsewhere)
-    )
-    for index, ours in named.items():
-        if index in found.lost:
-            message = f"its image {found.paths[index]} cannot be read; the label is left out"
-            problems += (label.error("orphan-contour", message, NAME, study.patient_id) for label in ours)
-        else:
-            pairs[index] += ours
+    issues += _in_other_frames(pairs, found, study.patient_id)
     pairs, ambiguous = refuse_ambiguous(pairs, found.paths, study.patient_id)
-    issues += [*problems, *ambiguous]
+    issues += ambiguous
     if linked.images and linked.doubts:
         message = "are these labels drawn on this series? " + "; ".join(linked.doubts)
         path = found.paths[min(linked.images.values())]
@@ -245,9 +233,39 @@ def _pair(
     return pairs
 
 
-def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[Issue]:
+def _by_number(numbered: Sequence[tuple[Label, SliceNumber]], linked: Linked) -> Iterator[Placed]:
+    """Yield labels of numbers with their images; several of one structure on one image have none."""
+    places = [(label.structure, linked.images.get(number, number)) for label, number in numbered]
+    repeated = Counter(places)
+    for (label, number), place in zip(numbered, places, strict=True):
+        if (drawn := repeated[place]) > 1:
+            problem = f"{drawn} files hold an {label.structure} for slice {number.number}; all are left out"
+            yield label, -1, "duplicate-contour", problem
+        else:
+            yield label, linked.images.get(number, -1), *linked.refused.get(number, ("", ""))
+
+
+def _in_other_frames(pairs: Pairs, found: _Images, patient_id: str) -> Iterator[Issue]:
+    """Report label files whose labels state another FrameOfReferenceUID than the images that they name have."""
+    counts = Counter(
+        label.ref.path
+        for index, labels in pairs.items()
+        for label in labels
+        if isinstance(label.ref.target, Instance)
+        and label.ref.target.frame_of_reference
+        and found.headers[index].frame_of_reference_uid not in ("", label.ref.target.frame_of_reference)
+    )
+    for path, count in sorted(counts.items()):
+        message = (
+            f"{count} of its labels name images that have another FrameOfReferenceUID; they lie in their planes, "
+            "so they are taken"
+        )
+        yield Issue("warning", "other-frame-of-reference", message, NAME, path, patient_id)
+
+
+def _report_places(study: StudyFolders, stack: Stack, path: str) -> Iterator[Issue]:
     """Say what is missing in a stack, and where its phases are unknown."""
-    path, places = _folder(study) if alone else stack.example, stack.places
+    places = stack.places
     if places.incomplete:
         shown = ", ".join(map(str, places.incomplete[:10])) + (", .." if len(places.incomplete) > 10 else "")
         message = f"locations {shown} do not have the {places.phases} phases that the others have"
@@ -260,15 +278,11 @@ def _report_places(study: StudyFiles, stack: Stack, *, alone: bool) -> Iterator[
         yield Issue("note", "phases-unknown", message, NAME, path, study.patient_id)
 
 
-def _notes(study: StudyFiles, images: Sequence[FoundImage]) -> Iterator[Issue]:
+def _notes(study: StudyFolders, images: Sequence[FoundImage], folder: str) -> Iterator[Issue]:
     """Report each kind of oddity that was met in the headers once, with the number of images that have it."""
     counts: Counter[str] = Counter()
     for notes, count in Counter([image.header.notes for image in images]).items():
         counts.update(dict.fromkeys(notes, count))
     for kind, count in sorted(counts.items()):
         message = f"{NOTES[kind]}: {count} of {len(images)} images"
-        yield Issue("note", kind, message, NAME, _folder(study), study.patient_id)
-
-
-def _folder(study: StudyFiles) -> str:
-    return "/".join(study.images[0].split("/")[:2]) if study.images else ""
+        yield Issue("note", kind, message, NAME, folder, study.patient_id)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 
 from dicom_etl.geometry.locations import OFF_PLANE_MM, PARALLEL_COSINE, has_plane, slice_normal
 from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import (
+    ContourRef,
     FileName,
     FloatArray,
     ImageHeader,
@@ -24,10 +24,11 @@ from dicom_etl.records import (
     Target,
 )
 
-STAGE = "link"
 Pairs = dict[int, list[Label]]
 """Labels by the index of their image."""
-_ORPHAN, _COPY = "orphan-contour", "duplicate-image"
+Placed = tuple[Label, int, str, str]
+"""A label, and the index of its image; else -1, a code, and why there is none."""
+ORPHAN, _COPY = "orphan-contour", "duplicate-image"
 _SAME_TIME_MS = 1.0
 _MOST_NAMED = 3
 _ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$")
@@ -43,7 +44,7 @@ class References:
         self,
         paths: Sequence[str],
         headers: Sequence[ImageHeader],
-        elsewhere: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        elsewhere: Mapping[str, tuple[str, ...]],
     ) -> None:
         self._paths, self._headers, self._elsewhere = paths, headers, elsewhere
 
@@ -63,16 +64,22 @@ class References:
         frames = _grouped((header.frame_of_reference_uid, index) for header, index in known)
         return {frame: _Planes(inside, self._headers) for frame, inside in frames.items()}
 
-    def find(self, label: Label) -> tuple[int, str, str]:
-        """Return the index of a label's image; else -1, a code, and why there is none."""
-        candidates, missing, code = self._candidates(label.ref.target)
+    def find(self, labels: Iterable[Label]) -> Iterator[Placed]:
+        """Yield the labels that name their image otherwise than by number, each with its image."""
+        for label in labels:
+            if not isinstance(label.ref.target, SliceNumber):
+                image, code, why = self._find(label.ref)
+                yield label, image, code, why and f"{why}; left out"
+
+    def _find(self, ref: ContourRef) -> tuple[int, str, str]:
+        candidates, missing, code = self._candidates(ref.target)
         if not candidates:
-            return -1, code or _ORPHAN, missing
+            return -1, code or ORPHAN, missing
         if len(candidates) > 1:
             return -1, code, f"{_listed(sorted({self._paths[index] for index in candidates}))} {missing}"
         (image,) = candidates
         patient = self._headers[image].patient_id
-        if label.ref.patient_id and patient and label.ref.patient_id != patient:
+        if ref.patient_id and patient and ref.patient_id != patient:
             return -1, "mixed-patients", f"it has another PatientID than its image, {self._paths[image]}"
         return image, "", ""
 
@@ -148,38 +155,6 @@ def names_of(path: str) -> set[str]:
     return {*ends, *(_ENDINGS.sub("", end) for end in ends)}
 
 
-def pair_by_reference(
-    labels: Iterable[Label],
-    paths: Sequence[str],
-    headers: Sequence[ImageHeader],
-    patient_id: str,
-    elsewhere: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
-) -> tuple[Pairs, list[Issue]]:
-    """Pair labels that name their image otherwise than by number; report each that finds none."""
-    pairs: Pairs = defaultdict(list)
-    issues: list[Issue] = []
-    references = References(paths, headers, elsewhere)
-    apart: Counter[str] = Counter()
-    for label in labels:
-        if isinstance(label.ref.target, SliceNumber):
-            continue
-        image, code, why = references.find(label)
-        if image < 0:
-            message = f"{why}; left out"
-            issues.append(label.error(code, message, STAGE, patient_id))
-            continue
-        pairs[image].append(label)
-        apart[label.ref.path] += _has_other_frame(label.ref.target, headers[image])
-    for path, count in sorted(apart.items()):
-        if count:
-            message = (
-                f"{count} of its labels name images that have another FrameOfReferenceUID; they lie in their planes, "
-                "so they are taken"
-            )
-            issues.append(Issue("warning", "other-frame-of-reference", message, STAGE, path, patient_id))
-    return pairs, issues
-
-
 def refuse_ambiguous(
     pairs: Mapping[int, list[Label]], paths: Sequence[str], patient_id: str
 ) -> tuple[Pairs, list[Issue]]:
@@ -199,15 +174,8 @@ def refuse_ambiguous(
                     f"{_listed(others)} are all {label.structure} on {paths[image]}; all are left out, "
                     "and `labels` FORMAT or `labels` GLOB chooses"
                 )
-                issues.append(label.error("ambiguous-label", message, STAGE, patient_id))
+                issues.append(label.error("ambiguous-label", message, "link", patient_id))
     return kept, issues
-
-
-def _has_other_frame(target: Target, header: ImageHeader) -> bool:
-    frame = header.frame_of_reference_uid
-    return isinstance(target, Instance) and bool(
-        target.frame_of_reference and frame and target.frame_of_reference != frame
-    )
 
 
 def _listed(names: Sequence[str]) -> str:

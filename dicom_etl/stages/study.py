@@ -135,16 +135,21 @@ def link_inputs(
     """
     files = discover.find_files(layout_of(roots), roots, folders)
     read = discover.read_images(files.images, roots, config, folders.patient_id)
-    found = find_labels(files.label_files, roots, config, folders.patient_id, among_images=read.label_files)
-    label_files = (*files.label_files, *read.label_files, *(label.ref.path for label in folders.guests))
+    found = find_labels(files.labels, roots, config, folders.patient_id, among_images=read.label_files)
+    label_files = (*files.labels, *read.label_files, *(label.ref.path for label in folders.guests))
     labels = found.labels
     if folders.guests or folders.elsewhere:
         labels = uids.labels_here(labels, folders, read.images, read.lost)
-    files = replace(files, labels=labels, label_files=label_files, elsewhere=folders.elsewhere)
     wanted = replace(config, unlabeled=True) if every_image else config
-    offset = layout_of(roots).name_offset
     plan = link.link_study(
-        files, read.images, read.lost, wanted, name_offset=offset, list_unlabeled=list_unlabeled
+        folders,
+        labels,
+        read.images,
+        read.lost,
+        wanted,
+        folder="/".join(files.images[0].split("/")[:2]) if files.images else "",
+        name_offset=layout_of(roots).name_offset,
+        list_unlabeled=list_unlabeled,
     )
     issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
     samples = tuple(_fitting(plan.samples, config, issues))
@@ -157,7 +162,7 @@ def link_inputs(
         issues=tuple(replace(issue, study=plan.study) for issue in plan.issues)
         if plan.study
         else plan.issues,
-        inputs=inputs_digest(files, read.images, hashed_images(plan.samples, config), roots),
+        inputs=inputs_digest(files.images, read.images, hashed_images(plan.samples, config), roots),
         label_files=tuple(sorted(dict.fromkeys(label_files))),
     )
     structures = tuple(sorted({label.structure for label in labels}))
@@ -200,7 +205,7 @@ def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: Ingest
 def _labels_of(folders: StudyFolders, roots: SourceRoots, config: IngestConfig) -> tuple[Label, ...]:
     files = discover.find_files(layout_of(roots), roots, folders)
     among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
-    return find_labels(files.label_files, roots, config, folders.patient_id, among_images=among_images).labels
+    return find_labels(files.labels, roots, config, folders.patient_id, among_images=among_images).labels
 
 
 def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> str:

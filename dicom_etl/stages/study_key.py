@@ -22,7 +22,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.dataset.schema import FORMAT_VERSION
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.records import FoundImage, SamplePlan, StudyFiles, StudyPlan
+from dicom_etl.records import FoundImage, SamplePlan, StudyPlan
 
 _OF_ALL_STUDIES: dict[str, Any] = {
     "split": None,
@@ -41,7 +41,7 @@ def hashed_images(samples: Sequence[SamplePlan], config: IngestConfig) -> set[st
 
 
 def inputs_digest(
-    files: StudyFiles, images: Sequence[FoundImage], hashed: Collection[str], roots: SourceRoots
+    files: Sequence[str], images: Sequence[FoundImage], hashed: Collection[str], roots: SourceRoots
 ) -> str:
     """Hash what planning knows of a study's inputs: headers and sizes of images that are not `hashed_images`."""
     digest = hashlib.sha256()
@@ -51,7 +51,7 @@ def inputs_digest(
             # Version 0 of marshal writes equal values alike, in a third of the time of repr (2.1 against 6.6 us).
             digest.update(marshal.dumps((str(path), size, tuple(header)), 0))
             known.add(path)
-    for path in files.images:
+    for path in files:
         if path not in known:
             digest.update(f"size {path}\0{_size(roots.place(path))}\n".encode())
     return digest.hexdigest()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
 from dicom_etl.layouts import SourceRoots
-from dicom_etl.records import FoundImage, Issue, Rings, SamplePlan
+from dicom_etl.records import FoundImage, Issue, Rings, StudyFolders
 from dicom_etl.stages.discover import read_image_headers
 from dicom_etl.stages.labels import find_labels
-from dicom_etl.stages.link_references import pair_by_reference, refuse_ambiguous
+from dicom_etl.stages.link import link_study
 from dicom_etl.stages.parse import limits_of, parse_labels
 from dicom_etl.stages.rasterize import draw_mask
 
@@ -54,17 +54,16 @@ def draw(images: Path, labels: Path, only: str = "*", **config: Any) -> Drawn:
     ]
     held = find_labels(files, roots, options, "P")
     issues = list(held.issues)
-    paths, headers = [image.path for image in found], [image.header for image in found]
-    pairs, problems = pair_by_reference(held.labels, paths, headers, "P")
-    pairs, ambiguous = refuse_ambiguous(pairs, paths, "P")
-    issues += [*problems, *ambiguous]
+    plan = link_study(StudyFolders("P", "S", "dicoms", ""), held.labels, found, (), options)
+    issues += [
+        issue for issue in plan.issues if issue.severity != "note" and issue.code != "incomplete-series"
+    ]
     drawn = Drawn({}, {}, issues, {Path(image.path).name: image.header.instance_uid for image in found})
-    for index, of_image in pairs.items():
-        header = headers[index]
-        plan = SamplePlan("P", "S", paths[index], header, tuple(of_image), 0, 0.0, 0)
-        parsed = parse_labels(plan, roots, options, header)
+    for sample in plan.samples:
+        header = sample.header
+        parsed = parse_labels(sample, roots, options, header)
         issues += parsed.issues
-        name = Path(paths[index]).name + (f"/{header.frame}" if header.frames > 1 else "")
+        name = Path(sample.image).name + (f"/{header.frame}" if header.frames > 1 else "")
         for structure, outline in parsed.outlines.items():
             drawn.rings[name, structure] = outline.rings
             drawn.masks[name, structure] = draw_mask(outline, (header.rows, header.columns), options)

@@ -39,7 +39,7 @@ def test_files_are_found_at_any_depth_and_hidden_ones_are_not_looked_at(source: 
     listed = files(source)
     assert len(listed.images) == 12
     assert "dicoms/SYN00001/a/b/1.IMA" in listed.images
-    assert len(listed.label_files) == 9
+    assert len(listed.labels) == 9
     assert listed.issues == ()
 
 

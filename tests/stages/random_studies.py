@@ -13,7 +13,6 @@ from dicom_etl.records import (
     Label,
     LostImage,
     SliceNumber,
-    StudyFiles,
 )
 
 SAX = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -56,10 +55,6 @@ class RandomStudy:
     damaged: bool = False
     one_number: bool = False
     """Whether short and long axis are drawn under one series number, and share an image number: no name tells which."""
-
-    @property
-    def files(self) -> StudyFiles:
-        return StudyFiles("P", "S", tuple(image.path for image in self.images), tuple(self.labels), ())
 
     @property
     def must_not_err(self) -> bool:

@@ -49,9 +49,9 @@ def test_with_a_key_everything_is_found_and_nothing_shown(source: TinySource) ->
     assert study.images == f"dicoms/{study.patient_id}"
     files = discover.find_files(LAYOUTS[0], roots, study)
     assert len(files.images) == 12
-    assert len(files.label_files) == 9
+    assert len(files.labels) == 9
     assert list(files.images) == sorted(files.images)
-    for path in (*files.images, *files.label_files):
+    for path in (*files.images, *files.labels):
         assert Path(roots.place(path)).is_file()
         assert path.split("/")[1] in (study.patient_id, study.original_id)
     shown = repr((folders, issues, files, linked)).casefold()

@@ -14,7 +14,7 @@ from dicom_etl.records import (
     Link,
     SliceNumber,
     SourceFolders,
-    StudyFiles,
+    StudyFolders,
     StudyPlan,
 )
 from dicom_etl.stages.link import link_study
@@ -34,9 +34,9 @@ def contour(number: int, structure: str = "icontour", name: str = "") -> Label:
 def linked(
     images: list[FoundImage], contours: list[Label], *, list_unlabeled: bool = False, **options: object
 ) -> StudyPlan:
-    files = StudyFiles("P", "S", tuple(i.path for i in images), tuple(contours), ())
+    study = StudyFolders("P", "S", "dicoms/P", "contourfiles/S")
     config = IngestConfig(**options)  # type: ignore[arg-type]
-    return link_study(files, images, (), config, list_unlabeled=list_unlabeled)
+    return link_study(study, contours, images, (), config, folder="dicoms/P", list_unlabeled=list_unlabeled)
 
 
 def codes(issues: tuple[Issue, ...]) -> list[tuple[str, str]]:

@@ -8,15 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_etl.config import IngestConfig
-from dicom_etl.records import StudyPlan
+from dicom_etl.records import StudyFolders, StudyPlan
 from dicom_etl.stages.link import link_study
 from tests.stages.random_studies import RandomStudy, make_study
+
+STUDY = StudyFolders("P", "S", "dicoms/P", "contourfiles/S")
 
 _COUNT = 2_000 if os.environ.get("DICOM_ETL_WHOLE_COUNTS") else 250
 
 
 def linked(study: RandomStudy) -> tuple[StudyPlan, dict[str, str]]:
-    plan = link_study(study.files, study.images, study.lost, IngestConfig())
+    plan = link_study(STUDY, study.labels, study.images, study.lost, IngestConfig())
     return plan, {label.ref.path: sample.image for sample in plan.samples for label in sample.labels}
 
 
