@@ -6,6 +6,7 @@ Hidden files (``.DS_Store``, ``._48.dcm``) are not looked at. Without ``link.csv
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dicom_etl.config import SourceOptions
@@ -13,7 +14,7 @@ from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import CONTOURS, DICOMS, LINKS, SourceRoots
 from dicom_etl.layouts.linktable import read_link_table
 from dicom_etl.layouts.pseudonyms import id_key
-from dicom_etl.layouts.walk import IMAGE, LABEL, Walk, folders_in, state
+from dicom_etl.layouts.walk import IMAGE, LABEL, files_below, folders_in, state
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 
@@ -23,10 +24,10 @@ class TwoFolders:
     def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
         """List the files of one study."""
         issues: list[Issue] = []
-        images = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
+        images = files_below(roots, study.images, IMAGE, study.patient_id, issues)
         labels: tuple[str, ...] = ()
         if study.contours:
-            labels = tuple(Walk(roots.place(study.contours), study.contours, LABEL, study.patient_id, issues))
+            labels = files_below(roots, study.contours, LABEL, study.patient_id, issues)
         return StudyFiles(images, labels, tuple(issues))
 
 
@@ -70,7 +71,12 @@ class LinkedFolders(TwoFolders):
         if roots.links.exists():
             links = read_link_table(roots.links, roots.link_columns)
         else:
-            links = _same_names(images, contours)
+            links = same_names(images, contours)
+            if not links:
+                raise SourceError(
+                    f"SOURCE has no {LINKS}, and no folder of {DICOMS} has the name of one of {CONTOURS}; `links` "
+                    "names the table of patient_id,original_id that says which belong together"
+                )
         return SourceFolders(
             links,
             tuple(f"{DICOMS}/{name}" for name in images),
@@ -79,13 +85,7 @@ class LinkedFolders(TwoFolders):
         )
 
 
-def _same_names(images: list[str], contours: list[str]) -> tuple[Link, ...]:
+def same_names(images: Iterable[str], contours: Iterable[str]) -> tuple[Link, ...]:
     """Link folders of one name, whatever its case and zero padding."""
     by_key = {id_key(name): name for name in contours}
-    links = tuple(Link(name, by_key[id_key(name)]) for name in images if id_key(name) in by_key)
-    if not links:
-        raise SourceError(
-            f"SOURCE has no {LINKS}, and no folder of {DICOMS} has the name of one of {CONTOURS}; `links` names the "
-            "table of patient_id,original_id that says which belong together"
-        )
-    return links
+    return tuple(Link(name, by_key[id_key(name)]) for name in images if id_key(name) in by_key)

@@ -159,7 +159,8 @@ def read_key(path: Path, apart_from: SourceRoots | None = None) -> tuple[Pseudon
     the folders ``apart_from``: who passes them on would pass on the key. Also returns a warning when other users of
     this machine may read it; else "".
     """
-    if apart_from is not None and _is_among(path, apart_from):
+    parts = (apart_from.dicoms, apart_from.contours, apart_from.links) if apart_from is not None else ()
+    if any(path.resolve().is_relative_to(part.resolve()) for part in parts):
         raise ConfigError("`pseudonymize`: the key file lies in SOURCE; keep it where the data is not")
     try:
         with path.open("rb") as stream:
@@ -179,13 +180,6 @@ def read_key(path: Path, apart_from: SourceRoots | None = None) -> tuple[Pseudon
         )
     # An editor ends the last line; that must not make another key of it.
     return Pseudonyms(data.rstrip(b"\r\n")), warning
-
-
-def _is_among(path: Path, roots: SourceRoots) -> bool:
-    real = path.resolve()
-    if real == roots.links.resolve():
-        return True
-    return any(real.is_relative_to(folder.resolve()) for folder in (roots.dicoms, roots.contours))
 
 
 def shown_path(folder: str, inside: str, name_key: bytes) -> str:

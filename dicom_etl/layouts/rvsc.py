@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import SourceRoots, WithinSource
-from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
+from dicom_etl.layouts.walk import BESIDE, IMAGE, STAGE, files_below, folders_in
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
 _UNPROVEN = (
@@ -36,26 +36,22 @@ class Rvsc(WithinSource):
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List the folders of patients."""
         issues: list[Issue] = []
-        found = folders_in(roots.dicoms, "SOURCE", IMAGE, issues)
+        found = folders_in(roots.dicoms, "", IMAGE, issues, BESIDE)
         patients = tuple(name for name in found if _PATIENT.fullmatch(name))
         if not patients:
             raise SourceError("SOURCE has no folder patient01, patient02, ..")
-        notes = tuple(
-            Issue("note", "not-an-image", "it lies beside the folders of patients", each.stage, name)
-            for each, name in ((each, each.path.rpartition("/")[2]) for each in issues)
-        )
-        unproven = Issue("note", "origin-unproven", _UNPROVEN, "discover")
+        unproven = Issue("note", "origin-unproven", _UNPROVEN, STAGE)
         links = tuple(Link(name, name) for name in patients)
-        return SourceFolders(links, patients, (), (unproven, *notes), together=True)
+        return SourceFolders(links, patients, (), (unproven, *issues), together=True)
 
     def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
         """List images, and contours by their names."""
         issues: list[Issue] = []
-        found = list(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
+        found = files_below(roots, study.images, IMAGE, study.patient_id, issues)
         labels = [path for path in found if _LABEL.fullmatch(path.rpartition("/")[2])]
         lists = [path for path in found if _LIST.fullmatch(path.rpartition("/")[2])]
         issues += (
-            Issue("note", "not-an-image", "it is a list of files", "discover", path, study.patient_id)
+            Issue("note", "not-an-image", "it is a list of files", STAGE, path, study.patient_id)
             for path in lists
         )
         images = tuple(sorted({*found} - {*labels, *lists}))

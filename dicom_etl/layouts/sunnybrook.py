@@ -7,7 +7,6 @@ folder, and contours in ``Sunnybrook Cardiac MR Database ContoursPart3/TrainingD
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,10 @@ from pathlib import Path
 from dicom_etl.config import SourceOptions
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import SourceRoots, WithinSource
-from dicom_etl.layouts.linked_folders import TwoFolders
+from dicom_etl.layouts.linked_folders import TwoFolders, same_names
 from dicom_etl.layouts.linktable import read_link_table
-from dicom_etl.layouts.pseudonyms import id_key
-from dicom_etl.layouts.walk import IMAGE, LABEL, folders_in
-from dicom_etl.records import Issue, Link, SourceFolders
+from dicom_etl.layouts.walk import BESIDE, IMAGE, LABEL, folders_in
+from dicom_etl.records import Issue, SourceFolders
 
 _TABLE = "scd_patientdata.csv"
 _ATLAS_CONTOURS = "SCD_ManualContours"
@@ -32,7 +30,9 @@ def _matching(source: Path, pattern: str) -> list[str]:
 
 def _in_all(source: Path, parents: Iterable[str], code: str, issues: list[Issue]) -> tuple[str, ...]:
     return tuple(
-        f"{parent}/{name}" for parent in parents for name in folders_in(source / parent, parent, code, issues)
+        f"{parent}/{name}"
+        for parent in parents
+        for name in folders_in(source / parent, parent, code, issues, BESIDE)
     )
 
 
@@ -60,7 +60,7 @@ class SunnybrookAtlas(WithinSource, TwoFolders):
         images = _in_all(roots.dicoms, _matching(roots.dicoms, "SCD_IMAGES_*"), IMAGE, issues)
         contours = _in_all(roots.dicoms, [_ATLAS_CONTOURS], LABEL, issues)
         links = read_link_table(roots.links, roots.link_columns)
-        return SourceFolders(links, images, contours, tuple(_as_notes(issues)), _TABLE)
+        return SourceFolders(links, images, contours, tuple(issues), _TABLE)
 
 
 class SunnybrookChallenge(WithinSource, TwoFolders):
@@ -78,24 +78,10 @@ class SunnybrookChallenge(WithinSource, TwoFolders):
         issues: list[Issue] = []
         images = _in_all(roots.dicoms, _matching(roots.dicoms, "challenge_*"), IMAGE, issues)
         contours = _in_all(roots.dicoms, _matching(roots.dicoms, "*/*DataContours"), LABEL, issues)
-        drawn: dict[str, list[str]] = defaultdict(list)
-        for path in contours:
-            name = path.rpartition("/")[2]
-            drawn[id_key(name)].append(name)
-        names = [path.rpartition("/")[2] for path in images]
-        links = tuple(
-            Link(name, drawn[id_key(name)][0]) for name in dict.fromkeys(names) if id_key(name) in drawn
+        names, drawn = (
+            dict.fromkeys(path.rpartition("/")[2] for path in paths) for paths in (images, contours)
         )
+        links = same_names(names, drawn)
         if not links:
             raise SourceError("no patient has both a folder of images and one of contours")
-        return SourceFolders(links, images, contours, tuple(_as_notes(issues)))
-
-
-def _as_notes(issues: Iterable[Issue]) -> list[Issue]:
-    """Make notes of files beside the patients' folders: these distributions have a README there."""
-    return [
-        Issue("note", "not-an-image", "it lies beside the folders of patients", each.stage, each.path)
-        if each.severity == "warning"
-        else each
-        for each in issues
-    ]
+        return SourceFolders(links, images, contours, tuple(issues))

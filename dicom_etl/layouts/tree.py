@@ -15,10 +15,8 @@ from dicom_etl.dicom import sop_class_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import SourceRoots, WithinSource
-from dicom_etl.layouts.walk import IMAGE, Walk, folders_in
+from dicom_etl.layouts.walk import BESIDE, IMAGE, STAGE, files_below, folders_in
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
-
-_STAGE = "discover"
 
 
 class Tree(WithinSource):
@@ -36,11 +34,10 @@ class Tree(WithinSource):
         if roots.patient_from_header:
             return _by_header(roots)
         issues: list[Issue] = []
-        found = folders_in(roots.dicoms, "SOURCE", IMAGE, issues)
-        loose = [each.path.rpartition("/")[2] for each in issues if each.severity == "warning"]
-        images = [
-            name for name in loose if glimpse(roots.place(name)).has_pixels and not _holds_labels(name, roots)
-        ]
+        found = folders_in(roots.dicoms, "", IMAGE, issues, BESIDE)
+        loose = [each.path for each in issues if each.severity == "note"]
+        labels = [name for name in loose if _holds_labels(name, roots)]
+        images = [name for name in loose if name not in labels and glimpse(roots.place(name)).has_pixels]
         if images:
             raise SourceError(
                 f"{len(images)} images lie at the top of SOURCE, where no folder says whose they are; `patient_from` "
@@ -48,18 +45,16 @@ class Tree(WithinSource):
             )
         if not found:
             raise SourceError("SOURCE holds no folder of images; `layout` names how it is arranged")
-        notes = [_beside(name, roots) for name in loose]
-        errors = [each for each in issues if each.severity == "error"]
-        return SourceFolders(
-            tuple(Link(name, name) for name in found), tuple(found), (), (*errors, *notes), together=True
-        )
+        issues = [_of_nobody(each.path) if each.path in labels else each for each in issues]
+        links = tuple(Link(name, name) for name in found)
+        return SourceFolders(links, tuple(found), (), tuple(issues), together=True)
 
     def files(self, roots: SourceRoots, study: StudyFolders) -> StudyFiles:
         """List every file of a study; which of them are labels is seen when they are opened."""
         if study.files:
             return StudyFiles(study.files)
         issues: list[Issue] = []
-        found = tuple(Walk(roots.place(study.images), study.images, IMAGE, study.patient_id, issues))
+        found = files_below(roots, study.images, IMAGE, study.patient_id, issues)
         return StudyFiles(found, issues=tuple(issues))
 
 
@@ -67,15 +62,13 @@ def _holds_labels(name: str, roots: SourceRoots) -> bool:
     return bool(readers_for(sop_class_of(roots.place(name)))) or name.casefold().endswith(".cvi42wsx")
 
 
-def _beside(name: str, roots: SourceRoots) -> Issue:
-    """Report a file at the top of SOURCE: labels there are of nobody."""
-    if not _holds_labels(name, roots):
-        return Issue("note", "not-an-image", "it lies beside the folders of patients", _STAGE, name)
+def _of_nobody(name: str) -> Issue:
+    """Report labels at the top of SOURCE."""
     message = (
         "its labels lie beside the folders of patients; move it into the folder of its patient, or let "
         "`patient_from` header go by PatientID; left out"
     )
-    return Issue("error", "orphan-contour", message, _STAGE, name)
+    return Issue("error", "orphan-contour", message, STAGE, name)
 
 
 def _by_header(roots: SourceRoots) -> SourceFolders:
@@ -84,8 +77,7 @@ def _by_header(roots: SourceRoots) -> SourceFolders:
     unknown: list[str] = []
     labels: list[str] = []
     others: dict[str, list[str]] = defaultdict(list)
-    for path in Walk(str(roots.dicoms), "SOURCE", IMAGE, "", issues):
-        name = path.partition("/")[2]
+    for name in files_below(roots, "", IMAGE, "", issues):
         seen = glimpse(roots.place(name))
         if seen.patient_id:
             groups[seen.patient_id, seen.study_uid].append(name)
@@ -99,9 +91,9 @@ def _by_header(roots: SourceRoots) -> SourceFolders:
         raise SourceError("no file of SOURCE states a PatientID")
     if unknown:
         message = f"no PatientID says whose it is, nor of {len(unknown) - 1} others; left out"
-        issues.append(Issue("error", "unreadable-image", message, _STAGE, unknown[0]))
+        issues.append(Issue("error", "unreadable-image", message, STAGE, unknown[0]))
     issues += (
-        Issue("note", "not-an-image", f"it is {kind}, as are {len(names) - 1} others", _STAGE, names[0])
+        Issue("note", "not-an-image", f"it is {kind}, as are {len(names) - 1} others", STAGE, names[0])
         for kind, names in sorted(others.items())
     )
     issues += _give_labels(labels, groups)
@@ -133,7 +125,7 @@ def _give_labels(labels: Iterable[str], groups: Mapping[tuple[str, str], list[st
                 f"it states no PatientID, and {len(studies)} studies lie in its folder or below, so nothing says "
                 "whose it is; move it into the folder of its images, or leave `patient_from` at folder; left out"
             )
-            yield Issue("error", "orphan-contour", message, _STAGE, name)
+            yield Issue("error", "orphan-contour", message, STAGE, name)
 
 
 def _folders_above(name: str) -> list[str]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 
 from dicom_etl.errors import SourceError
+from dicom_etl.layouts.base import SourceRoots
 from dicom_etl.records import Issue
 
 STAGE = "discover"
 IMAGE, LABEL = "unreadable-image", "unreadable-contour"
 """Codes for what lies where images, or labels, should lie, and cannot be opened."""
+BESIDE = Issue("note", "not-an-image", "it lies beside the folders of patients", STAGE)
+"""Of distributions that have a README there."""
+_UNLINKED = Issue(
+    "warning",
+    "link-missing",
+    "lies beside the studies' folders and belongs to none of them; left out",
+    STAGE,
+)
 _DEEPEST = 32
 """Folders inside folders; a person's tree has a handful."""
 
@@ -37,78 +47,87 @@ def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
         return sorted((entry for entry in entries if entry.name[0] != "."), key=attrgetter("name"))
 
 
-def folders_in(folder: Path, name: str, code: str, issues: list[Issue]) -> list[str]:
-    """Return the folders in a folder, by name; what else lies there belongs to no study."""
+def folders_in(
+    folder: Path, name: str, code: str, issues: list[Issue], beside: Issue = _UNLINKED
+) -> list[str]:
+    """Return the folders in a folder, by name; of what else lies there, an issue is like ``beside``.
+
+    ``name`` is what records call the folder, "" for SOURCE itself.
+    """
     try:
         entries = _entries(folder)
     except OSError as error:
-        raise SourceError(f"the folder of the {name} cannot be listed: {error.strerror}") from None
+        raise SourceError(
+            f"the folder of the {name or 'SOURCE'} cannot be listed: {error.strerror}"
+        ) from None
     found: list[str] = []
     for entry in entries:
-        path = f"{name}/{entry.name}"
+        path = f"{name}/{entry.name}" if name else entry.name
         if entry.is_symlink() and _leaves(entry, folder):
             message = "is a link that leads out of SOURCE or in a circle; never opened"
             issues.append(Issue("error", code, message, STAGE, path))
         elif entry.is_dir():
             found.append(entry.name)
         else:
-            message = "lies beside the studies' folders and belongs to none of them; left out"
-            issues.append(Issue("warning", "link-missing", message, STAGE, path))
+            issues.append(replace(beside, path=path))
     return found
 
 
-class Walk:
-    """Yields the path of every regular file below a study's folder, and turns all else into issues.
+def files_below(
+    roots: SourceRoots, folder: str, code: str, patient_id: str, issues: list[Issue]
+) -> tuple[str, ...]:
+    """Return the path of every regular file below a folder of a SOURCE, and turn all else into issues.
 
-    ``place`` is the folder on disk, ``name`` what records call it. Devices, pipes and links that leave it are never
-    opened: a link to another study would put one patient's images among another's. Each folder is listed once, so
-    links cannot lead round in circles.
+    Devices, pipes and links that leave the folder are never opened: a link to another study would put one patient's
+    images among another's. Each folder is listed once, so links cannot lead round in circles.
     """
+    place = roots.place(folder)
+    return tuple(_Walk(place, code, patient_id, issues).below(place, folder, depth=0))
 
-    def __init__(self, place: str, name: str, code: str, patient_id: str, issues: list[Issue]) -> None:
-        self._place, self._name = place, name
-        self._patient_id, self._issues, self._code = patient_id, issues, code
-        self._seen: set[tuple[int, int]] = set()
-        """Device and inode of each folder that was listed: to resolve its path costs fifty times as much."""
 
-    def __iter__(self) -> Iterator[str]:
-        return self._below("", depth=0)
+@dataclass(slots=True)
+class _Walk:
+    top: str
+    code: str
+    patient_id: str
+    issues: list[Issue]
+    seen: set[tuple[int, int]] = field(default_factory=set)
+    """Device and inode of each folder that was listed: to resolve its path costs fifty times as much."""
 
-    def _below(self, folder: str, depth: int) -> Iterator[str]:
-        path = f"{self._place}/{folder}" if folder else self._place
+    def below(self, place: str, name: str, depth: int) -> Iterator[str]:
+        """Yield the files below ``place`` on disk, which records call ``name``."""
         if depth > _DEEPEST:
-            return self._refuse(folder, f"lies more than {_DEEPEST} folders deep; left out")
+            return self._refuse(name, f"lies more than {_DEEPEST} folders deep; left out")
         try:
-            status = os.stat(path)  # noqa: PTH116  (text in, as everywhere below)
-            if (status.st_dev, status.st_ino) in self._seen:
-                return self._refuse(folder, "is a link to a folder that is listed elsewhere; not followed")
-            self._seen.add((status.st_dev, status.st_ino))
-            entries = _entries(path)
+            status = os.stat(place)  # noqa: PTH116  (text in, as everywhere below)
+            if (status.st_dev, status.st_ino) in self.seen:
+                return self._refuse(name, "is a link to a folder that is listed elsewhere; not followed")
+            self.seen.add((status.st_dev, status.st_ino))
+            entries = _entries(place)
         except OSError as error:
-            return self._refuse(folder, f"the folder cannot be listed: {error.strerror}; left out")
+            return self._refuse(name, f"the folder cannot be listed: {error.strerror}; left out")
         for entry in entries:
-            inside = f"{folder}/{entry.name}" if folder else entry.name
+            inside = f"{name}/{entry.name}" if name else entry.name
             try:
                 # Nearly all are files, and the listing of the folder says so.
                 if entry.is_file(follow_symlinks=False):
-                    yield f"{self._name}/{inside}"
-                elif entry.is_symlink() and _leaves(entry, self._place):
+                    yield inside
+                elif entry.is_symlink() and _leaves(entry, self.top):
                     self._refuse(
                         inside, "is a link that leads out of its study's folder or in a circle; never opened"
                     )
                 elif entry.is_dir():
-                    yield from self._below(inside, depth + 1)
+                    yield from self.below(entry.path, inside, depth + 1)
                 elif not stat.S_ISREG(entry.stat().st_mode):
                     self._refuse(inside, "is not a regular file; never opened")
                 else:
-                    yield f"{self._name}/{inside}"
+                    yield inside
             except OSError as error:
                 self._refuse(inside, f"cannot be looked at: {error.strerror}; left out")
         return None
 
     def _refuse(self, path: str, message: str) -> None:
-        name = f"{self._name}/{path}" if path else self._name
-        self._issues.append(Issue("error", self._code, message, STAGE, name, self._patient_id))
+        self.issues.append(Issue("error", self.code, message, STAGE, path, self.patient_id))
 
 
 def _leaves(entry: os.DirEntry[str], top: Path | str) -> bool:
