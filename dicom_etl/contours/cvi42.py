@@ -190,14 +190,13 @@ class _Workspace:
     def _take(self, key: str, text: str) -> None:
         ring = self._ring
         assert ring is not None
+        problem = ""
         if not _NUMBER.fullmatch(text):
-            ring.problem = (
-                ring.problem or f"line {self._parser.CurrentLineNumber}: a value is no plain number"
-            )
+            problem = "a value is no plain number"
         elif key == "SubpixelResolution":
             ring.steps = float(text)
             if not 0 < ring.steps <= _FARTHEST:
-                ring.problem = f"line {self._parser.CurrentLineNumber}: SubpixelResolution is no scale"
+                problem = "SubpixelResolution is no scale"
         elif len(self._keys) >= 2 and self._keys[-2] == "Points":
             if key == "x":
                 self._x = text
@@ -205,7 +204,9 @@ class _Workspace:
                 ring.points.extend((float(self._x), float(text)))
                 self._x = ""
             else:
-                ring.problem = ring.problem or f"line {self._parser.CurrentLineNumber}: a point has no x"
+                problem = "a point has no x"
+        if problem and not ring.problem:
+            ring.problem = f"line {self._parser.CurrentLineNumber}: {problem}"
 
     def _characters(self, text: str) -> None:
         if self._text is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any, TypeVar
@@ -56,21 +57,41 @@ def parsed_in_child(
         try:
             data = read_whole(path, limits).data
             answer, payload = decoder.examine(function, data, limits, max_points=options.max_contour_points)
-            return arrange(answer, payload), len(payload)
+            with decoder.only_usable_answers():
+                return arrange(answer, payload), len(payload)
         except ImageError as error:
             raise ContourError(str(error)) from None
-        except (LookupError, TypeError, ValueError):
-            raise ContourError("the decoding process gave an answer that cannot be used") from None
 
     return _remembered(function, path, options, parse)
 
 
-def table_text(path: str, options: LabelOptions) -> io.StringIO:
-    """Return the text of a file of many labels, without a byte order mark."""
+def read_table(
+    path: str,
+    options: LabelOptions,
+    required: Sequence[str],
+    optional: Sequence[str],
+    parse: Callable[[Iterator[list[str]], dict[str, int]], T],
+) -> T | None:
+    """Return what ``parse`` makes of the rows of a CSV table; None where its header lacks a required column.
+
+    ``parse`` also gets the place of each column, -1 for one that is not there.
+    """
     try:
-        return io.StringIO(table_bytes(path, options).decode("utf-8-sig"), newline="")
+        text = table_bytes(path, options).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ContourError(f"it is not UTF-8 text at byte {error.start}; save it as UTF-8") from None
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip().casefold() for name in next(rows, [])]
+        if not set(required) <= set(header):
+            return None
+        columns = (*required, *optional)
+        for name in columns:
+            if header.count(name) > 1:
+                raise ContourError(f"line 1: the column {name} is there {header.count(name)} times")
+        return parse(rows, {name: header.index(name) if name in header else -1 for name in columns})
+    except csv.Error as error:
+        raise ContourError(f"line {rows.line_num}: it is no CSV table: {error}") from None
 
 
 def table_bytes(path: str, options: LabelOptions) -> bytes:

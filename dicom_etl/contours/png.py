@@ -7,8 +7,7 @@ is decoded in the decoding child. Its size must be the image's: nothing is resam
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, parsed_in_child, parsed_once, read_each, table_text
+from dicom_etl.contours.parsed import Notes, parsed_in_child, parsed_once, read_each, read_table
 from dicom_etl.contours.seg import check_size, outline_of
 from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
@@ -90,23 +89,22 @@ def _missing(path: str, folder: str, options: LabelOptions) -> Found:
 
 
 def _rows(path: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
-    rows = csv.reader(table_text(path, options), strict=True)
+    found = read_table(path, options, _COLUMNS, (), _by_mask)
+    if found is None:
+        raise ContourError(f"line 1: it must name the columns {', '.join(_COLUMNS)} once each")
+    return found
+
+
+def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
-    try:
-        header = [name.strip().casefold() for name in next(rows, [])]
-        if any(header.count(name) != 1 for name in _COLUMNS):
-            raise ContourError(f"line 1: it must name the columns {', '.join(_COLUMNS)} once each")
-        places = [header.index(name) for name in _COLUMNS]
-        for row in rows:
-            if not any(row):
-                continue
-            if len(row) <= max(places) or not row[places[0]].strip():
-                raise ContourError(f"line {rows.line_num}: a column or the name of the mask is missing")
-            mask, image, structure = (row[place].strip() for place in places)
-            if found.setdefault(mask, (image, structure)) != (image, structure):
-                raise ContourError(f"line {rows.line_num}: the mask is there twice, with two meanings")
-    except csv.Error as error:
-        raise ContourError(f"line {rows.line_num}: it is no CSV table: {error}") from None
+    for line, row in enumerate(rows, start=2):
+        if not any(row):
+            continue
+        if len(row) <= max(columns.values()) or not row[columns["mask"]].strip():
+            raise ContourError(f"line {line}: a column or the name of the mask is missing")
+        mask, image, structure = (row[columns[name]].strip() for name in _COLUMNS)
+        if found.setdefault(mask, (image, structure)) != (image, structure):
+            raise ContourError(f"line {line}: the mask is there twice, with two meanings")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -56,10 +57,10 @@ class _Contour(NamedTuple):
     """One item of a ContourSequence: ``number`` counts them within their ROI, from 1."""
 
     number: int
+    points_mm: FloatArray
     kind: str
     uid: str
     frame: int | None
-    points_mm: FloatArray
     problem: str
 
 
@@ -129,20 +130,18 @@ def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> StructureSe
     rois = [_Roi(*fields) for fields in answer["rois"]]
     labels: dict[str, tuple[_Roi, Target, tuple[_Contour, ...]]] = {}
     issues: list[Issue] = []
-    start = 0
-    by_roi: dict[int, list[_Contour]] = {}
-    for roi, number, kind, uid, frame, count, problem in answer["contours"]:
-        contour = _Contour(number, kind, uid, frame, points[start : start + count], problem)
-        start += count
-        by_roi.setdefault(roi, []).append(contour)
-    for index, roi in enumerate(rois):
-        contours = by_roi.get(index, [])
+    for roi, listed in zip(rois, answer["contours"], strict=True):
+        contours: list[_Contour] = []
+        for number, (count, *fields) in enumerate(listed, start=1):
+            contours.append(_Contour(number, points[:count], *fields))
+            points = points[count:]
         issues += _left_out(roi, contours)
         usable = [each for each in contours if each.kind in _CLOSED and (each.uid or not each.problem)]
         for target, rings in _by_target(usable, roi):
             item = f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"
             labels[item] = roi, target, rings
-    issues += _about_rois([roi for index, roi in enumerate(rois) if index in by_roi], rois)
+    drawn = [roi for roi, listed in zip(rois, answer["contours"], strict=True) if listed]
+    issues += _about_rois(drawn, rois)
     return StructureSet(labels, answer["patient_id"], tuple(issues))
 
 
@@ -235,27 +234,23 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
         )
         for item in objects.items(dataset, "StructureSetROISequence")
     ]
-    places = {roi.number: index for index, roi in enumerate(rois)}
-    if len(places) < len(rois):
+    contours: dict[int, list[tuple[int, str, str, int | None, str]]] = {roi.number: [] for roi in rois}
+    points: dict[int, list[FloatArray]] = {roi.number: [] for roi in rois}
+    if len(contours) < len(rois):
         raise ImageError("two of its ROIs have one ROINumber, so contours cannot be told apart")
-    contours: list[tuple[int, int, str, str, int | None, int, str]] = []
-    points: list[FloatArray] = []
-    counts = dict.fromkeys(range(len(rois)), 0)
     for roi_item in objects.items(dataset, "ROIContourSequence"):
         number = _number(roi_item, "ReferencedROINumber")
-        if number not in places:
+        if number not in contours:
             raise ImageError("its contours name an ROI that it does not list")
-        place = places[number]
         for item in objects.items(roi_item, "ContourSequence"):
-            counts[place] += 1
             found, problem = _points(item, max_points)
             uid, frame, trouble = _reference(item)
             kind = objects.word(item, "ContourGeometricType")
-            contours.append((place, counts[place], kind, uid, frame, len(found), problem or trouble))
-            points.append(found)
-    payload = np.concatenate(points).astype("<f8").tobytes() if points else b""
+            contours[number].append((len(found), kind, uid, frame, problem or trouble))
+            points[number].append(found)
+    payload = np.concatenate([np.zeros((0, 3)), *chain(*points.values())]).astype("<f8").tobytes()
     patient_id = objects.text(dataset, "PatientID", encodings)
-    return {"rois": rois, "contours": contours, "patient_id": patient_id}, payload
+    return {"rois": rois, "contours": list(contours.values()), "patient_id": patient_id}, payload
 
 
 def _number(item: Dataset, keyword: str) -> int:

@@ -6,7 +6,6 @@ drawing it gives the mask of the frame bit for bit. Frames that are empty are no
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -190,20 +189,12 @@ def check_size(shape: tuple[int, ...], image: ImageHeader) -> None:
 
 def _mask(path: str, found: Segmentation, frame: int, value: int) -> NDArray[np.bool_]:
     start, end = found.pixels.span(frame)
-    inside = found.offset < 0
-    data = found.decoded[start:end] if inside else _bytes_of(path, found.offset + start, end - start)
-    return found.pixels.chosen(data, frame, value)
-
-
-def _bytes_of(path: str, start: int, count: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        data = os.pread(descriptor, count, start)
-    finally:
-        os.close(descriptor)
-    if len(data) != count:
+    if found.offset < 0:
+        return found.pixels.chosen(found.decoded[start:end], frame, value)
+    data = np.fromfile(path, np.uint8, end - start, offset=found.offset + start)
+    if len(data) != end - start:
         raise ContourError("the file became shorter while it was read")
-    return data
+    return found.pixels.chosen(data.data, frame, value)
 
 
 # What follows runs in the decoding child.

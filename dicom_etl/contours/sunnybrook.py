@@ -31,6 +31,7 @@ _DIGITS_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _FIXED_POINT = re.compile(rb"0{1,6}\.(0{1,9}) 0{1,6}\.(0{1,9})\r?")
 """A line of two numbers, its digits as zeros. Without its point, a number of so few digits is exact, below 2**53."""
 _LONGEST_SHAPE = 64
+"""Of those that are remembered."""
 _VARIOUS, _BAD = 0, -1
 """Lines without one count of decimals, and those that are no two numbers."""
 _BOM = b"\xef\xbb\xbf"
@@ -110,7 +111,10 @@ def _points(data: bytes, options: LabelOptions) -> FloatArray:
     if data.count(b"\n") >= options.max_contour_points:
         raise too_many(options)
     # The lines of a file have few shapes, so shapes are matched, not lines: 27 us a file of 200 points instead of 142.
-    decimals = {_decimals(shape) for shape in set(data.translate(_DIGITS_AS_ZEROS).split(b"\n"))}
+    decimals = {
+        (_decimals if len(shape) <= _LONGEST_SHAPE else _decimals.__wrapped__)(shape)
+        for shape in set(data.translate(_DIGITS_AS_ZEROS).split(b"\n"))
+    }
     if _BAD in decimals:
         raise ContourError(_first_bad_line(data))
     points = _numbers(data, decimals.pop() if len(decimals) == 1 else _VARIOUS).reshape(-1, 2)
@@ -121,22 +125,16 @@ def _points(data: bytes, options: LabelOptions) -> FloatArray:
     return points
 
 
+@lru_cache(maxsize=256)
 def _decimals(shape: bytes) -> int:
     """Return how many decimals both numbers of a line have, if it is of the usual form, else `_VARIOUS` or `_BAD`.
 
     ``shape`` is the line with all its digits as zeros: which digit it is never matters.
     """
-    return _remembered_decimals(shape) if len(shape) <= _LONGEST_SHAPE else _found_decimals(shape)
-
-
-def _found_decimals(shape: bytes) -> int:
     usual = _FIXED_POINT.fullmatch(shape)
     if usual is not None and len(usual[1]) == len(usual[2]):
         return len(usual[1])
     return _VARIOUS if _LINE.fullmatch(shape.removesuffix(b"\r")) else _BAD
-
-
-_remembered_decimals = lru_cache(maxsize=256)(_found_decimals)
 
 
 def _numbers(data: bytes, decimals: int) -> FloatArray:

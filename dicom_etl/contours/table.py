@@ -8,7 +8,6 @@ the first pixel is called: 0, the default, 0.5 or 1) and, for mm in the patient,
 
 from __future__ import annotations
 
-import csv
 import re
 from array import array
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, parsed_once, read_each, table_text
+from dicom_etl.contours.parsed import Notes, parsed_once, read_each, read_table
 from dicom_etl.contours.rings import even_odd, on_image, ring_of, too_many
 from dicom_etl.errors import ContourError
 from dicom_etl.records import (
@@ -33,7 +32,7 @@ from dicom_etl.records import (
 )
 
 _REQUIRED = ("image", "structure", "x", "y")
-_COLUMNS = (*_REQUIRED, "frame", "ring", "unit", "origin", "z")
+_OPTIONAL = ("frame", "ring", "unit", "origin", "z")
 _NUMBER = re.compile(r" *[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})? *", re.ASCII)
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -102,26 +101,9 @@ def _rings(label: _Label, image: ImageHeader, origin: float, notes: Notes, optio
 
 
 def _labels(path: str, options: LabelOptions) -> dict[str, _Label] | None:
-    return parsed_once(ContourTable.name, path, options, lambda: _parsed(path, options))
-
-
-def _parsed(path: str, options: LabelOptions) -> dict[str, _Label] | None:
-    rows = csv.reader(table_text(path, options), strict=True)
-    try:
-        columns = _columns(next(rows, []))
-        return None if columns is None else _grouped(rows, columns)
-    except csv.Error as error:
-        raise ContourError(f"line {rows.line_num}: it is no CSV table: {error}") from None
-
-
-def _columns(header: Sequence[str]) -> dict[str, int] | None:
-    names = [name.strip().casefold() for name in header]
-    if not set(_REQUIRED) <= set(names):
-        return None
-    for name in _COLUMNS:
-        if names.count(name) > 1:
-            raise ContourError(f"line 1: the column {name} is there {names.count(name)} times")
-    return {name: names.index(name) if name in names else -1 for name in _COLUMNS}
+    return parsed_once(
+        ContourTable.name, path, options, lambda: read_table(path, options, _REQUIRED, _OPTIONAL, _grouped)
+    )
 
 
 def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, _Label]:

@@ -45,7 +45,7 @@ _PROGRAM = "from dicom_etl.dicom.decoder_child import main; main()"
 def read_headers(data: bytes, limits: Limits) -> tuple[ImageHeader, ...]:
     """Return the header of each frame of a file, given as its bytes."""
     answer, _ = _ask({"frame": None}, data, limits)
-    with _only_usable_answers():
+    with only_usable_answers():
         return tuple(ipc.header_from_json(fields) for fields in answer["headers"])
 
 
@@ -55,7 +55,7 @@ def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[Im
     ``digest`` tells one file from the next, so that the frames of one are not searched for again.
     """
     answer, payload = _ask({"frame": frame, "digest": digest}, data, limits)
-    with _only_usable_answers():
+    with only_usable_answers():
         header = ipc.header_from_json(answer["header"])
         if answer["offset"] is not None:
             return header, view_frame(data, answer["offset"], header, header.frame)
@@ -77,7 +77,7 @@ def examine(function: str, data: bytes, limits: Limits, **options: Any) -> tuple
 
 
 @contextmanager
-def _only_usable_answers() -> Iterator[None]:
+def only_usable_answers() -> Iterator[None]:
     """Refuse an answer that is not what the child sends while it is sound."""
     try:
         yield
