@@ -7,93 +7,68 @@ whatever is not by the book ends it with `Odd`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from struct import Struct
 from typing import NamedTuple
 
-TRANSFER_SYNTAX = 0x00020010
-CHARACTER_SET = 0x00080005
-SOP_CLASS = 0x00080016
-INSTANCE_UID = 0x00080018
-ACQUISITION_TIME = 0x00080032
-MANUFACTURER = 0x00080070
-SERIES_DESCRIPTION = 0x0008103E
-PATIENT_ID = 0x00100020
-FIELD_STRENGTH = 0x00180087
-TRIGGER_TIME = 0x00181060
-STUDY_UID = 0x0020000D
-SERIES_UID = 0x0020000E
-SERIES_NUMBER = 0x00200011
-INSTANCE_NUMBER = 0x00200013
-POSITION = 0x00200032
-ORIENTATION = 0x00200037
-FRAME_OF_REFERENCE = 0x00200052
-TEMPORAL_POSITION = 0x00200100
-SAMPLES = 0x00280002
-PHOTOMETRIC = 0x00280004
-FRAMES = 0x00280008
-ROWS = 0x00280010
-COLUMNS = 0x00280011
-SPACING = 0x00280030
-BITS_ALLOCATED = 0x00280100
-BITS_STORED = 0x00280101
-HIGH_BIT = 0x00280102
-REPRESENTATION = 0x00280103
-INTERCEPT = 0x00281052
-SLOPE = 0x00281053
-MODALITY_LUT = 0x00283000
-SHARED_GROUPS = 0x52009229
-FRAME_GROUPS = 0x52009230
+NAMES: dict[int, str] = {}
+"""Keywords by tag."""
+VRS: dict[int, str] = {}
+"""Elements whose value is read, with their value representation."""
+_MARKS: dict[str, list[int]] = {"shared": [], "describing": []}
+
+
+def _element(tag: int, keyword: str, vr: str = "", marks: str = "") -> int:
+    """Enter an element of DICOM PS3.6 in the tables, and return its tag."""
+    NAMES[tag] = keyword
+    if vr:
+        VRS[tag] = vr
+    for mark in marks.split():
+        _MARKS[mark].append(tag)
+    return tag
+
+
+TRANSFER_SYNTAX = _element(0x00020010, "TransferSyntaxUID")
+CHARACTER_SET = _element(0x00080005, "SpecificCharacterSet", "CS")
+SOP_CLASS = _element(0x00080016, "SOPClassUID", "UI", "shared describing")
+INSTANCE_UID = _element(0x00080018, "SOPInstanceUID", "UI")
+ACQUISITION_TIME = _element(0x00080032, "AcquisitionTime", "TM", "describing")
+MANUFACTURER = _element(0x00080070, "Manufacturer", "LO")
+SERIES_DESCRIPTION = _element(0x0008103E, "SeriesDescription", "LO", "shared describing")
+PATIENT_ID = _element(0x00100020, "PatientID", "LO", "shared")
+FIELD_STRENGTH = _element(0x00180087, "MagneticFieldStrength", "DS", "shared")
+TRIGGER_TIME = _element(0x00181060, "TriggerTime", "DS")
+STUDY_UID = _element(0x0020000D, "StudyInstanceUID", "UI", "shared describing")
+SERIES_UID = _element(0x0020000E, "SeriesInstanceUID", "UI", "shared")
+SERIES_NUMBER = _element(0x00200011, "SeriesNumber", "IS", "shared describing")
+INSTANCE_NUMBER = _element(0x00200013, "InstanceNumber", "IS")
+POSITION = _element(0x00200032, "ImagePositionPatient", "DS")
+ORIENTATION = _element(0x00200037, "ImageOrientationPatient", "DS", "shared")
+FRAME_OF_REFERENCE = _element(0x00200052, "FrameOfReferenceUID", "UI", "describing")
+TEMPORAL_POSITION = _element(0x00200100, "TemporalPositionIdentifier", "IS", "describing")
+SAMPLES = _element(0x00280002, "SamplesPerPixel", "US", "shared")
+PHOTOMETRIC = _element(0x00280004, "PhotometricInterpretation", "CS", "shared")
+FRAMES = _element(0x00280008, "NumberOfFrames", "IS", "shared")
+ROWS = _element(0x00280010, "Rows", "US", "shared")
+COLUMNS = _element(0x00280011, "Columns", "US", "shared")
+SPACING = _element(0x00280030, "PixelSpacing", "DS", "shared")
+BITS_ALLOCATED = _element(0x00280100, "BitsAllocated", "US", "shared")
+BITS_STORED = _element(0x00280101, "BitsStored", "US", "shared")
+HIGH_BIT = _element(0x00280102, "HighBit", "US", "shared")
+REPRESENTATION = _element(0x00280103, "PixelRepresentation", "US", "shared")
+INTERCEPT = _element(0x00281052, "RescaleIntercept", "DS", "shared")
+SLOPE = _element(0x00281053, "RescaleSlope", "DS", "shared")
+MODALITY_LUT = _element(0x00283000, "ModalityLUTSequence")
+SHARED_GROUPS = _element(0x52009229, "SharedFunctionalGroupsSequence")
+FRAME_GROUPS = _element(0x52009230, "PerFrameFunctionalGroupsSequence")
 FLOAT_PIXELS = 0x7FE00008
 DOUBLE_PIXELS = 0x7FE00009
 OFFSETS = 0x7FE00001
 OFFSET_LENGTHS = 0x7FE00002
-PIXELS = 0x7FE00010
+PIXELS = _element(0x7FE00010, "PixelData")
 
-_TABLE: Mapping[int, tuple[str, str, str]] = {
-    TRANSFER_SYNTAX: ("TransferSyntaxUID", "", ""),
-    CHARACTER_SET: ("SpecificCharacterSet", "CS", ""),
-    SOP_CLASS: ("SOPClassUID", "UI", "shared describing"),
-    INSTANCE_UID: ("SOPInstanceUID", "UI", ""),
-    ACQUISITION_TIME: ("AcquisitionTime", "TM", "describing"),
-    MANUFACTURER: ("Manufacturer", "LO", ""),
-    SERIES_DESCRIPTION: ("SeriesDescription", "LO", "shared describing"),
-    PATIENT_ID: ("PatientID", "LO", "shared"),
-    FIELD_STRENGTH: ("MagneticFieldStrength", "DS", "shared"),
-    TRIGGER_TIME: ("TriggerTime", "DS", ""),
-    STUDY_UID: ("StudyInstanceUID", "UI", "shared describing"),
-    SERIES_UID: ("SeriesInstanceUID", "UI", "shared"),
-    SERIES_NUMBER: ("SeriesNumber", "IS", "shared describing"),
-    INSTANCE_NUMBER: ("InstanceNumber", "IS", ""),
-    POSITION: ("ImagePositionPatient", "DS", ""),
-    ORIENTATION: ("ImageOrientationPatient", "DS", "shared"),
-    FRAME_OF_REFERENCE: ("FrameOfReferenceUID", "UI", "describing"),
-    TEMPORAL_POSITION: ("TemporalPositionIdentifier", "IS", "describing"),
-    SAMPLES: ("SamplesPerPixel", "US", "shared"),
-    PHOTOMETRIC: ("PhotometricInterpretation", "CS", "shared"),
-    FRAMES: ("NumberOfFrames", "IS", "shared"),
-    ROWS: ("Rows", "US", "shared"),
-    COLUMNS: ("Columns", "US", "shared"),
-    SPACING: ("PixelSpacing", "DS", "shared"),
-    BITS_ALLOCATED: ("BitsAllocated", "US", "shared"),
-    BITS_STORED: ("BitsStored", "US", "shared"),
-    HIGH_BIT: ("HighBit", "US", "shared"),
-    REPRESENTATION: ("PixelRepresentation", "US", "shared"),
-    INTERCEPT: ("RescaleIntercept", "DS", "shared"),
-    SLOPE: ("RescaleSlope", "DS", "shared"),
-    MODALITY_LUT: ("ModalityLUTSequence", "", ""),
-    SHARED_GROUPS: ("SharedFunctionalGroupsSequence", "", ""),
-    FRAME_GROUPS: ("PerFrameFunctionalGroupsSequence", "", ""),
-    PIXELS: ("PixelData", "", ""),
-}
-"""By tag: keyword, value representation (DICOM PS3.6) where the value is read, and what is special about it."""
-
-NAMES = {tag: name for tag, (name, _, _) in _TABLE.items()}
-VRS = {tag: vr for tag, (_, vr, _) in _TABLE.items() if vr}
-"""Elements whose value is read, with their value representation."""
-SHARED = tuple(tag for tag, (_, _, marks) in _TABLE.items() if "shared" in marks)
+SHARED = tuple(_MARKS["shared"])
 """Elements that have the same values in all images of a series, or nearly all."""
-DESCRIBING = tuple(tag for tag, (_, _, marks) in _TABLE.items() if "describing" in marks)
+DESCRIBING = tuple(_MARKS["describing"])
 """Elements that only tell which images belong together: a value that cannot be read is unknown, and costs no image."""
 
 SEQUENCES = (MODALITY_LUT, SHARED_GROUPS, FRAME_GROUPS)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from dicom_etl import dicom
 from dicom_etl.dicom import decoder, native_reader, read_headers, read_image
 from dicom_etl.dicom.files import DEFAULT
-from dicom_etl.dicom.layout import LayoutMemory
 from dicom_etl.dicom.values import MAX_BYTES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -31,7 +30,7 @@ from .corpus import ENCODINGS, base, head_of, heads, meta_end, mutations, nested
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every test a lane that has met no layout and no codec yet."""
     monkeypatch.setattr(dicom, "_decodable", set())
-    monkeypatch.setattr(native_reader, "_memory", LayoutMemory())
+    monkeypatch.setattr(native_reader, "_known", {})
 
 
 def lane(data: bytes) -> ImageHeader | None:
@@ -169,11 +168,10 @@ def test_a_known_layout_gives_what_a_walk_gives(encoding: str) -> None:
     """Mutations of the same length, scanned by a lane that knows the sound file, and by one that knows nothing."""
     sound = base(encoding)
     for kind, data in mutations(sound, 300, seed=5):
-        memory = LayoutMemory()
-        native_reader._memory = memory
+        native_reader._known.clear()
         assert native_reader.scan(sound, len(sound)) is not None
         known = _outcome(data)
-        native_reader._memory = LayoutMemory()
+        native_reader._known.clear()
         assert known == _outcome(data), kind
 
 
@@ -185,14 +183,12 @@ def _outcome(data: bytes) -> Any:
 
 
 def test_layouts_are_bounded_and_the_last_are_kept() -> None:
-    memory = LayoutMemory()
-    layout = native_reader.walk(base("explicit"), len(base("explicit")))
-    assert layout is not None
+    (layout,) = native_reader.walk(base("explicit"), len(base("explicit")))
     for size in range(1000):
-        memory.add(layout, size)
-    assert memory.find(base("explicit"), 999) == (layout, layout.fit(base("explicit")))
-    assert memory.find(base("explicit"), 0) is None
-    assert memory.find(base("explicit")[:1000], 999) is None
+        native_reader.remember(layout, size)
+    assert list(native_reader._known) == list(range(1000 - 128, 1000))
+    assert native_reader._known[999] == (layout,)
+    assert layout.fit(base("explicit")[:1000]) is None
 
 
 def test_second_file_of_a_series_takes_the_known_layout(
@@ -250,9 +246,9 @@ def test_no_place_is_kept_of_an_overlong_value() -> None:
     sound = base("implicit", 1)
     for keyword in ("PixelSpacing", "RescaleSlope", "SeriesInstanceUID", "Rows"):
         longest = with_value(sound, head_of(sound, keyword, "implicit"), b"1" * MAX_BYTES)
-        assert native_reader.walk(longest, len(longest)) is not None
+        assert native_reader.walk(longest, len(longest))
         overlong = with_value(sound, head_of(sound, keyword, "implicit"), b"1" * (MAX_BYTES + 2))
-        assert native_reader.walk(overlong, len(overlong)) is None
+        assert native_reader.walk(overlong, len(overlong)) == ()
         with pytest.raises(ImageError, match=f"{keyword} is {MAX_BYTES + 2} bytes long"):
             decoder.read_headers(overlong, DEFAULT)
 
