@@ -33,9 +33,8 @@ from dicom_etl.dicom.files import (
     read_start,
     read_whole,
 )
-from dicom_etl.dicom.meta import media_class
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
-from dicom_etl.dicom.syntaxes import DELIMITER, SYNTAXES
+from dicom_etl.dicom.syntaxes import DELIMITER, SYNTAXES, media_class
 from dicom_etl.errors import ImageError
 from dicom_etl.records import FileStamp, Image, ImageHeader
 

@@ -96,7 +96,7 @@ def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:
     # Pixels that lie in what was sent, as they are, are not sent back.
     if document.is_native and not SYNTAXES[header.transfer_syntax].deflated:
         return answer | {"offset": document.offset}, b""
-    return answer, pydicom_reader.stored_values(document, frame).tobytes()
+    return answer, document.stored_values(frame).tobytes()
 
 
 def _limit(base: int, limits: Limits) -> None:

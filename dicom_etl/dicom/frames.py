@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dicom_etl.dicom import checks
 from dicom_etl.dicom import elements as el
+from dicom_etl.dicom.objects import items, raw
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import location_indices, slice_locations_mm
 from dicom_etl.records import ImageHeader
@@ -17,19 +18,13 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _MACROS = {
-    0x00209113: {el.POSITION: "DS"},  # Plane Position Sequence
-    0x00209116: {el.ORIENTATION: "DS"},  # Plane Orientation Sequence
-    0x00289110: {el.SPACING: "DS"},  # Pixel Measures Sequence
-    0x00289145: {el.SLOPE: "DS", el.INTERCEPT: "DS"},  # Pixel Value Transformation Sequence
+    "PlanePositionSequence": (el.POSITION,),
+    "PlaneOrientationSequence": (el.ORIENTATION,),
+    "PixelMeasuresSequence": (el.SPACING,),
+    "PixelValueTransformationSequence": (el.SLOPE, el.INTERCEPT),
 }
-_FRAME_CONTENT = 0x00209111
-_STACK_ID = 0x00209056
-_POSITION_IN_STACK = 0x00209057
-_TEMPORAL_INDEX = 0x00209128
-_DIMENSION_INDEX = 0x00209157
-_CARDIAC_SYNCHRONIZATION = 0x00189118
-_TRIGGER_DELAYS = (0x00209153, 0x00209252)
-"""NominalCardiacTriggerDelayTime, then ActualCardiacTriggerDelayTime: milliseconds after the R wave, FD."""
+_TRIGGER_DELAYS = ("NominalCardiacTriggerDelayTime", "ActualCardiacTriggerDelayTime")
+"""Milliseconds after the R wave, FD; the first that is there counts."""
 
 
 def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, ...]:
@@ -39,8 +34,8 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
 
     Several frames without any groups have no place in the patient.
     """
-    per_frame = _items(dataset, el.FRAME_GROUPS)
-    shared = _items(dataset, el.SHARED_GROUPS)
+    per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
+    shared = items(dataset, "SharedFunctionalGroupsSequence")
     if not any(map(len, per_frame + shared)):
         return (header,) if header.frames == 1 else _without_place(header)
     if len(per_frame) != header.frames:
@@ -60,17 +55,6 @@ def _without_place(header: ImageHeader) -> tuple[ImageHeader, ...]:
     notes, nowhere = (*header.notes, "frame-order"), (nan, nan, nan)
     found = header._replace(position_mm=nowhere, trigger_time_ms=nan, temporal_position=-1, notes=notes)
     return tuple(found._replace(frame=index, place=index + 1) for index in range(header.frames))
-
-
-def raw_value(dataset: Dataset, tag: int, vr: str) -> bytes:
-    """Return the value bytes of an element that pydicom has found and not converted."""
-    item = dataset.get_item(tag)
-    value = item.value or b""
-    if not isinstance(value, bytes) or getattr(item, "length", len(value)) != len(value):
-        raise ImageError(f"{el.NAMES.get(tag, 'an element')} is cut off or of undefined length")
-    if item.VR not in (None, "UN", vr):
-        raise ImageError(f"{el.NAMES.get(tag, 'an element')} has another value representation than {vr}")
-    return value
 
 
 def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_time: float) -> ImageHeader:
@@ -99,24 +83,20 @@ def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_ti
 def _values(group: Dataset) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     for macro, tags in _MACROS.items():
-        for item in _items(group, macro)[:1]:
-            found |= {tag: raw_value(item, tag, vr) for tag, vr in tags.items() if tag in item}
+        for item in items(group, macro)[:1]:
+            found |= {tag: raw(item, el.NAMES[tag], el.VRS[tag]) for tag in tags if tag in item}
     return found
 
 
 def _trigger_time(group: Dataset) -> float:
-    for item in _items(group, _CARDIAC_SYNCHRONIZATION)[:1]:
-        for tag in _TRIGGER_DELAYS:
-            if tag in item:
-                value = raw_value(item, tag, "FD")
-                little_endian = getattr(item.get_item(tag), "is_little_endian", True)
+    for item in items(group, "CardiacSynchronizationSequence")[:1]:
+        for keyword in _TRIGGER_DELAYS:
+            if keyword in item:
+                value = raw(item, keyword, "FD")
+                little_endian = getattr(item.get_item(keyword), "is_little_endian", True)
                 time: float = unpack("<d" if little_endian else ">d", value)[0] if len(value) == 8 else nan
                 return time if abs(time) <= checks.MOST_MS else inf
     return nan
-
-
-def _items(dataset: Dataset, tag: int) -> list[Dataset]:
-    return list(dataset[tag].value) if tag in dataset else []
 
 
 def _first_number(*numbers: float) -> float:
@@ -129,11 +109,14 @@ def _in_order(headers: tuple[ImageHeader, ...], groups: Sequence[Dataset]) -> tu
     The order is that of the index that the file states (DICOM PS3.3, C.7.6.16.2.2 and C.7.6.17), as in viewers, and so
     labels count; else that of position and time, else as they are stored.
     """
-    contents = [next(iter(_items(group, _FRAME_CONTENT)), None) for group in groups]
+    contents = [next(iter(items(group, "FrameContentSequence")), None) for group in groups]
     orders: list[list[tuple[int | float, ...]]] = [
         # Location first, whatever the order of the dimensions.
-        [(*_numbers(each, _POSITION_IN_STACK), *_numbers(each, _TEMPORAL_INDEX)) for each in contents],
-        [_numbers(each, _DIMENSION_INDEX) for each in contents],
+        [
+            (*_numbers(each, "InStackPositionNumber"), *_numbers(each, "TemporalPositionIndex"))
+            for each in contents
+        ],
+        [_numbers(each, "DimensionIndexValues") for each in contents],
         _by_geometry(headers),
     ]
     if len({_stack(each) for each in contents}) > 1:
@@ -160,15 +143,15 @@ def _by_geometry(headers: Sequence[ImageHeader]) -> list[tuple[int | float, ...]
 
 
 def _stack(content: Dataset | None) -> bytes:
-    value = content.get_item(_STACK_ID).value if content is not None and _STACK_ID in content else b""
+    value = content.get_item("StackID").value if content is not None and "StackID" in content else b""
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _numbers(content: Dataset | None, tag: int) -> tuple[int, ...]:
+def _numbers(content: Dataset | None, keyword: str) -> tuple[int, ...]:
     """Return the numbers of an element of unsigned longs (UL), () where it is absent or is none."""
-    if content is None or tag not in content:
+    if content is None or keyword not in content:
         return ()
-    item = content.get_item(tag)
+    item = content.get_item(keyword)
     value = item.value
     if not isinstance(value, bytes) or len(value) % 4:
         return ()

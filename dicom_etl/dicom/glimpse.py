@@ -13,8 +13,7 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom import values as read
 from dicom_etl.dicom.checks import image_header
 from dicom_etl.dicom.files import DEFAULT, PREFIX_END, read_start
-from dicom_etl.dicom.meta import MEDIA_CLASS, bare_start
-from dicom_etl.dicom.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT
+from dicom_etl.dicom.syntaxes import BIG_ENDIAN, DEFLATED, IMPLICIT, MEDIA_CLASS, bare_start
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 

@@ -24,8 +24,7 @@ from dicom_etl.dicom import elements as el
 from dicom_etl.dicom.checks import check_length, image_header
 from dicom_etl.dicom.elements import PLAIN_CHARACTER_SETS, UNDEFINED, Elements, Odd
 from dicom_etl.dicom.files import Limits
-from dicom_etl.dicom.meta import MetaCutOffError, bare_start, file_meta, meta_ranges
-from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES
+from dicom_etl.dicom.syntaxes import EXPLICIT, IMPLICIT, SYNTAXES, MetaCutOffError, file_meta
 from dicom_etl.dicom.values import MAX_BYTES, MAX_TEXT, text
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
@@ -184,16 +183,14 @@ def walk(data: bytes, size: int) -> tuple[ElementLayout, ...]:
     Raises `NeedMoreError` as `scan` does.
     """
     try:
-        if bare_start(data) >= 0:
-            return ()
-        syntax, start = file_meta(data)
+        syntax, start, decisive = file_meta(data)
         compressed = SYNTAXES[syntax].compressed
-        if syntax not in (EXPLICIT, IMPLICIT) and not compressed:
+        if not decisive or (syntax not in (EXPLICIT, IMPLICIT) and not compressed):
             return ()
         found = _walk(data, start, syntax == IMPLICIT, compressed)
         if not (compressed or found.offset + found.length == size) or not _is_plain(data, found.fields):
             return ()
-        layout = _layout(data, syntax, start, found)
+        layout = _layout(data, syntax, decisive, found)
     except (Odd, struct.error, MetaCutOffError):  # the data may have ended
         if len(data) < size:
             raise NeedMoreError from None
@@ -269,9 +266,9 @@ def _is_plain(data: bytes, fields: list[tuple[int, int, int]]) -> bool:
     )
 
 
-def _layout(data: bytes, syntax: str, start: int, found: _Found) -> ElementLayout:
+def _layout(data: bytes, syntax: str, decisive: list[tuple[int, int]], found: _Found) -> ElementLayout:
     # The whole file meta information would hold an instance UID; its heads and the transfer syntax decide.
-    ranges = [*meta_ranges(data, start), *((a, b) for tag, a, b in found.fields if tag in _DECIDING)]
+    ranges = [*decisive, *((a, b) for tag, a, b in found.fields if tag in _DECIDING)]
     decisive_places = np.concatenate(
         [np.add.outer(found.heads, np.arange(8)).reshape(-1), *(np.arange(a, b) for a, b in ranges)]
     ).astype(np.int64)

@@ -1,4 +1,4 @@
-"""DICOM files that are no images (structure sets, segmentations): read whole, in the decoding child."""
+"""Data sets of pydicom in the decoding child: of files that are no images, read whole, and values as bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from dicom_etl.dicom.files import Limits
-from dicom_etl.dicom.meta import data_set
-from dicom_etl.dicom.pixels import check_decodable, decode, only_image_errors
-from dicom_etl.dicom.syntaxes import SYNTAXES, check_fragments
+from dicom_etl.dicom.pixels import check_decodable, check_fragments, decode, only_image_errors
+from dicom_etl.dicom.syntaxes import SYNTAXES, data_set
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -39,10 +38,11 @@ def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     return [] if found is None or isinstance(found, (bytes, str)) else list(found)
 
 
-def raw(dataset: Dataset, keyword: str) -> bytes:
-    """Return the bytes of a value whatever its representation, b"" where it is absent; pydicom converts nothing.
+def raw(dataset: Dataset, keyword: str, vr: str = "") -> bytes:
+    """Return the bytes of a value, b"" where it is absent; pydicom converts nothing.
 
-    Long values of Explicit VR may stand as UN (DICOM PS3.5 6.2.2).
+    A representation other than ``vr`` is refused where that is given. Long values of Explicit VR may stand as UN (DICOM
+    PS3.5 6.2.2).
     """
     from pydicom.tag import Tag
 
@@ -53,6 +53,8 @@ def raw(dataset: Dataset, keyword: str) -> bytes:
     value = item.value or b""
     if not isinstance(value, bytes) or getattr(item, "length", len(value)) != len(value):
         raise ImageError(f"{keyword} is cut off or no plain value")
+    if vr and item.VR not in (None, "UN", vr):
+        raise ImageError(f"{keyword} has another value representation than {vr}")
     return value
 
 

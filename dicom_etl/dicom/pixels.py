@@ -1,5 +1,6 @@
 """From pixel data to stored values, and from these to the values of an image: unused bits, inversion, modality LUT.
 
+Of compressed pixels the fragments, and the tables that say where frames begin (PS3.5, A.4), are checked first.
 Compressed and big-endian pixels go through pydicom's decoders. Which plug-in decodes a transfer syntax is fixed in
 `syntaxes`; what else is installed makes no difference.
 """
@@ -10,12 +11,13 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, JPEG_LOSSLESS, SYNTAXES
+from dicom_etl.dicom.syntaxes import JPEG_EXTENDED, JPEG_LOSSLESS, RLE, SYNTAXES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -29,6 +31,8 @@ STORED_DTYPES: dict[tuple[int, int], np.dtype[Any]] = {
 
 _FLOAT32 = np.dtype(np.float32)
 _BLOCK = 1 << 16
+_ITEM = 0xE000FFFE
+_END = 0xE0DDFFFE
 
 
 def is_rescaled(header: ImageHeader) -> bool:
@@ -160,3 +164,61 @@ def _decoder(uid: str) -> Decoder:
     from pydicom.uid import UID
 
     return get_decoder(UID(uid))
+
+
+def check_fragments(
+    data: bytes | bytearray,
+    offset: int,
+    frames: int,
+    syntax: str,
+    extended: tuple[bytes, bytes] | None = None,
+) -> int:
+    """Walk the offset table and the fragments from ``offset`` on; return the offset behind their delimiter.
+
+    ``extended`` are the values of ExtendedOffsetTable and ExtendedOffsetTableLengths, where the file has them.
+    """
+    position = offset
+    starts: list[int] = []
+    lengths: list[int] = []
+    while True:
+        if position + 8 > len(data):
+            raise ImageError(f"the compressed pixel data ends within fragment {len(lengths)}")
+        tag, length = struct.unpack_from("<II", data, position)
+        if tag == _END and length == 0:
+            break
+        if tag != _ITEM:
+            raise ImageError(f"the compressed pixel data is broken at fragment {len(lengths)}")
+        starts.append(position)
+        lengths.append(length)
+        position += 8 + length
+    if len(lengths) < 2 or sum(lengths[1:]) == 0:
+        raise ImageError("the compressed pixel data is empty")
+    offsets = struct.unpack(f"<{lengths[0] // 4}I", data[offset + 8 : offset + 8 + lengths[0] // 4 * 4])
+    # Tables count from where the first fragment begins.
+    starts, lengths = [start - starts[1] for start in starts[1:]], lengths[1:]
+    # Without an offset table only RLE says how many fragments a frame has: one.
+    found = len(offsets) or (len(lengths) if syntax == RLE else min(len(lengths), frames))
+    if found != frames:
+        raise ImageError(f"the compressed pixel data holds {found} frames; NumberOfFrames is {frames}")
+    ascend = all(one < other for one, other in pairwise(offsets))
+    if offsets and not (offsets[0] == 0 and ascend and set(offsets) <= set(starts)):
+        raise ImageError("the offset table of the compressed pixel data does not point at its fragments")
+    if extended is not None:
+        _check_extended(extended, starts, lengths, frames)
+    return position + 8
+
+
+def _check_extended(
+    extended: tuple[bytes, bytes], starts: list[int], lengths: list[int], frames: int
+) -> None:
+    """ExtendedOffsetTable: one fragment a frame; where each begins, and its bytes without padding (C.7.6.3)."""
+    if len(extended[0]) != 8 * frames or len(extended[1]) != 8 * frames:
+        raise ImageError(
+            f"ExtendedOffsetTable and its lengths take {len(extended[0])} and {len(extended[1])} bytes; "
+            f"NumberOfFrames is {frames}, so each must take {8 * frames}"
+        )
+    offsets, sizes = (struct.unpack(f"<{frames}Q", table) for table in extended)
+    if list(offsets) != starts:
+        raise ImageError("ExtendedOffsetTable does not point at one fragment a frame")
+    if any(size not in (length, length - 1) for size, length in zip(sizes, lengths, strict=True)):
+        raise ImageError("ExtendedOffsetTableLengths are not those of the fragments")

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from dicom_etl.dicom import checks, native_reader, values
 from dicom_etl.dicom import elements as el
 from dicom_etl.dicom.files import Limits
-from dicom_etl.dicom.frames import frame_headers, raw_value
-from dicom_etl.dicom.meta import bare_start, data_set
-from dicom_etl.dicom.objects import encodings_of
-from dicom_etl.dicom.pixels import check_decodable, decode, only_image_errors, view_frame
-from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax, check_fragments
+from dicom_etl.dicom.frames import frame_headers
+from dicom_etl.dicom.objects import encodings_of, raw
+from dicom_etl.dicom.pixels import check_decodable, check_fragments, decode, only_image_errors, view_frame
+from dicom_etl.dicom.syntaxes import SYNTAXES, Syntax, bare_start, data_set
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 
@@ -57,6 +56,12 @@ class Document:
         """The value of the pixel data; a copy, which decoding each of many frames would make again."""
         end = len(self.body) if self.length == el.UNDEFINED else self.offset + self.length
         return bytes(self.body[self.offset : end])
+
+    def stored_values(self, frame: int) -> NDArray[Any]:
+        """Return the stored values of one frame, (rows, columns), little-endian."""
+        if self.is_native:
+            return view_frame(self.body, self.offset, self.headers[frame], frame)
+        return decode(self.pixel_data, self.pixel_vr, self.headers[frame])
 
 
 def parse(data: bytes | bytearray, limits: Limits) -> Document:
@@ -165,7 +170,7 @@ def _elements(
     for tag, vr in el.VRS.items():
         if tag in dataset:
             with suppress(ImageError) if tag in el.DESCRIBING else nullcontext():
-                found[tag] = raw_value(dataset, tag, vr)
+                found[tag] = raw(dataset, el.NAMES[tag], vr)
     encodings = encodings_of(dataset)
     name, patient = (
         values.text(decode_bytes(found.get(tag, b""), encodings, TEXT_VR_DELIMS))
@@ -226,11 +231,3 @@ def _are_elements(tail: bytes | bytearray, implicit: bool, little_endian: bool) 
             if length != el.UNDEFINED and len(item.value or b"") != length:
                 return False
     return last != el.PIXELS and stream.tell() == len(tail)
-
-
-def stored_values(document: Document, frame: int) -> NDArray[Any]:
-    """Return the stored values of one frame, (rows, columns), little-endian."""
-    header = document.headers[frame]
-    if document.is_native:
-        return view_frame(document.body, document.offset, header, frame)
-    return decode(document.pixel_data, document.pixel_vr, header)

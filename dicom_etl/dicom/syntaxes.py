@@ -1,18 +1,17 @@
-"""The transfer syntaxes (how a file is encoded) that hold images we read (DICOM PS3.5, A).
+"""How a DICOM file begins and is encoded: preamble, ``DICM``, file meta information, transfer syntax (PS3.10, 7.1).
 
-Also what two kinds of them need: to inflate a data set without following a bomb (A.5), and to check the fragments of
-compressed pixel data and the tables that say where frames begin (A.4).
+Also how a deflated data set (PS3.5, A.5) is inflated without following a bomb.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
-from struct import Struct, pack, unpack
 
-from dicom_etl.dicom.elements import PIXELS, UNDEFINED, Odd, Steps, element_at, skip_sequence
-from dicom_etl.dicom.files import Limits
+from dicom_etl.dicom import elements as el
+from dicom_etl.dicom.files import PREFIX_END, Limits
 from dicom_etl.errors import ImageError
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -23,12 +22,12 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.57"
 _STEP = 1 << 20
-_ITEM = 0xE000FFFE
-_END = 0xE0DDFFFE
 DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 """What fragments end with."""
-
-_header = Struct("<II").unpack_from
+MEDIA_CLASS = 0x00020002
+_META_GROUP, _FIRST_GROUP = b"\x02\0", b"\x08\0"
+_short = struct.Struct("<HH2sH").unpack_from
+_long = struct.Struct("<I").unpack_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,9 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytearray:
         raise ImageError("the deflated data set is incomplete")
     # One padding byte may follow, or what gzip writes behind its data: checksum and length (RFC 1952, 2.3.1).
     trailer = stream.unused_data
-    is_gzip = len(trailer) in (8, 9) and trailer[:8] == pack("<II", zlib.crc32(inflated), len(inflated))
+    is_gzip = len(trailer) in (8, 9) and trailer[:8] == struct.pack(
+        "<II", zlib.crc32(inflated), len(inflated)
+    )
     if len(trailer) > 1 and not is_gzip:
         raise ImageError(f"{len(trailer)} bytes follow the deflated data set")
     return inflated
@@ -107,74 +108,110 @@ def inflate(deflated: bytes | bytearray, limits: Limits) -> bytearray:
 def _pixel_data_end(start: bytes) -> int:
     """Return where the pixel data ends, 0 if the start of the data set does not tell."""
     position = 0
-    steps = Steps()
+    steps = el.Steps()
     try:
         while True:
             steps.take()
-            tag, length, position = element_at(start, position, implicit=False)
-            if length == UNDEFINED:
-                position = skip_sequence(start, position, False, steps)
+            tag, length, position = el.element_at(start, position, implicit=False)
+            if length == el.UNDEFINED:
+                position = el.skip_sequence(start, position, False, steps)
                 continue
             position += length
-            if tag == PIXELS:
+            if tag == el.PIXELS:
                 return position
-    except Odd:
+    except el.Odd:
         return 0
 
 
-def check_fragments(
-    data: bytes | bytearray,
-    offset: int,
-    frames: int,
-    syntax: str,
-    extended: tuple[bytes, bytes] | None = None,
-) -> int:
-    """Walk the offset table and the fragments from ``offset`` on; return the offset behind their delimiter.
+class MetaCutOffError(ImageError):
+    """The file ends within its file meta information."""
 
-    ``extended`` are the values of ExtendedOffsetTable and ExtendedOffsetTableLengths, where the file has them.
+
+def file_meta(data: bytes | bytearray) -> tuple[str, int, list[tuple[int, int]]]:
+    """Return the transfer syntax UID, where the data set begins, and the ranges of the bytes that decide on these.
+
+    A bare data set, without preamble or without this group, is little-endian, and shows whether it is explicit.
+    The group is always Explicit VR Little Endian; it ends at the first element of another group, so a wrong
+    group length does no harm (pydicom reads it the same way). The ranges of a bare data set are not told.
     """
-    position = offset
-    starts: list[int] = []
-    lengths: list[int] = []
-    while True:
-        if position + 8 > len(data):
-            raise ImageError(f"the compressed pixel data ends within fragment {len(lengths)}")
-        tag, length = _header(data, position)
-        if tag == _END and length == 0:
-            break
-        if tag != _ITEM:
-            raise ImageError(f"the compressed pixel data is broken at fragment {len(lengths)}")
-        starts.append(position)
-        lengths.append(length)
-        position += 8 + length
-    if len(lengths) < 2 or sum(lengths[1:]) == 0:
-        raise ImageError("the compressed pixel data is empty")
-    offsets = unpack(f"<{lengths[0] // 4}I", data[offset + 8 : offset + 8 + lengths[0] // 4 * 4])
-    # Tables count from where the first fragment begins.
-    starts, lengths = [start - starts[1] for start in starts[1:]], lengths[1:]
-    # Without an offset table only RLE says how many fragments a frame has: one.
-    found = len(offsets) or (len(lengths) if syntax == RLE else min(len(lengths), frames))
-    if found != frames:
-        raise ImageError(f"the compressed pixel data holds {found} frames; NumberOfFrames is {frames}")
-    ascend = all(one < other for one, other in pairwise(offsets))
-    if offsets and not (offsets[0] == 0 and ascend and set(offsets) <= set(starts)):
-        raise ImageError("the offset table of the compressed pixel data does not point at its fragments")
-    if extended is not None:
-        _check_extended(extended, starts, lengths, frames)
-    return position + 8
+    start = position = bare_start(data)
+    if position < 0:
+        position = PREFIX_END
+    elif data[position : position + 2] != _META_GROUP:
+        is_explicit = bytes(data[position + 4 : position + 6]) in el.KNOWN_VRS
+        return EXPLICIT if is_explicit else IMPLICIT, position, []
+    syntax: bytes | None = None
+    ranges = [(128, PREFIX_END)]
+    try:
+        while True:
+            group, element, vr, length = _short(data, position)
+            if group != 2:
+                return _known(syntax), position, [] if start >= 0 else [*ranges, (position, position + 2)]
+            head = position
+            position += 8
+            if vr in el.LONG_VRS and vr != b"SQ":
+                (length,) = _long(data, position)
+                position += 4
+            elif vr not in el.SHORT_VRS:
+                raise ImageError("the file meta information cannot be read: an unknown value representation")
+            if element == 0 and length != 4:
+                raise ImageError("the file meta information cannot be read: its group length is no number")
+            if group << 16 | element == el.TRANSFER_SYNTAX:
+                if syntax is not None:
+                    raise ImageError("TransferSyntaxUID is there twice")
+                if vr != b"UI":
+                    raise ImageError("TransferSyntaxUID has another value representation than UI")
+                syntax = bytes(data[position : position + length]).rstrip(b"\0 ")
+                ranges.append((position, position + length))
+            ranges.append((head, position))
+            position += length
+    except struct.error:
+        raise MetaCutOffError("the file ends within its file meta information") from None
 
 
-def _check_extended(
-    extended: tuple[bytes, bytes], starts: list[int], lengths: list[int], frames: int
-) -> None:
-    """ExtendedOffsetTable: one fragment a frame; where each begins, and its bytes without padding (C.7.6.3)."""
-    if len(extended[0]) != 8 * frames or len(extended[1]) != 8 * frames:
+def data_set(data: bytes | bytearray, limits: Limits) -> tuple[str, bytes | bytearray, int]:
+    """Return the transfer syntax UID, the bytes with the data set, inflated if need be, and where it begins in them."""
+    syntax, start, _ = file_meta(data)
+    if SYNTAXES[syntax].deflated:
+        return syntax, inflate(data[start:], limits), 0
+    return syntax, data, start
+
+
+def media_class(data: bytes | bytearray) -> str:
+    """Return MediaStorageSOPClassUID, "" where it is not found."""
+    position = PREFIX_END if data[128:PREFIX_END] == b"DICM" else len(data)
+    tag, length = MEDIA_CLASS, 0
+    with suppress(el.Odd):
+        while tag >> 16 == 2:
+            tag, length, position = el.element_at(data, position + length, implicit=False)
+            if tag == MEDIA_CLASS:
+                return data[position : position + length].decode("ascii", "replace").rstrip("\0 ")
+    return ""
+
+
+def bare_start(data: bytes | bytearray) -> int:
+    """Return where a file begins that has no preamble or no file meta information; -1 for one that has both."""
+    has_preamble = data[128:PREFIX_END] == b"DICM"
+    start = PREFIX_END if has_preamble else 0
+    group, vr = bytes(data[start : start + 2]), bytes(data[start + 4 : start + 6])
+    if has_preamble and (group == _META_GROUP or len(data) < start + 8):
+        return -1
+    length = int.from_bytes(data[start + 4 : start + 8], "little")
+    known = vr in el.KNOWN_VRS
+    if group == _FIRST_GROUP and len(data) >= start + 8 and (known or length < len(data)):
+        return start
+    if group == _META_GROUP and known:
+        return start
+    raise ImageError("this is not a DICOM file: DICM is not at byte 128")
+
+
+def _known(value: bytes | None) -> str:
+    if not value:
+        raise ImageError("TransferSyntaxUID is missing, so the file cannot be read without guessing")
+    syntax = value.decode("ascii", "replace")
+    if syntax not in SYNTAXES:
         raise ImageError(
-            f"ExtendedOffsetTable and its lengths take {len(extended[0])} and {len(extended[1])} bytes; "
-            f"NumberOfFrames is {frames}, so each must take {8 * frames}"
+            "the transfer syntax is not one that is read: "
+            "uncompressed, deflated, RLE, JPEG, JPEG-LS, JPEG 2000"
         )
-    offsets, sizes = (unpack(f"<{frames}Q", table) for table in extended)
-    if list(offsets) != starts:
-        raise ImageError("ExtendedOffsetTable does not point at one fragment a frame")
-    if any(size not in (length, length - 1) for size, length in zip(sizes, lengths, strict=True)):
-        raise ImageError("ExtendedOffsetTableLengths are not those of the fragments")
+    return syntax

@@ -65,7 +65,7 @@ def test_frame_of_several_fragments() -> None:
     parts = [stream[:100], stream[100:]]
     body = b"".join(_ITEM + pack("<I", len(part)) + part for part in [b"", *parts])
     document = pydicom_reader.parse(data[:start] + body + _END, DEFAULT)
-    np.testing.assert_array_equal(pydicom_reader.stored_values(document, 0), ramp(np.uint16, (40, 36)))
+    np.testing.assert_array_equal(document.stored_values(0), ramp(np.uint16, (40, 36)))
 
 
 def test_compressed_pixels_under_an_uncompressed_syntax() -> None:
@@ -92,7 +92,7 @@ def test_compressed_image_of_another_size_or_kind() -> None:
         with pytest.raises(
             ImageError, match=r"JPEG-LS Lossless pixel data (cannot be decoded|holds another image)"
         ):
-            pydicom_reader.stored_values(document, 0)
+            document.stored_values(0)
 
 
 def test_twelve_bits_of_jpeg_extended() -> None:
