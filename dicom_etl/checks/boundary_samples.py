@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.geometry.planar import Points, as_complex
 from dicom_etl.records import FloatArray
 
 POINTS = 64
@@ -24,7 +25,6 @@ REACH_PX = 9
 MARGIN_PX = REACH_PX + int(DISTANCE_PX) + 1
 """What is kept of an image around the contours on it."""
 
-Points: TypeAlias = NDArray[np.complex128]
 Indices: TypeAlias = NDArray[np.int64]
 
 _PARTS_OF_A_PIXEL = 1 << 20
@@ -60,7 +60,7 @@ def _span(low: float, high: float, length: int) -> tuple[int, int]:
 
 def equal_steps(rings: Sequence[FloatArray]) -> Points:
     """Return points (ring, POINTS) at equal distances along each of some closed rings, from its first vertex on."""
-    points = np.concatenate(rings).view(np.complex128)[:, 0]
+    points = as_complex(np.concatenate(rings))
     ends = np.cumsum([len(ring) for ring in rings])
     following = np.arange(1, len(points) + 1)
     following[ends - 1] = ends - [len(ring) for ring in rings]

@@ -9,10 +9,10 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.checks.boundary_samples import Indices, Points, equal_steps
+from dicom_etl.checks.boundary_samples import Indices, equal_steps
 from dicom_etl.checks.edge_contrast import Walls
 from dicom_etl.checks.sample_checks import finding
-from dicom_etl.geometry.planar import median
+from dicom_etl.geometry.planar import Points, median
 from dicom_etl.records import ContourFacts, FloatArray, Issue, SampleFacts, Severity
 
 _FEWEST = 3

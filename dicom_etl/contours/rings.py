@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import OFF_PLANE_MM, has_plane, to_pixels
+from dicom_etl.geometry.planar import as_complex
 from dicom_etl.geometry.polygons import measure, polygon_area
 from dicom_etl.geometry.raster import rasterize, trace
 from dicom_etl.records import FloatArray, ImageHeader, Rings
@@ -24,16 +24,17 @@ _MOST_SIDE = 4096
 
 def ring_of(points: FloatArray) -> FloatArray:
     """Return the ring (vertex, 2) of some points: without repeated neighbours and an explicit closing point."""
-    place = _as_numbers(points)
+    place = as_complex(points)
     following = np.concatenate((place[1:], place[:1]))
     keep = place != following
     ring: FloatArray = points if keep.all() else points[keep]
-    distinct = _as_numbers(ring)  # from its neighbours, so the first two are
-    if len(distinct) < 3 or not ((distinct != distinct[0]) & (distinct != distinct[1])).any():
-        raise ContourError(f"only {len(np.unique(points, axis=0))} distinct points; an outline needs three")
-    # Twice the area as the shoelace formula has it: exact sums, three times as dear, only where it is next to nothing.
-    if abs(np.vdot(place, following).imag) < _LITTLE and polygon_area((ring,)) == 0:
-        raise ContourError("the outline encloses no area")
+    # Twice the area as the shoelace formula has it. What takes longer is asked only where it is next to nothing.
+    if abs(np.vdot(place, following).imag) < _LITTLE:
+        distinct = np.unique(points, axis=0)
+        if len(distinct) < 3:
+            raise ContourError(f"only {len(distinct)} distinct points; an outline needs three")
+        if polygon_area((ring,)) == 0:
+            raise ContourError("the outline encloses no area")
     return ring
 
 
@@ -99,8 +100,3 @@ def joined(rings: Rings) -> Rings:
         fine = measure(((ring - low) * parts - 0.5,))
         inside |= rasterize(fine, (rows, columns), rule="coverage", values="binary") > 0
     return tuple((ring + 0.5) / parts + low for ring in trace(inside))
-
-
-def _as_numbers(points: FloatArray) -> NDArray[np.complex128]:
-    """Return each point as one number x + iy, which is compared in one step."""
-    return np.ascontiguousarray(points).view(np.complex128)[:, 0]

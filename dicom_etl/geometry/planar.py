@@ -38,6 +38,7 @@ _ROUNDING = 1e-15
 """A cross product this small beside the sizes that went into it is zero (a few units of 2**-53)."""
 
 Indices = NDArray[np.intp]
+Points = NDArray[np.complex128]
 Pairs = tuple[Indices, Indices]
 
 
@@ -209,6 +210,11 @@ _SHORT = 1e-9
 
 _ZERO = np.array(0.0)
 """An array, for an operation takes a third less time with one than with a Python number."""
+
+
+def as_complex(points: FloatArray) -> Points:
+    """Return points (point, 2) as numbers x + iy (point,): one operation where two columns take three."""
+    return np.ascontiguousarray(points).view(np.complex128)[:, 0]
 
 
 def extent(points: FloatArray) -> Box:

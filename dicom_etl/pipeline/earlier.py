@@ -176,7 +176,7 @@ def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample
     """
     for number, sample in zip(rows, reader.encoded(rows), strict=True):
         pixels, masks = reader.images[number], reader.masks(number)
-        drawn = [mask if has else None for mask, has in zip(masks, sample.row.has, strict=True)]
+        drawn = [(pixels, mask) if has else None for mask, has in zip(masks, sample.row.has, strict=True)]
         counted = pixels_to_count(pixels, drawn, reader.full_mask)
         yield replace(sample, facts=stored_facts(sample, pixels, reader.structures), pixels=counted)
 

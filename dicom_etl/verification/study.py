@@ -153,8 +153,9 @@ def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any]
     for index in range(len(block)):
         row = block.start + index
         masks = zip(rows.structures, rows.masks(row), strict=True)
-        drawn = [mask if block[f"has_{name}"][index] else None for name, mask in masks]
-        counted = pixels_to_count(rows.images[row], drawn, rows.full_mask)
+        image = rows.images[row]
+        drawn = [(image, mask) if block[f"has_{name}"][index] else None for name, mask in masks]
+        counted = pixels_to_count(image, drawn, rows.full_mask)
         yield float(block["image_mean"][index]), float(block["image_std"][index]), counted
 
 

@@ -141,9 +141,8 @@ def write_dataset(path: Path, made: Content, *, compression: str = "none", fletc
     config = replace(IngestConfig(), compression=compression, fletcher32=fletcher32)
     counted = PixelStatistics(spec.dtype, made.structures, made.images[0].size)
     for image, masks in zip(made.images, made.masks, strict=True):
-        counted.add(
-            float(image.mean()), float(image.std()), pixels_to_count(image, list(masks), spec.full_mask)
-        )
+        pixels = pixels_to_count(image, [(image, mask) for mask in masks], spec.full_mask)
+        counted.add(float(image.mean()), float(image.std()), pixels)
     drawn = {name: made.has[:, index] for index, name in enumerate(made.structures)}
     writer.finish(
         Ending(

@@ -170,7 +170,7 @@ def test_statistics_of_any_type(dtype: str) -> None:
     found = PixelStatistics(dtype, ("a", "b"), 16 * 12)
     for image, mask in zip(images, masks, strict=True):
         mean, std = float(image.mean(dtype=np.float64)), float(image.std(dtype=np.float64))
-        found.add(mean, std, pixels_to_count(image, [mask, None], 1))
+        found.add(mean, std, pixels_to_count(image, [(image, mask), None], 1))
     whole, inside, nothing = found.rows()
     values = images[masks == 1]
     np.testing.assert_allclose(

@@ -47,8 +47,12 @@ def redo_tables(file: h5py.File) -> None:
     images, samples = file["images"], file["samples"]
     statistics = PixelStatistics(images.dtype.str, STRUCTURES, images.shape[1] * images.shape[2])
     for row in range(len(images)):
-        masks = [file["masks"][name][row] if samples[f"has_{name}"][row] else None for name in STRUCTURES]
-        counted = pixels_to_count(images[row], masks, 1)
+        image, drawn = images[row], [samples[f"has_{name}"][row] for name in STRUCTURES]
+        parts = [
+            (image, file["masks"][name][row]) if has else None
+            for name, has in zip(STRUCTURES, drawn, strict=True)
+        ]
+        counted = pixels_to_count(image, parts, 1)
         statistics.add(samples["image_mean"][row], samples["image_std"][row], counted)
     for index, each in enumerate(statistics.rows()):
         for name, value in zip(("count", "mean", "std", "percentiles"), each[1:], strict=True):
