@@ -14,33 +14,52 @@ from numpy.typing import NDArray
 
 from dicom_etl.records import Issue
 
-CODES = {
-    "ambiguous-label": "two labels of one structure on one image",
-    "ambiguous-series": "several series could be the one that labels were drawn on, or none is certain",
+LABEL_FINDINGS = {
     "area-jump": "an area is out of step with its neighbours along the stack",
-    "bad-field-strength": "MagneticFieldStrength is no number that can be; taken as unknown",
-    "bad-manufacturer": "Manufacturer is no text that can be stored; taken as unknown",
-    "changed-while-read": "a file is not what it was when it was planned",
     "constant-image": "an image shows next to nothing",
     "contour-outside-image": "a contour leaves the image",
-    "decision-stale": "a decision matches nothing, or its label was drawn again since",
+    "duplicate-contour": "one contour stands for two slices, two structures or two patients",
+    "duplicate-image": "one image stands for two slices or two patients",
+    "inner-outside-outer": "an inner contour leaves its outer one",
+    "misaligned": "a contour does not lie on the wall that the image shows",
+    "phase-order": "the ventricle is larger at end-systole than at end-diastole, or they lie at the wrong times",
+    "self-intersection": "an outline crosses itself",
+    "study-exchanged": "the contours of a study are not of its images",
+    "tiny-contour": "a contour encloses next to nothing",
+}
+"""What speaks of a label that is in the dataset."""
+
+FILE_FINDINGS = {
     "derived-differs": "a column does not follow from what it is derived from",
     "digest-mismatch": "the image or a mask of a row does not have the row's SHA-256",
     "doubtful-series": "labels may have been drawn on another series",
-    "duplicate-contour": "one contour stands for two slices, two structures or two patients",
-    "duplicate-image": "one image stands for two slices or two patients",
+    "incomplete-series": "a location lacks phases that the others have",
+    "mask-differs": "a mask is not what its contour gives under the recorded rule",
+    "outer-without-inner": "an outer contour is drawn where the inner one is not",
+    "patient-in-two-splits": "a patient, or patients that share data, are in two subsets of a split",
+    "schema": "names, types, shapes or attributes are not those of the format",
+    "seal-broken": "the bytes are not those that ingest sealed, or not those that --expect names",
+    "source-changed": "the dataset is not what SOURCE gives now",
+}
+"""What speaks of the dataset, or of a study in it, but of no label."""
+
+CODES = {
+    **LABEL_FINDINGS,
+    **FILE_FINDINGS,
+    "ambiguous-label": "two labels of one structure on one image",
+    "ambiguous-series": "several series could be the one that labels were drawn on, or none is certain",
+    "bad-field-strength": "MagneticFieldStrength is no number that can be; taken as unknown",
+    "bad-manufacturer": "Manufacturer is no text that can be stored; taken as unknown",
+    "changed-while-read": "a file is not what it was when it was planned",
+    "decision-stale": "a decision matches nothing, or its label was drawn again since",
     "empty-structure": "a label file names a structure and draws nothing of it",
     "frame-order": "frames are in storage order, for nothing says another one",
     "highbit-absent": "HighBit is absent; taken as BitsStored - 1",
-    "incomplete-series": "a location lacks phases that the others have",
-    "inner-outside-outer": "an inner contour leaves its outer one",
     "instance-mismatch": "InstanceNumber and file names give labels different images",
     "invalid-uid": "a UID breaks a rule of DICOM; nothing depends on it",
     "inverted": "MONOCHROME1: the image was inverted",
     "label-dropped": "a label, or a study, was left out by a decision",
     "link-missing": "the link table and the folders do not go together",
-    "mask-differs": "a mask is not what its contour gives under the recorded rule",
-    "misaligned": "a contour does not lie on the wall that the image shows",
     "mixed-patients": "one folder that stands for one study holds several PatientIDs",
     "name-unmapped": "a label has a name that stands for no structure",
     "no-preamble": "a DICOM file without preamble or file meta",
@@ -50,24 +69,15 @@ CODES = {
     "origin-unproven": "nothing public proves which number the first pixel of a contour has",
     "orphan-contour": "a label has no usable image",
     "other-frame-of-reference": "a label names another frame of reference than its image",
-    "outer-without-inner": "an outer contour is drawn where the inner one is not",
     "padded-pixels": "pixel data are longer than they should be, by padding",
     "patient-id-shared": "one PatientID in several folders: a placeholder of anonymisation",
     "patient-in-two-folders": "one PatientID in several folders, but not in all",
-    "patient-in-two-splits": "a patient, or patients that share data, are in two subsets of a split",
-    "phase-order": "the ventricle is larger at end-systole than at end-diastole, or they lie at the wrong times",
     "phases-unknown": "nothing says at which time of the beat images were taken",
     "pydicom-warning": "pydicom warned about a file",
     "ring-repeated": "an outline is drawn twice in one label",
     "rings-nested": "an outline of a label lies inside another one",
-    "schema": "names, types, shapes or attributes are not those of the format",
-    "seal-broken": "the bytes are not those that ingest sealed, or not those that --expect names",
-    "self-intersection": "an outline crosses itself",
-    "source-changed": "the dataset is not what SOURCE gives now",
-    "study-exchanged": "the contours of a study are not of its images",
     "text-number": "a number of a header is spelled oddly",
     "text-uid": "a UID is text; it groups as it stands",
-    "tiny-contour": "a contour encloses next to nothing",
     "trailing-zeros": "zeros follow the data set of a file",
     "unknown-format": "a label file of a kind that is not read",
     "unlabeled": "an image without a label",
@@ -77,24 +87,7 @@ CODES = {
     "vr-mismatch": "an element has another type than the standard gives it",
     "wrong-size": "an image has another size than is expected",
 }
-"""All that `plan`, `ingest` and `verify` say; ``docs/findings.md`` has an entry for each."""
-
-LABEL_FINDINGS = frozenset(
-    {
-        "area-jump",
-        "constant-image",
-        "contour-outside-image",
-        "duplicate-contour",
-        "duplicate-image",
-        "inner-outside-outer",
-        "misaligned",
-        "phase-order",
-        "self-intersection",
-        "study-exchanged",
-        "tiny-contour",
-    }
-)
-"""The codes that speak of a label that is in the dataset; other codes speak of inputs that were left out."""
+"""All that `plan`, `ingest` and `verify` say; the others speak of inputs. ``docs/findings.md`` has an entry for each."""
 
 _BOTH_WRONG = "misaligned"
 """Of two contours that were exchanged neither is where it belongs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dicom_etl.checks.flags import LABEL_FINDINGS
+from dicom_etl.checks.flags import FILE_FINDINGS, LABEL_FINDINGS
 from dicom_etl.records import Issue, Severity
 
 HEADINGS = ("left out (not in the file)", "in the file, doubtful", "notes")
@@ -13,21 +13,6 @@ HEADINGS = ("left out (not in the file)", "in the file, doubtful", "notes")
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 _FIRST = ("seal-broken", "study-exchanged", "mixed-patients", "decision-stale")
 """What spoils most comes first."""
-_OF_FILE = frozenset(
-    {
-        "derived-differs",
-        "digest-mismatch",
-        "doubtful-series",
-        "incomplete-series",
-        "mask-differs",
-        "outer-without-inner",
-        "patient-in-two-splits",
-        "schema",
-        "seal-broken",
-        "source-changed",
-    }
-)
-"""Codes that speak of the dataset, or of a study in it, but of no label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +47,7 @@ def counted(count: int, word: str) -> str:
 
 def in_file(issue: Issue) -> bool:
     """Tell whether a finding is about what is in the dataset."""
-    return issue.sample is not None or issue.code in LABEL_FINDINGS or issue.code in _OF_FILE
+    return issue.sample is not None or issue.code in LABEL_FINDINGS or issue.code in FILE_FINDINGS
 
 
 def group_issues(issues: Iterable[Issue]) -> list[Group]:
