@@ -5,7 +5,8 @@ line turns the others into exit codes. A message says what was wrong, the value,
 it, and never holds a value from a DICOM header that could identify a person.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -104,3 +105,12 @@ class ContourError(ItemError):
     """A contour file that cannot be used."""
 
     code = "unreadable-contour"
+
+
+@contextmanager
+def os_errors_as(kind: type[DicomEtlError], what: str) -> Iterator[None]:
+    """Say ``what`` failed where the system refuses something in the block; its own text would repeat a path."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or type(error).__name__}") from None

@@ -87,7 +87,7 @@ CODES = {
     "vr-mismatch": "an element has another type than the standard gives it",
     "wrong-size": "an image has another size than is expected",
 }
-"""All that `plan`, `ingest` and `verify` say; the others speak of inputs. ``docs/findings.md`` has an entry for each."""
+"""All that is said, of inputs too; ``docs/findings.md`` has an entry for each."""
 
 _BOTH_WRONG = "misaligned"
 """Of two contours that were exchanged neither is where it belongs."""

@@ -18,7 +18,7 @@ import click
 from dicom_etl.cli._boundary import DONE, option_of
 from dicom_etl.cli._render import Reporter
 from dicom_etl.config import kinds
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, os_errors_as
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -143,9 +143,8 @@ def common_options(command: Callable[..., int | None]) -> Callable[..., None]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        with os_errors_as(ConfigError, f"{path}: cannot be read"):
+            return tomllib.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
 

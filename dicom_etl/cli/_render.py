@@ -17,7 +17,7 @@ import click
 
 from dicom_etl.cli._boundary import described, one_line, printable, with_options
 from dicom_etl.cli._layout import Pace, columns, fact_lines, in_colour, severity_word, wrapped
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.records import Issue
 from dicom_etl.workers.interrupts import stop_if_asked
 
@@ -54,10 +54,8 @@ class Reporter:
         self._spoke = self.started
         self._ended = threading.Event()
         if log is not None:
-            try:
+            with os_errors_as(OutputError, f"cannot write the log {str(log)!r}"):
                 self._log = log.open("w", encoding="utf-8")
-            except OSError as error:
-                raise OutputError(f"cannot write the log {str(log)!r}: {error.strerror}") from None
 
     def __enter__(self) -> Reporter:
         if not self.quiet:
@@ -217,14 +215,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
     # A pipe, or /dev/stdout, cannot be replaced.
     is_file = path.is_file() or not path.exists()
-    with whole_file(path, overwrite=True) if is_file else nullcontext(path) as place:
-        try:
-            with place.open("w", encoding="utf-8", newline="") as stream:
-                writer = csv.writer(stream, lineterminator="\n")
-                writer.writerow(header)
-                writer.writerows(rows)
-        except OSError as error:
-            raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None
+    with (
+        whole_file(path, overwrite=True) if is_file else nullcontext(path) as place,
+        os_errors_as(OutputError, f"cannot write {str(path)!r}"),
+        place.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def megabytes(count: int) -> str:

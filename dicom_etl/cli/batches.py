@@ -13,7 +13,7 @@ from dicom_etl.cli._boundary import DONE, FINDINGS
 from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options
 from dicom_etl.cli._render import Reporter
 from dicom_etl.config.kinds import SHARES
-from dicom_etl.errors import ConfigError, OutputError
+from dicom_etl.errors import ConfigError, OutputError, os_errors_as
 
 if TYPE_CHECKING:
     from dicom_etl.batches import BatchReader
@@ -88,7 +88,8 @@ def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
         reporter.line(_row(epoch))
     state = reader.state_dict()
     if options["save_state"] is not None:
-        _write_state(options["save_state"], state)
+        with os_errors_as(OutputError, f"cannot write the state {str(options['save_state'])!r}"):
+            options["save_state"].write_text(json.dumps(state) + "\n", encoding="utf-8")
     faults = [epoch for epoch in statistics if epoch.repeated or (epoch.complete and epoch.missed)]
     for epoch in faults:
         reporter.line(f"epoch {epoch.epoch}: {epoch.missed} samples missed, {epoch.repeated} repeated")
@@ -130,22 +131,15 @@ def _reader(dataset: Path, options: dict[str, Any], reporter: Reporter) -> Batch
 
 
 def _read_state(path: Path) -> dict[str, Any]:
+    with os_errors_as(ConfigError, f"cannot read the state {str(path)!r}"):
+        text = path.read_bytes()
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the state {str(path)!r}: {error.strerror}") from None
+        state = json.loads(text)
     except ValueError:
         state = None
     if not isinstance(state, dict):
         raise ConfigError(f"{str(path)!r} holds no state; --save-state writes one")
     return state
-
-
-def _write_state(path: Path, state: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(state) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the state {str(path)!r}: {error.strerror}") from None
 
 
 def _row(epoch: EpochStatistics) -> str:

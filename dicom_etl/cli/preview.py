@@ -69,7 +69,7 @@ def command(
     Without a choice, a random sample of the rows is drawn; the same --seed gives the same rows. With --batch, the
     pictures are those a training loop gets with that seed, after every --transform.
     """
-    from dicom_etl.report.preview import write_each, write_preview
+    from dicom_etl.report.preview import write_preview
     from dicom_etl.report.selection import Wanted
 
     wanted = Wanted(options.pop("rows"), patients, options.pop("flagged"))
@@ -84,13 +84,8 @@ def command(
         )
     if batch:
         made = _draw_batch(dataset, output, patients, options, **served)
-    elif each:
-        whole, overwrite = options["whole"], options["overwrite"]
-        made = write_each(
-            dataset, output, wanted, whole=whole, overwrite=overwrite, progress=reporter.progress
-        )
     else:
-        made = write_preview(dataset, output, wanted, **options)
+        made = write_preview(dataset, output, wanted, each=each, progress=reporter.progress, **options)
     reporter.line(f"drew {len(made.rows)} of {made.matching} samples: {made.output}")
     if len(made.rows) < made.matching and not batch:
         reporter.line(f"  -n {made.matching} draws all of them; --all makes a file of each")

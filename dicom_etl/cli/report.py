@@ -10,7 +10,7 @@ import click
 from dicom_etl.checks.limits import LIMITS
 from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options, read_toml
 from dicom_etl.cli._render import Reporter, megabytes
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, os_errors_as
 
 
 @click.command(name="report", epilog="Example: dicom-etl report dataset.h5 -o report.html")
@@ -39,10 +39,8 @@ def command(
     """
     from dicom_etl.report.page import write_report
 
-    try:
+    with os_errors_as(ConfigError, f"`decisions`: {str(decisions)!r} cannot be read"):
         options["decisions"] = b"" if decisions is None else decisions.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"`decisions`: {str(decisions)!r} cannot be read: {error.strerror}") from None
     options["limits"] = LIMITS.read("limits", {} if limits is None else read_toml(limits))
     made = write_report(verify=not no_verify, progress=reporter.progress, **options)
     reporter.line(

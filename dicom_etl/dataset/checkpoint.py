@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dicom_etl.dataset.locks import lock
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 
 _PART = re.compile(r"part-([0-9]{6})\.h5")
 _UNFINISHED = "unfinished.h5"
@@ -25,11 +25,9 @@ class CheckpointFolder:
     def __init__(self, target: Path) -> None:
         self.path = _beside(target)
         self.unfinished = self.path / _UNFINISHED  # where a part is written before it is one
-        try:
+        with os_errors_as(OutputError, f"cannot keep parts in {str(self.path)!r}"):
             self.path.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError as error:
-            raise OutputError(f"cannot keep parts in {str(self.path)!r}: {error.strerror}") from None
         try:
             self._take()
         except BaseException:

@@ -16,7 +16,7 @@ import numpy as np
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import read_seal
-from dicom_etl.errors import DatasetError
+from dicom_etl.errors import DatasetError, os_errors_as
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
@@ -58,13 +58,11 @@ def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) ->
         When the file is missing, is not a dataset of this format version, has lost its seal, or holds what a
         dataset never holds. The bytes themselves are not hashed here; `dicom_etl.verification` does that.
     """
-    try:
+    with os_errors_as(DatasetError, f"{str(path)!r} cannot be read"):
         if not stat.S_ISREG(path.stat().st_mode):
             raise DatasetError(f"{str(path)!r} is not a file")  # a pipe would wait for ever
         with path.open("rb") as stream:
             signature = stream.read(len(_SIGNATURE))
-    except OSError as error:
-        raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
     if signature != _SIGNATURE:
         raise DatasetError(f"{str(path)!r} is not an HDF5 file; dicom-etl ingest makes one")
     if sealed:

@@ -33,7 +33,7 @@ from dicom_etl.dataset.open_validated import (
     samples_of,
     structures_of,
 )
-from dicom_etl.errors import DatasetError
+from dicom_etl.errors import DatasetError, os_errors_as
 from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.records import (
     Chunk,
@@ -100,12 +100,11 @@ def open_reader(path: Path, *, locking: Locking = None, hashed: bool = False) ->
     What is no dataset, or one whose parts do not fit together, is a `DatasetError`.
     """
     if hashed:
-        try:
-            check_seal(path)
-        except OSError as error:
-            raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
-        except DatasetError as error:
-            raise type(error)(f"{str(path)!r}: {error}") from None
+        with os_errors_as(DatasetError, f"{str(path)!r} cannot be read"):
+            try:
+                check_seal(path)
+            except DatasetError as error:
+                raise type(error)(f"{str(path)!r}: {error}") from None
     file = open_dataset(path, locking=locking)
     try:
         return read_open(path, file)

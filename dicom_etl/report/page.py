@@ -21,7 +21,7 @@ from dicom_etl.checks.limits import LabelLimits, VerifyOptions
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.digest import read_seal
 from dicom_etl.dataset.facts import Facts, read_facts
-from dicom_etl.errors import OutputError, SealError
+from dicom_etl.errors import OutputError, SealError, os_errors_as
 from dicom_etl.records import Issue
 from dicom_etl.report import overview
 from dicom_etl.report.cards import Card, make_card, outlined_side
@@ -236,11 +236,8 @@ def _render(path: Path, page: dict[str, Any]) -> None:
         "base-uri 'none'; form-action 'none'"
     )
     page = {**page, "policy": Markup(policy), "style": Markup(style), "script": Markup(script)}
-    try:
-        with path.open("wb") as stream:
-            environment.get_template(_TEMPLATE).stream(page).dump(stream, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the page: {error.strerror}") from None
+    with os_errors_as(OutputError, "cannot write the page"), path.open("wb") as stream:
+        environment.get_template(_TEMPLATE).stream(page).dump(stream, encoding="utf-8")
 
 
 def _text(name: str) -> str:

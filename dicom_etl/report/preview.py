@@ -13,7 +13,7 @@ from PIL import Image
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.atomic import check_target, whole_file, whole_folder
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import RGB, inks
 from dicom_etl.report.contents import Contents, Sample
@@ -48,58 +48,38 @@ class Preview:
 def write_preview(
     dataset: Path,
     output: Path,
-    wanted: Wanted | None = None,
+    wanted: Wanted,
     *,
+    each: bool = False,
     count: int = 16,
     seed: int = 0,
     whole: bool = False,
     overwrite: bool = False,
-) -> Preview:
-    """Draw a montage of samples, as a PNG file that appears whole or not at all.
-
-    Of more than ``count`` samples a random sample is drawn. ``whole`` shows whole images instead of what is outlined
-    and its surroundings.
-    """
-    check_target(output.resolve(), overwrite=overwrite)
-    with Contents(dataset) as contents:
-        by_row = issues_by_row(place_issues(contents, contents.reader.issues))
-        rows = select(contents, wanted or Wanted(), by_row)
-        chosen = drawn_by_lot(rows, count, seed)
-        layers = [read_layers(contents, row) for row in chosen]
-        colours = inks(contents.structures)
-        tiles = [
-            _tile(picture, contents.sample(row), by_row)
-            for row, picture in zip(chosen, _pictures(layers, colours, whole, TILE), strict=True)
-        ]
-        title = f"{dataset.name}: {len(chosen)} of {len(contents)} samples"
-    _save_whole(montage(tiles, contents.structures, colours, title), output, overwrite=overwrite)
-    return Preview(output, tuple(chosen), len(rows))
-
-
-def write_each(
-    dataset: Path,
-    folder: Path,
-    wanted: Wanted | None = None,
-    *,
-    whole: bool = False,
-    overwrite: bool = False,
     progress: Progress = silent,
 ) -> Preview:
-    """Draw one PNG file per sample, named after patient, slice, phase and row.
+    """Draw a montage of samples, as a PNG file; or ``each`` as a file in a folder, named after patient, slice and row.
 
-    With ``overwrite`` files of a folder that is not empty are replaced; others in it stay.
+    Of more than ``count`` samples a random sample is in the montage. ``whole`` shows whole images instead of what is
+    outlined and its surroundings. The output appears whole or not at all; with ``overwrite`` files of a folder are
+    replaced, and others in it stay.
     """
-    with Contents(dataset) as contents, whole_folder(folder, overwrite=overwrite) as temporary:
+    place = (whole_folder if each else whole_file)(output, overwrite=overwrite)
+    with place as temporary, Contents(dataset) as contents:
         by_row = issues_by_row(place_issues(contents, contents.reader.issues))
-        rows = select(contents, wanted or Wanted(), by_row)
+        rows = select(contents, wanted, by_row)
+        chosen = rows if each else drawn_by_lot(rows, count, seed)
+        title = dataset.name if each else f"{dataset.name}: {len(chosen)} of {len(contents)} samples"
         colours = inks(contents.structures)
-        for done, row in enumerate(rows, start=1):
-            picture = next(iter(_pictures([read_layers(contents, row)], colours, whole, _EACH_SIDE)))
-            sample = contents.sample(row)
-            page = montage([_tile(picture, sample, by_row)], contents.structures, colours, dataset.name)
-            _save(page, temporary / _file_name(sample))
-            progress("preview", done, len(rows))
-    return Preview(folder, tuple(rows), len(rows))
+        for done, shown in enumerate([[row] for row in chosen] if each else [chosen], start=1):
+            samples = [contents.sample(row) for row in shown]
+            layers = [read_layers(contents, row) for row in shown]
+            pictures = _pictures(layers, colours, whole, _EACH_SIDE if each else TILE)
+            tiles = [_tile(*both, by_row) for both in zip(pictures, samples, strict=True)]
+            page = montage(tiles, contents.structures, colours, title)
+            _save(page, temporary / _file_name(samples[0]) if each else temporary)
+            if each:
+                progress("preview", done, len(rows))
+    return Preview(output, tuple(chosen), len(rows))
 
 
 def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite: bool = False) -> Preview:
@@ -127,7 +107,8 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
         picture = draw(layers, colours, whole_image(image.shape), TILE)
         tiles.append(Tile(picture, *caption, tuple(bool(rings) for rings in outlines)))
     title = f"{reader.path.name}: a batch of {len(batch)}, epoch {epoch}"
-    _save_whole(montage(tiles, reader.structures, colours, title), output, overwrite=overwrite)
+    with whole_file(output, overwrite=overwrite) as temporary:
+        _save(montage(tiles, reader.structures, colours, title), temporary)
     return Preview(output, tuple(batch.indices.tolist()), len(reader.rows))
 
 
@@ -153,16 +134,9 @@ def _caption(contents: Contents, batch: Batch, place: int) -> tuple[str, str, st
     return sample.patient_id, sample.caption, "padding" if batch.padding[place] else ""
 
 
-def _save_whole(picture: Image.Image, output: Path, *, overwrite: bool) -> None:
-    with whole_file(output, overwrite=overwrite) as temporary:
-        _save(picture, temporary)
-
-
 def _save(picture: Image.Image, path: Path) -> None:
-    try:
+    with os_errors_as(OutputError, "cannot write the picture"):
         picture.save(path, "PNG")
-    except OSError as error:
-        raise OutputError(f"cannot write the picture: {error.strerror or type(error).__name__}") from None
 
 
 def _pictures(layers: Sequence[Layers], colours: Sequence[RGB], whole: bool, dots: int) -> list[Image.Image]:
