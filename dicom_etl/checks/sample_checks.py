@@ -33,16 +33,10 @@ _TAIL = 0.01  # share of the pixels left out at either end of the values
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One sample as the checks of a single sample see it, with its pixels and outlines.
+    """One sample as the checks of a single sample see it: the ``facts`` that are kept of it, pixels and outlines.
 
-    Attributes
-    ----------
-    facts : SampleFacts
-        What is kept of it.
-    pixels : (y, x) array
-        The image on the dataset's grid.
-    outlines : mapping of str to Outline or None
-        What a person drew, by structure, for all structures of the dataset; None where nothing is drawn.
+    ``pixels`` (y, x) are on the dataset's grid. ``outlines`` are what a person drew, by structure, for all structures
+    of the dataset; None where nothing is drawn.
     """
 
     facts: SampleFacts

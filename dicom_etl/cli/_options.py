@@ -195,13 +195,12 @@ def _value(path: Path, key: str, parameter: click.Parameter, value: Any) -> Any:
 
 
 def _one(path: Path, key: str, parameter: click.Parameter, value: Any) -> Any:
-    flag = isinstance(parameter, click.Option) and parameter.is_flag
-    whole = isinstance(parameter.type, click.types.IntParamType)
-    number = isinstance(parameter.type, click.types.FloatParamType)
-    types: tuple[type[Any], ...] = (
-        (bool,) if flag else (int,) if whole else (int, float) if number else (str,)
-    )
-    if not isinstance(value, types) or (isinstance(value, bool) and not flag):
-        wanted = "true or false" if flag else "a whole number" if whole else "a number" if number else "text"
+    kind: type[Any] = str
+    wanted = "text"
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        wanted, kind = "true or false", bool
+    elif isinstance(parameter.type, click.types.IntParamType):
+        wanted, kind = "a whole number", int
+    if type(value) is not kind:
         raise ConfigError(f"{path}: {key} must be {wanted}, not {value!r}")
     return Path(value).expanduser() if isinstance(parameter.type, click.Path) else value

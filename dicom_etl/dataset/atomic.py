@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicom_etl.dataset.locks import lock, temporary_beside
+from dicom_etl.dataset.locks import locked, temporary_beside
 from dicom_etl.errors import OutputError
 from dicom_etl.workers.interrupts import finished, stop_if_asked
 
@@ -142,15 +142,12 @@ def _take_free_name(temporary: Path, target: Path) -> None:
 
 def _move_into(temporary: Path, target: Path, *, overwrite: bool) -> None:
     """Move files into a folder that holds others, so that it never holds those of two runs mixed."""
-    handle = os.open(target, _OPEN_FOLDER)
-    try:
-        if lock(handle) is False or (not overwrite and any(target.iterdir())):
+    with locked(target, _OPEN_FOLDER) as free:
+        if free is False or (not overwrite and any(target.iterdir())):
             raise OutputError(f"cannot write {str(target)!r}: {_TAKEN}")
         finished(target)
         for path in temporary.iterdir():
             path.replace(target / path.name)
-    finally:
-        os.close(handle)
 
 
 def _sync_folder_of(target: Path) -> None:

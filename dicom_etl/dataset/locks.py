@@ -1,21 +1,26 @@
-"""Locks that tell the temporary files of runs at work from those of dead ones."""
+"""Locks that tell what belongs to runs at work from what dead ones left: temporary files beside a target, and parts."""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.workers.interrupts import cleaned_up, finished
 
 try:
     import fcntl
 except ImportError:  # Windows: nobody can find out there that a run has died, so what it left stays
     fcntl = None  # type: ignore[assignment]
+
+_PART = re.compile(r"part-([0-9]{6})\.h5")
+_UNFINISHED = "unfinished.h5"
 
 
 def lock(handle: int) -> bool | None:
@@ -27,6 +32,16 @@ def lock(handle: int) -> bool | None:
     except (OSError, AttributeError):  # the file system has no locks, or the system no `fcntl`
         return None
     return True
+
+
+@contextmanager
+def locked(path: Path, access: int) -> Iterator[bool | None]:
+    """Open a file or folder for a block, and yield what `lock` says: only of a True is its run known to be dead."""
+    handle = os.open(path, access | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        yield lock(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -79,19 +94,11 @@ def _remove_stale(target: Path) -> None:
     with suppress(OSError):  # a folder that cannot be listed can still be written into
         for path in target.parent.iterdir():
             if path.name.startswith(f".{target.name}.tmp-"):
-                _remove_unlocked(path)
-
-
-def _remove_unlocked(path: Path) -> None:
-    with suppress(OSError):  # the folder may not let us
-        # Some network shares lock only what can be written.
-        access = os.O_RDONLY if path.is_dir() else os.O_RDWR
-        handle = os.open(path, access | getattr(os, "O_NOFOLLOW", 0))
-        try:
-            if lock(handle):  # else its run is alive, or nobody can tell
-                _remove(path)
-        finally:
-            os.close(handle)
+                # Some network shares lock only what can be written.
+                access = os.O_RDONLY if path.is_dir() else os.O_RDWR
+                with suppress(OSError), locked(path, access) as free:  # the folder may not let us
+                    if free:
+                        _remove(path)
 
 
 def _remove(path: Path) -> None:
@@ -99,3 +106,75 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+class CheckpointFolder:
+    """A hidden folder for what a killed run leaves to the next one: of one target, and locked for one run at a time.
+
+    It is open to nobody but its owner. Whoever makes the target removes it in the end.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.path = _beside(target)
+        self.unfinished = self.path / _UNFINISHED  # where a part is written before it is one
+        with os_errors_as(OutputError, f"cannot keep parts in {str(self.path)!r}"):
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            self._take()
+        except BaseException:
+            os.close(self._lock)  # and no more: what is unfinished may be another run's
+            raise
+
+    def parts(self) -> list[Path]:
+        """Return the finished parts, oldest first."""
+        return sorted(path for path in self.path.iterdir() if _PART.fullmatch(path.name))
+
+    def add(self) -> None:
+        """Make a part of `unfinished`, whose bytes are on disk."""
+        last = max((int(path.name[5:11]) for path in self.parts()), default=0)
+        self.unfinished.replace(self.path / f"part-{last + 1:06d}.h5")
+
+    def remove(self) -> None:
+        """Remove it with its parts."""
+        _remove_parts(self.path)
+
+    def close(self) -> None:
+        """Let other runs have it; a part that was not finished goes."""
+        with suppress(OSError):
+            self.unfinished.unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def _take(self) -> None:
+        status = os.fstat(self._lock)
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            raise OutputError(
+                f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out `resume`"
+            )
+        if lock(self._lock) is False:
+            raise OutputError(
+                f"another run with `resume` is making {self.path.name[1:-5]!r}; wait for its end"
+            )
+        self.unfinished.unlink(missing_ok=True)
+
+
+def remove_checkpoint(target: Path) -> None:
+    """Remove what dead runs left beside a target; what a living run uses stays."""
+    path = _beside(target)
+    with suppress(OSError), locked(path, os.O_RDONLY | os.O_DIRECTORY) as free:
+        if free:
+            _remove_parts(path)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what runs put into a folder, and the folder when nothing else is in it."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if path.name == _UNFINISHED or _PART.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()
+
+
+def _beside(target: Path) -> Path:
+    target = target.resolve()
+    return target.with_name(f".{target.name}.kept")

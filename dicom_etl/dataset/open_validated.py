@@ -45,18 +45,8 @@ Locking: TypeAlias = bool | Literal["best-effort"] | None
 def open_dataset(path: Path, *, locking: Locking = None, sealed: bool = True) -> h5py.File:
     """Open a dataset for reading, after checking that it is one and plays no tricks; the caller closes it.
 
-    Parameters
-    ----------
-    locking : bool or "best-effort", optional
-        Whether HDF5 locks the file; its own default does where the file system can.
-    sealed : bool, default True
-        Refuse a file whose seal is missing or speaks of another length.
-
-    Raises
-    ------
-    DatasetError
-        When the file is missing, is not a dataset of this format version, has lost its seal, or holds what a
-        dataset never holds. The bytes themselves are not hashed here; `dicom_etl.verification` does that.
+    A file that is missing, is not a dataset of this format version, has lost its seal (or has one of another length,
+    unless ``sealed`` is False), or holds what a dataset never holds is a `DatasetError`. The bytes are not hashed here.
     """
     with os_errors_as(DatasetError, f"{str(path)!r} cannot be read"):
         if not stat.S_ISREG(path.stat().st_mode):
@@ -132,12 +122,9 @@ def _shape_of(file: h5py.Group, name: str, axes: int, kinds: str) -> tuple[int, 
 
 
 def attribute_text(target: h5py.Group | h5py.Dataset, name: str) -> str:
-    """Return a text attribute; "" when it is missing or no text.
+    """Return a text attribute; "" when it is missing.
 
-    Raises
-    ------
-    DatasetError
-        The text is of variable length: it lies where damage can make HDF5 loop for ever.
+    One of variable length is a `DatasetError`: it lies where damage can make HDF5 loop for ever.
     """
     if name not in target.attrs:
         return ""

@@ -67,12 +67,7 @@ class Study(NamedTuple):
 class Block:
     """Some rows that follow each other, without their pixels.
 
-    Attributes
-    ----------
-    columns : dict of str to ndarray
-        The columns of ``/samples``, (row, ..); text as str.
-    rings : dict of str to list of Rings
-        By structure, then row.
+    ``columns`` are those of ``/samples``, (row, ..), text as str; ``rings`` go by structure, then row.
     """
 
     start: int

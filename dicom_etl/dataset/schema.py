@@ -42,30 +42,13 @@ UNLABELED = "unlabeled"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table.
+    """One column of a table, filled from the ``field`` of the record, by default the one of its name.
 
-    Attributes
-    ----------
-    name : str
-        Name of the dataset; of a column by structure, what stands before ``_<structure>``.
-    dtype : str
-        numpy dtype; ``"S"`` is UTF-8 text whose width the data decides, ``"S8"`` one of fixed width.
-    doc : str
-        Stored as the attribute ``long_name``. ``{structure}`` is replaced by the structure.
-    units : str
-        UDUNITS spelling, "" where there is none.
-    axes : tuple of (name, length)
-        Axes after the row.
-    field : str
-        Field of the record that it is filled from; "" for the one of its name.
-    by_structure : bool
-        There is one for each structure, and the field holds a tuple in the dataset's order.
-    missing : object
-        Value by structure of a row whose field is empty.
-    late : bool
-        Known only when all rows are.
-    structure : str
-        Of a column that `sample_columns` made for one structure.
+    ``dtype`` "S" is UTF-8 text whose width the data decides, "S8" one of fixed width; ``doc`` is stored as the
+    attribute ``long_name``; ``units`` are spelled as in UDUNITS; ``axes`` (name, length) follow the row. A column
+    ``by_structure`` stands for one for each structure, called ``<name>_<structure>``: the field holds a tuple in the
+    dataset's order, or is empty, which means ``missing``. `sample_columns` spells them out, each with its
+    ``structure``. A ``late`` column is known only when all rows are.
     """
 
     name: str
@@ -277,18 +260,9 @@ def sample_columns(structures: Iterable[str]) -> tuple[Column, ...]:
 class DatasetSpec:
     """What must be known before the first row is written.
 
-    Attributes
-    ----------
-    shape : (int, int)
-        Rows and columns of every image.
-    dtype : str
-        numpy dtype of the images, little endian (``"<i2"``).
-    structures : tuple of str
-        In alphabetical order; the order of masks and contours everywhere.
-    widths : tuple of (str, int)
-        Bytes needed by the ``"S"`` columns of /samples that are known before all rows are.
-    part : bool
-        It is one part of a sharded ingest, and also holds what only `merge` needs.
+    ``shape`` is rows and columns of every image, ``dtype`` that of the images, little endian ("<i2"). ``structures``
+    are in alphabetical order, that of masks and contours everywhere. ``widths`` are the bytes needed by the "S" columns
+    of /samples that are known before all rows are. A ``part`` of a sharded ingest also holds what only `merge` needs.
     """
 
     shape: tuple[int, int]

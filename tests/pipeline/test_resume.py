@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from dicom_etl import pipeline
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig, RunOptions
-from dicom_etl.dataset.checkpoint import CheckpointFolder
 from dicom_etl.dataset.digest import sha256_of_file
+from dicom_etl.dataset.locks import CheckpointFolder
 from dicom_etl.errors import OutputError
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline import Summary, checkpoint
@@ -31,7 +31,7 @@ KEY = b"0123456789abcdef" * 2
 KILLED = """
 import os, signal, sys
 from dicom_etl.dataset.writer import HDF5Writer
-from dicom_etl.dataset.checkpoint import CheckpointFolder
+from dicom_etl.dataset.locks import CheckpointFolder
 from dicom_etl.pipeline import checkpoint
 
 # A shell in the background starts programs that ignore Ctrl-C, and so would this one.
