@@ -7,8 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dicom_etl.checks.boundary_samples import Indices
-from dicom_etl.checks.edge_contrast import BORDER_FALL, Walls, like_muscle
+from dicom_etl.checks.edge_contrast import BORDER_FALL, Indices, Walls, like_muscle
 from dicom_etl.checks.sample_checks import INNER, OUTER
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.checks import alignment
-from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.drawn_study import DrawnStudy
+from dicom_etl.checks.edge_contrast import Indices
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import INNER, of_study, where
 from dicom_etl.checks.structures import Contours

@@ -16,8 +16,8 @@ from itertools import permutations
 
 import numpy as np
 
-from dicom_etl.checks.boundary_samples import Indices
 from dicom_etl.checks.drawn_study import DrawnStudy, Myocardium, apart_mm
+from dicom_etl.checks.edge_contrast import Indices
 from dicom_etl.checks.images import StudyCheck, exchanged, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import INNER, where

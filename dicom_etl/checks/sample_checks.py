@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from dicom_etl.checks.boundary_samples import cut_window
+from dicom_etl.checks.edge_contrast import cut_window
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.geometry.polygons import (

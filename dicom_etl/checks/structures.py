@@ -9,8 +9,7 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.checks.boundary_samples import Indices, equal_steps
-from dicom_etl.checks.edge_contrast import Walls
+from dicom_etl.checks.edge_contrast import Indices, Walls, equal_steps
 from dicom_etl.checks.sample_checks import finding
 from dicom_etl.geometry.planar import Points, median
 from dicom_etl.records import ContourFacts, FloatArray, Issue, SampleFacts, Severity

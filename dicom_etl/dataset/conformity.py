@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from dicom_etl._version import __version__
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.open_validated import MOST_ATTRIBUTE_BYTES, attribute_text, samples_of, structures_of
+from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry.polygons import split_rings

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.codecs import filter_options
-from dicom_etl.dataset.ending import Ending
+from dicom_etl.dataset.schema import Ending
 from dicom_etl.dataset.sink import Sink
 from dicom_etl.errors import OutputError
 from dicom_etl.geometry.polygons import join_rings

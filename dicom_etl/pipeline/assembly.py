@@ -16,7 +16,7 @@ from dicom_etl.checks.review import LabelReview
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal
-from dicom_etl.dataset.ending import Ending, dataset_attributes
+from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.summary import Summary, in_order

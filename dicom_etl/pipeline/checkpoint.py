@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal
-from dicom_etl.dataset.ending import Ending, dataset_attributes
 from dicom_etl.dataset.locks import CheckpointFolder, remove_checkpoint
+from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.writer import HDF5Writer, open_writer
 from dicom_etl.errors import OutputError
 from dicom_etl.pipeline.plan import Plan

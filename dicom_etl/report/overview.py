@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dicom_etl.checks.groups import Group, counted, group_issues, in_file
+from dicom_etl.checks.flags import Group, counted, group_issues, in_file
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents

@@ -15,8 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dicom_etl.checks.decisions import COLUMNS, decision_rows
-from dicom_etl.checks.flags import doubts
-from dicom_etl.checks.groups import HEADINGS
+from dicom_etl.checks.flags import HEADINGS, doubts
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions
 from dicom_etl.dataset.atomic import check_target, whole_file
 from dicom_etl.dataset.digest import read_seal

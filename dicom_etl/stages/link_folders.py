@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from dicom_etl.checks.groups import counted
+from dicom_etl.checks.flags import counted
 from dicom_etl.config import IngestConfig
 from dicom_etl.layouts.pseudonyms import id_key, real_of
 from dicom_etl.records import TWO_FOLDERS, Issue, Link, SourceFolders, StudyFolders

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dicom_etl.checks.groups import SEVERITIES
+from dicom_etl.checks.flags import SEVERITIES
 from dicom_etl.checks.limits import VerifyOptions
 from dicom_etl.records import Issue
 

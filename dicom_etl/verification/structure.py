@@ -9,9 +9,9 @@ from typing import Any
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import conformity, schema
 from dicom_etl.dataset.digest import row_digests
-from dicom_etl.dataset.ending import dataset_attributes
 from dicom_etl.dataset.open_validated import BROKEN, File
 from dicom_etl.dataset.reading import DatasetReader
+from dicom_etl.dataset.schema import dataset_attributes
 from dicom_etl.layouts.pseudonyms import is_pseudonym
 from dicom_etl.records import Issue
 from dicom_etl.verification.outcome import Outcome

@@ -15,7 +15,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.codecs import encode_chunk
 from dicom_etl.dataset.digest import append_seal, sha256_of_row
-from dicom_etl.dataset.ending import Ending, dataset_attributes
+from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics, pixels_to_count
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import EncodedSample, FloatArray, Issue, SampleRow, StudyRecord

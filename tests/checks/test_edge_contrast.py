@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.checks.boundary_samples import (
+from dicom_etl.checks.edge_contrast import (
+    BORDER_FALL,
     DISTANCE_PX,
     MARGIN_PX,
     POINTS,
     PixelWindows,
+    Walls,
     both_sides,
     cut_window,
     equal_steps,
+    like_muscle,
 )
-from dicom_etl.checks.edge_contrast import BORDER_FALL, Walls, like_muscle
 from dicom_etl.records import FloatArray
 from tests.shapes import ring_strategy
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dicom_etl.checks.groups import HEADINGS, group_issues
+from dicom_etl.checks.flags import HEADINGS, group_issues
 from dicom_etl.records import Issue
 
 

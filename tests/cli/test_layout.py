@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.cli import COMMANDS, cli
-from dicom_etl.cli._layout import Pace, fact_lines, in_colour, severity_word
-from dicom_etl.cli._render import Reporter
+from dicom_etl.cli._render import Pace, Reporter, fact_lines, in_colour, severity_word
 from dicom_etl.records import Issue
 from tests.builders import TinySource
 

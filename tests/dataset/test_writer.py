@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.ending import Ending
+from dicom_etl.dataset.schema import Ending
 from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import OutputError
 from dicom_etl.records import Chunk, EncodedSample

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dicom_etl import pipeline
-from dicom_etl.dataset.ending import Ending
+from dicom_etl.dataset.schema import Ending
 from dicom_etl.dataset.writer import HDF5Writer
 from dicom_etl.records import Issue
 from dicom_etl.report.page import write_report

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from dicom_etl import pipeline
-from dicom_etl.checks.groups import HEADINGS
+from dicom_etl.checks.flags import HEADINGS
 from dicom_etl.cli import cli
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import OutputError, SealError
