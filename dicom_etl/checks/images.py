@@ -144,14 +144,8 @@ def check_contours_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iter
     explained = (misplaced.sum(axis=1) == 1) & np.where(misplaced, False, each < -_NO_LOSS).any(axis=1)
     gains = np.where(explained, 0, each.sum(axis=1))
     wrong = gains > limits.exchange_gain
-    for gain, pair in exchanged(pairs[wrong], gains[wrong]):
-        for mine, its in permutations(pair):
-            path = inner.drawn[its].path
-            message = (
-                f"this contour and the one of {where(inner.facts[its])} ({path}) fit better when exchanged: the "
-                f"contrasts across them rise by {gain:.2f}"
-            )
-            yield inner.finding(mine, "misaligned", message, path)
+    said = "fit better when exchanged: the contrasts across them rise by {:.2f}"
+    yield from exchanged(inner, pairs[wrong], gains[wrong], said)
 
 
 def check_study_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
@@ -192,14 +186,20 @@ IMAGE_CHECKS: tuple[StudyCheck, ...] = (
 )
 
 
-def exchanged(pairs: Indices, gains: FloatArray) -> Iterator[tuple[float, list[int]]]:
-    """Yield gains (pair,) and pairs (pair, 2), the greatest first, without those that overlap an earlier one."""
+def exchanged(contours: Contours, pairs: Indices, gains: FloatArray, said: str) -> Iterator[Issue]:
+    """Yield what is ``said`` of a gain (pair,) about both contours of its pair (pair, 2).
+
+    The greatest gain first, without pairs that overlap an earlier one.
+    """
     named: set[int] = set()
     for number in np.argsort(-gains, kind="stable").tolist():
         pair = pairs[number].tolist()
         if named.isdisjoint(pair):
             named.update(pair)
-            yield gains[number], pair
+            for mine, its in permutations(pair):
+                path, place = contours.drawn[its].path, where(contours.facts[its])
+                message = f"this contour and the one of {place} ({path}) {said.format(gains[number])}"
+                yield contours.finding(mine, "misaligned", message, path)
 
 
 def misplaced_inners(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
@@ -298,10 +298,8 @@ def _peak_px(around: FloatArray) -> float:
 
     Where the parabola through three values has its vertex; 1 when it has none, or that lies beyond.
     """
-    return max(_vertex_px(around.sum(axis=axis).tolist()) for axis in (0, 1))
-
-
-def _vertex_px(values: list[float]) -> float:
-    before, at, after = values
+    before, at, after = np.stack((around.sum(axis=0), around.sum(axis=1)), axis=1)
     bend = before - 2 * at + after
-    return min(abs(before - after) / (-2 * bend), 1.0) if bend < 0 else 1.0
+    return float(
+        np.divide(np.abs(before - after), -2 * bend, out=np.ones(2), where=bend < 0).clip(max=1).max()
+    )

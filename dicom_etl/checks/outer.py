@@ -12,7 +12,6 @@ radius is right within 3 mm in the same way, and only one pair of neighbours has
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import permutations
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from dicom_etl.checks.drawn_study import DrawnStudy, Myocardium, apart_mm
 from dicom_etl.checks.edge_contrast import Indices
 from dicom_etl.checks.images import StudyCheck, exchanged, misplaced_inners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.sample_checks import INNER, where
+from dicom_etl.checks.sample_checks import INNER
 from dicom_etl.geometry.planar import median
 from dicom_etl.records import FloatArray, Issue
 
@@ -99,14 +98,8 @@ def check_outers_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iterat
     found = np.flatnonzero(nearer & (gains >= limits.wall_exchange_mm))
     judged = _judged(muscle, np.unique(muscle.stack[found]), limits)
     found = found[np.isin(muscle.stack[found], judged).all(axis=1)]
-    for gain, pair in exchanged(muscle.which[muscle.stack[found]], gains[found]):
-        for mine, its in permutations(pair):
-            path = muscle.outer.drawn[its].path
-            message = (
-                f"this contour and the one of {where(muscle.outer.facts[its])} ({path}) fit the {INNER}s better "
-                f"when exchanged: the walls of the two images differ by {gain:.1f} mm less"
-            )
-            yield muscle.outer.finding(mine, "misaligned", message, path)
+    said = f"fit the {INNER}s better when exchanged: the walls of the two images differ by {{:.1f}} mm less"
+    yield from exchanged(muscle.outer, muscle.which[muscle.stack[found]], gains[found], said)
 
 
 OUTER_CHECKS: tuple[StudyCheck, ...] = (

@@ -9,12 +9,11 @@ from math import isfinite, nan
 
 import numpy as np
 
+from dicom_etl.checks.sample_checks import INNER
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.report.contents import Contents, Sample
 
-INNER = "icontour"
-"""The structure whose area is the ventricle's cavity."""
 _WIDER = 1.15
 """How many times as wide as its apex the base of a ventricle is at least; 1.8 on three real studies."""
 

@@ -47,7 +47,6 @@ MOST_STUDIES = 60
 """Studies whose curves are on the page; those with findings come first."""
 MOST_COUNTED = 64
 """Samples whose pixels are counted for the histograms."""
-_STYLE, _SCRIPT, _TEMPLATE = "report.css", "report.js", "report.html.j2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +228,14 @@ def _render(path: Path, page: dict[str, Any]) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = _text(_STYLE), _text(_SCRIPT)
+    style, script = _text("report.css"), _text("report.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     page = {**page, "policy": Markup(policy), "style": Markup(style), "script": Markup(script)}
     with os_errors_as(OutputError, "cannot write the page"), path.open("wb") as stream:
-        environment.get_template(_TEMPLATE).stream(page).dump(stream, encoding="utf-8")
+        environment.get_template("report.html.j2").stream(page).dump(stream, encoding="utf-8")
 
 
 def _text(name: str) -> str:
