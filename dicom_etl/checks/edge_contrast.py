@@ -1,10 +1,12 @@
 """How well contours lie on a wall: the contrast between points just inside them and points just outside.
 
 Pure numpy, for all contours of a study at once: a call of numpy costs as much as a thousand numbers, and a study has
-hundreds of contours. Points are complex, x + i y, which halves the calls once more. Blood is brighter than the muscle around it in the images that contours
-of the endocardium are drawn on, so across a well drawn one the value falls all around. The fall is taken at `POINTS`
-points, each limited to 1.5 times the typical one, so that bright fat on one side cannot outweigh a missing wall on the
-other; the mean is about 1 on a wall, about 0 anywhere else, and does not depend on the scanner's units.
+hundreds of contours. Points are complex, x + i y, which halves the calls once more.
+
+Blood is brighter than the muscle around it in the images that contours of the endocardium are drawn on, so across a
+well drawn one the value falls all around. The fall is taken at `POINTS` points, each limited to 1.5 times the typical
+one, so that bright fat on one side cannot outweigh a missing wall on the other; the mean is about 1 on a wall, about 0
+anywhere else, and does not depend on the scanner's units.
 
 Measured on 56 inner contours of real studies: 0.80 or more where they were drawn; a shift of 6 px lowers it so that
 a search finds the way back to within 2.3 px for nine in ten of them; two contours of neighbouring slices or phases
