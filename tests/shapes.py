@@ -16,8 +16,7 @@ def coverage(rings: Rings, shape: tuple[int, int]) -> FloatArray:
     """The share (y, x) of each pixel that lies inside, 0 to 1; 0 and 1 are exact."""
     shares = np.zeros(shape)
     window = fill(measure(rings), shape)
-    if window is not None:
-        window.paste(window.covered * (1 / UNIT), shares)
+    window.paste(window.covered * (1 / UNIT), shares)
     return shares
 
 

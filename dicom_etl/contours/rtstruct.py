@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -220,6 +221,7 @@ def _normal(points: FloatArray) -> FloatArray:
 
 
 # What follows runs in the decoding child.
+_number = partial(objects.number, read=objects.whole_number)
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
@@ -251,13 +253,6 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
     payload = np.concatenate([np.zeros((0, 3)), *chain(*points.values())]).astype("<f8").tobytes()
     patient_id = objects.text(dataset, "PatientID", encodings)
     return {"rois": rois, "contours": list(contours.values()), "patient_id": patient_id}, payload
-
-
-def _number(item: Dataset, keyword: str) -> int:
-    number = objects.whole_number(item, keyword)
-    if number is None:
-        raise ImageError(f"{keyword} is missing or no number")
-    return number
 
 
 def _reference(item: Dataset) -> tuple[str, int | None, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -198,6 +199,7 @@ def _mask(path: str, found: Segmentation, frame: int, value: int) -> NDArray[np.
 
 
 # What follows runs in the decoding child.
+_number = partial(objects.number, read=objects.short_number)
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
@@ -298,10 +300,3 @@ def _stated(group: Dataset, shared: Dataset | None, sequence: str) -> Dataset | 
     """Return the first item of a sequence that a frame states, or all frames share."""
     found = (objects.items(source, sequence) for source in (group, shared) if source is not None)
     return next((items[0] for items in found if items), None)
-
-
-def _number(item: Dataset, keyword: str) -> int:
-    number = objects.short_number(item, keyword)
-    if number is None:
-        raise ImageError(f"{keyword} is missing or no number")
-    return number

@@ -63,7 +63,7 @@ _last: dict[str, pydicom_reader.Document] = {}
 
 def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
     limits = Limits(**request["limits"])
-    _limit(base, limits)
+    _limit(ceil(limits.max_item_seconds) + _GRACE, base and base + limits.max_item_memory)
     try:
         with only_image_errors("it cannot be read"):
             if "function" in request:
@@ -79,7 +79,7 @@ def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
     except MemoryError:
         return {"memory": True}, b""
     finally:
-        _release()
+        _limit(0, 0)
 
 
 def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:
@@ -99,22 +99,13 @@ def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:
     return answer, document.stored_values(frame).tobytes()
 
 
-def _limit(base: int, limits: Limits) -> None:
+def _limit(seconds: int, most: int) -> None:
+    """End this process in so many seconds, and let it map so many bytes; 0 is no limit."""
     if resource is not None:
-        signal.alarm(ceil(limits.max_item_seconds) + _GRACE)
-        if base:
-            _, hard = resource.getrlimit(resource.RLIMIT_AS)
-            most = base + limits.max_item_memory
-            resource.setrlimit(
-                resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
-            )
-
-
-def _release() -> None:
-    if resource is not None:
-        signal.alarm(0)
+        signal.alarm(seconds)
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+        lower = most and (hard == resource.RLIM_INFINITY or most < hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most if lower else hard, hard))
 
 
 def _address_space() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,14 @@ def whole_number(dataset: Dataset, keyword: str) -> int | None:
     """Return an integer string (IS), None where it is absent or no number."""
     value = raw(dataset, keyword).strip(b" \0")
     return int(value) if value.isdigit() and len(value) < 10 else None
+
+
+def number(dataset: Dataset, keyword: str, read: Callable[[Dataset, str], int | None]) -> int:
+    """Return what ``read``, `whole_number` or `short_number`, finds and must find."""
+    found = read(dataset, keyword)
+    if found is None:
+        raise ImageError(f"{keyword} is missing or no number")
+    return found
 
 
 def short_number(dataset: Dataset, keyword: str) -> int | None:

@@ -65,11 +65,14 @@ class Window(NamedTuple):
         image[top:bottom, left:right] = block
 
 
-def fill(outline: Outline, shape: tuple[int, int]) -> Window | None:
-    """Return the covered shares around an outline; None when it encloses nothing in or near an image of `shape`."""
+_EMPTY = Window(np.zeros(0, dtype=np.int64), 0, 0, 0, 0)
+
+
+def fill(outline: Outline, shape: tuple[int, int]) -> Window:
+    """Return the covered shares around an outline; none where it encloses nothing in or near an image of `shape`."""
     start, end = outline.boundary
     if not len(start):
-        return None
+        return _EMPTY
     # From here on the pixel (column, row) is the square from (column, row) to (column + 1, row + 1).
     start, end = start + _HALF, end + _HALF
     left, top, right, bottom = outline.box
@@ -82,7 +85,7 @@ def fill(outline: Outline, shape: tuple[int, int]) -> Window | None:
     if max(-left, -top, right - shape[1], bottom - shape[0]) > MARGIN:
         start, end = _clipped(start, end, shape)
         if not len(start):
-            return None
+            return _EMPTY
         x_min, y_min, x_max, y_max = extent(np.concatenate((start, end)))
         pixels = floor(x_min), floor(y_min), ceil(x_max), ceil(y_max)
     low, high = np.minimum(start, end), np.maximum(start, end)

@@ -138,7 +138,10 @@ def regrid(image: Image, placement: Placement) -> Image:
     if placement.resampled:
         pixels = resample(pixels, placement)
     if pixels.shape != placement.shape:
-        pixels = _crop_or_pad(pixels, placement, least)
+        result = np.full(placement.shape, least, dtype=pixels.dtype)
+        source, target = zip(*map(_overlap, (placement.y, placement.x)), strict=True)
+        result[target] = pixels[source]
+        pixels = result
     return Image(placement.header, pixels, image.sha256)
 
 
@@ -165,13 +168,6 @@ def resample(pixels: NDArray[Any], placement: Placement) -> NDArray[Any]:
     if pixels.dtype.kind in "iu":
         values = np.rint(values)
     return np.clip(values, float(least), float(largest)).astype(pixels.dtype)
-
-
-def _crop_or_pad(pixels: NDArray[Any], placement: Placement, fill: Any) -> NDArray[Any]:
-    result = np.full(placement.shape, fill, dtype=pixels.dtype)
-    source, target = zip(*(_overlap(axis) for axis in (placement.y, placement.x)), strict=True)
-    result[target] = pixels[source]
-    return result
 
 
 def _overlap(axis: Axis) -> tuple[slice, slice]:

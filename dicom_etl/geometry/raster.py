@@ -69,19 +69,17 @@ def rasterize(
 def _soft(outline: Outline, shape: tuple[int, int]) -> Mask:
     mask = np.zeros(shape, dtype=np.uint8)
     window = fill(outline, shape)
-    if window is not None:
-        # The tie's allowance again, so that one half is 128 however its edges were cut.
-        window.paste((window.covered * 255 + (_HALF + 255 * _TIE)) >> DIGITS, mask)
+    # The tie's allowance again, so that one half is 128 however its edges were cut.
+    window.paste((window.covered * 255 + (_HALF + 255 * _TIE)) >> DIGITS, mask)
     return mask
 
 
 def _by_coverage(outline: Outline, shape: tuple[int, int]) -> Mask:
     window = fill(outline, shape)
-    inside = _mostly_covered(window) if window is not None else None
+    inside = _mostly_covered(window)
     # Made last: so much new memory drives all the rest out of the processor's cache.
     mask = np.zeros(shape, dtype=np.uint8)
-    if window is not None and inside is not None:
-        window.paste(inside, mask)
+    window.paste(inside, mask)
     return mask
 
 

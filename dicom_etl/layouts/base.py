@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,11 +34,6 @@ class SourceRoots:
     """Headings of patient and original in the link table; () for those that are known."""
     patient_from_header: bool = False
     """Whether a patient is a PatientID, and no folder."""
-    _starts: dict[str, str] = field(init=False, repr=False, compare=False)
-    """What the name of a part is on disk, as text."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_starts", {DICOMS: f"{self.dicoms}/", CONTOURS: f"{self.contours}/"})
 
     def resolved(self) -> SourceRoots:
         """Return the same with paths that mean the same in every process that sees them."""
@@ -50,7 +45,7 @@ class SourceRoots:
         if self.root is not None:
             return f"{self.root}/{real_of(path)}"
         part, _, rest = real_of(path).partition("/")
-        return self._starts[part] + rest if rest else str(self.links)
+        return f"{self.dicoms if part == DICOMS else self.contours}/{rest}" if rest else str(self.links)
 
 
 def stamp_of(place: str) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from dicom_etl.errors import SourceError
@@ -33,12 +33,14 @@ def read_link_table(path: Path, columns: tuple[str, ...] = ()) -> tuple[Link, ..
     a row could link the wrong patient (a missing column, a blank or repeated id, an id with a path in it) is refused,
     never used in part.
     """
+    text = _text(path)
+    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     links: list[Link] = []
     seen: dict[str, dict[str, int]] = {name: {} for name in COLUMNS}
     try:
-        rows = _rows(path)
         header = _checked_header(next(rows, None), columns)
-        for number, row in rows:
+        for number, row in enumerate(rows, start=2):  # as a spreadsheet counts
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) != len(header):
@@ -54,14 +56,6 @@ def read_link_table(path: Path, columns: tuple[str, ...] = ()) -> tuple[Link, ..
     if not links:
         raise SourceError("the link table has a header but no rows")
     return tuple(links)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row with its number, counted from 1 as a spreadsheet does."""
-    text = _text(path)
-    heading = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=heading.count)
-    yield from enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), start=1)
 
 
 def _text(path: Path) -> str:
@@ -82,11 +76,11 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _checked_header(first: tuple[int, Sequence[str]] | None, columns: tuple[str, ...]) -> list[str]:
+def _checked_header(first: Sequence[str] | None, columns: tuple[str, ...]) -> list[str]:
     """Return the header with the two columns under the names that we have for them."""
     if first is None:
         raise SourceError(f"the link table is empty; it needs the header {','.join(COLUMNS)}")
-    header = [name.strip().casefold() for name in first[1]]
+    header = [name.strip().casefold() for name in first]
     wanted = tuple(name.strip().casefold() for name in columns)
     pairs = (wanted,) if wanted else (COLUMNS, _OTHER_NAMES)
     pair = next((pair for pair in pairs if set(pair) <= set(header)), pairs[0])

@@ -57,7 +57,6 @@ def exact(vertices: FloatArray, window: Window) -> NDArray[np.float64]:
 
 def check(vertices: FloatArray) -> None:
     window = fill(measure((vertices,)), SHAPE)
-    assert window is not None
     shares = np.rint(exact(vertices, window) * UNIT).astype(np.int64).reshape(-1)
     assert np.abs(window.covered - shares).max() <= ROUNDING
     assert (_mostly_covered(window) == _mostly_covered(window._replace(covered=shares))).all()
@@ -98,8 +97,6 @@ def test_neither_the_first_vertex_nor_the_direction_changes_a_bit(vertices: Floa
     one = fill(measure((vertices,)), SHAPE)
     for same in (np.roll(vertices, first, axis=0), vertices[::-1]):
         other = fill(measure((same,)), SHAPE)
-        assert one is not None
-        assert other is not None
         assert (one.covered == other.covered).all()
 
 
