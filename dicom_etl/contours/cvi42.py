@@ -100,11 +100,8 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
     return ring_of(points / ring.steps - origin)
 
 
+@parsed_once
 def _labels(path: str, options: LabelOptions) -> dict[str, _Label]:
-    return parsed_once(Cvi42Workspace.name, path, options, lambda: _parsed(path, options))
-
-
-def _parsed(path: str, options: LabelOptions) -> dict[str, _Label]:
     from xml.parsers import expat
 
     if path.casefold().endswith(".cvi42ws"):

@@ -108,11 +108,8 @@ def _slice(volume: _Volume, time: int, image: ImageHeader) -> NDArray[np.uint16]
     return found
 
 
-def _volume(path: str, options: LabelOptions) -> _Volume:
-    return parsed_in_child(path, "contours.nifti:contents", _arranged, options)
-
-
-def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> _Volume:
+@parsed_in_child
+def _volume(answer: dict[str, Any], payload: bytearray) -> _Volume:
     values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
     affine = np.array(answer["affine"])
     sizes = np.linalg.norm(affine[:3, :3], axis=0)

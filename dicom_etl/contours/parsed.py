@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.dicom.files import Limits, read_whole
@@ -24,33 +24,40 @@ TABLE_BYTES = 8
 _kept: dict[Any, tuple[Any, int]] = {}
 
 
-def parsed_once(reader: str, path: str, options: LabelOptions, parse: Callable[[], T]) -> T:
-    """Return what ``parse`` of one reader makes of a file; the last ones are remembered while nobody touches them."""
-    return _remembered(reader, path, options, lambda: (parse(), 0))
+Parser: TypeAlias = Callable[[str, LabelOptions], T]
+"""Makes something of the file of a path."""
 
 
-def _remembered(reader: str, path: str, options: LabelOptions, parse: Callable[[], tuple[T, int]]) -> T:
+def parsed_once(parse: Parser[T]) -> Parser[T]:
+    """Let a parser remember what it made of the last files, while nobody touches them."""
+    return _remembering(lambda path, options: (parse(path, options), 0))
+
+
+def _remembering(parse: Parser[tuple[T, int]]) -> Parser[T]:
     """Do the same; ``parse`` also says how many bytes it returns beside those of the file."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
-    except OSError as error:
-        raise ContourError(f"cannot be opened: {error.strerror}") from None
-    key = (reader, path, status.st_ino, status.st_size, status.st_mtime_ns, options)
-    if key not in _kept:
-        made, size = parse()
-        _kept[key] = made, size + status.st_size
-        while len(_kept) > 1 and sum(size for _, size in _kept.values()) > _MOST_KEPT_BYTES:
-            del _kept[next(iter(_kept))]
-    found: T = _kept[key][0]
-    return found
+
+    def remembered(path: str, options: LabelOptions) -> T:
+        try:
+            status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
+        except OSError as error:
+            raise ContourError(f"cannot be opened: {error.strerror}") from None
+        key = (parse, path, status.st_ino, status.st_size, status.st_mtime_ns, options)
+        if key not in _kept:
+            made, size = parse(path, options)
+            _kept[key] = made, size + status.st_size
+            while len(_kept) > 1 and sum(size for _, size in _kept.values()) > _MOST_KEPT_BYTES:
+                del _kept[next(iter(_kept))]
+        found: T = _kept[key][0]
+        return found
+
+    return remembered
 
 
-def parsed_in_child(
-    path: str, function: str, arrange: Callable[[dict[str, Any], bytearray], T], options: LabelOptions
-) -> T:
-    """Return what ``arrange`` makes of the answer of ``function`` in the decoding child; see `decoder.examine`."""
+def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray], T]) -> Parser[T]:
+    """Make a parser that arranges the answer of ``contents`` of the same module, in the decoding child."""
+    function = f"{arrange.__module__.removeprefix('dicom_etl.')}:contents"
 
-    def parse() -> tuple[T, int]:
+    def parse(path: str, options: LabelOptions) -> tuple[T, int]:
         from dicom_etl.dicom import decoder
 
         limits = Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
@@ -62,7 +69,7 @@ def parsed_in_child(
         except ImageError as error:
             raise ContourError(str(error)) from None
 
-    return _remembered(function, path, options, parse)
+    return _remembering(parse)
 
 
 def read_table(

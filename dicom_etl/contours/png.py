@@ -70,16 +70,15 @@ class PngMask:
 
 def _listed(folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
     """Return image and structure of each mask that the table of a folder names; nothing where there is no table."""
-    path = f"{folder}/{TABLE}"
     try:
-        return parsed_once(TABLE, path, options, lambda: _rows(path, options))
+        return _rows(f"{folder}/{TABLE}", options)
     except ContourError:
         return {}  # the table itself reports what is wrong with it
 
 
 def _missing(path: str, folder: str, options: LabelOptions) -> Found:
     """Report masks that the table names and that are not in its folder."""
-    names = parsed_once(TABLE, path, options, lambda: _rows(path, options))
+    names = _rows(path, options)
     missing = sum(not Path(folder, name).is_file() for name in names)
     issues: tuple[Issue, ...] = ()
     if missing:
@@ -88,6 +87,7 @@ def _missing(path: str, folder: str, options: LabelOptions) -> Found:
     return Found((), issues)
 
 
+@parsed_once
 def _rows(path: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
     found = read_table(path, options, _COLUMNS, (), _by_mask)
     if found is None:
@@ -108,14 +108,9 @@ def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tu
     return found
 
 
-def _mask(path: str, options: LabelOptions) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
+@parsed_in_child
+def _mask(answer: dict[str, Any], payload: bytearray) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
     """Return the values (rows, columns) of a mask, and those that are inside."""
-    return parsed_in_child(path, "contours.png:contents", _arranged, options)
-
-
-def _arranged(
-    answer: dict[str, Any], payload: bytes | bytearray
-) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
     shape = int(answer["rows"]), int(answer["columns"])
     return np.frombuffer(payload, np.uint16).reshape(shape), tuple(map(int, answer["inside"]))
 

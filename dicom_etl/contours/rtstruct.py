@@ -121,11 +121,8 @@ def _rings(contours: Sequence[_Contour], image: ImageHeader, notes: Notes) -> Ri
     return even_odd(tuple(rings), notes, holes=contours[0].kind == "CLOSED_PLANAR")
 
 
-def _structure_set(path: str, options: LabelOptions) -> StructureSet:
-    return parsed_in_child(path, "contours.rtstruct:contents", _arranged, options)
-
-
-def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> StructureSet:
+@parsed_in_child
+def _structure_set(answer: dict[str, Any], payload: bytearray) -> StructureSet:
     """Group contours into labels, and name what is left out."""
     points = np.frombuffer(payload, dtype="<f8").reshape(-1, 3)
     rois = [_Roi(*fields) for fields in answer["rois"]]

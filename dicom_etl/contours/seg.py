@@ -133,11 +133,8 @@ def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
     return rings
 
 
-def _segmentation(path: str, options: LabelOptions) -> Segmentation:
-    return parsed_in_child(path, "contours.seg:contents", _arranged, options)
-
-
-def _arranged(answer: dict[str, Any], payload: bytes | bytearray) -> Segmentation:
+@parsed_in_child
+def _segmentation(answer: dict[str, Any], payload: bytearray) -> Segmentation:
     frames = tuple(
         _Frame(uid, source, tuple(position), tuple(orientation), tuple(spacing))
         for uid, source, position, orientation, spacing in answer["frames"]

@@ -100,10 +100,9 @@ def _rings(label: _Label, image: ImageHeader, origin: float, notes: Notes, optio
     return even_odd(tuple(map(ring_of, pixels)), notes)
 
 
+@parsed_once
 def _labels(path: str, options: LabelOptions) -> dict[str, _Label] | None:
-    return parsed_once(
-        ContourTable.name, path, options, lambda: read_table(path, options, _REQUIRED, _OPTIONAL, _grouped)
-    )
+    return read_table(path, options, _REQUIRED, _OPTIONAL, _grouped)
 
 
 def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, _Label]:

@@ -35,7 +35,6 @@ except ImportError:  # Windows, whose pipes are as large as they are
     fcntl = None  # type: ignore[assignment]
 
 _START_SECONDS = 60.0
-_DISMISS_SECONDS = 5.0
 _TICK_SECONDS = 0.05
 _PIPE_BYTES = 1 << 20
 """What a pipe is to hold, so that a whole slice fits: 64 KB as a rule, which costs a slice 0.1 ms of processor time."""
@@ -137,14 +136,6 @@ class _Child:
         self.served += 1
         return answer
 
-    def dismiss(self) -> None:
-        """Let an idle process end by itself, and see to it that it does."""
-        self.forget()
-        try:
-            self.process.wait(_DISMISS_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.close()
-
     def close(self) -> None:
         """End the process and wait for its end."""
         self.process.kill()
@@ -221,10 +212,10 @@ class _Pool:
             self._idle.append(child)
 
     def close(self) -> None:
-        """End all idle children."""
+        """End all children."""
         with self._lock:
             while self._idle:
-                self._idle.pop().dismiss()
+                self._idle.pop().close()
             while self._begun:
                 self._begun.popitem()[1][1].close()
 
