@@ -13,42 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.geometry.polygons import fraction_outside, measure, polygon_area
+from dicom_etl.geometry.raster import rasterize
 from dicom_etl.records import FloatArray, Rings
 
-# Corners of a cell and their bits: 1 top left, 2 top right, 4 bottom right, 8 bottom left; its sides: 0 top,
-# 1 right, 2 bottom, 3 left. For each pattern of corners inside, the sides where a line enters and leaves,
-# with the inside on its right (as seen with y down). 5 and 10 are saddles: two corners that face each other;
-# here they stay apart.
-_LINES: dict[int, tuple[tuple[int, int], ...]] = {
-    1: ((0, 3),),
-    2: ((1, 0),),
-    3: ((1, 3),),
-    4: ((2, 1),),
-    5: ((0, 3), (2, 1)),
-    6: ((2, 0),),
-    7: ((2, 3),),
-    8: ((3, 2),),
-    9: ((0, 2),),
-    10: ((1, 0), (3, 2)),
-    11: ((1, 2),),
-    12: ((3, 1),),
-    13: ((0, 1),),
-    14: ((3, 0),),
-}
-_JOINED = {5: ((0, 1), (2, 3)), 10: ((1, 2), (3, 0))}
-"""Saddles whose middle is inside."""
+
+def _lines(pattern: int, joined: bool) -> list[tuple[int, int]]:
+    """Return the sides of a cell where lines enter and leave, with the inside on their right (as seen with y down).
+
+    Corners go clockwise from the top left, one bit of the pattern each, set inside; so do the sides, from the top one.
+    Of two corners inside that face each other, ``joined`` says whether they meet in the middle.
+    """
+    inside = [pattern >> corner & 1 for corner in range(4)]
+    enter = [side for side in range(4) if inside[side] > inside[(side + 1) % 4]]
+    leave = [side for side in range(4) if inside[side] < inside[(side + 1) % 4]]
+    if pattern in _SADDLES:
+        leave = [(side + (1 if joined else -1)) % 4 for side in enter]
+    return list(zip(enter, leave, strict=True))
+
+
+_SADDLES = (0b0101, 0b1010)
+_LINES = {(pattern, joined): _lines(pattern, joined) for pattern in range(16) for joined in (False, True)}
 
 
 def isolines(field: FloatArray) -> tuple[FloatArray, ...]:
     """Return the closed lines (n, 2) where a field (rows, columns), negative inside, is zero.
 
     x,y in steps of the grid, the first node at (0, 0). No ring crosses itself or another one. The field's border must
-    be positive, or lines that run off the grid would stay open.
+    be positive, or lines would run off the grid.
     """
-    inside = field < 0
-    if inside[[0, -1]].any() or inside[:, [0, -1]].any():
-        raise ValueError("the field is negative on its border; a wider grid is needed")
-    follows = _segments(field, inside)
+    follows = _segments(field, field < 0)
     rings = []
     while follows:
         first, point = follows.popitem()
@@ -69,10 +62,8 @@ def _segments(
     for row, column in np.argwhere((pattern > 0) & (pattern < 15)).tolist():
         sides = ((row, column, 0), (row, column + 1, 1), (row + 1, column, 0), (row, column, 1))
         case = int(pattern[row, column])
-        lines = _LINES[case]
-        if case in _JOINED and field[row : row + 2, column : column + 2].mean() < 0:
-            lines = _JOINED[case]
-        for enter, leave in lines:
+        joined = case in _SADDLES and field[row : row + 2, column : column + 2].mean() < 0
+        for enter, leave in _LINES[case, joined]:
             follows[sides[enter]] = sides[leave]
     return follows
 
@@ -113,23 +104,11 @@ def boundary_distance(rings: Rings, points: FloatArray) -> FloatArray:
     return np.sqrt(np.maximum(result, 0))
 
 
-def inside_grid(rings: Rings, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
-    """Tell (len(y), len(x)) which nodes of a grid lie inside, by the even-odd rule; x rises."""
-    start = np.concatenate(rings)
-    end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-    row, edge = np.nonzero((start[:, 1] <= y[:, None]) != (end[:, 1] <= y[:, None]))
-    (x0, y0), (x1, y1) = start[edge].T, end[edge].T
-    crossing = x0 + (y[row] - y0) / (y1 - y0) * (x1 - x0)
-    passed = np.zeros((len(y), len(x) + 1), dtype=np.int64)
-    np.add.at(passed, (row, np.searchsorted(x, crossing)), 1)
-    return np.asarray(np.cumsum(passed, axis=1)[:, :-1] % 2 == 1)
-
-
-def signed_distance(rings: Rings, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Return the distance (len(y), len(x)) of the nodes of a grid from the boundary, negative inside."""
-    nodes = np.column_stack([axis.ravel() for axis in np.meshgrid(x, y)])
-    away = boundary_distance(rings, nodes).reshape(len(y), len(x))
-    return np.where(inside_grid(rings, x, y), -away, away)
+def signed_distance(rings: Rings, shape: tuple[int, int]) -> FloatArray:
+    """Return how far the nodes of a grid (rows, columns) are from the boundary, in its steps, negative inside."""
+    row, column = np.indices(shape)
+    away = boundary_distance(rings, np.column_stack((column.ravel(), row.ravel()))).reshape(shape)
+    return np.where(rasterize(measure(rings), shape, rule="centre"), -away, away)
 
 
 def blend(shapes: Sequence[Rings], weights: FloatArray, pitch: float) -> Rings:
@@ -142,8 +121,10 @@ def blend(shapes: Sequence[Rings], weights: FloatArray, pitch: float) -> Rings:
     low, high = points.min(axis=0), points.max(axis=0)
     pitch = max(pitch, float(np.sqrt(np.prod(high - low + 4 * pitch) / MOST_NODES)))
     corner = low - 2 * pitch
-    x, y = (np.arange(first, last + 3 * pitch, pitch) for first, last in zip(corner, high, strict=True))
-    mean = np.tensordot(weights, np.array([signed_distance(rings, x, y) for rings in shapes]), axes=1)
+    columns, rows = np.ceil((high + 3 * pitch - corner) / pitch).astype(int).tolist()
+    on_grid = [tuple((ring - corner) / pitch for ring in rings) for rings in shapes]
+    fields = np.array([signed_distance(rings, (rows, columns)) for rings in on_grid])
+    mean = np.tensordot(weights, fields, axes=1)
     found = sorted(isolines(mean), key=lambda ring: -polygon_area((ring,)))
     most = max(len(rings) for rings in shapes)
     return tuple(corner + ring * pitch for ring in found[:most])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,27 +66,25 @@ class Mean:
 
 def means(scores: Sequence[Score], *, by_location: bool = False) -> list[Mean]:
     """Average scores by structure, axis and way, the ways in the order of `estimate.WAYS`; or by location too."""
-    groups: dict[tuple[str, Axis, int | None, str], list[Score]] = {}
+    groups: dict[tuple[str, Axis, int | None, int], list[Score]] = defaultdict(list)
     for score in scores:
         location = score.location if by_location else None
-        groups.setdefault((score.structure, score.axis, location, score.way), []).append(score)
-    ordered = sorted(groups.items(), key=lambda item: (*item[0][:2], item[0][2] or 0, WAYS.index(item[0][3])))
-    return [_mean(way, location, group) for (_, _, location, way), group in ordered]
+        groups[score.structure, score.axis, location, WAYS.index(score.way)].append(score)
+    return [_mean(groups[key], key[2]) for key in sorted(groups)]
 
 
-def _mean(way: str, location: int | None, scores: Sequence[Score]) -> Mean:
-    found = np.array([score.dice for score in scores])
-    apart = np.array([score.distance_mm for score in scores])
+def _mean(scores: Sequence[Score], location: int | None) -> Mean:
+    overlaps = [score.dice for score in scores]  # 0 where nothing was imputed, and then there is no distance
+    distances = [score.distance_mm for score in scores if np.isfinite(score.distance_mm)]
     return Mean(
         scores[0].structure,
         scores[0].axis,
-        way,
+        scores[0].way,
         location,
         len(scores),
-        float(found.mean()),
-        float(found.min()),
-        # Where nothing was imputed there is no distance; its Dice of 0 counts.
-        float(apart[np.isfinite(apart)].mean()) if np.isfinite(apart).any() else float("nan"),
+        float(np.mean(overlaps)),
+        min(overlaps),
+        float(np.mean(distances)) if distances else float("nan"),
         float(np.mean([score.confidence for score in scores])),
     )
 

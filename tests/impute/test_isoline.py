@@ -40,13 +40,6 @@ def test_nothing_inside_gives_nothing() -> None:
     assert isolines(np.ones((5, 5))) == ()
 
 
-def test_a_field_that_is_open_at_the_border_is_refused() -> None:
-    field = np.ones((5, 5))
-    field[0, 2] = -1
-    with pytest.raises(ValueError, match="border"):
-        isolines(field)
-
-
 @given(arrays(np.int8, (7, 8), elements=st.integers(-3, 3)))
 def test_any_field_gives_simple_rings_with_the_nodes_inside_them(values: np.ndarray) -> None:
     field = np.pad(values.astype(float) + 0.5, 1, constant_values=1.0)
