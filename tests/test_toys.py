@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import dicom_etl
 from dicom_etl import contours, layouts
-from dicom_etl.batches.transforms import spelled
+from dicom_etl.batches import transforms
 from dicom_etl.checks import sample_checks
 from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import Drawn, finding
@@ -167,7 +167,7 @@ def test_a_transform_is_one_class(
         dicom_etl.BatchReader(dataset, **options, transforms=[ToyTransform()]) as turned,
     ):
         assert (next(iter(plain.epoch(0))).images == -next(iter(turned.epoch(0))).images).all()
-    monkeypatch.setitem(spelled.KNOWN, "ToyTransform", ToyTransform)
+    monkeypatch.setitem(transforms.KNOWN, "ToyTransform", ToyTransform)
     words = [
         "preview",
         str(dataset),

@@ -1,12 +1,27 @@
-"""One batch, and the order of its axes."""
+"""One batch: what is in it, and how it is made of rows of the file: gathered, scaled, transformed, laid out."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from dicom_etl.batches.context import NOTHING, Context
+from dicom_etl.batches.intensity import Normalizer
+from dicom_etl.batches.sampler import sample_generator
+from dicom_etl.batches.select import open_table
+from dicom_etl.batches.store import Store
+from dicom_etl.batches.structures import Labels, MaskMaker
+from dicom_etl.batches.transforms import Transform, apply_transforms
+from dicom_etl.batches.transforms.base import Masks, Sample
+from dicom_etl.dataset.open_validated import Locking
+from dicom_etl.errors import ConfigError
 
 AxisOrder = Literal["NHW", "HWN", "NCHW", "NHWC"]
 
@@ -68,7 +83,159 @@ class Batch:
         return found | {name: np.full(len(self), place, np.int64) for name, place in places.items()}
 
 
-def laid_out(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How samples are served; `BatchReader` documents each."""
+
+    layout: AxisOrder = "NHW"
+    dtype: DTypeLike | None = None
+    labels: Labels = "masks"
+    normalize: str | None = None
+    transforms: tuple[Transform, ...] = ()
+    context: Context | None = None
+    columns: tuple[str, ...] = ()
+    weights: str | None = None
+    cache: str | None = None
+    locking: Locking = None
+
+    def __post_init__(self) -> None:
+        if self.layout not in get_args(AxisOrder):
+            raise ConfigError(
+                f"layout is {self.layout!r}: it must be one of {', '.join(get_args(AxisOrder))}"
+            )
+        if self.cache not in (None, "memory"):
+            raise ConfigError(f'cache is {self.cache!r}: it must be "memory" or None')
+        if self.weights and self.context and self.context.whole:
+            raise ConfigError("weights are those of single rows: a whole stack or cine has none")
+
+    def served_dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the dtype of the images served; refuse one that cannot hold what is stored or ``normalize`` makes."""
+        if self.dtype is None:
+            return np.dtype(np.float32) if self.normalize else stored
+        wanted = np.dtype(self.dtype)
+        if self.normalize and wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise ConfigError(f"dtype is {wanted}: with normalize it must be float32 or float64")
+        if wanted.kind != "f" and not np.can_cast(stored, wanted, "safe"):
+            raise ConfigError(f"dtype is {wanted}: it cannot hold every value of the stored {stored}")
+        return wanted
+
+
+class Place(NamedTuple):
+    """Where one batch is, or will be: the epoch's seed and number, and the step after it."""
+
+    seed: int
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assembler:
+    """Makes batches; holds nothing that changes with them."""
+
+    paths: tuple[Path, ...]
+    """The datasets, whose rows are counted one after the other."""
+    store: Store
+    masks: MaskMaker
+    valid: NDArray[np.bool_]
+    """(row, structure)."""
+    dtype: np.dtype[Any]
+    serving: Serving
+    normalizer: Normalizer | None
+    channels: NDArray[np.int64] | None
+    """(row, channel): the rows whose images are the channels of each row; `NOTHING` for zeros."""
+    columns: dict[str, NDArray[Any]]
+    weights: NDArray[np.float32] | None
+
+    def make(self, rows: NDArray[np.int64], padding: NDArray[np.bool_], place: Place) -> Batch:
+        """Make one batch of rows (sample,), or (sample, place) of whole stacks and cines.
+
+        Its place decides the random numbers of the transforms, whose samples must fit each other.
+        """
+        images, masks = self._images(rows), self._masks(rows)
+        if self.serving.transforms:
+            images, masks = self._transformed(rows, images, masks, place)
+            copies = len(images) // len(rows)
+            rows, padding = np.repeat(rows, copies, axis=0), np.repeat(padding, copies)
+        whole = rows.ndim == 2
+        if whole:
+            masks = np.moveaxis(masks.reshape(*rows.shape, self.valid.shape[1], *masks.shape[-2:]), 1, 2)
+        images, served = _laid_out(images, self.masks.finish(masks), self.serving.layout, volume=whole)
+        valid = self.valid[rows]
+        if whole:
+            valid[rows == NOTHING] = False
+        return Batch(
+            images,
+            served,
+            rows,
+            padding,
+            place.epoch,
+            place.step,
+            None if self.weights is None else self.weights[rows],
+            valid,
+            {name: values[rows] for name, values in self.columns.items()} if self.columns else None,
+        )
+
+    def bytes_of(self, samples: int) -> int:
+        """Return how many bytes some samples take as they are gathered."""
+        channels = 1 if self.channels is None else self.channels.shape[1]
+        return int(
+            samples * np.prod(self.store.shape) * (channels * self.dtype.itemsize + self.valid.shape[1])
+        )
+
+    def _images(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return images (sample, y, x), or (sample, channel, y, x), or (sample, place, y, x)."""
+        shown = rows if self.channels is None else self.channels[rows]
+        flat = shown.reshape(-1)
+        images = self.store.images(flat if shown.ndim == 1 else np.maximum(flat, 0), self.dtype)
+        if self.normalizer is not None:
+            self.normalizer.apply(images, flat, self.store.image)
+        if shown.ndim == 2:
+            images[flat == NOTHING] = 0
+            return images.reshape(*shown.shape, *images.shape[1:])
+        return images
+
+    def _masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return masks (sample, structure, y, x), or (sample, places and structures, y, x)."""
+        if rows.ndim == 1:
+            return self.masks.make(self.store.masks(rows), rows)
+        flat = rows.reshape(-1)
+        masks = self.masks.make(self.store.masks(np.maximum(flat, 0)), flat)
+        masks[flat == NOTHING] = 0
+        return masks.reshape(len(rows), rows.shape[1] * masks.shape[1], *masks.shape[2:])
+
+    def _transformed(
+        self, rows: NDArray[np.int64], images: NDArray[Any], masks: Masks, place: Place
+    ) -> Sample:
+        given = list(zip(images, masks, strict=True))
+        made: list[Sample] = []
+        per_sample: set[int] = set()
+        for row, (image, mask) in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), given, strict=True):
+            random = sample_generator(place.seed, place.epoch, row)
+            try:
+                several = apply_transforms(self.serving.transforms, image, mask, random)
+            except Exception as error:
+                error.add_note(f"in epoch {place.epoch}, on row {row}, {self._file_of(row)}")
+                raise
+            per_sample.add(len(several))
+            made.extend(several)
+        shapes, dtypes = {image.shape for image, _ in made}, {image.dtype for image, _ in made}
+        if len(shapes) > 1 or len(dtypes) > 1 or len(per_sample) > 1:
+            raise ConfigError(
+                f"the transforms gave images of shapes {_listed(shapes)}, dtypes {_listed(dtypes)}, and "
+                f"{_listed(per_sample)} samples out of one: all samples of a batch must come out alike"
+            )
+        (given_images, given_masks), (made_images, made_masks) = (
+            zip(*each, strict=True) for each in (given, made)
+        )
+        return _stacked(images, given_images, made_images), _stacked(masks, given_masks, made_masks)
+
+    def _file_of(self, row: int) -> str:
+        """Return the image file of a row, for a message."""
+        with ExitStack() as stack:
+            return str(open_table(stack, self.paths, self.serving.locking)["source_image"][row])
+
+
+def _laid_out(
     images: NDArray[Any], masks: NDArray[Any], layout: AxisOrder, *, volume: bool = False
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return views of gathered arrays with their axes in the order asked for.
@@ -87,3 +254,15 @@ def laid_out(
     if layout == "HWN":
         return np.moveaxis(images, 0, -1), np.moveaxis(masks, 0, -1)
     return images, masks
+
+
+def _stacked(
+    whole: NDArray[Any], given: Sequence[NDArray[Any]], made: Sequence[NDArray[Any]]
+) -> NDArray[Any]:
+    """Stack what was made of the parts of an array; nothing needs a copy where all were changed in their place."""
+    in_place = len(given) == len(made) and all(map(operator.is_, given, made))
+    return whole if in_place else np.stack(made)
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return " and ".join(sorted(map(str, values)))

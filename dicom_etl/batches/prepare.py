@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.assemble import Assembler, Serving
+from dicom_etl.batches.batch import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, open_table

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicom_etl.batches.assemble import Serving
-from dicom_etl.batches.batch import AxisOrder
+from dicom_etl.batches.batch import AxisOrder, Serving
 from dicom_etl.batches.context import Context
 from dicom_etl.batches.epochs import Epochs
 from dicom_etl.batches.prepare import affines, prepare, read_columns

@@ -13,8 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.assemble import Assembler, Place
-from dicom_etl.batches.batch import Batch
+from dicom_etl.batches.batch import Assembler, Batch, Place
 from dicom_etl.batches.sampler import EpochPlan, Schedule
 from dicom_etl.errors import ConfigError
 from dicom_etl.workers.cores import usable_cores

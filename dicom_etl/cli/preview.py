@@ -96,7 +96,7 @@ def _draw_batch(
     dataset: Path, output: Path, patients: tuple[str, ...], options: dict[str, Any], **served: Any
 ) -> Preview:
     from dicom_etl.batches.reader import BatchReader
-    from dicom_etl.batches.transforms.spelled import read_transform
+    from dicom_etl.batches.transforms import read_transform
     from dicom_etl.report.preview import write_batch
 
     reader = BatchReader(

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dicom_etl.batches import transforms
-from dicom_etl.batches.transforms import CropAround, RandomAffine, RandomFlip
-from dicom_etl.batches.transforms.spelled import KNOWN, read_transform
+from dicom_etl.batches.transforms import KNOWN, CropAround, RandomAffine, RandomFlip, read_transform
 from dicom_etl.errors import ConfigError
 
 
