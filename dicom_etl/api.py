@@ -25,7 +25,7 @@ from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms, read_key
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.verification.outcome import Outcome
-from dicom_etl.workers import Executor, Progress, open_executor, silent
+from dicom_etl.workers import Progress, open_executor, silent
 
 if TYPE_CHECKING:
     from dicom_etl.impute.score import Score
@@ -81,14 +81,37 @@ def _open_source(
     return roots, pseudonyms, [warning] if warning else []
 
 
-def _executor(work: WorkOptions, roots: SourceRoots) -> Executor:
-    """Open what items run on; workers of a cluster must see SOURCE as this process does."""
+def _run(
+    source: AnyPath | None,
+    output: Path | None,
+    config: IngestConfig | None,
+    run: RunOptions,
+    given: dict[type[Options], dict[str, Any]],
+    progress: Progress,
+) -> Summary:
+    """Plan, and make the output if there is to be one; workers of a cluster must see SOURCE as this process does."""
+    where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
+    decided = _decisions(given[DecisionOptions])
+    data = replace(_config(config, given[IngestConfig], where), decisions_sha256=decided.sha256)
+    roots, pseudonyms, notices = _open_source(source, where)
     probe = None
     if work.executor == DASK:
         from dicom_etl.workers.cluster import SourceProbe
 
+        roots = roots.resolved()
         probe = SourceProbe.of(roots.dicoms, roots.contours, roots.links)
-    return open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, probe=probe)
+    with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, probe=probe) as executor:
+        common: dict[str, Any] = {"executor": executor, "progress": progress}
+        common |= {"pseudonyms": pseudonyms, "decisions": decided}
+        if output is not None:
+            summary = pipeline.ingest(roots, output, data, run, **common)
+        else:
+            planned = pipeline.Plan(roots, data, run, **common, read_outlines=True)
+            planned.spec()
+            summary = planned.summary
+            summary.issues = planned.ledger.settle(summary.issues, {})
+    summary.notices[:0] = notices
+    return summary
 
 
 @_takes(SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
@@ -139,25 +162,8 @@ def ingest(
     <dataset.h5: 86 samples of 5 studies, 0 errors, 2 warnings, sha256 0f2a81c6c2a4..>
     """
     given = _sorted(options, SourceOptions, DecisionOptions, IngestConfig, RunOptions, WorkOptions)
-    where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
-    data, run = _config(config, given[IngestConfig], where), RunOptions(**given[RunOptions])
-    decided, target = _decisions(given[DecisionOptions]), PATH.read("output", output)
-    data = replace(data, decisions_sha256=decided.sha256)
-    roots, pseudonyms, notices = _open_source(source, where)
-    roots = roots.resolved() if work.executor == DASK else roots
-    with _executor(work, roots) as executor:
-        summary = pipeline.ingest(
-            roots,
-            target,
-            data,
-            run,
-            executor=executor,
-            progress=progress,
-            pseudonyms=pseudonyms,
-            decisions=decided,
-        )
-    summary.notices[:0] = notices
-    return summary
+    run, target = RunOptions(**given[RunOptions]), PATH.read("output", output)
+    return _run(source, target, config, run, given, progress)
 
 
 @_takes(SourceOptions, DecisionOptions, IngestConfig, WorkOptions)
@@ -198,25 +204,7 @@ def plan(
         When the SOURCE as a whole cannot be used.
     """
     given = _sorted(options, SourceOptions, DecisionOptions, IngestConfig, WorkOptions)
-    where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
-    data, run = _config(config, given[IngestConfig], where), RunOptions(list_unlabeled=list_unlabeled)
-    roots, pseudonyms, notices = _open_source(source, where)
-    roots = roots.resolved() if work.executor == DASK else roots
-    with _executor(work, roots) as executor:
-        made = pipeline.Plan(
-            roots,
-            data,
-            run,
-            executor=executor,
-            progress=progress,
-            pseudonyms=pseudonyms,
-            decisions=_decisions(given[DecisionOptions]),
-            read_outlines=True,
-        )
-        made.spec()
-        made.summary.issues = made.ledger.settle(made.summary.issues, {})
-    made.summary.notices[:0] = notices
-    return made.summary
+    return _run(source, None, config, RunOptions(list_unlabeled=list_unlabeled), given, progress)
 
 
 @_takes(SourceOptions, VerifyOptions)
