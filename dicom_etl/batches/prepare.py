@@ -14,10 +14,9 @@ from dicom_etl.batches.batch import Assembler, Serving
 from dicom_etl.batches.context import neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, open_table
-from dicom_etl.batches.store import Joined, Kept, Store
+from dicom_etl.batches.store import Store
 from dicom_etl.batches.structures import MaskMaker, stored_parts
 from dicom_etl.dataset.open_validated import Locking
-from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 
 
@@ -42,7 +41,7 @@ def prepare(
         for source in sources:
             stored = stored_parts(selection.structures, source.structures)
         rows, valid = choose_rows(table, selection)
-        store = _store(sources, stored, serving.cache)
+        store = Store(sources, stored, keep=serving.cache is not None)
         full = {source.full_mask for source in sources}
         if len(full) > 1:
             raise ConfigError("some of the datasets hold masks of 0 and 1, others coverage")
@@ -95,13 +94,6 @@ def affines(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) ->
     found[:, :3, 3] = position
     found[:, 3, 3] = 1
     return found
-
-
-def _store(sources: Sequence[DatasetReader], stored: tuple[str, ...], cache: str | None) -> Store:
-    stores = [Store(source, stored) for source in sources]
-    if cache and any(store.is_compressed for store in stores):
-        return Kept(stores)
-    return stores[0] if len(stores) == 1 else Joined(stores)
 
 
 def _column(table: SampleTable, name: str) -> NDArray[Any]:

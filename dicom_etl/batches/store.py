@@ -33,15 +33,104 @@ _LARGEST_BLOCK_KEPT = (32 << 20) - (64 << 10)
 
 
 class Store:
-    """The images and some masks of one dataset; `Joined` and `Kept` do the same for several, and out of memory.
+    """The images and some masks of datasets, whose rows are counted one after the other; images have one size.
 
     May be shared by threads, inherited through a fork, and pickled: handles are opened when a process first
-    needs them, and never used in another. ``source`` is open, and not kept.
+    needs them, and never used in another. ``sources`` are open, and not kept. To ``keep`` is to have the slices of
+    compressed datasets stay in memory once they are decoded; a process that is spawned begins anew.
     """
 
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    """That of the images, in the machine's byte order."""
+    def __init__(
+        self, sources: Sequence[DatasetReader], structures: Sequence[str], *, keep: bool = False
+    ) -> None:
+        self._files = [_File(source, structures) for source in sources]
+        self._starts = np.cumsum([0, *map(len, self._files)])
+        shapes = sorted({file.shape for file in self._files})
+        if len(shapes) > 1:
+            raise ConfigError(
+                f"the datasets have images of different sizes: {' and '.join(map(str, shapes))}"
+            )
+        self.shape = shapes[0]
+        self.dtype: np.dtype[Any] = np.result_type(*(file.dtype for file in self._files))
+        """That of the images, in the machine's byte order."""
+        self._keeps = keep and any(file.is_compressed for file in self._files)
+        self._kept: tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.uint8]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": None}
+
+    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return images of some rows (sample,), in any order, as a new array (sample, y, x).
+
+        A `DatasetError` says that a file was replaced since, or that a slice cannot be decoded.
+        """
+        if self._keeps:
+            return self._with(rows)[1][rows].astype(dtype, copy=False)
+        return self._gather(rows, lambda file, own: file.images(own, dtype))
+
+    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return masks of some rows as a new array (sample, structure, y, x); raises as `images` does."""
+        if self._keeps:
+            return self._with(rows)[2][rows]
+        return self._gather(rows, _File.masks)
+
+    def image(self, row: int) -> NDArray[Any]:
+        """Return a copy of one image, (y, x)."""
+        return np.asarray(self.images(np.array([row]), self.dtype)[0])
+
+    def ask_for(self, rows: NDArray[np.int64]) -> None:
+        """Tell the system that rows are needed soon, so that it reads them from disk meanwhile."""
+        for file, _, own in self._parts(rows):
+            file.ask_for(own)
+
+    def is_cold(self, rows: NDArray[np.int64]) -> bool:
+        """Say whether `ask_for` may be of use: some of the rows were not asked for yet, and may not be in memory."""
+        return any(file.is_cold(own) for file, _, own in self._parts(rows))
+
+    def close(self) -> None:
+        """Give handles and memory back, once no thread is reading; a later call opens them again."""
+        for file in self._files:
+            file.opened = None
+        self._kept = None
+
+    def _parts(self, rows: NDArray[np.int64]) -> list[tuple[_File, NDArray[np.int64], NDArray[np.int64]]]:
+        """Return for each dataset that has some of the rows their places among these, and its own rows."""
+        which = np.searchsorted(self._starts, rows, side="right") - 1
+        places = [(index, np.flatnonzero(which == index)) for index in np.unique(which).tolist()]
+        return [(self._files[index], place, rows[place] - self._starts[index]) for index, place in places]
+
+    def _gather(
+        self, rows: NDArray[np.int64], read: Callable[[_File, NDArray[np.int64]], NDArray[Found]]
+    ) -> NDArray[Found]:
+        if len(self._files) == 1:
+            return read(self._files[0], rows)
+        parts = [(place, read(file, own)) for file, place, own in self._parts(rows)]
+        made = np.empty((len(rows), *parts[0][1].shape[1:]), parts[0][1].dtype)
+        for place, values in parts:
+            made[place] = values
+        return made
+
+    def _with(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.uint8]]:
+        """Return which rows are known, and the arrays of all, in which these are now; memory is taken as they come."""
+        kept = self._kept
+        if kept is None:
+            count, structures = int(self._starts[-1]), self._files[0].structures
+            kept = self._kept = (
+                np.zeros(count, np.bool_),
+                np.empty((count, *self.shape), self.dtype),
+                np.empty((count, structures, *self.shape), np.uint8),
+            )
+        known, images, masks = kept
+        new = np.unique(rows[~known[rows]])
+        if len(new):
+            images[new] = self._gather(new, lambda file, own: file.images(own, self.dtype))
+            masks[new] = self._gather(new, _File.masks)
+            known[new] = True  # last: another thread takes it as a sign that both are there
+        return kept
+
+
+class _File:
+    """The slices of one dataset."""
 
     def __init__(self, source: DatasetReader, structures: Sequence[str]) -> None:
         self._path = source.path
@@ -49,6 +138,7 @@ class Store:
         self._images = source.slice_table()
         self._masks = tuple(source.slice_table(f"{schema.MASKS}/{name}") for name in structures)
         self.shape, self.dtype = self._images.shape, self._images.dtype.newbyteorder("=")
+        self.structures = len(structures)
         self.is_compressed = any(table.codec != "raw" for table in (self._images, *self._masks))
         for table in self._masks:
             if table.shape != self.shape or len(table.offsets) != len(self) or table.dtype != np.uint8:
@@ -56,22 +146,15 @@ class Store:
                     f"{table.name} holds {len(table.offsets)} slices {table.shape} of {table.dtype}: masks "
                     f"are uint8 and fit the {len(self)} images {self.shape}"
                 )
-        self._opened: _Opened | None = None
+        self.opened: _Opened | None = None
 
     def __len__(self) -> int:
         return len(self._images.offsets)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_opened": None}
+        return self.__dict__ | {"opened": None}
 
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return images of some rows (sample,), in any order, as a new array (sample, y, x).
-
-        Raises
-        ------
-        DatasetError
-            The file was replaced since, or a slice cannot be decoded.
-        """
         opened = self._open()
         if opened.windows is not None and dtype == self._images.dtype:
             return opened.windows[0].gather(rows)[:, 0]
@@ -80,7 +163,6 @@ class Store:
         return made
 
     def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return masks of some rows as a new array (sample, structure, y, x); raises as `images` does."""
         opened = self._open()
         if opened.windows is not None:
             return opened.windows[1].gather(rows)
@@ -89,28 +171,18 @@ class Store:
             read_masks(rows, made[:, index])
         return made
 
-    def image(self, row: int) -> NDArray[Any]:
-        """Return a copy of one image, (y, x)."""
-        return np.asarray(self.images(np.array([row]), self.dtype)[0])
-
     def ask_for(self, rows: NDArray[np.int64]) -> None:
-        """Tell the system that rows are needed soon, so that it reads them from disk meanwhile."""
         self._open().ask_for((self._images, *self._masks), rows)
 
     def is_cold(self, rows: NDArray[np.int64]) -> bool:
-        """Say whether `ask_for` may be of use: some of the rows were not asked for yet, and may not be in memory."""
         asked_for = self._open().asked_for
         return asked_for is None or not asked_for[rows].all()
 
-    def close(self) -> None:
-        """Give handles back, once no thread is reading with them; a later call opens them again."""
-        self._opened = None
-
     def _open(self) -> _Opened:
         """Return this process's handles; threads that meet here open twice, and one's are dropped."""
-        opened = self._opened
+        opened = self.opened
         if opened is None or opened.process != os.getpid():
-            opened = self._opened = _Opened.of(self._path, self._seal, self._images, self._masks)
+            opened = self.opened = _Opened.of(self._path, self._seal, self._images, self._masks)
         return opened
 
 
@@ -166,102 +238,6 @@ class _Opened:
             for start, stop in zip(row_starts, row_stops, strict=True):
                 page = start // mmap.PAGESIZE * mmap.PAGESIZE
                 self.mapping.madvise(mmap.MADV_WILLNEED, page, stop - page)
-
-
-class Joined(Store):
-    """The rows of several datasets, one after the other; their images have one size."""
-
-    def __init__(self, stores: Sequence[Store]) -> None:
-        self._stores = tuple(stores)
-        self._starts = np.cumsum([0, *map(len, stores)])
-        shapes = sorted({store.shape for store in stores})
-        if len(shapes) > 1:
-            raise ConfigError(
-                f"the datasets have images of different sizes: {' and '.join(map(str, shapes))}"
-            )
-        self.shape = shapes[0]
-        self.dtype = np.result_type(*(store.dtype for store in stores))
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return images (sample, y, x), as `Store.images`."""
-        return self._put_together(rows, lambda store, own: store.images(own, dtype))
-
-    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return masks (sample, structure, y, x), as `Store.masks`."""
-        return self._put_together(rows, lambda store, own: store.masks(own))
-
-    def ask_for(self, rows: NDArray[np.int64]) -> None:
-        """Tell the system that rows are needed soon."""
-        for store, _, own in self._parts(rows):
-            store.ask_for(own)
-
-    def is_cold(self, rows: NDArray[np.int64]) -> bool:
-        """Say whether `ask_for` may be of use."""
-        return any(store.is_cold(own) for store, _, own in self._parts(rows))
-
-    def close(self) -> None:
-        """Give handles back."""
-        for store in self._stores:
-            store.close()
-
-    def _parts(self, rows: NDArray[np.int64]) -> list[tuple[Store, NDArray[np.int64], NDArray[np.int64]]]:
-        """Return for each dataset that has some of the rows their places among these, and its own rows."""
-        which = np.searchsorted(self._starts, rows, side="right") - 1
-        places = [(index, np.flatnonzero(which == index)) for index in np.unique(which).tolist()]
-        return [(self._stores[index], place, rows[place] - self._starts[index]) for index, place in places]
-
-    def _put_together(
-        self, rows: NDArray[np.int64], read: Callable[[Store, NDArray[np.int64]], NDArray[Found]]
-    ) -> NDArray[Found]:
-        parts = [(place, read(store, own)) for store, place, own in self._parts(rows)]
-        if len(parts) == 1:
-            return parts[0][1]
-        made = np.empty((len(rows), *parts[0][1].shape[1:]), parts[0][1].dtype)
-        for place, values in parts:
-            made[place] = values
-        return made
-
-
-class Kept(Joined):
-    """Rows that stay in memory once they are decoded; a process that is spawned begins anew."""
-
-    _kept: tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.uint8]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": None}
-
-    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return images (sample, y, x), as `Store.images`."""
-        return self._with(rows)[0][rows].astype(dtype, copy=False)
-
-    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return masks (sample, structure, y, x), as `Store.masks`."""
-        return self._with(rows)[1][rows]
-
-    def close(self) -> None:
-        """Give handles and memory back."""
-        super().close()
-        self._kept = None
-
-    def _with(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """Return the arrays of all rows, in which some are now there; memory is taken as they come."""
-        kept = self._kept
-        if kept is None:
-            masks = super().masks(rows[:1])
-            kept = self._kept = (
-                np.zeros(len(self), np.bool_),
-                np.empty((len(self), *self.shape), self.dtype),
-                np.empty((len(self), *masks.shape[1:]), np.uint8),
-            )
-        known, images, masks = kept
-        new = np.unique(rows[~known[rows]])
-        if len(new):
-            images[new], masks[new] = super().images(new, self.dtype), super().masks(new)
-            known[new] = True  # last: another thread takes it as a sign that both are there
-        return images, masks
 
 
 def _keep_freed_memory() -> None:
