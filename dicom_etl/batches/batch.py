@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -214,7 +213,8 @@ class Assembler:
             try:
                 several = apply_transforms(self.serving.transforms, image, mask, random)
             except Exception as error:
-                error.add_note(f"in epoch {place.epoch}, on row {row}, {self._file_of(row)}")
+                with open_table(self.paths, self.serving.locking) as table:
+                    error.add_note(f"in epoch {place.epoch}, on row {row}, {table['source_image'][row]}")
                 raise
             per_sample.add(len(several))
             made.extend(several)
@@ -228,11 +228,6 @@ class Assembler:
             zip(*each, strict=True) for each in (given, made)
         )
         return _stacked(images, given_images, made_images), _stacked(masks, given_masks, made_masks)
-
-    def _file_of(self, row: int) -> str:
-        """Return the image file of a row, for a message."""
-        with ExitStack() as stack:
-            return str(open_table(stack, self.paths, self.serving.locking)["source_image"][row])
 
 
 def _laid_out(

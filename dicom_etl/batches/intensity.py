@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.batches.select import SampleTable
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError
 
 Normalize = Literal["minmax", "zscore", "percentile"]
@@ -28,9 +28,7 @@ class Normalizer:
     """Whether values are then kept within 0 .. 1."""
 
     @classmethod
-    def of(
-        cls, spelled: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[DatasetReader] = ()
-    ) -> Self:
+    def of(cls, spelled: str, table: SampleTable) -> Self:
         """Take the numbers from the statistics that the dataset holds.
 
         "minmax": minimum to 0, maximum to 1. "zscore": mean to 0, standard deviation to 1. "percentile": the 1st
@@ -44,16 +42,14 @@ class Normalizer:
                 f"normalize is {spelled!r}: it must be {', '.join(get_args(Normalize))} or None; with :dataset or "
                 ":STRUCTURE, as in zscore:dataset, by the numbers of the whole dataset"
             )
-        rows = len(columns["image_min"])
         if of_what:
-            low, high = _of_dataset(kind, of_what, columns, sources)
-            return cls(np.full(rows, low), np.full(rows, high - low), clip=kind == "percentile")
+            low, high = _of_dataset(kind, of_what, table)
+            return cls(np.full(table.rows, low), np.full(table.rows, high - low), clip=kind == "percentile")
         if kind == "minmax":
-            least = columns["image_min"]
-            return cls(least, columns["image_max"] - least, clip=False)
+            return cls(table["image_min"], table["image_max"] - table["image_min"], clip=False)
         if kind == "zscore":
-            return cls(columns["image_mean"], columns["image_std"], clip=False)
-        unknown = np.full(rows, np.nan)
+            return cls(table["image_mean"], table["image_std"], clip=False)
+        unknown = np.full(table.rows, np.nan)
         return cls(unknown, unknown.copy(), clip=True)
 
     def apply(
@@ -72,18 +68,16 @@ class Normalizer:
                 np.clip(image, 0, 1, out=image)
 
 
-def _of_dataset(
-    kind: str, of_what: str, columns: Mapping[str, NDArray[Any]], sources: Sequence[DatasetReader]
-) -> tuple[float, float]:
+def _of_dataset(kind: str, of_what: str, table: SampleTable) -> tuple[float, float]:
     """Return what becomes 0 and what becomes 1 in all images."""
     if kind == "minmax":
         if of_what != "dataset":
             raise ConfigError('normalize="minmax" knows no structures: use "percentile" or "zscore"')
-        return float(columns["image_min"].min()), float(columns["image_max"].max())
+        return float(table["image_min"].min()), float(table["image_max"].max())
     name = "" if of_what == "dataset" else of_what
-    found = [each for source in sources for each in source.statistics() if each.structure == name]
+    found = [each for source in table.sources for each in source.statistics() if each.structure == name]
     parts = [part for part in found if part.pixels]
-    if len(parts) < len(sources):
+    if len(parts) < len(table.sources):
         raise ConfigError(f"normalize is '{kind}:{of_what}', and the dataset has no statistics of {of_what}")
     if kind == "percentile":
         if len(parts) > 1:

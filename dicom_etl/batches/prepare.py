@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,10 @@ def prepare(
 ) -> tuple[NDArray[np.int64], Assembler, NDArray[np.float64] | None, NDArray[np.int64]]:
     """Open datasets, choose their rows, and make what makes batches of them.
 
-    Returns
-    -------
-    rows : ndarray of int64, (sample,), or (sample, place) of whole stacks and cines
-        Rows of the datasets, counted one after the other.
-    assembler : Assembler
-    weights : ndarray of float64, (sample,), optional
-        How often each is to come.
-    patients : ndarray of int64, (sample,)
-        A number for the patient of each.
+    Return the rows, counted one dataset after the other, (sample,), or (sample, place) of whole stacks and cines; the
+    assembler; how often each sample is to come; and a number for the patient of each.
     """
-    with ExitStack() as stack:
-        table = open_table(stack, paths, serving.locking)
+    with open_table(paths, serving.locking) as table:
         sources = table.sources
         for source in sources:
             stored = stored_parts(selection.structures, source.structures)
@@ -54,7 +45,7 @@ def prepare(
             valid=valid,
             dtype=serving.served_dtype(store.dtype),
             serving=serving,
-            normalizer=Normalizer.of(serving.normalize, table, sources) if serving.normalize else None,
+            normalizer=Normalizer.of(serving.normalize, table) if serving.normalize else None,
             channels=None if context is None or context.whole else neighbours(context, table),
             columns={name: _column(table, name) for name in serving.columns},
             weights=_weights(table, serving.weights) if serving.weights else None,
@@ -68,8 +59,7 @@ def prepare(
 
 def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> dict[str, NDArray[Any]]:
     """Read all columns of some rows; vectors, as positions are, spread over columns ``name_0``, ``name_1`` ..."""
-    with ExitStack() as stack:
-        table = open_table(stack, paths, locking)
+    with open_table(paths, locking) as table:
         found: dict[str, NDArray[Any]] = {"row": rows}
         for name in table:
             values = table[name][rows]
@@ -82,8 +72,7 @@ def read_columns(paths: Sequence[Path], rows: NDArray[np.int64], locking: Lockin
 
 def affines(paths: Sequence[Path], rows: NDArray[np.int64], locking: Locking) -> NDArray[np.float64]:
     """Return what takes (column, row, 0, 1) of some rows to mm, (sample, 4, 4)."""
-    with ExitStack() as stack:
-        table = open_table(stack, paths, locking)
+    with open_table(paths, locking) as table:
         names = ("orientation", "pixel_spacing_mm", "position_mm")
         orientation, spacing, position = (table[name][rows] for name in names)
     along_row, along_column = orientation[:, :3], orientation[:, 3:]

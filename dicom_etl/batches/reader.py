@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy as shallow
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -232,12 +231,6 @@ class BatchReader(Epochs):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def shared_with(self, rank: int, world_size: int) -> Self:
-        """Return this reader, its place and turns included, as one of several ranks."""
-        other = shallow.copy(self)
-        other.__dict__.update(self.__dict__, _stream=self.stream_of(rank, world_size), is_ranked=True)
-        return other
 
     @classmethod
     def splits(cls, path: str | Path | Sequence[str | Path], *arguments: Any, **options: Any) -> Splits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -59,9 +59,11 @@ class SampleTable(Mapping[str, NDArray[Any]]):
         return len(self._names)
 
 
-def open_table(stack: ExitStack, paths: Sequence[Path], locking: Locking) -> SampleTable:
-    """Open datasets until the stack is closed; `SampleTable.sources` reads them."""
-    return SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
+@contextmanager
+def open_table(paths: Sequence[Path], locking: Locking) -> Iterator[SampleTable]:
+    """Open datasets; `SampleTable.sources` reads them."""
+    with ExitStack() as stack:
+        yield SampleTable([stack.enter_context(open_reader(path, locking=locking)) for path in paths])
 
 
 class NothingLeftError(ConfigError):
@@ -88,8 +90,11 @@ class Selection:
             raise ConfigError(f'require is {self.require!r}: it must be "all" or "any"')
 
 
-def _valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say of each row which structures are drawn and which of these count, (row, structure): flagged ones may not."""
+def choose_rows(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the rows that satisfy a selection, in the order of the files, and which labels of all rows count.
+
+    These are (row, structure): drawn, and not flagged where flagged ones are to be left out.
+    """
     drawn = np.ones((table.rows, len(wanted.structures)), np.bool_)
     valid = drawn.copy()
     for index, structure in enumerate(wanted.structures):
@@ -97,12 +102,7 @@ def _valid_labels(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.boo
             drawn[:, index] &= table[f"has_{part}"] == 1
             if wanted.exclude_flagged:
                 valid[:, index] &= table[f"flagged_{part}"] != 1
-    return drawn, valid & drawn
-
-
-def choose_rows(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the rows that satisfy a selection, in the order of the files, and which labels of all rows count."""
-    drawn, valid = _valid_labels(table, wanted)
+    valid &= drawn
     chosen = np.ones(table.rows, dtype=np.bool_)
     counts = [f"{table.rows} samples"]
     for what, fits in _conditions(table, wanted, drawn, valid):

@@ -117,6 +117,7 @@ class TorchBatches(IterableDataset[Any]):
         self._reader = reader
         self._form = form
         self._said: set[str] = set()
+        self._sent_rank: tuple[int, int] | None = None
         self._begun = 0
         self._resumed: _Share | None = None
         self._share: _Share | None = None
@@ -140,14 +141,9 @@ class TorchBatches(IterableDataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Send the rank along: a worker that is spawned knows nothing of `torch.distributed`."""
-        state = self.__dict__ | {"_said": self._said | {"rank"}}
-        if self._reader.is_ranked:
-            return state
-        schedule = self.stream().schedule
-        reader = self._reader
-        if schedule.world_size > 1:
-            reader = reader.shared_with(schedule.rank, schedule.world_size)
-        return state | {"_reader": reader}
+        rank, world_size = self._rank()
+        sent = (rank, world_size) if world_size > 1 else None
+        return self.__dict__ | {"_said": self._said | {"rank"}, "_sent_rank": sent}
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration serve this epoch from its first batch; one that has begun stays as it is."""
@@ -222,6 +218,8 @@ class TorchBatches(IterableDataset[Any]):
 
     def _rank(self) -> tuple[int, int]:
         given = self._reader.schedule
+        if self._sent_rank is not None:
+            return self._sent_rank
         if self._reader.is_ranked:
             return given.rank, given.world_size
         distributed = torch.distributed
