@@ -14,14 +14,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 from dicom_etl.checks.decisions import settled_before
 from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
-from dicom_etl.checks.study import STUDY_CHECKS
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.open_validated import open_dataset
@@ -31,17 +29,18 @@ from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.records import StudyFolders, StudyPlan
-from dicom_etl.verification import inputs, seal, structure, whole
+from dicom_etl.verification import inputs, structure, whole
 from dicom_etl.verification.inside import check_inside
 from dicom_etl.verification.outcome import Outcome, reading_order
 from dicom_etl.verification.study import (
+    CHECKS,
+    OF_DRAWN_STUDIES,
     Checked,
     Sealed,
     check_study,
     compare_study,
     identity,
     reader,
-    study_checks,
 )
 from dicom_etl.workers import Executor, InProcess, Progress, silent
 
@@ -59,10 +58,10 @@ def verify_dataset(
     options = options if options is not None else VerifyOptions()
     outcome = Outcome(str(path), options)
     named = identity(path) if path.exists() else (0, 0, 0, 0)
-    outcome.sha256, broken = seal.read_and_hash(path)
-    outcome.note(seal.check_seal, broken)
+    outcome.sha256, broken = structure.check_seal(path)
+    outcome.note(structure.check_seal, broken)
     if options.expect and not broken:
-        outcome.run(seal.check_expected_digest, outcome.sha256, options.expect)
+        outcome.run(structure.check_expected_digest, outcome.sha256, options.expect)
     if not outcome.findings:
         _check_inside(path, named, outcome, source, pseudonyms, executor or InProcess(), progress)
     else:
@@ -121,7 +120,6 @@ class _Walk:
         self._rows, self._outcome, self._file = rows, outcome, file
         self._executor, self._progress = executor, progress
         self._duplicates = Duplicates()
-        self._to_note = list(study_checks())
         self._image_keys: array[int] = array("Q")
         self._contour_keys: dict[int, list[int]] = defaultdict(list)
         pixels = rows.shape[0] * rows.shape[1]
@@ -156,13 +154,13 @@ class _Walk:
 
     def _take(self, start: int, checked: Checked) -> None:
         """Note what was found in one study, and keep what others are compared with."""
-        for check in [check for check in self._to_note if checked.drawn or check not in STUDY_CHECKS]:
-            self._outcome.note(check, ())
-            self._to_note.remove(check)
+        note = self._outcome.note
+        for name, check in CHECKS.items():
+            if checked.drawn or name not in OF_DRAWN_STUDIES:
+                note(check, ())
         issues = settled_before([issue for _, issue in checked.found], self._rows.decisions)
-        settled = zip((number for number, _ in checked.found), issues, strict=True)
-        for number, found in groupby(settled, key=itemgetter(0)):
-            self._outcome.note(study_checks()[number], [issue for _, issue in found])
+        for (name, _), issue in zip(checked.found, issues, strict=True):
+            note(CHECKS[name], [issue])
         for row, facts in enumerate(checked.facts, start=start):
             self._duplicates.add(facts, row)
             self._image_keys.append(facts.image_key)

@@ -30,7 +30,7 @@ from dicom_etl.records import (
 )
 from dicom_etl.stages import discover, parse, write
 from dicom_etl.stages.link_folders import link_folders
-from dicom_etl.stages.rasterize import to_grid
+from dicom_etl.stages.sample import read_slice
 from dicom_etl.stages.study import learn_others, link_inputs
 from dicom_etl.stages.study_key import study_key
 from dicom_etl.stages.uids import UidIndex
@@ -195,14 +195,13 @@ class _ComparedRow(NamedTuple):
 def _compare(row: _ComparedRow, source: ComparedSource, digests: dict[str, str]) -> Iterator[Issue]:
     """Compare one row with its files."""
     stored, plan = row.stored, row.plan
-    image, parsed = _read(plan, source)
+    image, parsed = read_slice(plan, source.roots, source.config)
     problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
     digests |= {plan.image: image.sha256, **parsed.digests}
-    image, found = to_grid(image, parsed.outlines, source.config)
     imputed = stored.origin == schema.IMPUTED
     if not imputed:
-        yield from _compare_contours(row, found, problems)
-    made = _made_now(row, image, found)
+        yield from _compare_contours(row, parsed.outlines, problems)
+    made = _made_now(row, image, parsed.outlines)
     skipped = _NOT_FROM_A_FILE | (_OF_THE_LABEL if imputed else frozenset())
     differing = [
         column.name
@@ -246,12 +245,6 @@ def _compare_contours(
         yield _finding(block, index, "error", stored or path, message, structure)
 
 
-def _read(plan: SamplePlan, source: ComparedSource) -> tuple[Image, parse.Parsed]:
-    """Return image and outlines as they are in their files."""
-    image = parse.parse_image(plan, source.roots, source.config)
-    return image, parse.parse_labels(plan, source.roots, source.config, image.header)
-
-
 def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
     rows, number = row.rows, row.block.start + row.place
@@ -270,8 +263,7 @@ def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> 
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
     """Tell whether what was left out at ingest can be used now."""
     try:
-        image, parsed = _read(plan, source)
-        to_grid(image, parsed.outlines, source.config)
+        _, parsed = read_slice(plan, source.roots, source.config)
     except ItemError:
         return False
     return bool(parsed.outlines) or source.config.unlabeled

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from dicom_etl.records import Issue
+from dicom_etl.workers.cores import ONE_THREAD
 
 MEMORY_BYTES = 2 << 30
 LEAST_SECONDS = 20
@@ -35,15 +35,16 @@ def check_inside(path: Path, seconds: int | None = None) -> Iterator[Issue]:
     """
     seconds = seconds or LEAST_SECONDS + path.stat().st_size // BYTES_A_SECOND
     command = [sys.executable, "-m", __name__, str(path), str(seconds)]
-    # One thread: each further one of a numerical library takes address space, which is limited.
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    pipes: dict[str, Any] = {
-        "stdin": subprocess.DEVNULL,
-        "stdout": subprocess.PIPE,
-        "stderr": subprocess.DEVNULL,
-    }
     try:
-        done = subprocess.run(command, env=environment, timeout=seconds, check=False, **pipes)
+        done = subprocess.run(
+            command,
+            env=os.environ | ONE_THREAD,  # each further thread takes address space, which is limited
+            timeout=seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
     except subprocess.TimeoutExpired:
         yield _unreadable(f"took longer than {seconds} s")
         return

@@ -1,20 +1,54 @@
-"""Structure and digests: an opened file is laid out as this format is, and its rows are those that were written."""
+"""Seal, structure and digests: the bytes are those that were sealed, laid out as this format is, with their rows."""
 
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from dicom_etl.config import IngestConfig
-from dicom_etl.dataset import conformity, schema
-from dicom_etl.dataset.digest import row_digests
+from dicom_etl.dataset import conformity, digest, schema
 from dicom_etl.dataset.open_validated import BROKEN, File
 from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.dataset.schema import dataset_attributes
+from dicom_etl.errors import DatasetError, SealError
 from dicom_etl.layouts.pseudonyms import is_pseudonym
 from dicom_etl.records import Issue
 from dicom_etl.verification.outcome import Outcome
+
+
+def check_seal(path: Path) -> tuple[str, list[Issue]]:
+    """seal-broken: the last 512 bytes state the format version, and length and SHA-256 of all bytes before them.
+
+    In plain Python, and in one reading. Also return the SHA-256 of the file, "" when the seal is broken.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DatasetError(f"{str(path)!r} is not a regular file; name a dataset")
+        seal, sha256 = digest.check_seal(path)
+    except SealError as error:
+        return "", [_broken(str(error))]
+    except OSError as error:
+        raise DatasetError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+    # The hash covers the bytes before the seal; this is the one number of the seal that nothing else confirms.
+    version, ours = seal.format_version, schema.FORMAT_VERSION
+    if version != ours:
+        return "", [_broken(f"the seal is of format version {version}, but this dicom-etl reads {ours}")]
+    return sha256, []
+
+
+def check_expected_digest(sha256: str, expected: str) -> Iterator[Issue]:
+    """seal-broken: the SHA-256 of the whole file is the one that --expect names."""
+    if sha256 != expected:
+        yield _broken(
+            f"the file's SHA-256 is {sha256}, not the expected {expected}: another or a changed file"
+        )
+
+
+def _broken(message: str) -> Issue:
+    return Issue("error", "seal-broken", message, "seal")
 
 
 def check_structure(file: File, outcome: Outcome) -> bool:
@@ -97,10 +131,10 @@ def check_row_digests(
     so that no pixel is hashed twice.
     """
     for row, said in enumerate(recorded, start=start):
-        key, digest = row_digests(rows.images[row], rows.masks(row))
+        key, found = digest.row_digests(rows.images[row], rows.masks(row))
         image_keys.append(key)
-        if digest != said:
-            message = f"image and masks hash to {digest[:16]}.., but the row says {said[:16] or 'nothing'}.."
+        if found != said:
+            message = f"image and masks hash to {found[:16]}.., but the row says {said[:16] or 'nothing'}.."
             yield row_issue(rows, row, message, "digest-mismatch")
 
 

@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.checks import sample_checks
-from dicom_etl.checks import study as checks_of_study
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.sample_checks import Drawn, gather
-from dicom_etl.checks.study import number_samples
+from dicom_etl.checks.sample_checks import SAMPLE_CHECKS, Drawn, gather
+from dicom_etl.checks.study import STUDY_CHECKS, number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import DatasetReader, open_reader
@@ -50,14 +48,11 @@ _NO_PIXELS: NDArray[Any] = np.empty((0, 0))
 _NO_RING = np.empty((0, 2))
 
 
-def study_checks() -> tuple[Callable[..., Any], ...]:
-    """Return all that look at one study; findings name theirs by its place here."""
-    return (
-        check_row_digests,
-        *_DERIVATIONS,
-        *sample_checks.SAMPLE_CHECKS,
-        *checks_of_study.STUDY_CHECKS,
-    )
+OF_DRAWN_STUDIES = {check.__name__: check for check in STUDY_CHECKS}
+"""Those that look at nothing where nobody drew anything."""
+_ALL: tuple[Callable[..., Any], ...] = (check_row_digests, *_DERIVATIONS, *SAMPLE_CHECKS, *STUDY_CHECKS)
+CHECKS = {check.__name__: check for check in _ALL}
+"""All that look at one study; findings name theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +67,11 @@ class Sealed:
 class Checked(NamedTuple):
     """What came of one study: findings, and what is compared with other studies.
 
-    ``found`` are findings with the place of their check among `study_checks`. ``facts`` and ``pixels`` go by row,
-    without images; ``drawn`` says whether anything was drawn by hand, else `STUDY_CHECKS` had nothing to look at.
+    ``found`` are findings with the name of their check among `CHECKS`. ``facts`` and ``pixels`` go by row,
+    without images; ``drawn`` says whether anything was drawn by hand, else `OF_DRAWN_STUDIES` had nothing to look at.
     """
 
-    found: list[tuple[int, Issue]]
+    found: list[tuple[str, Issue]]
     facts: list[SampleFacts]
     pixels: list[tuple[float, float, tuple[NDArray[Any], ...]]]
     drawn: bool
@@ -103,8 +98,10 @@ def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -
     derived = Derived(rows, rows.block(*bounds), file.config)
     keys: list[int] = []
     digests = derived.block["sha256"].tolist()
-    found = [(0, issue) for issue in check_row_digests(rows, bounds[0], digests, keys)]
-    found += _numbered(1, _DERIVATIONS, derived)
+    found = [
+        (check_row_digests.__name__, issue) for issue in check_row_digests(rows, bounds[0], digests, keys)
+    ]
+    found += _found(_DERIVATIONS, derived)
     labels, facts = _check_labels(derived, keys, limits)
     drawn = any(one.contours for one in facts)
     return Checked([*found, *labels], [_bare(one) for one in facts], list(_pixels(derived)), drawn)
@@ -112,25 +109,22 @@ def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -
 
 def _check_labels(
     derived: Derived, keys: Sequence[int], limits: LabelLimits
-) -> tuple[list[tuple[int, Issue]], list[SampleFacts]]:
+) -> tuple[list[tuple[str, Issue]], list[SampleFacts]]:
     facts: list[SampleFacts] = []
-    found: list[tuple[int, Issue]] = []
+    found: list[tuple[str, Issue]] = []
     stored = derived.rows.sample_rows(derived.block.start, derived.block.stop)
-    first = 1 + len(_DERIVATIONS)
     for index, key in enumerate(keys):
         drawn = _drawn(derived, index, stored[index], key)
         facts.append(drawn.facts)
-        found += _numbered(first, sample_checks.SAMPLE_CHECKS, drawn, limits)
-    drawn_on = [one for one in facts if one.contours]
-    if drawn_on:
-        first += len(sample_checks.SAMPLE_CHECKS)
-        found += _numbered(first, checks_of_study.STUDY_CHECKS, DrawnStudy(drawn_on), limits)
+        found += _found(SAMPLE_CHECKS, drawn, limits)
+    if drawn_on := [one for one in facts if one.contours]:
+        found += _found(STUDY_CHECKS, DrawnStudy(drawn_on), limits)
     issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
-    return [(number, issue) for (number, _), issue in zip(found, issues, strict=True)], facts
+    return [(name, issue) for (name, _), issue in zip(found, issues, strict=True)], facts
 
 
-def _numbered(first: int, checks: Iterable[Callable[..., Any]], *args: Any) -> list[tuple[int, Issue]]:
-    return [(number, issue) for number, check in enumerate(checks, first) for issue in check(*args)]
+def _found(checks: Iterable[Callable[..., Iterable[Issue]]], *args: Any) -> list[tuple[str, Issue]]:
+    return [(check.__name__, issue) for check in checks for issue in check(*args)]
 
 
 def _drawn(derived: Derived, index: int, row: SampleRow, image_key: int) -> Drawn:

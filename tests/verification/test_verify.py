@@ -19,7 +19,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.errors import ConfigError, DatasetError
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.verification import seal
+from dicom_etl.verification import structure
 from dicom_etl.verification.dataset import verify_dataset
 from dicom_etl.workers import InProcess
 from dicom_etl.workers.pool import ProcessPool
@@ -358,14 +358,14 @@ def test_a_file_that_takes_the_place_of_the_one_hashed_is_not_looked_at(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, other = (Path(shutil.copy(dataset, tmp_path / name)) for name in ("one.h5", "other.h5"))
-    hashed = seal.read_and_hash
+    hashed = structure.check_seal
 
     def swap(path: Path) -> Any:
         found = hashed(path)
         other.replace(path)
         return found
 
-    monkeypatch.setattr(seal, "read_and_hash", swap)
+    monkeypatch.setattr(structure, "check_seal", swap)
     outcome = verify_dataset(path)
     assert [issue.code for issue in outcome.findings] == ["schema"]
     assert "was replaced while it was verified" in outcome.findings[0].message
