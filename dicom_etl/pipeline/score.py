@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
-from dicom_etl.geometry.locations import ED, ES, cardiac_phases
-from dicom_etl.impute.parents import BOTH, Reach, SlicePlace
+from dicom_etl.geometry.locations import cardiac_phases
+from dicom_etl.impute.parents import BOTH, Reach
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
@@ -16,7 +15,7 @@ from dicom_etl.pipeline import Plan, Summary
 from dicom_etl.records import Issue, StudyPlan
 from dicom_etl.stages import parse
 from dicom_etl.stages.impute import NAME, as_slice
-from dicom_etl.stages.impute_study import places_of
+from dicom_etl.stages.impute_study import ed_and_es, places_of
 from dicom_etl.stages.sample import item_issue, read_slice
 from dicom_etl.stages.write import INNER
 from dicom_etl.workers import Progress, silent
@@ -62,15 +61,11 @@ def _score_study(
         for structure, outline in drawn_here.outlines.items():
             placed = as_slice(image.pixels, image.header)
             drawn.setdefault(structure, {})[index] = DrawnSlice(placed, outline)
-    ed_es = _turns(places, drawn.get(INNER, {}))
+    inner = drawn.get(INNER, {}).items()
+    areas = {(places[index].location, places[index].phase): one.outline.area for index, one in inner}
+    ed_es = ed_and_es(cardiac_phases(areas))
     return [
         score
         for structure, slices in sorted(drawn.items())
         for score in leave_one_out(structure, places, slices, Reach(*config.impute_max_gap), ed_es)
     ]
-
-
-def _turns(places: Sequence[SlicePlace], inner: dict[int, DrawnSlice]) -> tuple[int, int] | None:
-    areas = {(places[index].location, places[index].phase): one.outline.area for index, one in inner.items()}
-    turns = {word: phase for phase, word in cardiac_phases(areas).items()}
-    return (turns[ED], turns[ES]) if len(turns) == 2 else None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from math import nan
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import NEAREST, Parent, confidence, estimate, parent_of
-from dicom_etl.impute.parents import SPATIAL, Axis
+from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Axis, ParentLink
 from dicom_etl.impute.slices import Slice
 from dicom_etl.records import ImageHeader, Outline, SamplePlan
 
@@ -19,24 +19,16 @@ NAME = "impute"
 CONFIDENCE_DIGITS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ParentPair:
-    """What one structure of a slice is made of.
-
-    ``share`` is the weight of the second parent, ``distance`` that to the nearer one in mm or ms, ``confidence`` that
-    in the parents: 1 when both are drawn.
-    """
+class ParentPair(NamedTuple):
+    """What one structure of a slice is made of; ``confidence`` is that in the parents: 1 when both are drawn."""
 
     structure: str
-    axis: Axis
+    link: ParentLink
     parents: tuple[Parent, Parent]
-    share: float
-    distance: float
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class ImputePlan:
+class ImputePlan(NamedTuple):
     """A slice to fill, and what from; depends on nothing else, so it can be made in any process.
 
     ``is_parent`` says that other slices will be made of this one.
@@ -45,19 +37,6 @@ class ImputePlan:
     sample: SamplePlan
     pairs: tuple[ParentPair, ...]
     is_parent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Imputed:
-    """What a row states about its imputed structures; see the columns of the same names in `dicom_etl.dataset.schema`.
-
-    ``shares`` holds the structures that were imputed. Which rows they came from is known only when all rows are.
-    """
-
-    confidence: float
-    distance_mm: float
-    distance_ms: float
-    shares: Mapping[str, float]
 
 
 def as_slice(pixels: NDArray[Any], header: ImageHeader) -> Slice:
@@ -81,27 +60,29 @@ def prepare(
 
 
 def impute_slice(
-    image: Slice, plan: ImputePlan, *, mode: str, way: str
-) -> tuple[dict[str, Outline], Imputed]:
-    """Make the contours of a slice, and say how far to trust them.
+    image: Slice, plan: ImputePlan, structures: Sequence[str], *, mode: str, way: str
+) -> tuple[dict[str, Outline], dict[str, Any]]:
+    """Make the contours of a slice, and the columns of its row that say how far to trust them.
 
-    Structures that have nothing between their parents are missing from the result.
+    Structures that have nothing between their parents are missing from the result. Which rows they came from is known
+    only when all rows are.
     """
     outlines: dict[str, Outline] = {}
-    trust: dict[str, float] = {}
-    for pair in plan.pairs:
-        weights = (1.0 - pair.share, pair.share)
-        found = estimate(image, pair.parents, weights, NEAREST if mode == NEAREST else way)
+    trust: list[float] = []
+    shares: dict[str, float] = {}
+    distances: dict[Axis, list[float]] = {SPATIAL: [], TEMPORAL: []}
+    for structure, link, parents, sure in plan.pairs:
+        found = estimate(image, parents, link.weights, NEAREST if mode == NEAREST else way)
         if found.rings:
-            outlines[pair.structure] = measure(found.rings)
-            own = confidence(found.agreement, pair.axis, pair.distance, pair.confidence)
-            trust[pair.structure] = round(own, CONFIDENCE_DIGITS)
-    used = [pair for pair in plan.pairs if pair.structure in outlines]
-    spatial = [pair.distance for pair in used if pair.axis == SPATIAL]
-    temporal = [pair.distance for pair in used if pair.axis != SPATIAL]
-    return outlines, Imputed(
-        min(trust.values(), default=float("nan")),
-        max(spatial, default=float("nan")),
-        max(temporal, default=float("nan")),
-        {pair.structure: pair.share for pair in used},
-    )
+            outlines[structure] = measure(found.rings)
+            shares[structure] = link.weights[1]
+            distances[link.axis].append(link.distance)
+            trust.append(
+                round(confidence(found.agreement, link.axis, link.distance, sure), CONFIDENCE_DIGITS)
+            )
+    return outlines, {
+        "confidence": min(trust, default=nan),
+        "imputed_distance_mm": max(distances[SPATIAL], default=nan),
+        "imputed_distance_ms": max(distances[TEMPORAL], default=nan),
+        "imputed_share": tuple(shares.get(structure, nan) for structure in structures),
+    }

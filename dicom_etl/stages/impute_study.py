@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import nan
@@ -35,6 +35,12 @@ def places_of(samples: Sequence[SamplePlan]) -> list[SlicePlace]:
     if not drawn:
         return [UNKNOWN] * len(samples)
     return [_place(sample, np.array(drawn[0])) for sample in samples]
+
+
+def ed_and_es(words: Mapping[int, str]) -> tuple[int, int] | None:
+    """Return the phases of end-diastole and end-systole, None where they are not both known."""
+    phases = {word: phase for phase, word in words.items()}
+    return (phases[ED], phases[ES]) if len(phases) == 2 else None
 
 
 def _place(sample: SamplePlan, orientation: FloatArray) -> SlicePlace:
@@ -87,10 +93,10 @@ def make_study(
     """
     for samples in _stacks(study.samples):
         stack = _StackMaker(samples, executor, maker)
-        stack.make_drawn()
+        stack.make(index for index, sample in enumerate(samples) if sample.labels)
         stack.make_between()
         if maker.config.unlabeled:
-            stack.make_rest()
+            stack.make(range(len(samples)))
         yield from stack.rows()
 
 
@@ -100,24 +106,24 @@ class _StackMaker:
     def __init__(self, samples: Sequence[SamplePlan], executor: Executor, maker: SampleMaker) -> None:
         self._samples, self._executor, self._maker = samples, executor, maker
         self._structures = maker.spec.structures
-        self._made: dict[int, Made | ItemError] = {}
+        self._made: dict[int, Made] = {}
+        self._failed: dict[int, ItemError] = {}
         self._links: dict[int, Mapping[str, ParentLink]] = {}
 
-    def make_drawn(self) -> None:
-        self._make([index for index, sample in enumerate(self._samples) if sample.labels])
-
-    def make_rest(self) -> None:
-        self._make([index for index in range(len(self._samples)) if index not in self._made])
+    def make(self, indices: Iterable[int]) -> None:
+        """Make those that were not made yet."""
+        chosen = [index for index in indices if index not in self._made and index not in self._failed]
+        results = self._executor.map(self._maker.parent, [self._samples[index] for index in chosen])
+        for index, (_, result) in zip(chosen, results, strict=True):
+            self._keep(index, result)
 
     def make_between(self) -> None:
         """Make what lies between rows that could be made, in rounds."""
         drawn = {
-            structure: {index for index in self._made if self._parent(index, number) is not None}
-            for number, structure in enumerate(self._structures)
+            structure: {index for index in self._made if self._parent(index, structure) is not None}
+            for structure in self._structures
         }
-        rows = [made.sample.row for made in self._made.values() if isinstance(made, Made)]
-        turns = {word: phase for phase, word in study_phases(rows, self._structures).items()}
-        ed_es = (turns[ED], turns[ES]) if len(turns) == 2 else None
+        ed_es = ed_and_es(study_phases([made.sample.row for made in self._made.values()], self._structures))
         mode, reach = str(self._maker.config.impute), Reach(*self._maker.config.impute_max_gap)
         rounds = plan_links(places_of(self._samples), drawn, mode, reach, ed_es)
         needed = {
@@ -140,50 +146,40 @@ class _StackMaker:
 
     def rows(self) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
         """Yield the rows in order, each imputed one with the rows it came from."""
-        rank: dict[int, int] = {}
-        for index, made in sorted(self._made.items()):
-            if isinstance(made, Made) and (self._maker.config.unlabeled or any(made.sample.row.has)):
-                rank[index] = len(rank)
-        for index, made in sorted(self._made.items()):
-            if isinstance(made, ItemError):
-                yield self._samples[index], made
-            else:
-                yield self._samples[index], self._with_steps(made.sample, index, rank)
-
-    def _make(self, chosen: Sequence[int]) -> None:
-        results = self._executor.map(self._maker.parent, [self._samples[index] for index in chosen])
-        self._made |= {index: result for index, (_, result) in zip(chosen, results, strict=True)}
+        rows = {index: made.sample.row for index, made in sorted(self._made.items())}
+        kept = [index for index, row in rows.items() if self._maker.config.unlabeled or any(row.has)]
+        rank = {index: number for number, index in enumerate(kept)}
+        for index in sorted((*self._made, *self._failed)):
+            made = self._made.get(index)
+            yield (
+                self._samples[index],
+                self._failed[index] if made is None else self._with_steps(made.sample, index, rank),
+            )
 
     def _keep(self, index: int, result: Made | ItemError) -> None:
         """Take a result, with what was wrong with the slice's own contour when it had one."""
-        before = self._made.get(index)
-        if isinstance(result, Made) and isinstance(before, Made):
+        before = self._made.pop(index, None)
+        if isinstance(result, ItemError):
+            self._failed[index] = result
+            return
+        if before is not None:
             issues = before.sample.issues + result.sample.issues
-            result = Made(replace(result.sample, issues=issues), result.parents)
+            result = result._replace(sample=replace(result.sample, issues=issues))
         self._made[index] = result
 
-    def _parent(self, index: int, number: int) -> Parent | None:
+    def _parent(self, index: int, structure: str) -> Parent | None:
         made = self._made.get(index)
-        return made.parents[number] if isinstance(made, Made) and made.parents else None
-
-    def _confidence(self, index: int) -> float:
-        made = self._made[index]
-        return made.sample.row.confidence if isinstance(made, Made) else nan
+        return made.parents[self._structures.index(structure)] if made is not None and made.parents else None
 
     def _pairs(self, links: Mapping[str, ParentLink]) -> tuple[ParentPair, ...]:
         """Gather the parents of a slice; structures of which one could not be made are left out."""
         pairs = []
         for structure, link in links.items():
-            number = self._structures.index(structure)
-            before, after = (self._parent(index, number) for index in link.parents)
+            before, after = (self._parent(index, structure) for index in link.parents)
             if before is not None and after is not None:
-                trust = sum(
-                    weight * self._confidence(index)
-                    for weight, index in zip(link.weights, link.parents, strict=True)
-                )
-                pairs.append(
-                    ParentPair(structure, link.axis, (before, after), link.weights[1], link.distance, trust)
-                )
+                sure = [self._made[index].sample.row.confidence for index in link.parents]
+                trust = link.weights[0] * sure[0] + link.weights[1] * sure[1]
+                pairs.append(ParentPair(structure, link, (before, after), trust))
         return tuple(pairs)
 
     def _with_steps(self, sample: EncodedSample, index: int, rank: Mapping[int, int]) -> EncodedSample:

@@ -6,7 +6,7 @@ What imputes is imported where it is used: most runs, and their workers, have no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,11 +23,10 @@ from dicom_etl.stages import parse, rasterize, write
 
 if TYPE_CHECKING:
     from dicom_etl.impute.estimate import Parent
-    from dicom_etl.stages.impute import Imputed, ImputePlan
+    from dicom_etl.stages.impute import ImputePlan
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """A row, and what it is as a parent of imputed ones, by structure in the dataset's order; empty for none."""
 
     sample: EncodedSample
@@ -70,13 +69,15 @@ class SampleMaker:
         config = self.config
         image, _ = rasterize.to_grid(parse.parse_image(plan.sample, self.roots, config), {}, config)
         target = impute.as_slice(np.asarray(image.pixels, dtype=self.spec.dtype), image.header)
-        outlines, imputed = impute.impute_slice(target, plan, mode=config.impute or "", way=config.impute_way)
+        outlines, imputed = impute.impute_slice(
+            target, plan, self.spec.structures, mode=config.impute or "", way=config.impute_way
+        )
         sample = self._encode(plan.sample, image, parse.Parsed(outlines, {}, [], {}), imputed)
         parents = impute.prepare(target, outlines, self.spec.structures) if plan.is_parent else ()
         return Made(sample, parents)
 
     def _encode(
-        self, plan: SamplePlan, image: Image, read: parse.Parsed, imputed: Imputed | None = None
+        self, plan: SamplePlan, image: Image, read: parse.Parsed, imputed: dict[str, Any] | None = None
     ) -> EncodedSample:
         masks = {
             structure: rasterize.draw_mask(outline, image.pixels.shape, self.config)

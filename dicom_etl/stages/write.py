@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.records import Box, EncodedSample, Image, Outline, SampleFacts, SamplePlan, SampleRow
 from dicom_etl.stages.parse import Parsed
-
-if TYPE_CHECKING:
-    from dicom_etl.stages.impute import Imputed
 
 NAME = "write"
 STATISTICS = ("image_min", "image_max", "image_mean", "image_std")
@@ -77,7 +74,7 @@ def encode_sample(
     read: Parsed,
     masks: Mapping[str, NDArray[np.uint8]],
     spec: schema.DatasetSpec,
-    imputed: Imputed | None = None,
+    imputed: Mapping[str, Any] | None = None,
 ) -> EncodedSample:
     """Make the row of one sample: columns, statistics, digests, and chunks as they are stored.
 
@@ -121,7 +118,7 @@ def make_row(
     outlines: Mapping[str, Outline],
     structures: Sequence[str],
     measured: Mapping[str, Any],
-    imputed: Imputed | None = None,
+    imputed: Mapping[str, Any] | None = None,
     origins: Mapping[str, float] = MappingProxyType({}),
 ) -> SampleRow:
     """Return the columns of a sample; ``measured`` are its `pixel_columns` and SHA-256, ``origins`` as in `Parsed`."""
@@ -148,26 +145,20 @@ def make_row(
         manufacturer=plan.header.manufacturer,  # as planned: its column is as wide as the plan's texts
         field_strength_t=header.field_strength_t,
         **measured,
-        **_label_columns(bool(outlines), imputed, structures),
+        **_label_columns(bool(outlines), imputed),
         areas_px=tuple([outlines[name].area if name in outlines else 0.0 for name in structures]),
         frame=header.frame,
         stack_index=plan.stack_index,
     )
 
 
-def _label_columns(labeled: bool, imputed: Imputed | None, structures: Sequence[str]) -> dict[str, Any]:
+def _label_columns(labeled: bool, imputed: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the columns that say where the label comes from."""
     if not labeled:
         return {"origin": schema.UNLABELED}
     if imputed is None:
         return {"origin": schema.MANUAL, "confidence": 1.0}
-    return {
-        "origin": schema.IMPUTED,
-        "confidence": imputed.confidence,
-        "imputed_distance_mm": imputed.distance_mm,
-        "imputed_distance_ms": imputed.distance_ms,
-        "imputed_share": tuple(imputed.shares.get(structure, math.nan) for structure in structures),
-    }
+    return {"origin": schema.IMPUTED, **imputed}
 
 
 def study_phases(rows: Iterable[SampleRow], structures: Sequence[str]) -> dict[int, str]:
