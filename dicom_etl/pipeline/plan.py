@@ -217,7 +217,7 @@ class Plan:
             find = partial(find_structures, roots=self.roots, config=self.config)
             for _, result in self.executor.map(find, studies):
                 if not isinstance(result, ItemError):
-                    self._structures.update(result)
+                    self._structures.update(result[0])
         return tuple(study for study in studies if shard_of(study.patient_id, shards) == number)
 
     def _add(self, study: PlannedStudy) -> None:

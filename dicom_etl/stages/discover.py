@@ -45,31 +45,32 @@ _ENDINGS = (".dcm", ".dicom", ".ima")
 def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | None = None) -> SourceFolders:
     """Read the link table and list the studies' folders, as they are or as their ``pseudonyms``."""
     found = layout.folders(roots)
-
-    image_folder, label_folder = (
-        partial(_shown_folder, pseudonym)
-        for pseudonym in ((pseudonyms.patient, pseudonyms.original) if pseudonyms else (None, None))
-    )
+    links = found.links  # the table admits no id that would need to be escaped
+    image_folder: Callable[[str], str] = escaped
+    label_folder: Callable[[str], str] = escaped
+    if pseudonyms is not None:
+        patient, original, name_key = pseudonyms.patient, pseudonyms.original, pseudonyms.name_key
+        links = tuple(
+            Link(patient(link.patient_id), original(link.original_id), name_key(link.patient_id))
+            for link in links
+        )
+        image_folder, label_folder = partial(_shown_folder, patient), partial(_shown_folder, original)
+    issues = [
+        (label_folder if issue.path.startswith(f"{CONTOURS}/") else image_folder, issue)
+        for issue in found.issues
+    ]
     return replace(
         found,
-        links=tuple(_shown_link(link, pseudonyms) for link in found.links),
+        links=links,
         images=tuple(sorted(map(image_folder, found.images))),
         contours=tuple(sorted(map(label_folder, found.contours))),
-        issues=tuple(
-            replace(
-                issue,
-                path=(label_folder if issue.path.startswith(f"{CONTOURS}/") else image_folder)(issue.path),
-            )
-            for issue in found.issues
-        ),
+        issues=tuple(replace(issue, path=shown(issue.path)) for shown, issue in issues),
     )
 
 
-def _shown_folder(pseudonym: Callable[[str], str] | None, path: str) -> str:
+def _shown_folder(pseudonym: Callable[[str], str], path: str) -> str:
     """Return what a folder of the SOURCE is shown as; those above it are named by the layout."""
     above, _, name = path.rpartition("/")
-    if pseudonym is None:
-        return escaped(path)
     return SourceName(f"{above}/{pseudonym(name)}" if above else pseudonym(name), path)
 
 
@@ -209,13 +210,3 @@ def _shown(folders: Sequence[str], name_key: bytes, path: str) -> str:
         if path.startswith(f"{real_of(folder)}/"):
             return shown_path(folder, path[len(real_of(folder)) + 1 :], name_key)
     return shown_path("", path, name_key)
-
-
-def _shown_link(link: Link, pseudonyms: Pseudonyms | None) -> Link:
-    if pseudonyms is None:
-        return link  # the link table admits no id that would need to be escaped
-    return Link(
-        pseudonyms.patient(link.patient_id),
-        pseudonyms.original(link.original_id),
-        pseudonyms.name_key(link.patient_id),
-    )

@@ -122,7 +122,7 @@ def _series(paths: Sequence[str], headers: Sequence[ImageHeader]) -> Iterator[Se
     names = {
         path: Name(path, multi_frame=header.frames > 1) for path, header in zip(paths, headers, strict=True)
     }
-    directions = _Directions()
+    directions = _directions(header.orientation for header in headers)
     groups: dict[tuple[Any, ...], dict[int | None, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, (path, header) in enumerate(zip(paths, headers, strict=True)):
         key = (
@@ -131,7 +131,7 @@ def _series(paths: Sequence[str], headers: Sequence[ImageHeader]) -> Iterator[Se
             header.series_number,
             header.rows,
             header.columns,
-            directions.find(header.orientation),
+            directions[header.orientation],
         )
         groups[key][names[path].series].append(index)
     runs_on = running_on([members for named in groups.values() for members in named.values()], paths, names)
@@ -158,29 +158,20 @@ def _series(paths: Sequence[str], headers: Sequence[ImageHeader]) -> Iterator[Se
             )
 
 
-class _Directions:
-    """Numbers the orientations of a study; those that differ by rounding have one number."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[float, ...], int] = {}
-        self._first: list[tuple[float, ...]] = []
-
-    def find(self, cosines: tuple[float, ...]) -> int:
-        number = self._known.get(cosines)
-        if number is None:
-            number = self._known[cosines] = self._new(cosines)
-        return number
-
-    def _new(self, cosines: tuple[float, ...]) -> int:
+def _directions(orientations: Iterable[tuple[float, ...]]) -> dict[tuple[float, ...], int]:
+    """Give each orientation a number; those that differ by rounding have one number, unknown ones -1."""
+    numbers: dict[tuple[float, ...], int] = {}
+    known: list[tuple[float, ...]] = []
+    for cosines in dict.fromkeys(orientations):
         if isnan(cosines[0]):
-            return -1
-        if self._first:
-            off = np.abs(np.array(self._first) - cosines).max(axis=1)
-            nearest = int(off.argmin())
-            if off[nearest] <= PARALLEL:
-                return nearest
-        self._first.append(cosines)
-        return len(self._first) - 1
+            numbers[cosines] = -1
+            continue
+        off = np.abs(np.array([*known, cosines]) - cosines).max(axis=1)
+        off[-1] = PARALLEL  # no other is nearer
+        numbers[cosines] = nearest = int(off.argmin())
+        if nearest == len(known):
+            known.append(cosines)
+    return numbers
 
 
 def _by_header(members: Iterable[int], headers: Sequence[ImageHeader]) -> dict[int, tuple[int, ...]]:
@@ -194,15 +185,14 @@ def _by_header(members: Iterable[int], headers: Sequence[ImageHeader]) -> dict[i
 
 def _stacked(series: Sequence[Series], headers: Sequence[ImageHeader]) -> Iterator[list[Series]]:
     parallel: dict[tuple[Any, ...], list[tuple[Series, float]]] = defaultdict(list)
-    directions = _Directions()
-    for each in series:
-        position = _only_position(each, headers)
+    placed = [(each, headers[each.members[0]], _only_position(each, headers)) for each in series]
+    directions = _directions(header.orientation for _, header, position in placed if position is not None)
+    for each, header, position in placed:
         if position is None:
             yield [each]
             continue
-        header = headers[each.members[0]]
         spacing = tuple(round(mm, 4) for mm in header.pixel_spacing_mm)
-        direction = directions.find(header.orientation)
+        direction = directions[header.orientation]
         parallel[each.study_uid, header.rows, header.columns, spacing, direction].append((each, position))
     for group in parallel.values():
         group.sort(key=lambda item: -len(item[0].members))

@@ -176,9 +176,15 @@ def find_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig
     return link_inputs(folders, roots, config).uids
 
 
-def names_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> bool:
-    """Tell whether any label of a study names its image by UID."""
-    return any(isinstance(label.ref.target, Instance) for label in _labels_of(folders, roots, config))
+def find_structures(
+    folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig
+) -> tuple[set[str], bool]:
+    """Return the structures of all labels of a study, and whether any of these names its image by UID."""
+    files = discover.find_files(layout_of(roots), roots, folders)
+    among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
+    labels = find_labels(files.labels, roots, config, folders.patient_id, among_images=among_images).labels
+    by_uid = any(isinstance(label.ref.target, Instance) for label in labels)
+    return {label.structure for label in labels}, by_uid
 
 
 def learn_others(
@@ -189,23 +195,14 @@ def learn_others(
     config: IngestConfig,
 ) -> None:
     """Add studies to an index of UIDs; their headers are read only where any label of SOURCE names an image by UID."""
-    asked = partial(names_uids, roots=roots, config=config)
-    if not index.names_any and not any(found is True for _, found in executor.map(asked, studies)):
+    find = partial(find_structures, roots=roots, config=config)
+    if not index.names_any and not any(
+        not isinstance(found, ItemError) and found[1] for _, found in executor.map(find, studies)
+    ):
         return
     for study, found in executor.map(partial(find_uids, roots=roots, config=config), studies):
         if not isinstance(found, ItemError):
             index.add(study, found)
-
-
-def find_structures(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> tuple[str, ...]:
-    """Return the structures that the label files of a study hold, wherever they lie."""
-    return tuple(sorted({label.structure for label in _labels_of(folders, roots, config)}))
-
-
-def _labels_of(folders: StudyFolders, roots: SourceRoots, config: IngestConfig) -> tuple[Label, ...]:
-    files = discover.find_files(layout_of(roots), roots, folders)
-    among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
-    return find_labels(files.labels, roots, config, folders.patient_id, among_images=among_images).labels
 
 
 def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> str:

@@ -248,7 +248,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a parser may print what a header holds
-                env=_environment(),
+                env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                 pass_fds=passed,
             )
         finally:
@@ -307,10 +307,3 @@ def _shared_memory(size: int) -> tuple[mmap.mmap, int]:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)
     return mmap.mmap(descriptor, size), descriptor
-
-
-def _environment() -> dict[str, str]:
-    """Let the worker find what this process finds, however it was started; -P keeps its folder out of that."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    return environment | ONE_THREAD
