@@ -18,7 +18,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import append_seal
 from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.statistics import PixelStatistics
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.pipeline.summary import Summary, in_order
 from dicom_etl.records import Chunk, Decided, EncodedSample, Issue, StudyRecord, kept_together
 from dicom_etl.splits import NO_FOLD, SplitAssignment
@@ -154,11 +154,9 @@ class Assembly:
     def seal(self, temporary: Path, output: Path) -> None:
         """Seal the finished file, and note what it is."""
         summary = self.summary
-        try:
+        with os_errors_as(OutputError, "cannot write the seal of the dataset"):
             summary.sha256 = append_seal(temporary, schema.FORMAT_VERSION)
             summary.output_bytes = temporary.stat().st_size
-        except OSError as error:
-            raise OutputError(f"cannot write the seal of the dataset: {error.strerror}") from None
         summary.output, summary.shape, summary.dtype = output, self._spec.shape, self._spec.dtype
         # What was taken off all vertices; None where that differs, or nothing is drawn in pixels.
         summary.contour_origin = next(iter(self._origins)) if len(self._origins) == 1 else None

@@ -18,7 +18,7 @@ from dicom_etl.dataset.digest import append_seal
 from dicom_etl.dataset.locks import CheckpointFolder, remove_checkpoint
 from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.writer import HDF5Writer, open_writer
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.pipeline.plan import Plan
 from dicom_etl.records import EncodedSample, Issue, StudyRecord
 from dicom_etl.splits import NO_FOLD
@@ -116,8 +116,6 @@ class CheckpointWriter:
         )
         self._open_file.close()
         self._writer = None
-        try:
+        with os_errors_as(OutputError, "cannot keep a part"):
             append_seal(self._folder.unfinished, schema.FORMAT_VERSION)
             self._folder.add()
-        except OSError as error:
-            raise OutputError(f"cannot keep a part: {error.strerror}") from None
