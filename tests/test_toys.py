@@ -85,7 +85,6 @@ class ToyLayout:
     """A folder a patient: ``SYN00001/img/..`` and ``SYN00001/roi/..``."""
 
     name = "toy"
-    says = "patient/img and patient/roi"
     name_offset: int | None = None
 
     def recognises(self, source: Path) -> bool:

@@ -94,7 +94,7 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
     if not len(points):
         raise ContourError("it has no points")
     if len(points) > options.max_contour_points:
-        raise too_many(options)
+        raise ContourError(too_many(options.max_contour_points))
     if not np.abs(points).max() <= _FARTHEST:
         raise ContourError(f"a coordinate is beyond {_FARTHEST:.0f}")
     return ring_of(points / ring.steps - origin)

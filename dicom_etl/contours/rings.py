@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dicom_etl.config import LabelOptions
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import OFF_PLANE_MM, has_plane, to_pixels
 from dicom_etl.geometry.planar import as_complex
@@ -38,11 +37,9 @@ def ring_of(points: FloatArray) -> FloatArray:
     return ring
 
 
-def too_many(options: LabelOptions) -> ContourError:
-    """Return the error for a label of more points than are allowed."""
-    return ContourError(
-        f"more than {options.max_contour_points} points, which no contour has; `max_contour_points` raises the limit"
-    )
+def too_many(most: int) -> str:
+    """Say that a label has more points than are allowed."""
+    return f"more than {most} points, which no contour has; `max_contour_points` raises the limit"
 
 
 def on_image(points_mm: FloatArray, image: ImageHeader, lies: str) -> FloatArray:

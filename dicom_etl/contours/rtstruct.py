@@ -18,7 +18,7 @@ import numpy as np
 from dicom_etl.config import LabelOptions
 from dicom_etl.config.kinds import name_key
 from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each, runs
-from dicom_etl.contours.rings import even_odd, on_image, ring_of
+from dicom_etl.contours.rings import even_odd, on_image, ring_of, too_many
 from dicom_etl.dicom import objects
 from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
@@ -274,10 +274,7 @@ def _points(item: Dataset, max_points: int) -> tuple[FloatArray, str]:
     if count == 0:
         return none, "it has no points"
     if count > 3 * max_points:
-        return (
-            none,
-            f"more than {max_points} points, which no contour has; `max_contour_points` raises the limit",
-        )
+        return none, too_many(max_points)
     stated = objects.whole_number(item, "NumberOfContourPoints")
     if count % 3 or (stated is not None and 3 * stated != count):
         return none, f"its {count} coordinates are not those of the points that it states"

@@ -109,7 +109,7 @@ def _points(data: bytes, options: LabelOptions) -> FloatArray:
     if not data:
         raise ContourError("the file is empty")
     if data.count(b"\n") >= options.max_contour_points:
-        raise too_many(options)
+        raise ContourError(too_many(options.max_contour_points))
     # The lines of a file have few shapes, so shapes are matched, not lines: 27 us a file of 200 points instead of 142.
     decimals = {
         (_decimals if len(shape) <= _LONGEST_SHAPE else _decimals.__wrapped__)(shape)

@@ -91,7 +91,7 @@ def _rings(label: _Label, image: ImageHeader, origin: float, notes: Notes, optio
     if label.problem:
         raise ContourError(label.problem)
     if sum(map(len, label.points.values())) > 3 * options.max_contour_points:
-        raise too_many(options)
+        raise ContourError(too_many(options.max_contour_points))
     vertices = (np.array(points).reshape(-1, 3) for points in label.points.values())
     if label.unit == "mm":
         pixels = [on_image(each, image, "it lies up to") for each in vertices]

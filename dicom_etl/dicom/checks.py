@@ -179,8 +179,6 @@ def rescale(values: dict[int, bytes]) -> tuple[float, float]:
     if isnan(slope) or isnan(intercept):
         missing, there = (el.SLOPE, el.INTERCEPT) if isnan(slope) else (el.INTERCEPT, el.SLOPE)
         raise ImageError(f"{el.NAMES[there]} is there without {el.NAMES[missing]}")
-    if slope == 0:
-        raise ImageError("RescaleSlope is 0, which would make all pixels the same")
     if abs(slope) < _LEAST_SLOPE:
         raise ImageError(f"RescaleSlope is {slope:g}, which would make all pixels the same")
     if abs(slope) * 2**32 + abs(intercept) > _FLOAT32_MAX:

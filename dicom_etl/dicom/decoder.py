@@ -49,10 +49,7 @@ def read_headers(data: bytes, limits: Limits) -> tuple[ImageHeader, ...]:
 
 
 def read_frame(data: bytes, digest: str, frame: int, limits: Limits) -> tuple[ImageHeader, NDArray[Any]]:
-    """Return the header and the stored values, (rows, columns), of one frame of a file, given as its bytes.
-
-    ``digest`` tells one file from the next, so that the frames of one are not searched for again.
-    """
+    """Return header and stored values (rows, columns) of one frame of a file, which is sent once for all frames."""
     answer, payload = _ask({"frame": frame, "digest": digest}, data, limits)
     with only_usable_answers():
         header = ipc.header_from_json(answer["header"])
@@ -172,10 +169,7 @@ class _Child:
 
 
 class _Pool:
-    """The children that nobody waits for: idle ones, and by thread those that have begun with what it will ask for.
-
-    There are as many as threads have asked at the same time.
-    """
+    """The children that nobody waits for: idle ones, and by thread those that have begun with what it will ask for."""
 
     def __init__(self) -> None:
         self._idle: list[_Child] = []

@@ -129,10 +129,7 @@ class Steps:
 
 
 def element_at(data: bytes | bytearray, position: int, implicit: bool) -> tuple[int, int, int]:
-    """Return tag, length (or `UNDEFINED`) and offset of the value of the element at ``position``.
-
-    It is `Odd` if the value representation is unknown or the data ends.
-    """
+    """Return tag, length (or `UNDEFINED`) and offset of the value of the element at ``position``, or raise `Odd`."""
     if position + 8 > len(data):
         raise Odd
     if implicit:

@@ -20,8 +20,28 @@ from dicom_etl.records import ImageHeader
 _MOST_BYTES = 1 << 18
 """The headers of scanners take some kilobytes; a longer one counts as unknown."""
 _PIXELS = b"\xe0\x7f\x10\0"
-_DIRECTORY = "1.2.840.10008.1.3.10"
 _WANTED = frozenset(el.VRS) | {MEDIA_CLASS, el.TRANSFER_SYNTAX}
+_OBJECTS = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
+    "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
+    "1.2.840.10008.5.1.4.1.1.66": "raw data",
+    "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
+    "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
+    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
+    "1.2.840.10008.5.1.4.34.": "a worklist object",
+    "1.3.12.2.1107.5.9.1": "a Siemens object that is no image",
+}
+"""DICOM objects without pixels, by what their SOP classes start with."""
+_OTHERS = {
+    b"\x1f\x8b": "a gzip archive; unpack it",
+    b"PK\x03\x04": "a zip archive; unpack it",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"%PDF": "a PDF document",
+    b"": "no DICOM file",
+}
+"""Files that do not begin as DICOM does, by what they start with."""
 
 
 class Glimpse(NamedTuple):
@@ -48,15 +68,16 @@ def glimpse(path: Path | str) -> Glimpse:
     try:
         start = bare_start(data)
     except ImageError:
-        return Glimpse(False, kind=_kind_of_other(data))
+        kind = next(kind for start, kind in _OTHERS.items() if data.startswith(start))
+        return Glimpse(False, kind=kind if data else "an empty file")
     values, has_pixels = _walk(data, PREFIX_END if start < 0 else start)
     sop_class = read.label(values.get(el.SOP_CLASS) or values.get(MEDIA_CLASS, b""))
-    header = _header(values) if has_pixels else None
+    kind = next((kind for start, kind in _OBJECTS.items() if sop_class.startswith(start)), "")
     return Glimpse(
         True,
         has_pixels,
-        header,
-        "" if has_pixels else _kind_of_object(sop_class),
+        _header(values) if has_pixels else None,
+        "" if has_pixels else kind,
         read.label(values.get(el.PATIENT_ID, b"")),
         read.label(values.get(el.STUDY_UID, b"")),
     )
@@ -65,9 +86,8 @@ def glimpse(path: Path | str) -> Glimpse:
 def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
     """Return the wanted values up to the pixel data, and whether that was reached."""
     found: dict[int, bytes] = {}
-    implicit = not data[
-        position + 4 : position + 6
-    ].isalpha()  # of a bare data set; else its meta information
+    vr = data[position + 4 : position + 6]  # of a bare data set; else of its meta information
+    implicit = not vr.isalpha()
     steps = el.Steps()
     try:
         while True:
@@ -85,8 +105,6 @@ def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
             if tag in _WANTED:
                 found[tag] = data[position : position + length]
             position += length
-            if position > len(data):
-                return found, False
     except (el.Odd, ImageError):
         return found, False
 
@@ -99,34 +117,3 @@ def _header(values: dict[int, bytes]) -> ImageHeader | None:
         return image_header(el.Elements("", shared, values, "", patient), DEFAULT)
     except ImageError:
         return None
-
-
-def _kind_of_object(sop_class: str) -> str:
-    """Say what a DICOM object without pixels is; "" for one that should have some, or is unknown."""
-    if sop_class == _DIRECTORY:
-        return "a DICOMDIR"
-    kinds = {
-        "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
-        "1.2.840.10008.5.1.4.1.1.88.": "a structured report",
-        "1.2.840.10008.5.1.4.1.1.66": "raw data",
-        "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
-        "1.2.840.10008.5.1.4.1.1.9.": "a waveform",
-        "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
-        "1.2.840.10008.5.1.4.34.": "a worklist object",
-        "1.3.12.2.1107.5.9.1": "a Siemens object that is no image",
-    }
-    return next((kind for start, kind in kinds.items() if sop_class.startswith(start)), "")
-
-
-def _kind_of_other(data: bytes) -> str:
-    """Say what a file is that does not begin as DICOM does."""
-    if not data:
-        return "an empty file"
-    signs = {
-        b"\x1f\x8b": "a gzip archive; unpack it",
-        b"PK\x03\x04": "a zip archive; unpack it",
-        b"\xff\xd8\xff": "a JPEG picture",
-        b"\x89PNG": "a PNG picture",
-        b"%PDF": "a PDF document",
-    }
-    return next((kind for sign, kind in signs.items() if data.startswith(sign)), "no DICOM file")

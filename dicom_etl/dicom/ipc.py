@@ -24,10 +24,7 @@ def send(pipe: FileIO, message: dict[str, Any], payload: bytes | bytearray | mem
 
 
 def receive(pipe: FileIO, most: int) -> tuple[dict[str, Any], bytearray]:
-    """Read one message and its payload of at most ``most`` bytes.
-
-    Raises EOFError if the other side has gone, or sends what it must not.
-    """
+    """Read one message and its payload; EOFError if the other side has gone or sends more than ``most`` bytes."""
     text_size, payload_size = _SIZES.unpack(_read(pipe, _SIZES.size))
     if text_size > _MOST_JSON or payload_size > most:
         raise EOFError

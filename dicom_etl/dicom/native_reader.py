@@ -178,10 +178,7 @@ def _simple_text(value: bytes) -> str | None:
 
 
 def walk(data: bytes, size: int) -> tuple[ElementLayout, ...]:
-    """Walk over the elements up to the pixel data, and remember the layout; none where the file is not plain.
-
-    Raises `NeedMoreError` as `scan` does.
-    """
+    """Walk as far as the pixel data, and remember the layout; none where a file is not plain. Raises as `scan` does."""
     try:
         syntax, start, decisive = file_meta(data)
         compressed = SYNTAXES[syntax].compressed

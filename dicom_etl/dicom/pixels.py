@@ -53,10 +53,7 @@ def stored_dtype(header: ImageHeader) -> np.dtype[Any]:
 
 
 def view_frame(data: bytes | bytearray, offset: int, header: ImageHeader, frame: int) -> NDArray[Any]:
-    """Return a view of the stored values of one frame of uncompressed little-endian pixels, (rows, columns).
-
-    ``offset`` is where the first frame begins in ``data``; lengths were checked before.
-    """
+    """Return a view (rows, columns) of one frame of uncompressed little-endian pixels that begin at ``offset``."""
     dtype = STORED_DTYPES[header.bits_allocated, header.pixel_representation]
     count = header.rows * header.columns
     values = np.frombuffer(data, dtype, count, offset + frame * count * dtype.itemsize)
@@ -122,22 +119,15 @@ def check_decodable(header: ImageHeader) -> None:
 
 
 def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> NDArray[Any]:
-    """Return the stored values of the frame of ``header``, (rows, columns), little-endian.
-
-    ``encoded`` is the value of the pixel data, all frames of it, and ``pixel_vr`` its value representation.
-    """
+    """Return the stored values (rows, columns) of the frame of ``header`` in the value of all pixel data."""
     syntax = SYNTAXES[header.transfer_syntax]
     # pydicom asks GDCM for no more than 8 bits of JPEG Extended; as JPEG Lossless it hands over all, and GDCM looks.
     decoder = _decoder(JPEG_LOSSLESS if _has_twelve_bits(header) else header.transfer_syntax)
-    options: dict[str, Any] = {
-        "rows": header.rows,
-        "columns": header.columns,
+    same = ("rows", "columns", "bits_allocated", "bits_stored", "pixel_representation")
+    options: dict[str, Any] = {name: getattr(header, name) for name in same} | {
         "number_of_frames": header.frames,
         "samples_per_pixel": 1,
         "photometric_interpretation": header.photometric,
-        "bits_allocated": header.bits_allocated,
-        "bits_stored": header.bits_stored,
-        "pixel_representation": header.pixel_representation,
         "pixel_keyword": "PixelData",
         "pixel_vr": pixel_vr,
     }

@@ -71,11 +71,7 @@ SYNTAXES: dict[str, Syntax] = {
 
 
 def inflate(deflated: bytes | bytearray, limits: Limits) -> bytearray:
-    """Return the inflated data set.
-
-    Inflating stops as soon as the data set is longer than its own pixel data says, or than an image and its
-    header may be.
-    """
+    """Return the inflated data set, unless it is longer than its pixel data says, or than an image may be."""
     most = limits.max_image_bytes + limits.max_header_bytes
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = bytearray()

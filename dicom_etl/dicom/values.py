@@ -81,10 +81,7 @@ def integer(values: dict[int, bytes], tag: int, default: int) -> int:
 
 
 def whole(values: dict[int, bytes], tag: int) -> tuple[int, bool]:
-    """Return the number of an integer string, -1 where it is absent, and whether it is written as one.
-
-    Some programs write ``2.000``, which means 2.
-    """
+    """Return the number of an integer string, -1 where absent, and whether it is written as one, not ``2.000``."""
     text = _value(values, tag).rstrip(_PADDING)
     if text.isdigit() and len(text) <= _MOST_DIGITS:  # nearly all, in a third of the time
         return int(text), True

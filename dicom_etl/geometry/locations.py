@@ -39,28 +39,19 @@ ES = "ES"
 
 @dataclass(frozen=True, slots=True)
 class StackPlaces:
-    """Where each image of a study lies.
-
-    Attributes
-    ----------
-    location_index : (image,) int32
-        Position along the stack, 0 at the end that was acquired first; -1 where the geometry is unknown.
-    slice_location_mm : (image,) float64
-        Projection of the image position on the stack's normal; NaN where unknown.
-    phase_index : (image,) int32
-        Time in the cardiac cycle, 0 for the first; -1 where the location or the time is unknown, where two images of a
-        location share a time, and where a location with missing images cannot be matched to the times of the others.
-    phases : int
-        Images at most locations, which are the complete ones; 0 when unknown.
-    incomplete : tuple of int
-        Location indices with another number of images than ``phases``.
-    """
+    """Where each image of a study lies, (image,) each."""
 
     location_index: NDArray[np.int32]
+    """Position along the stack, 0 at the end that was acquired first; -1 where the geometry is unknown."""
     slice_location_mm: FloatArray
+    """Projection of the image position on the stack's normal; NaN where unknown."""
     phase_index: NDArray[np.int32]
+    """Time in the cardiac cycle, 0 for the first; -1 where the location or the time is unknown, where two images of a
+    location share a time, and where a location with missing images cannot be matched to the times of the others."""
     phases: int
+    """Images at most locations, which are the complete ones; 0 when unknown."""
     incomplete: tuple[int, ...]
+    """Location indices with another number of images than ``phases``."""
 
 
 def slice_normal(orientation: Sequence[float]) -> FloatArray:
@@ -195,10 +186,7 @@ def cardiac_phases(areas: Mapping[tuple[int, int], float]) -> dict[int, str]:
 
 
 def _relative_volumes(phases: Sequence[Mapping[int, float]]) -> FloatArray:
-    """Return the mean over the other phases of the log ratio of summed areas at shared locations, (phase,) float64.
-
-    Areas go by location, phase by phase.
-    """
+    """Return the mean over the other phases of the log ratio of summed areas at shared locations, (phase,) float64."""
     locations = sorted({location for areas in phases for location in areas})
     area = np.array([[areas.get(location, 0.0) for location in locations] for areas in phases])
     drawn = np.array([[location in areas for location in locations] for areas in phases])

@@ -124,10 +124,7 @@ class Slabs:
 
 
 def overlapping_boxes(low: FloatArray, high: FloatArray) -> Iterator[Pairs]:
-    """Yield the index pairs (i, j) of boxes that share a point, each pair once, in blocks of bounded size.
-
-    ``low <= high`` (box, 2) are opposite corners.
-    """
+    """Yield the index pairs (i, j) of boxes from ``low`` to ``high`` (box, 2) that share a point, each pair once."""
     sweeps = [_sweep(low[:, axis], high[:, axis]) for axis in (0, 1)]
     axis = int(sweeps[1][1].sum() < sweeps[0][1].sum())
     order, count = sweeps[axis]

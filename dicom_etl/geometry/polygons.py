@@ -76,10 +76,7 @@ def _even_odd_boundary(rings: Rings) -> Edges:
 
 
 def polygon_area(rings: Rings) -> float:
-    """Return the enclosed area in square pixels, exact up to rounding; crossing rings by the even-odd rule.
-
-    The sum of (x0 + x1) (y1 - y0) / 2 over the boundary (Green's theorem, the shoelace formula).
-    """
+    """Return the enclosed area in square pixels, exact up to rounding (Green's theorem); even-odd where rings cross."""
     return measure(rings).area
 
 

@@ -80,15 +80,12 @@ class Layout(Protocol):
     ----------
     name : str
         The word for the layout.
-    says : str
-        How it looks, in a few words.
     name_offset : int, optional
         Labels number images as the names of their files do; InstanceNumber is larger by this. None where nothing of
         the kind is known.
     """
 
     name: str
-    says: str
     name_offset: int | None
 
     def recognises(self, source: Path) -> bool:

@@ -35,7 +35,6 @@ class LinkedFolders(TwoFolders):
     """`Layout` of two trees of folders tied together by a table."""
 
     name = "linked-folders"
-    says = "dicoms/<patient_id>/, contourfiles/<original_id>/, link.csv"
     name_offset: int | None = None
 
     def recognises(self, source: Path) -> bool:

@@ -26,7 +26,6 @@ class Rvsc(WithinSource):
     """`Layout` of the right ventricle challenge."""
 
     name = "rvsc"
-    says = "patient09/P09dicom/.., P09contours-manual/.."
     name_offset: int | None = 1
 
     def recognises(self, source: Path) -> bool:

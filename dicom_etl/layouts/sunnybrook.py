@@ -40,7 +40,6 @@ class SunnybrookAtlas(WithinSource, TwoFolders):
     """`Layout` of the Cardiac Atlas Project."""
 
     name = "sunnybrook-cap"
-    says = f"SCD_IMAGES_01/<PatientID>/.., {_ATLAS_CONTOURS}/<OriginalID>/.., {_TABLE}"
 
     def recognises(self, source: Path) -> bool:
         """Whether there are its folders of images and of contours."""
@@ -67,7 +66,6 @@ class SunnybrookChallenge(WithinSource, TwoFolders):
     """`Layout` of the 2009 Cardiac MR Left Ventricle Segmentation Challenge."""
 
     name = "sunnybrook-miccai"
-    says = "challenge_training/SC-HF-I-1/.., .. Contours../..DataContours/SC-HF-I-01/.."
 
     def recognises(self, source: Path) -> bool:
         """Whether there are its folders of images and of contours."""

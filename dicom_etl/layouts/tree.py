@@ -23,7 +23,6 @@ class Tree(WithinSource):
     """`Layout` of any tree of DICOM files; the last that is tried."""
 
     name = "tree"
-    says = "DICOM files at any depth, labels among them; a folder is a patient"
 
     def recognises(self, source: Path) -> bool:
         """Take whatever no other layout knows."""
