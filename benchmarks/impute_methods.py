@@ -26,10 +26,10 @@ from dicom_etl.errors import ItemError
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute import guide, rays
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST, Parent, estimate, parent_of
+from dicom_etl.impute.guide import Slice
 from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
 from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.score import DrawnSlice, contour_distance_mm, dice
-from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.stages.impute_study import places_of
 from dicom_etl.stages.sample import read_slice

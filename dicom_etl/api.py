@@ -20,7 +20,7 @@ from dicom_etl.checks.decisions import Decisions
 from dicom_etl.checks.limits import VerifyOptions
 from dicom_etl.config import DASK, DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 from dicom_etl.config.kinds import PATH, Options, options_in
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, os_errors_as
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms, read_key
 from dicom_etl.pipeline.summary import Summary
@@ -332,10 +332,8 @@ def _decisions(given: dict[str, Any]) -> Decisions:
     path = DecisionOptions(**given).decisions
     if path is None:
         return Decisions()
-    try:
+    with os_errors_as(ConfigError, f"`decisions`: {str(path)!r} cannot be read"):
         return Decisions.parse(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ConfigError(f"`decisions`: {str(path)!r} cannot be read: {error.strerror}") from None
 
 
 def _config(base: IngestConfig | None, given: dict[str, Any], where: SourceOptions) -> IngestConfig:

@@ -70,21 +70,9 @@ def join_marks(
 def assign_splits(
     patient_ids: Sequence[str], marks: Sequence[Iterable[Hashable]], fractions: Sequence[float], seed: int
 ) -> list[str]:
-    """Assign every sample to "train", "val" or "test".
+    """Assign every sample to "train", "val" or "test"; patients and marks as in `group_patients`, one a sample.
 
-    Parameters
-    ----------
-    patient_ids, marks
-        As in `group_patients`, one a sample.
-    fractions : sequence of float
-        Shares of the samples that the splits should get; a share of 0 leaves the split out.
-    seed : int
-        Another seed, another assignment.
-
-    Raises
-    ------
-    ConfigError
-        Shares that `check_fractions` refuses, or fewer groups of patients than splits.
+    ``fractions`` are the shares of the samples that the splits should get; a share of 0 leaves the split out.
     """
     check_fractions(fractions)
     group_of = group_patients(patient_ids, marks)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.reader import BatchReader
-from dicom_etl.errors import OutputError
+from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.workers import Progress, silent
 
 
@@ -115,11 +115,9 @@ class Dump:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
+        with os_errors_as(OutputError, f"cannot write batches into {str(folder)!r}"):
             folder.mkdir(parents=True, exist_ok=True)
             taken = any(folder.iterdir())
-        except OSError as error:
-            raise OutputError(f"cannot write batches into {str(folder)!r}: {error.strerror}") from None
         if taken:
             raise OutputError(f"{str(folder)!r} is not empty; name a new folder for the batches")
 
@@ -127,7 +125,5 @@ class Dump:
         """Write one batch, named after the epoch and the step after it."""
         path = self._folder / f"epoch{batch.epoch:04}-step{batch.step:06}.npz"
         arrays = {name: getattr(batch, name) for name in ("images", "masks", "indices", "padding")}
-        try:
+        with os_errors_as(OutputError, f"cannot write {str(path)!r}"):
             np.savez_compressed(path, **arrays)
-        except OSError as error:
-            raise OutputError(f"cannot write {str(path)!r}: {error.strerror}") from None

@@ -356,7 +356,14 @@ class BatchReader(Epochs):
         return TorchSamples(self)
 
     def tensorflow(self, *, full: bool = False) -> TensorFlowDataset:
-        """Return a ``tf.data.Dataset`` of batches; see `dicom_etl.batches.adapters.tensorflow.make_dataset`.
+        """Return a ``tf.data.Dataset`` of batches, whose iterations are the next epochs.
+
+        Parameters
+        ----------
+        full : bool, default False
+            False: ``(images, masks)``, or ``(images, masks, weights)`` where the reader serves weights, as
+            ``model.fit`` takes them. True: a dict with all that `Batch` holds. TensorFlow reads ahead, so a state to
+            resume from is ``reader.state_at(batch["epoch"], batch["step"])``, not ``reader.state_dict()``.
 
         Raises
         ------

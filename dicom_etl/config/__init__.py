@@ -221,15 +221,10 @@ class IngestConfig(Options):
 
     @classmethod
     def from_json(cls, text: str) -> IngestConfig:
-        """Read what `to_json` of this or an earlier release wrote.
+        """Read what `to_json` of this or an earlier release wrote; refuse an option that this one does not know.
 
         An option that the text lacks takes the value that reproduces what was done before there was one: a new option
         is no new format.
-
-        Raises
-        ------
-        ConfigError
-            When the text holds an option that this release does not know, or a value that cannot be used.
         """
         try:
             values = json.loads(text)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dicom_etl.impute import distance, guide, rays
+from dicom_etl.impute.guide import Slice
 from dicom_etl.impute.parents import SPATIAL, Axis
 from dicom_etl.impute.rays import RadialOutline
-from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Rings
 
 IMAGE = "image"

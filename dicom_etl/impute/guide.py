@@ -11,11 +11,14 @@ Computer Vision and Image Understanding 61, 1995), taken from the two parents in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl.impute.rays import ANGLES, DIRECTIONS, RAYS, RadialOutline
-from dicom_etl.impute.slices import Slice
-from dicom_etl.records import FloatArray
+from dicom_etl.records import FloatArray, Rings
 
 STEP_MM = 0.7
 """Distance between samples along a ray: half a pixel of a usual cine image."""
@@ -60,6 +63,42 @@ _BASIS: FloatArray = np.column_stack(
 _PRODUCTS: FloatArray = (_BASIS[:, :, None] * _BASIS[:, None, :]).reshape(RAYS, -1)
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One image and where it lies in its plane, so that parents of another spacing or field of view fit."""
+
+    pixels: NDArray[Any]
+    """(rows, columns), as stored; any offset and any gain give the same estimate."""
+    spacing_mm: tuple[float, float]
+    """Between rows, between columns (DICOM PS3.3 10.7.1.3)."""
+    corner_mm: tuple[float, float] = (0.0, 0.0)
+    """Where the centre of pixel (0, 0) lies, x along a row and y along a column, in mm in the plane of the stack."""
+
+    def rings_mm(self, rings: Rings) -> Rings:
+        """Return rings of the pixel frame in mm in the plane."""
+        return tuple(ring * self.spacing_mm[::-1] + self.corner_mm for ring in rings)
+
+    def rings_px(self, rings: Rings) -> Rings:
+        """Return rings in the pixel frame; undoes `rings_mm`."""
+        return tuple((ring - self.corner_mm) / self.spacing_mm[::-1] for ring in rings)
+
+    def sample(self, x_mm: FloatArray, y_mm: FloatArray) -> FloatArray:
+        """Return the image (..) float64 at x (..) and y (..) in mm: bilinear, beyond the edge the edge's value."""
+        rows, columns = self.pixels.shape
+        x = ((x_mm - self.corner_mm[0]) / self.spacing_mm[1]).clip(0, columns - 1)
+        y = ((y_mm - self.corner_mm[1]) / self.spacing_mm[0]).clip(0, rows - 1)
+        left = np.minimum(x.astype(np.intp), max(columns - 2, 0))
+        top = np.minimum(y.astype(np.intp), max(rows - 2, 0))
+        x -= left
+        y -= top
+        corner = top * columns + left
+        right, down = min(columns - 1, 1), columns * min(rows - 1, 1)
+        flat = self.pixels.ravel()
+        upper = flat[corner] * (1 - x) + flat[corner + right] * x
+        lower = flat[corner + down] * (1 - x) + flat[corner + down + right] * x
+        return np.asarray(upper * (1 - y) + lower * y, dtype=np.float64)
+
+
 def profiles(image: Slice, outline: RadialOutline, steps: int) -> FloatArray:
     """Return the image along the rays, from `steps` samples inside the outline to `steps` outside, (ray, 2 steps + 1).
 
@@ -82,18 +121,11 @@ def template(image: Slice, outline: RadialOutline) -> FloatArray:
 
 
 def mismatch(strip: FloatArray, patterns: FloatArray) -> FloatArray:
-    """Return the mean squared difference of each pattern (see `template`) and each place of `strip`.
+    """Return the mean squared difference of each pattern (see `template`) and each place of a strip of profiles.
 
-    Parameters
-    ----------
-    strip : (ray, 2 * (PROFILE_STEPS + SEARCH_STEPS) + 1) float64
-        The target's profiles about the blended outline.
-    patterns : (pattern, ray, 2 * PROFILE_STEPS + 1) float64
-
-    Returns
-    -------
-    (pattern, ray, 2 * SEARCH_STEPS + 1) float64
-        For moves of -SEARCH_STEPS .. SEARCH_STEPS steps outwards.
+    ``strip`` (ray, 2 * (PROFILE_STEPS + SEARCH_STEPS) + 1) has the target's about the blended outline, ``patterns`` are
+    (pattern, ray, 2 * PROFILE_STEPS + 1). What is returned, (pattern, ray, 2 * SEARCH_STEPS + 1) float64, is for moves
+    of -SEARCH_STEPS .. SEARCH_STEPS steps outwards.
     """
     size, places = patterns.shape[2], 2 * SEARCH_STEPS + 1
     product = np.zeros((*patterns.shape[:2], places))

@@ -12,8 +12,8 @@ from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.impute.distance import boundary_distance
 from dicom_etl.impute.estimate import NEAREST, WAYS, Parent, confidence, estimate, parent_of
+from dicom_etl.impute.guide import Slice
 from dicom_etl.impute.parents import Axis, ParentLink, Reach, SlicePlace, spatial_links, temporal_links
-from dicom_etl.impute.slices import Slice
 from dicom_etl.records import FloatArray, Outline, Rings
 
 _SPACING_MM = 0.5

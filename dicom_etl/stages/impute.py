@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import NEAREST, Parent, confidence, estimate, parent_of
+from dicom_etl.impute.guide import Slice
 from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Axis, ParentLink
-from dicom_etl.impute.slices import Slice
 from dicom_etl.records import ImageHeader, Outline, SamplePlan
 
 NAME = "impute"

@@ -18,7 +18,7 @@ from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
-from dicom_etl.impute.slices import Slice
+from dicom_etl.impute.guide import Slice
 from dicom_etl.records import ImageHeader, Issue, Outline, Rings
 from dicom_etl.stages.impute import as_slice
 from dicom_etl.stages.rasterize import draw_mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dicom_etl.impute.slices import Slice
+from dicom_etl.impute.guide import Slice
 from dicom_etl.records import FloatArray
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dicom_etl.geometry.polygons import centroid, first_self_intersection, measure, polygon_area
 from dicom_etl.impute.distance import overlap
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST, VERTEX_PX, WAYS, estimate, parent_of
-from dicom_etl.impute.slices import Slice
+from dicom_etl.impute.guide import Slice
 from tests.impute.outlines import blank, blob, crescent, disc, heart
 
 BLENDS = (IMAGE, CONTOURS, DISTANCE)

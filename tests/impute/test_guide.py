@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.impute import guide, rays
-from dicom_etl.impute.slices import Slice
+from dicom_etl.impute.guide import Slice
 from tests.impute.outlines import blob, heart
 
 SPREAD = guide.spread_mm(0.0)

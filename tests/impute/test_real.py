@@ -11,9 +11,9 @@ import pytest
 
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST
+from dicom_etl.impute.guide import Slice
 from dicom_etl.impute.parents import SPATIAL, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
-from dicom_etl.impute.slices import Slice
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 PHASES = 20

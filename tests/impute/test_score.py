@@ -3,9 +3,9 @@ import pytest
 
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, NEAREST, WAYS
+from dicom_etl.impute.guide import Slice
 from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Reach, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, contour_distance_mm, dice, leave_one_out
-from dicom_etl.impute.slices import Slice
 from tests.impute.outlines import blank, disc, heart
 
 FAR = Reach(100.0, 1000.0)

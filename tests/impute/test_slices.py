@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.impute.slices import Slice
+from dicom_etl.impute.guide import Slice
 
 
 def test_millimetres_follow_spacing_of_columns_in_x_and_of_rows_in_y() -> None:

@@ -25,13 +25,6 @@ def make_dataset(reader: BatchReader, *, full: bool = False) -> TensorFlowDatase
     """Return a dataset whose iterations are the reader's next epochs.
 
     Shapes and dtypes are static; the number of samples is so too unless the last batch is short (``remainder="keep"``).
-
-    Parameters
-    ----------
-    full : bool, default False
-        False: ``(images, masks)``, or ``(images, masks, weights)`` where the reader serves weights, as ``model.fit``
-        takes them. True: a dict with all that `Batch` holds. TensorFlow reads ahead,
-        so a state to resume from is ``reader.state_at(batch["epoch"], batch["step"])``, not ``reader.state_dict()``.
     """
     whole_epochs = reader.state_dict()["step"] == 0
 

@@ -103,12 +103,7 @@ class TorchBatches(IterableDataset[Any]):
     iteration starts at the reader's place, and is then the next epoch, whichever workers are started, kept or lost;
     `set_epoch` chooses. Rank and world size are read at the start of each iteration: those given to the reader, else
     those of `torch.distributed` where it is initialised, else ``RANK`` and ``WORLD_SIZE`` as torchrun sets them.
-
-    Parameters
-    ----------
-    reader : BatchReader
-    form : "dict" or "pairs", default "dict"
-        What a batch is: `TorchBatch`, or ``(images, masks)`` and ``(images, masks, weights)``.
+    `BatchReader.torch` says what a ``form`` is.
     """
 
     def __init__(self, reader: BatchReader, form: Form = "dict") -> None:
@@ -160,10 +155,7 @@ class TorchBatches(IterableDataset[Any]):
         return self._reader.state_at(epoch, step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the iteration is, as `BatchReader.state_dict`; in a loader worker, where its share is.
-
-        torchdata asks there.
-        """
+        """Return where the iteration is; in a loader worker, where torchdata asks, where its share is."""
         share = self._share
         if share is None:
             return self._reader.state_dict()
@@ -178,10 +170,7 @@ class TorchBatches(IterableDataset[Any]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken, by a reader, a loader, `state_after` or this; before the loader is iterated.
 
-        Raises
-        ------
-        ConfigError
-            The state is not one, or belongs to another order or seed.
+        A `ConfigError` says that it is no state, or belongs to another order or seed.
         """
         schedule = self._reader.schedule
         seed, epoch, step = read_state(state, self._reader.state_at(0, 0)["order"], schedule)
@@ -287,11 +276,7 @@ class _Share:
 
 
 class ReaderLoader(DataLoader[Any]):
-    """The DataLoader of a reader, which can be resumed; `BatchReader.loader` makes it.
-
-    ``state_dict`` and ``load_state_dict`` are those of the reader, after the last batch that arrived, whatever workers
-    have fetched ahead.
-    """
+    """The DataLoader of a reader, which can be resumed, whatever its workers have fetched ahead."""
 
     def __init__(self, dataset: TorchBatches, **options: Any) -> None:
         super().__init__(dataset, batch_size=None, **options)
@@ -335,12 +320,8 @@ class ReaderLoader(DataLoader[Any]):
 class TorchSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The samples of a reader one by one, for samplers and loaders that choose for themselves.
 
-    ``dataset[i]`` is the image and the masks of the reader's i-th row, transformed for the epoch of `set_epoch`.
-
-    Raises
-    ------
-    ConfigError
-        The reader's layout has the samples last.
+    ``dataset[i]`` is the image and the masks of the reader's i-th row, transformed for the epoch of `set_epoch`. The
+    layout "HWN", which has the samples last, is refused.
     """
 
     def __init__(self, reader: BatchReader) -> None:
