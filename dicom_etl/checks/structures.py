@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class Contours:
         self.centre_px: FloatArray = boxes.mean(axis=1)
         self.spacing_mm: FloatArray = rows_columns.reshape(-1, 2)[:, ::-1]
         self._placed = np.flatnonzero((self.location >= 0) & (self.phase >= 0))
+        self.answers: dict[object, Any] = {}
         along = self._in_order(self.phase, self.location)
         phase, location = self.phase[along], self.location[along]
         self.stack: Indices = _adjacent(along, (phase[1:] == phase[:-1]) & (np.diff(location) == 1))
