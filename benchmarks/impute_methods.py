@@ -31,7 +31,7 @@ from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_lin
 from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.score import DrawnSlice, contour_distance_mm, dice
 from dicom_etl.records import FloatArray, Rings
-from dicom_etl.stages.impute_study import places_of
+from dicom_etl.stages.impute import places_of
 from dicom_etl.stages.sample import read_slice
 
 Key = tuple[int, int]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dicom_etl.batches.batch import Assembler, Batch, Place
 from dicom_etl.batches.sampler import EpochPlan, Schedule
 from dicom_etl.errors import ConfigError
-from dicom_etl.workers.cores import usable_cores
+from dicom_etl.workers import usable_cores
 
 Made = TypeVar("Made")
 _BATCHES_ASKED_FOR = 8

@@ -12,7 +12,7 @@ import click
 
 from dicom_etl._version import __version__
 from dicom_etl.cli._boundary import exit_code, print_failure
-from dicom_etl.workers.cores import ONE_THREAD
+from dicom_etl.workers import ONE_THREAD
 from dicom_etl.workers.interrupts import Signalled, end_if_asked, hear_signals, stop_if_asked
 
 COMMANDS = {

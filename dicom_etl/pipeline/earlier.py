@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from dicom_etl.checks.decisions import STALE
 from dicom_etl.checks.review import stored_facts
@@ -23,7 +23,7 @@ from dicom_etl.dataset.reading import DatasetReader, Study, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.pipeline.plan import Plan
-from dicom_etl.records import EncodedSample, Issue, StudyPlan
+from dicom_etl.records import EncodedSample, Issue, StudyPlan, StudyRecord
 from dicom_etl.stages import discover, link
 from dicom_etl.stages.study_key import study_key
 
@@ -112,15 +112,21 @@ class Earlier:
                 "version"
             )
 
-    def has(self, study: StudyPlan) -> bool:
-        """Whether a study is taken."""
+    def __contains__(self, study: StudyPlan) -> bool:
         return (study.patient_id, study.study) in self._keys
 
-    def take(self, study: StudyPlan) -> TakenStudy:
-        """Return a study that is taken."""
+    def take(self, study: StudyPlan) -> Taken:
+        """Return a study that is there."""
         key = self._keys[study.patient_id, study.study]
         path, stored = self._by_key[key]
-        return TakenStudy(self._files.get(path), stored, study)
+        reader = self._files.get(path)
+        issues = [
+            issue if issue.sample is None else replace(issue, sample=issue.sample - stored.start)
+            for issue in reader.issues_by_study.get((stored.record.patient_id, stored.record.study), [])
+            if issue.stage not in _FOUND_ANEW and issue.code != STALE
+        ]
+        record = StudyRecord(study.patient_id, key, study.study)
+        return Taken(record, _samples(reader, stored, study), stored_phases(reader, stored.rows), issues)
 
     def _add(self, path: Path) -> str:
         """Take the studies of a file; or say why it can have none for this run."""
@@ -138,35 +144,25 @@ class Earlier:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class TakenStudy:
-    """A study as it is stored, and as this run has planned it."""
+class Taken(NamedTuple):
+    """A study that is taken: its rows, ready to be stored again, the words of its phases, and what was found on it.
 
-    reader: DatasetReader
-    study: Study
-    plan: StudyPlan
+    ``issues`` count from the first of its rows.
+    """
 
-    def samples(self) -> Iterator[EncodedSample]:
-        """Yield its rows, ready to be stored again."""
-        planned = {(sample.image, sample.header.frame): sample.header for sample in self.plan.samples}
-        for sample in stored_samples(self.reader, self.study.rows):
-            header = planned[sample.row.source_image, sample.row.frame]
-            uid, frame = header.instance_uid, header.frame
-            facts = sample.facts._replace(instance_key=text_key(f"{uid}/{frame}") if uid else 0)
-            yield replace(sample, facts=facts)
+    record: StudyRecord
+    samples: Iterator[EncodedSample]
+    phases: dict[int, str]
+    issues: list[Issue]
 
-    def phases(self) -> dict[int, str]:
-        """Return the words of its cardiac phases."""
-        return stored_phases(self.reader, self.study.rows)
 
-    def issues(self) -> list[Issue]:
-        """Return what was found when its rows were made, counted from its first row."""
-        record = self.study.record
-        return [
-            issue if issue.sample is None else replace(issue, sample=issue.sample - self.study.start)
-            for issue in self.reader.issues_by_study.get((record.patient_id, record.study), [])
-            if issue.stage not in _FOUND_ANEW and issue.code != STALE
-        ]
+def _samples(reader: DatasetReader, stored: Study, plan: StudyPlan) -> Iterator[EncodedSample]:
+    uids = {(each.image, each.header.frame): each.header.instance_uid for each in plan.samples}
+    for sample in stored_samples(reader, stored.rows):
+        frame = sample.row.frame
+        uid = uids[sample.row.source_image, frame]
+        facts = sample.facts._replace(instance_key=text_key(f"{uid}/{frame}") if uid else 0)
+        yield replace(sample, facts=facts)
 
 
 def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample]:

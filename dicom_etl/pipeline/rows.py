@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from itertools import groupby
+from itertools import groupby, tee
 from typing import TYPE_CHECKING
 
 from dicom_etl.checks.decisions import Ledger
@@ -23,7 +22,7 @@ from dicom_etl.stages.study_key import study_key
 if TYPE_CHECKING:
     from dicom_etl.dataset.writer import HDF5Writer
     from dicom_etl.pipeline.checkpoint import CheckpointWriter
-    from dicom_etl.pipeline.earlier import Earlier, TakenStudy
+    from dicom_etl.pipeline.earlier import Earlier
 
 
 class StackRefusedError(Exception):
@@ -58,17 +57,19 @@ class RowWriter:
 
     def run(self) -> Assembly:
         """Store all rows; return what followed them."""
-        earlier = self._earlier
-        for taken, group in groupby(
-            self._plan.studies(), key=lambda study: earlier is not None and earlier.has(study)
-        ):
-            if earlier is not None and taken:
+        for taken, group in groupby(self._plan.studies(), key=self._is_taken):
+            if taken:
                 for study in group:
-                    self._copy_study(earlier.take(study))
+                    self._copy_study(study)
             else:
-                for study, made in _by_study(group, self._make_rows):
-                    self._make_study(study, made)
+                studies, ahead = tee(group)
+                made = groupby(self._make_rows(ahead), key=lambda pair: (pair[0].patient_id, pair[0].study))
+                for study, (_, rows) in zip(studies, made, strict=True):  # every study has a row to be made
+                    self._make_study(study, rows)
         return self._assembly
+
+    def _is_taken(self, study: StudyPlan) -> bool:
+        return self._earlier is not None and study in self._earlier
 
     def _make_rows(self, studies: Iterator[StudyPlan]) -> Iterator[Made]:
         """Make all rows, each on its own or, to impute, those of a study from one another."""
@@ -79,7 +80,7 @@ class RowWriter:
             samples = (sample for study in studies for sample in study.samples)
             yield from plan.executor.map(maker, samples)
             return
-        from dicom_etl.stages.impute_study import make_study
+        from dicom_etl.stages.impute import make_study
 
         for study in studies:
             yield from make_study(study, plan.executor, maker)
@@ -122,15 +123,16 @@ class RowWriter:
             self._checkpoint.end_study(record, phases, issues)
         assembly.end_study(record, phases, issues)
 
-    def _copy_study(self, taken: TakenStudy) -> None:
-        for sample in taken.samples():
+    def _copy_study(self, study: StudyPlan) -> None:
+        assert self._earlier is not None
+        taken = self._earlier.take(study)
+        for sample in taken.samples:
             self._assembly.append(sample)
             self._step()
         summary = self._plan.summary
         summary.reused_studies += 1
         summary.reused_samples += len(self._assembly.samples)
-        record = StudyRecord(taken.plan.patient_id, taken.study.record.key, taken.plan.study)
-        self._assembly.end_study(record, taken.phases(), taken.issues())
+        self._assembly.end_study(taken.record, taken.phases, taken.issues)
 
     def _step(self) -> None:
         self._done += 1
@@ -148,21 +150,3 @@ def drop_doubted(plan: Plan, spec: schema.DatasetSpec) -> None:
     rows.run().findings(plan.summary.issues)
     plan.summary = before
     plan.ledger = Ledger(plan.ledger.decisions.resolved(review.doubted))
-
-
-def _by_study(
-    studies: Iterable[StudyPlan], make: Callable[[Iterator[StudyPlan]], Iterator[Made]]
-) -> Iterator[tuple[StudyPlan, Iterable[Made]]]:
-    """Yield each study with the rows that are made of it; none where nothing could be made."""
-    pending: deque[StudyPlan] = deque()
-
-    def noted() -> Iterator[StudyPlan]:
-        for study in studies:
-            pending.append(study)
-            yield study
-
-    for identity, made in groupby(make(noted()), key=lambda pair: (pair[0].patient_id, pair[0].study)):
-        while (pending[0].patient_id, pending[0].study) != identity:
-            yield pending.popleft(), ()
-        yield pending.popleft(), made
-    yield from ((study, ()) for study in pending)

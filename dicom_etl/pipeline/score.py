@@ -14,8 +14,7 @@ from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.pipeline import Plan, Summary
 from dicom_etl.records import Issue, StudyPlan
 from dicom_etl.stages import parse
-from dicom_etl.stages.impute import NAME, as_slice
-from dicom_etl.stages.impute_study import ed_and_es, places_of
+from dicom_etl.stages.impute import NAME, as_slice, ed_and_es, places_of
 from dicom_etl.stages.sample import item_issue, read_slice
 from dicom_etl.stages.write import INNER
 from dicom_etl.workers import Progress, silent

@@ -298,7 +298,7 @@ def _rows_to_be(
     """Return the samples that become rows; of these how many are filled in, and why others cannot be."""
     if config.impute is None:
         return samples, 0, {}
-    from dicom_etl.stages.impute_study import fillable
+    from dicom_etl.stages.impute import fillable
 
     filled, reasons = fillable(samples, config)
     rows = [

@@ -17,7 +17,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from dicom_etl.records import Issue
-from dicom_etl.workers.cores import ONE_THREAD
+from dicom_etl.workers import ONE_THREAD
 
 MEMORY_BYTES = 2 << 30
 LEAST_SECONDS = 20

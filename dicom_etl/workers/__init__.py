@@ -1,9 +1,15 @@
-"""Where items run. Results come back in the order of the items, so the output never depends on where they ran."""
+"""Where items run, and on how many cores.
+
+Results come back in the order of the items, so the output never depends on where they ran.
+"""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from dicom_etl.config import DASK, PROCESSES
@@ -15,6 +21,8 @@ Result = TypeVar("Result")
 Results: TypeAlias = Iterator[tuple[Item, Result | ItemError]]
 """Each item with its result, or with the error that it alone failed with."""
 
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Environment of a process in which the libraries below numpy start no threads: one job is one core."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """Hears that of a stage so many of so many items are finished."""
@@ -82,8 +90,6 @@ def open_executor(
     ``scheduler``, ``"dask"`` starts a cluster on this machine. ``probe`` is what every worker of a cluster must answer
     as this process does before it works.
     """
-    from dicom_etl.workers.cores import usable_cores
-
     count = usable_cores() if jobs is None else jobs
     if kind == DASK:
         from dicom_etl.workers.cluster import DaskCluster
@@ -94,3 +100,50 @@ def open_executor(
     from dicom_etl.workers.pool import ProcessPool
 
     return ProcessPool(count)
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores the affinity mask and the control groups leave to this process, at least 1.
+
+    A batch system or container limits a job by its affinity mask (``taskset``, ``cpuset``) or by a quota of
+    time: ``cpu.max`` in version 2 of the control groups, ``cpu.cfs_quota_us`` in version 1. A quota holds for
+    all groups below.
+    """
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        cores = os.cpu_count() or 1
+    quotas = [math.ceil(quota) for quota in _quotas(root)]
+    return max(1, min([cores, *quotas]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield every limit, in cores, that holds for the control groups of this process."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, controllers, name = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        group = top / name.lstrip("/")
+        while group.is_relative_to(top):
+            yield from _quota(group)
+            group = group.parent
+
+
+def _quota(group: Path) -> Iterator[float]:
+    words = _text(group / "cpu.max").split()
+    if not words:
+        words = [_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    try:
+        quota, period = map(int, words)
+    except ValueError:  # "max 100000": no limit; or no such file
+        return
+    if quota > 0 and period > 0:
+        yield quota / period
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""

@@ -28,8 +28,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import Any, NamedTuple
 
 from dicom_etl.errors import DicomEtlError, ItemError
-from dicom_etl.workers import Executor, Item, Result, Results
-from dicom_etl.workers.cores import ONE_THREAD
+from dicom_etl.workers import ONE_THREAD, Executor, Item, Result, Results
 from dicom_etl.workers.interrupts import stop_if_asked
 from dicom_etl.workers.worker import AHEAD, BEGUN, HEAD_BYTES, SLOT_BYTES, ChunkResults, Failure, Request
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_etl.workers.cores import usable_cores
+from dicom_etl.workers import usable_cores
 
 
 @pytest.fixture(autouse=True)

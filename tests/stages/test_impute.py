@@ -15,7 +15,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry.polygons import polygon_area, split_rings
 from dicom_etl.impute import estimate, parents
-from dicom_etl.stages import impute_study as imputing
+from dicom_etl.stages import impute as imputing
 from tests.builders import TinySource, make_source
 
 LOCATIONS, PHASES = 4, 8
