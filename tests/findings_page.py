@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dicom_etl.checks
+import dicom_etl.dataset
 import dicom_etl.verification
 from dicom_etl.checks.flags import CODES, LABEL_FINDINGS
 
@@ -91,7 +92,7 @@ _NAMES = re.compile(r"(?<![\w`])(--[a-z-]+|[a-z_]+_\*|[a-z\d]+(?:_[a-z\d]+)+|/[a
 
 def checks() -> Iterator[tuple[str, str]]:
     """Yield code and rule of every check, as its docstring has them."""
-    for room in (dicom_etl.checks, dicom_etl.verification):
+    for room in (dicom_etl.checks, dicom_etl.dataset, dicom_etl.verification):
         for found in pkgutil.iter_modules(room.__path__):
             module = importlib.import_module(f"{room.__name__}.{found.name}")
             for function in _functions(module):

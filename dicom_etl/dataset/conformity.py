@@ -24,6 +24,7 @@ from dicom_etl.dataset.schema import Ending, dataset_attributes
 from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry.polygons import split_rings
+from dicom_etl.records import Issue
 
 StoredItem: TypeAlias = h5py.Group | h5py.Dataset
 _REFERENCES = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})
@@ -38,8 +39,13 @@ _OF_ANY_WIDTH = frozenset(
 """Text as wide as the longest of it; that of /samples is as wide as the plan's."""
 
 
-def odd_attributes(file: h5py.File) -> Iterator[str]:
-    """Say which attributes are of variable length or larger than any of ours."""
+def not_conforming(message: str, structure: str = "", row: int | None = None) -> Issue:
+    """Return the finding that a file is not laid out as a dataset is."""
+    return Issue("error", "schema", message, "verify", structure=structure, sample=row)
+
+
+def check_attributes_small(file: h5py.File) -> Iterator[Issue]:
+    """schema: no attribute is of variable length or larger than any of ours."""
     items: list[StoredItem] = [file]
     file.visititems(lambda _, item: items.append(item))
     for item in items:
@@ -47,13 +53,15 @@ def odd_attributes(file: h5py.File) -> Iterator[str]:
             found = item.attrs.get_id(name)
             is_reference = name in _REFERENCES
             if found.get_storage_size() > MOST_ATTRIBUTE_BYTES and not is_reference:
-                yield f"{item.name}: attribute {name} has {found.get_storage_size()} bytes"
+                yield not_conforming(f"{item.name}: attribute {name} has {found.get_storage_size()} bytes")
             elif h5py.check_dtype(vlen=found.dtype) is not None and not is_reference:
-                yield f"{item.name}: attribute {name} is of variable length; a dataset has none"
+                yield not_conforming(
+                    f"{item.name}: attribute {name} is of variable length; a dataset has none"
+                )
 
 
-def layout_differences(file: h5py.File) -> Iterator[str]:
-    """Say which groups, datasets, attributes, dtypes, axes, chunks and filters are not those that ingest writes."""
+def check_names_and_types(file: h5py.File) -> Iterator[Issue]:
+    """schema: groups, datasets, attributes, dtypes, axes, chunks and filters are those that ingest writes."""
     try:
         config = IngestConfig.from_json(attribute_text(file, "config"))
         images = file[schema.IMAGES]
@@ -69,7 +77,7 @@ def layout_differences(file: h5py.File) -> Iterator[str]:
             mask_values=config.mask_values,
         )
     except (ConfigError, KeyError, ValueError) as error:
-        yield f"{error}; nothing says how the file should be laid out"
+        yield not_conforming(f"{error}; nothing says how the file should be laid out")
         return
     with tempfile.TemporaryDirectory() as folder:
         pattern = Path(folder) / "pattern.h5"
@@ -77,11 +85,15 @@ def layout_differences(file: h5py.File) -> Iterator[str]:
             writer.finish(Ending(splits=(), attributes=dataset_attributes(config, spec.structures, ())))
         with h5py.File(pattern, "r", locking=False) as expected:
             same_version = attribute_text(file, "software_version") == __version__
-            yield from _compare_groups(file, expected, same_version)
+            yield from map(not_conforming, _compare_groups(file, expected, same_version))
 
 
-def length_differences(file: h5py.File) -> Iterator[str]:
-    """Say which columns, stacks and tables do not have the length that the others have."""
+def check_lengths(file: h5py.File) -> Iterator[Issue]:
+    """schema: all columns and stacks have one length, and each contour table the length that its offsets say."""
+    yield from map(not_conforming, _length_differences(file))
+
+
+def _length_differences(file: h5py.File) -> Iterator[str]:
     count = file[schema.IMAGES].shape[0]
     if not count:
         yield "the dataset has no rows"
@@ -103,8 +115,8 @@ def length_differences(file: h5py.File) -> Iterator[str]:
             yield f"the columns of /{table} have different lengths: {sorted(lengths)}"
 
 
-def scale_differences(file: h5py.File) -> Iterator[str]:
-    """Say which axes are not tied to their scale, and which scales do not count 0, 1, 2 .. ."""
+def check_scales(file: h5py.File) -> Iterator[Issue]:
+    """schema: each axis is tied to its scale, and scales count 0, 1, 2 .. ."""
     found: list[h5py.Dataset] = []
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
     for dataset in found:
@@ -112,34 +124,35 @@ def scale_differences(file: h5py.File) -> Iterator[str]:
             for start in range(0, dataset.shape[0], _BLOCK):
                 values = dataset[start : start + _BLOCK]
                 if (values != np.arange(start, start + len(values))).any():
-                    yield f"{dataset.name} does not count 0, 1, 2 .."
+                    yield not_conforming(f"{dataset.name} does not count 0, 1, 2 ..")
                     break
             continue
         for axis, dimension in enumerate(dataset.dims):
             if len(dimension) != 1 or dimension[0].shape[0] != dataset.shape[axis]:
-                yield f"axis {axis} of {dataset.name} has no scale of its length"
+                yield not_conforming(f"axis {axis} of {dataset.name} has no scale of its length")
 
 
-def odd_numbers(file: h5py.File) -> Iterator[tuple[str, int]]:
-    """Say which columns hold a number that ingest cannot write; with the first row that does."""
+def check_numbers(file: h5py.File) -> Iterator[Issue]:
+    """schema: no column holds a number that ingest cannot write, such as a spacing of 10^300 mm."""
     samples = samples_of(file)
     for name, bounds in schema.BOUNDS.items():
         values = samples[name][()]
         row = schema.beyond(values, bounds)
         if row is not None:
-            yield (
-                f"{name} is {values[row].tolist()}, but from {bounds[0]:g} to {bounds[1]:g} in a dataset",
-                row,
+            message = (
+                f"{name} is {values[row].tolist()}, but from {bounds[0]:g} to {bounds[1]:g} in a dataset"
             )
+            yield not_conforming(message, row=row)
 
 
-def odd_contours(file: h5py.File) -> Iterator[tuple[str, str, int | None]]:
-    """Say which offsets or outlines cannot be read as such; with the structure, and the row where it is one."""
+def check_contours_readable(file: h5py.File) -> Iterator[Issue]:
+    """schema: offsets rise from 0 to the number of vertices; outlines are finite, of three points or more."""
     for structure in structures_of(file):
         group = file[schema.CONTOURS][structure]
         offsets, count = group[schema.OFFSETS][()], group[schema.VERTICES].shape[0]
         if offsets[0] != 0 or offsets[-1] != count or (np.diff(offsets) < 0).any():
-            yield f"{group.name}: offsets do not rise from 0 to the {count} vertices", structure, None
+            message = f"{group.name}: offsets do not rise from 0 to the {count} vertices"
+            yield not_conforming(message, structure)
             continue
         for start in range(0, len(offsets) - 1, _BLOCK // 64):
             part = offsets[start : start + _BLOCK // 64 + 1]
@@ -147,7 +160,7 @@ def odd_contours(file: h5py.File) -> Iterator[tuple[str, str, int | None]]:
             for row, (low, high) in enumerate(itertools.pairwise(part), start):
                 problem = _contour_problem(vertices[low - part[0] : high - part[0]])
                 if problem:
-                    yield f"the {structure} {problem}", structure, row
+                    yield not_conforming(f"the {structure} {problem}", structure, row)
 
 
 def _contour_problem(vertices: NDArray[np.float64]) -> str:

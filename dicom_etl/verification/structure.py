@@ -10,6 +10,7 @@ from typing import Any
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import conformity, digest, schema
+from dicom_etl.dataset.conformity import not_conforming
 from dicom_etl.dataset.open_validated import BROKEN, File
 from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.dataset.schema import dataset_attributes
@@ -54,10 +55,10 @@ def _broken(message: str) -> Issue:
 def check_structure(file: File, outcome: Outcome) -> bool:
     """Run all checks of the structure, some only when earlier ones hold; return whether rows can be read."""
     for checks in (
-        (check_attributes_small,),
-        (check_names_and_types,),
-        (check_lengths,),
-        (check_scales, check_numbers, check_contours_readable),
+        (conformity.check_attributes_small,),
+        (conformity.check_names_and_types,),
+        (conformity.check_lengths,),
+        (conformity.check_scales, conformity.check_numbers, conformity.check_contours_readable),
     ):
         try:
             sound = [outcome.run(check, file) for check in checks]
@@ -70,39 +71,7 @@ def check_structure(file: File, outcome: Outcome) -> bool:
 
 def check_opens(error: Exception) -> Iterator[Issue]:
     """schema: HDF5 reads the file without an error, and what it holds is what a dataset may hold."""
-    yield _schema(" ".join(str(error).split())[:300] or type(error).__name__)
-
-
-def check_attributes_small(file: File) -> Iterator[Issue]:
-    """schema: no attribute is of variable length or larger than any of ours."""
-    yield from map(_schema, conformity.odd_attributes(file))
-
-
-def check_names_and_types(file: File) -> Iterator[Issue]:
-    """schema: groups, datasets, attributes, dtypes, axes, chunks and filters are those that ingest writes."""
-    yield from map(_schema, conformity.layout_differences(file))
-
-
-def check_lengths(file: File) -> Iterator[Issue]:
-    """schema: all columns and stacks have one length, and each contour table the length that its offsets say."""
-    yield from map(_schema, conformity.length_differences(file))
-
-
-def check_scales(file: File) -> Iterator[Issue]:
-    """schema: each axis is tied to its scale, and scales count 0, 1, 2 .. ."""
-    yield from map(_schema, conformity.scale_differences(file))
-
-
-def check_numbers(file: File) -> Iterator[Issue]:
-    """schema: no column holds a number that ingest cannot write, such as a spacing of 10^300 mm."""
-    for message, row in conformity.odd_numbers(file):
-        yield Issue("error", "schema", message, "verify", sample=row)
-
-
-def check_contours_readable(file: File) -> Iterator[Issue]:
-    """schema: offsets rise from 0 to the number of vertices; outlines are finite, of three points or more."""
-    for message, structure, row in conformity.odd_contours(file):
-        yield Issue("error", "schema", message, "verify", "", "", structure, row)
+    yield not_conforming(" ".join(str(error).split())[:300] or type(error).__name__)
 
 
 def check_attributes(rows: DatasetReader, config: IngestConfig) -> Iterator[Issue]:
@@ -115,11 +84,15 @@ def check_attributes(rows: DatasetReader, config: IngestConfig) -> Iterator[Issu
     for name, value in expected.items():
         found: Any = rows.attribute(name)
         if found != str(value):
-            yield _schema(f"attribute {name} is {found[:60]!r}, but everything else says {str(value)[:60]!r}")
+            yield not_conforming(
+                f"attribute {name} is {found[:60]!r}, but everything else says {str(value)[:60]!r}"
+            )
     if config.pseudonymize and not is_pseudonym(fingerprint):
-        yield _schema(f"attribute {schema.KEY_FINGERPRINT} is {fingerprint[:60]!r}, which is no fingerprint")
+        yield not_conforming(
+            f"attribute {schema.KEY_FINGERPRINT} is {fingerprint[:60]!r}, which is no fingerprint"
+        )
     if config.structures is not None and config.structures != rows.structures:
-        yield _schema(f"structures are {rows.structures}, but {config.structures} were asked for")
+        yield not_conforming(f"structures are {rows.structures}, but {config.structures} were asked for")
 
 
 def check_row_digests(
@@ -144,7 +117,3 @@ def row_issue(
     """Return an error about one row."""
     patient, image = (str(rows.column(name, row, row + 1)[0]) for name in ("patient_id", "source_image"))
     return Issue("error", code, message, "verify", image, patient, structure, row)
-
-
-def _schema(message: str) -> Issue:
-    return Issue("error", "schema", message, "verify")
