@@ -174,13 +174,11 @@ class _Pool:
     def __init__(self) -> None:
         self._idle: list[_Child] = []
         self._begun: dict[int, tuple[dict[str, Any], _Child]] = {}
-        self._lock = threading.Lock()
 
     def take(self) -> _Child:
         """Return an idle child, or a new one."""
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        with suppress(IndexError):
+            return self._idle.pop()
         return _Child()
 
     def begin(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
@@ -202,16 +200,14 @@ class _Pool:
 
     def put(self, child: _Child) -> None:
         """Take back a child that has answered."""
-        with self._lock:
-            self._idle.append(child)
+        self._idle.append(child)
 
     def close(self) -> None:
         """End all children."""
-        with self._lock:
-            while self._idle:
-                self._idle.pop().close()
-            while self._begun:
-                self._begun.popitem()[1][1].close()
+        while self._idle:
+            self._idle.pop().close()
+        while self._begun:
+            self._begun.popitem()[1][1].close()
 
     def forget(self) -> None:
         """Leave the children to the process that this one was forked from: answers would get mixed up."""
@@ -219,7 +215,6 @@ class _Pool:
             child.process.returncode = 0  # not ours to wait for
             child.forget()
         self._idle, self._begun = [], {}
-        self._lock = threading.Lock()  # another thread may have held the one of the parent
 
 
 _pool = _Pool()

@@ -11,19 +11,8 @@ from math import inf
 
 import numpy as np
 
-from dicom_etl.geometry.planar import (
-    Points,
-    Slabs,
-    as_complex,
-    crossing_blocks,
-    crossings_of,
-    edges,
-    extent,
-    overlapping_boxes,
-    signed_area,
-    turning,
-    turning_apart,
-)
+from dicom_etl.geometry import planar
+from dicom_etl.geometry.planar import Points, as_complex, edges, extent, signed_area, turning
 from dicom_etl.records import Box, Edges, FloatArray, Outline, Rings
 
 _AREA_NOISE = 1e-9
@@ -62,13 +51,13 @@ def _simple_boundary(ring: FloatArray, box: Box) -> Edges | None:
     turn = turning(line, (left + right) / 2, (top + bottom) / 2)
     if not turn:  # no star, which has no edge of length zero
         start, end = edges((ring,))
-        turn = turning_apart(start, end) if len(start) > 2 else 0
+        turn = planar.turning_apart(start, end) if len(start) > 2 else 0
     return ((end, start) if turn < 0 else (start, end)) if turn else None
 
 
 def _even_odd_boundary(rings: Rings) -> Edges:
     start, end = edges(rings)
-    slabs = Slabs(start, end, crossings_of(start, end))
+    slabs = planar.Slabs(start, end, planar.crossings_of(start, end))
     leaving = slabs.order % 2 == 1
     low = np.column_stack((slabs.x_low, slabs.y_low))
     high = np.column_stack((slabs.x_high, slabs.y_high))
@@ -115,7 +104,7 @@ def first_self_intersection(outline: Outline) -> tuple[float, float] | None:
         return None
     low = np.array([ring.min(axis=0) for ring in rings])
     high = np.array([ring.max(axis=0) for ring in rings])
-    for i, j in overlapping_boxes(low, high):
+    for i, j in planar.overlapping_boxes(low, high):
         for one, other in zip(i.tolist(), j.tolist(), strict=True):
             if _cross_each_other(measure((rings[one],)), measure((rings[other],))):
                 x, y = (np.maximum(low[one], low[other]) + np.minimum(high[one], high[other])) / 2
@@ -127,9 +116,9 @@ def _ambiguous_point(ring: FloatArray) -> tuple[float, float] | None:
     if not len(ring) or _simple_boundary(ring, extent(ring)) is not None:
         return None
     start, end = edges((ring,))
-    for crossing in crossing_blocks(start, end):
+    for crossing in planar.crossing_blocks(start, end):
         return float(crossing[0, 0]), float(crossing[0, 1])
-    slabs = Slabs(start, end, np.empty((0, 2)))
+    slabs = planar.Slabs(start, end, np.empty((0, 2)))
     expected = 1 if signed_area(start, end) > 0 else -1
     # The line comes up on the side of greater x of what it winds around once in the sense of a positive area.
     winding = -np.cumsum(slabs.direction)
