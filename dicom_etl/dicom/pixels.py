@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -157,11 +157,7 @@ def _decoder(uid: str) -> Decoder:
 
 
 def check_fragments(
-    data: bytes | bytearray,
-    offset: int,
-    frames: int,
-    syntax: str,
-    extended: tuple[bytes, bytes] | None = None,
+    data: bytes | bytearray, offset: int, frames: int, syntax: str, extended: Sequence[bytes] = ()
 ) -> int:
     """Walk the offset table and the fragments from ``offset`` on; return the offset behind their delimiter.
 
@@ -193,16 +189,14 @@ def check_fragments(
     ascend = all(one < other for one, other in pairwise(offsets))
     if offsets and not (offsets[0] == 0 and ascend and set(offsets) <= set(starts)):
         raise ImageError("the offset table of the compressed pixel data does not point at its fragments")
-    if extended is not None:
+    if any(extended):
         _check_extended(extended, starts, lengths, frames)
     return position + 8
 
 
-def _check_extended(
-    extended: tuple[bytes, bytes], starts: list[int], lengths: list[int], frames: int
-) -> None:
+def _check_extended(extended: Sequence[bytes], starts: list[int], lengths: list[int], frames: int) -> None:
     """ExtendedOffsetTable: one fragment a frame; where each begins, and its bytes without padding (C.7.6.3)."""
-    if len(extended[0]) != 8 * frames or len(extended[1]) != 8 * frames:
+    if set(map(len, extended)) != {8 * frames}:
         raise ImageError(
             f"ExtendedOffsetTable and its lengths take {len(extended[0])} and {len(extended[1])} bytes; "
             f"NumberOfFrames is {frames}, so each must take {8 * frames}"

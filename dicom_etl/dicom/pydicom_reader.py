@@ -84,7 +84,7 @@ def parse(data: bytes | bytearray, limits: Limits) -> Document:
         for frame in headers:
             checks.check_extent(frame, limits)  # a rescale of its own may have made it larger
         check_decodable(header)
-    notes = _check_pixels(headers[0], body, watch)
+    notes = _check_pixels(headers[0], body, watch, dataset)
     if bare_start(data) >= 0:
         notes = (*notes, "no-preamble")
     noted = tuple(each._replace(notes=each.notes + notes) for each in headers)
@@ -96,7 +96,7 @@ class _Watch:
     """Sees each top-level element before pydicom reads its value; stops at the pixel data.
 
     ``start`` is where the data set begins. ``tag`` (0 until they are met), ``vr``, ``length`` and ``offset`` are
-    those of the pixel data. ``tables`` has place and length of what says where its frames begin.
+    those of the pixel data.
     """
 
     start: int
@@ -108,7 +108,6 @@ class _Watch:
     vr: str | None = None
     length: int = 0
     offset: int = 0
-    tables: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def visit(self, tag: int, vr: str | None, length: int, position: int) -> bool:
         """Take note of the element whose value is at ``position``; True stops the reading."""
@@ -121,8 +120,6 @@ class _Watch:
             raise ImageError(f"{el.NAMES[tag]} is there twice")
         if tag in el.NAMES:
             self.seen.add(tag)
-        if tag in (el.OFFSETS, el.OFFSET_LENGTHS):
-            self.tables[tag] = position, length
         self.ordered &= tag > self.last
         self.last = tag
         self.end = el.UNDEFINED if length == el.UNDEFINED else position + length
@@ -144,7 +141,7 @@ def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits
         syntax.implicit,
         not syntax.big_endian,
         stop_when=lambda tag, vr, length: watch.visit(int(tag), vr, length, stream.tell()),
-        specific_tags=[*el.VRS, *el.SEQUENCES],
+        specific_tags=[*el.VRS, *el.SEQUENCES, el.OFFSETS, el.OFFSET_LENGTHS],
     )
     if not watch.tag and len(body) > most:
         raise ImageError(
@@ -189,7 +186,9 @@ def _elements(
     return el.Elements(uid, shared, found, name or "", patient, big_endian, tuple(sorted(notes)))
 
 
-def _check_pixels(header: ImageHeader, body: bytes | bytearray, watch: _Watch) -> tuple[str, ...]:
+def _check_pixels(
+    header: ImageHeader, body: bytes | bytearray, watch: _Watch, dataset: Dataset
+) -> tuple[str, ...]:
     """Pixel data is as long as the header says, all of it is there, and nothing but elements or zeros follow it."""
     notes: tuple[str, ...] = ()
     syntax = SYNTAXES[header.transfer_syntax]
@@ -199,10 +198,8 @@ def _check_pixels(header: ImageHeader, body: bytes | bytearray, watch: _Watch) -
         state = "compressed" if watch.length == el.UNDEFINED else "not compressed"
         raise ImageError(f"the pixel data is {state}, but the transfer syntax is {syntax.name}")
     if syntax.compressed:
-        tables = [watch.tables.get(tag, (0, 0)) for tag in (el.OFFSETS, el.OFFSET_LENGTHS)]
-        offsets, lengths = (bytes(body[start : start + length]) for start, length in tables)
-        extended = (offsets, lengths) if watch.tables else None
-        end = check_fragments(body, watch.offset, header.frames, header.transfer_syntax, extended)
+        tables = [raw(dataset, keyword) for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
+        end = check_fragments(body, watch.offset, header.frames, header.transfer_syntax, tables)
     else:
         notes = checks.check_length(header, watch.length)
         end = watch.offset + watch.length
