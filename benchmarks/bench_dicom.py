@@ -25,15 +25,17 @@ import pydicom
 
 from dicom_etl import dicom
 from dicom_etl.dicom.files import DEFAULT, read_whole
+from dicom_etl.records import NO_STAMP, ImageHeader
 
+ANY = ImageHeader(0, 0)
 Reader = Callable[[Path], object]
 
 READERS: dict[str, Reader] = {
     "bytes": Path.read_bytes,
     "bytes + sha256": lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
-    "ours: headers": dicom.read_headers,
+    "ours: headers": lambda path: dicom.read_listed_headers(path, DEFAULT),
     "ours: headers + pixels": lambda path: dicom.frame_of(read_whole(path, DEFAULT)),
-    "ours: headers + pixels + sha256": dicom.read_image,
+    "ours: headers + pixels + sha256": lambda path: dicom.read_planned(path, ANY, NO_STAMP, DEFAULT),
     "pydicom: headers": lambda path: pydicom.dcmread(path, stop_before_pixels=True),
     "pydicom: headers + pixels": lambda path: pydicom.dcmread(path).pixel_array,
 }

@@ -15,12 +15,13 @@ import pytest
 from dicom_etl import dicom, pipeline
 from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dicom import files, native_reader, read_image
+from dicom_etl.dicom import files, native_reader
 from dicom_etl.dicom.files import read_exactly
 from dicom_etl.errors import ImageError
 from dicom_etl.records import Issue
 from dicom_etl.verification.dataset import verify_dataset
 from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
+from tests.dicom.reading import read_image
 
 CHANGED = "changed-while-read"
 

@@ -1,8 +1,7 @@
 """DICOM files to headers and pixels: the only place that reads DICOM images.
 
-`read_headers` and `read_image` are strict: what is not by the book in a way that could change a pixel, a
-position or a pairing is an `ImageError` of one line, without any text from the header; so it is in all that reads
-here. Everything else is accepted, and noted.
+Reading is strict: what is not by the book in a way that could change a pixel, a position or a pairing is an
+`ImageError` of one line, without any text from the header. Everything else is accepted, and noted.
 
 Two lanes read a file. `native_reader` takes what is structured plainly, in this process and without pydicom. What it
 declines goes to `pydicom_reader`, pydicom's lane, which runs in a child process (`decoder`), so that a file which
@@ -25,7 +24,6 @@ from dicom_etl.dicom.files import (
     DEFAULT,
     Limits,
     WholeFile,
-    check_regular,
     check_size,
     keep,
     open_listed,
@@ -42,8 +40,6 @@ __all__ = [
     "NOTES",
     "Limits",
     "announce",
-    "read_headers",
-    "read_image",
     "read_listed_headers",
     "read_planned",
     "sop_class_of",
@@ -64,17 +60,11 @@ def sop_class_of(path: Path | str) -> str:
         return ""
 
 
-def read_headers(path: Path | str, limits: Limits = DEFAULT) -> tuple[ImageHeader, ...]:
-    """Return the header of each frame of a DICOM image; nearly always one.
+def read_listed_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHeader, ...], FileStamp]:
+    """Return the header of each frame of a file whose folder was listed, and what `read_planned` knows the file by.
 
     Of a plain file only the beginning is read, any other file whole.
     """
-    check_regular(path)
-    return read_listed_headers(path, limits)[0]
-
-
-def read_listed_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHeader, ...], FileStamp]:
-    """Return what `read_headers` does of a file in a folder that was listed, and what `read_planned` knows it by."""
     descriptor, status = open_listed(path)
     size = status.st_size
     try:
@@ -111,29 +101,23 @@ def _codec_of(header: ImageHeader) -> tuple[str, int]:
     return header.transfer_syntax, header.bits_allocated
 
 
-def read_image(path: Path | str, frame: int = 0, limits: Limits = DEFAULT) -> Image:
-    """Read one frame: its header, its pixels after the modality LUT, and the SHA-256 of the file.
-
-    The file is read once, also for all of its frames when they are asked for one after the other. The pixels are
-    (rows, columns) of dtype `stored_dtype`; they may be a read-only view of the file's bytes.
-    """
-    check_regular(path)
-    return _image(read_whole(path, limits), frame, limits)
-
-
 def read_planned(path: Path | str, planned: ImageHeader, stamp: FileStamp, limits: Limits) -> Image:
-    """Read a frame whose header was read before, as `read_image` does; the header is to be compared by the caller.
+    """Read a frame whose header was read before: its header, its pixels after the modality LUT, the file's SHA-256.
 
     Where size and time of change are still those of ``stamp``, the header is ``planned`` itself, and not parsed again
-    (15 us a file).
+    (15 us a file); else it is to be compared by the caller. The file is read once, also for all of its frames when they
+    are asked for one after the other. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a read-only
+    view of the file's bytes.
     """
     file = read_whole(path, limits)
     offset = stamp[2]
-    if offset < 0 or file.identity[2:4] != stamp[:2]:
-        image = _image(file, planned.frame, limits)
+    if offset >= 0 and file.identity[2:4] == stamp[:2]:
+        header, pixels = planned, modality_values(view_frame(file.data, offset, planned, 0), planned)
     else:
-        pixels = modality_values(view_frame(file.data, offset, planned, 0), planned)
-        image = Image(planned, pixels, file.digest)
+        header, pixels = frame_of(file, planned.frame, limits)
+        if header.frames > 1:
+            keep(file)
+    image = Image(header, pixels, file.digest)
     _begin_announced()
     return image
 
@@ -158,13 +142,6 @@ def _begin_announced() -> None:
         file = read_whole(path, limits)
         keep(file)
         decoder.begin_frame(file.data, file.digest, 0, limits)
-
-
-def _image(file: WholeFile, frame: int, limits: Limits) -> Image:
-    header, pixels = frame_of(file, frame, limits)
-    if header.frames > 1:
-        keep(file)
-    return Image(header, pixels, file.digest)
 
 
 def frame_of(file: WholeFile, frame: int = 0, limits: Limits = DEFAULT) -> tuple[ImageHeader, NDArray[Any]]:

@@ -41,7 +41,7 @@ def is_rescaled(header: ImageHeader) -> bool:
 
 
 def stored_dtype(header: ImageHeader) -> np.dtype[Any]:
-    """Return the dtype of the pixels that `read_image` returns, from the header alone.
+    """Return the dtype of the pixels that `read_planned` returns, from the header alone.
 
     Without a rescale (slope 1, intercept 0) the stored integers stay what they are. Otherwise float32: each
     value is computed in float64 and rounded once, so it is the float32 nearest to slope * stored + intercept

@@ -22,8 +22,8 @@ from dicom_etl.checks.alignment import (
     combine,
     contrast,
 )
-from dicom_etl.dicom import read_image
 from dicom_etl.records import FloatArray, Rings
+from tests.dicom.reading import read_image
 from tests.shapes import coverage, disc, square
 
 SHAPE = (80, 84)

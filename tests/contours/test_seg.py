@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from dicom_etl.dicom import read_headers
 from dicom_etl.records import ImageHeader
 from tests.builders import write_dicom
 from tests.contours.drawing import Drawn, draw, rows_of, shared_formats
 from tests.contours.objects import Segment, place, segmentation
+from tests.dicom.reading import read_headers
 from tests.dicom.test_frames import ABSENT, groups
 from tests.planes import planes
 

@@ -8,8 +8,8 @@ import numpy as np
 import pydicom.data
 import pytest
 
-from dicom_etl.dicom import read_headers, read_image
 from dicom_etl.errors import ImageError
+from tests.dicom.reading import read_headers, read_image
 
 from . import oracle
 

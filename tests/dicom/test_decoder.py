@@ -18,9 +18,10 @@ import pytest
 
 from dicom_etl import dicom
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dicom import Limits, decoder, ipc, read_headers, read_image
+from dicom_etl.dicom import Limits, decoder, ipc
 from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
+from tests.dicom.reading import read_headers, read_image
 
 from .corpus import CANARY, base, compressed, ramp
 

@@ -16,10 +16,11 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
 
 from dicom_etl.dataset.digest import sha256_of_file
-from dicom_etl.dicom import Limits, files, read_headers, read_image, stored_dtype
+from dicom_etl.dicom import Limits, files, stored_dtype
 from dicom_etl.dicom.files import read_exactly
 from dicom_etl.errors import ImageError
 from tests.builders import ORIENTATION, write_dicom
+from tests.dicom.reading import read_headers, read_image
 
 from .corpus import ramp
 

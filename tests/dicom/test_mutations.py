@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_etl.dicom import native_reader, read_headers, read_image
+from dicom_etl.dicom import native_reader
 from dicom_etl.errors import ImageError
 from tests.builders import write_anew
 from tests.costs import little_spent
+from tests.dicom.reading import read_headers, read_image
 
 from . import oracle
 from .corpus import CANARY, COMPRESSED, ENCODINGS, base, compressed, mutations

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dicom_etl import dicom
-from dicom_etl.dicom import decoder, native_reader, read_headers, read_image
+from dicom_etl.dicom import decoder, native_reader
 from dicom_etl.dicom.files import DEFAULT
 from dicom_etl.dicom.values import MAX_BYTES
 from dicom_etl.errors import ImageError
 from dicom_etl.records import ImageHeader
 from tests.builders import write_dicom
+from tests.dicom.reading import read_headers, read_image
 
 from . import oracle
 from .corpus import ENCODINGS, base, head_of, heads, meta_end, mutations, nested, ramp, undefined, with_value
@@ -256,7 +257,7 @@ def test_no_place_is_kept_of_an_overlong_value() -> None:
 def test_pydicom_is_not_imported(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "1.dcm", ramp())
     program = (
-        "import sys; from pathlib import Path; from dicom_etl.dicom import read_headers, read_image\n"
+        "import sys; from pathlib import Path; from tests.dicom.reading import read_headers, read_image\n"
         f"path = Path({str(path)!r}); read_headers(path); read_image(path)\n"
         "assert not any(name.startswith('pydicom') for name in sys.modules)"
     )

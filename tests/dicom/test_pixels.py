@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.dicom import read_image, stored_dtype
+from dicom_etl.dicom import stored_dtype
 from dicom_etl.dicom.pixels import modality_values
 from dicom_etl.records import ImageHeader
 from tests.builders import write_dicom
+from tests.dicom.reading import read_image
 
 from .corpus import ramp
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from dicom_etl.dicom import NOTES, read_headers, read_image
+from dicom_etl.dicom import NOTES
 from dicom_etl.errors import ImageError
 from tests.builders import write_anew, write_dicom
+from tests.dicom.reading import read_headers, read_image
 
 from .corpus import CANARY, base, head_of, heads, ramp, with_value
 

@@ -11,10 +11,11 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 
-from dicom_etl.dicom import Limits, pydicom_reader, read_image
+from dicom_etl.dicom import Limits, pydicom_reader
 from dicom_etl.dicom.files import DEFAULT
 from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
+from tests.dicom.reading import read_image
 
 from .corpus import base, compressed, head_of, heads, meta_end, ramp, with_value
 

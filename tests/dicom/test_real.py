@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_etl.dicom import read_headers, read_image
+from tests.dicom.reading import read_headers, read_image
 
 from . import oracle
 

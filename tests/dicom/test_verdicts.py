@@ -13,10 +13,11 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
-from dicom_etl.dicom import NOTES, Limits, read_headers, read_image, stored_dtype
+from dicom_etl.dicom import NOTES, Limits, stored_dtype
 from dicom_etl.errors import ImageError
 from tests.builders import write_dicom
 from tests.costs import little_spent
+from tests.dicom.reading import read_headers, read_image
 
 from .corpus import base, head_of, meta_end, ramp, with_value
 
