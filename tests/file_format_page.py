@@ -47,7 +47,7 @@ def _table(columns: Iterable[schema.Column], rows: str) -> str:
 
 
 def _type(column: schema.Column) -> str:
-    if column.is_text:
+    if column.kind == "S":
         return f"text, {column.dtype[1:]} bytes" if len(column.dtype) > 1 else "text"
     return {"u1": "uint8", "i2": "int16", "i4": "int32", "i8": "int64", "f8": "float64"}[column.dtype]
 

@@ -26,6 +26,16 @@ from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.records import Issue, Severity
 from dicom_etl.workers.interrupts import stop_if_asked
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from dicom_etl.checks.flags import Group
+
+_SECONDS_BETWEEN_LINES = 10.0
+_FIRST_LINE_SECONDS = 0.7
+"""Nobody waits longer than a second to hear that a command is at work, whatever its steps take."""
+_STUDIES_SHOWN = 3
+"""Of each kind of finding, without -v."""
 _NAME = 18
 _COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -97,18 +107,6 @@ def _duration(seconds: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-    from dicom_etl.checks.flags import Group
-
-_SECONDS_BETWEEN_LINES = 10.0
-_FIRST_LINE_SECONDS = 0.7
-"""Nobody waits longer than a second to hear that a command is at work, whatever its steps take."""
-_STUDIES_SHOWN = 3
-"""Of each kind of finding, without -v."""
 
 
 class Reporter:

@@ -105,11 +105,9 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
 def _as_json(summary: Summary) -> dict[str, Any]:
     counts = ("ok", "studies", "images", "contours", "unlabeled", "samples", "structures")
     of_labels = ("drawn", "imputed", "imputed_structures", "not_imputed")
-    found = {name: getattr(summary, name) for name in (*counts, *of_labels)}
-    result = {
-        name: dict(sorted(value.items())) if isinstance(value, dict) else value
-        for name, value in found.items()
-    }
+    result = {name: getattr(summary, name) for name in (*counts, *of_labels)}
+    for name in ("structures", "imputed_structures", "not_imputed"):
+        result[name] = dict(sorted(result[name].items()))
     if names := _names(summary):
         result["names"] = [{"name": name, "structure": to, "labels": count} for name, to, count in names]
     if summary.output is not None:

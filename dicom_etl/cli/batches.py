@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from dicom_etl.batches import BatchReader
     from dicom_etl.batches.epoch_statistics import EpochStatistics
 
-_HEAD = ("epoch", "batches", "samples", "unique", "padding", "foreground", "samples/s", "MB/s")
-_TABLE = "{:>6}{:>9}{:>9}{:>9}{:>9}{:>12}{:>12}{:>10}"
+_HEAD = " epoch  batches  samples   unique  padding  foreground   samples/s      MB/s"
+_ROW = (
+    "{epoch:>6}{batches:>9}{samples:>9}{unique:>9}{padding:>9}{foreground_share:>12.2%}"
+    "{samples_per_second:>12,.0f}{megabytes_per_second:>10,.0f}"
+)
 
 
 @click.command(name="batches", epilog="Example: dicom-etl batches dataset.h5 --epochs 3 --check")
@@ -79,13 +82,13 @@ def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
         reader.load_state_dict(_read_state(options["resume"]))
     dump = None if options["dump"] is None else Dump(options["dump"])
     reporter.line(f"{dataset}: {len(reader.rows)} samples, {len(reader)} batches an epoch")
-    reporter.line(_TABLE.format(*_HEAD))
+    reporter.line(_HEAD)
     statistics: list[EpochStatistics] = []
     for epoch in measure_epochs(
         reader, options["epochs"], stop_after=options["stop_after"], take=dump, progress=reporter.progress
     ):
         statistics.append(epoch)
-        reporter.line(_row(epoch))
+        reporter.line(_ROW.format(**_as_json(epoch)))
     state = reader.state_dict()
     if options["save_state"] is not None:
         with os_errors_as(OutputError, f"cannot write the state {str(options['save_state'])!r}"):
@@ -142,25 +145,9 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _row(epoch: EpochStatistics) -> str:
-    seconds = max(epoch.seconds, 1e-9)
-    return _TABLE.format(
-        epoch.epoch,
-        epoch.batches,
-        epoch.samples,
-        epoch.unique,
-        epoch.padding,
-        f"{epoch.foreground_share:.2%}",
-        f"{epoch.samples / seconds:,.0f}",
-        f"{epoch.nbytes / seconds / 1e6:,.0f}",
-    )
-
-
 def _as_json(epoch: EpochStatistics) -> dict[str, Any]:
     seconds = max(epoch.seconds, 1e-9)
     counts = ("epoch", "batches", "samples", "unique", "padding", "missed", "repeated", "complete")
-    return {name: getattr(epoch, name) for name in counts} | {
-        "foreground_share": epoch.foreground_share,
-        "samples_per_second": epoch.samples / seconds,
-        "megabytes_per_second": epoch.nbytes / seconds / 1e6,
-    }
+    found = {name: getattr(epoch, name) for name in (*counts, "foreground_share")}
+    speed = {"samples_per_second": epoch.samples, "megabytes_per_second": epoch.nbytes / 1e6}
+    return found | {name: amount / seconds for name, amount in speed.items()}

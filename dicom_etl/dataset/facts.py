@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +80,11 @@ def read_facts(path: Path) -> Facts:
             issues=rows.issues,
             spacings_mm=_counts(spacings),
             scanners=_counts([f"{maker or 'unknown maker'}, {field:g} T" for maker, field in scanners]),
-            readers=_counts(
-                np.concatenate([[""], *(rows.column(f"reader_{name}") for name in rows.structures)])
-            ),
+            readers=_counts(chain(*(rows.column(f"reader_{name}") for name in rows.structures))),
             flagged={name: int(rows.column(f"flagged_{name}").sum()) for name in rows.structures},
             statistics=rows.statistics(),
         )
 
 
 def _counts(values: Iterable[Any]) -> dict[str, int]:
-    names, counts = np.unique(np.array(list(values), dtype=str), return_counts=True)
-    return {str(name): int(count) for name, count in zip(names, counts, strict=True) if name}
+    return {name: count for name, count in sorted(Counter(map(str, values)).items()) if name}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import h5py
-import numpy as np
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import read_seal
@@ -83,41 +82,36 @@ def check_layout(file: h5py.File) -> None:
 
     `dicom_etl.verification` says more, and looks closer.
     """
-    structures = structures_of(file)
-    rows = _shape_of(file, schema.IMAGES, 3, "iuf")[0]
-    image = file[schema.IMAGES].shape
+    structures, samples = structures_of(file), samples_of(file)
+    rows, *size = _shape_of(file, schema.IMAGES, "iuf", None, None, None)
     for structure in structures:
-        if _shape_of(file, f"{schema.MASKS}/{structure}", 3, "u") != image:
-            raise ValueError(f"the masks of {structure} do not fit the images")
         group = f"{schema.CONTOURS}/{structure}"
-        count = _shape_of(file, f"{group}/{schema.VERTICES}", 2, "f")[0]
-        if _shape_of(file, f"{group}/{schema.OFFSETS}", 1, "i") != (rows + 1,):
-            raise ValueError(f"the contours of {structure} do not fit the images")
+        _shape_of(file, f"{schema.MASKS}/{structure}", "u", rows, *size)
+        count, _ = _shape_of(file, f"{group}/{schema.VERTICES}", "f", None, None)
+        _shape_of(file, f"{group}/{schema.OFFSETS}", "i", rows + 1)
         offsets = file[group][schema.OFFSETS][()]
         if offsets[0] != 0 or offsets[-1] != count or (offsets[1:] < offsets[:-1]).any():
             raise ValueError(f"the offsets of the contours of {structure} are not in order")
-    columns = schema.sample_columns(structures)
-    samples = samples_of(file)
-    for column in columns:
-        expected = (rows, *(length for _, length in column.axes))
-        if _shape_of(samples, column.name, len(expected), np.dtype(column.dtype).kind) != expected:
-            raise ValueError(f"{samples.name}/{column.name} does not fit the images")
+    for column in schema.sample_columns(structures):
+        _shape_of(samples, column.name, column.kind, rows, *(length for _, length in column.axes))
     for table, (_, columns) in schema.TABLES.items():
-        lengths = {
-            _shape_of(file, f"{table}/{column.name}", 1 + len(column.axes), np.dtype(column.dtype).kind)[0]
-            for column in columns
-        }
-        if len(lengths) != 1:
+        shapes = [
+            _shape_of(file[table], each.name, each.kind, *[None] * (1 + len(each.axes))) for each in columns
+        ]
+        if len({shape[0] for shape in shapes}) != 1:
             raise ValueError(f"the columns of /{table} differ in length")
 
 
-def _shape_of(file: h5py.Group, name: str, axes: int, kinds: str) -> tuple[int, ...]:
-    dataset = file[name]
+def _shape_of(group: h5py.Group, name: str, kinds: str, *wanted: int | None) -> tuple[int, ...]:
+    """Return the shape of a dataset, if its type is of some kind and its axes have the lengths that are wanted."""
+    dataset = group[name]
     if not isinstance(dataset, h5py.Dataset):
         raise TypeError(f"/{name} is no dataset")
-    if dataset.ndim != axes or dataset.dtype.kind not in kinds:
+    if dataset.ndim != len(wanted) or dataset.dtype.kind not in kinds:
         raise ValueError(f"/{name} is {dataset.ndim}-dimensional of type {dataset.dtype}")
     shape: tuple[int, ...] = dataset.shape
+    if any(length not in (None, found) for length, found in zip(wanted, shape, strict=True)):
+        raise ValueError(f"the values of {dataset.name} do not fit the images")
     return shape
 
 

@@ -246,7 +246,8 @@ class DatasetReader:
         by_structure: dict[str, list[list[Any]]] = {"sources": [], "has": []}
         for column in self.columns:
             if column.record_field in SampleRow.__dataclass_fields__ and not column.late:
-                values = _tuples(block[column.name].tolist())
+                values = block[column.name].tolist()
+                values = list(map(tuple, values)) if column.axes else values
                 if column.by_structure:
                     by_structure.setdefault(column.record_field, []).append(values)
                 else:
@@ -407,8 +408,3 @@ def _values(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> N
 
 def _chunk(dataset: h5py.Dataset, row: int) -> Chunk:
     return Chunk(np.frombuffer(dataset.id.read_direct_chunk((row, 0, 0))[1], dtype=np.uint8))
-
-
-def _tuples(values: list[Any]) -> list[Any]:
-    """Return values of a record: tuples for the lists of a column with axes."""
-    return list(map(tuple, values)) if values and isinstance(values[0], list) else values

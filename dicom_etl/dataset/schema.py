@@ -74,9 +74,9 @@ class Column:
         return self.field or self.name
 
     @property
-    def is_text(self) -> bool:
-        """Whether it holds text."""
-        return self.dtype[0] == "S"
+    def kind(self) -> str:
+        """The kind of its numpy dtype: "S" for text."""
+        return self.dtype[0]
 
 
 def _by_structure(

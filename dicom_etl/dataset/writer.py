@@ -54,8 +54,7 @@ class HDF5Writer:
         self._widths = {f"{schema.SAMPLES}/{name}": width for name, width in spec.widths}
         self._columns = schema.sample_columns(spec.structures)
         self._rows: list[SampleRow] = []
-        self._phases: list[str] = []
-        self._study_indices: list[int] = []
+        self._computed: dict[str, list[Any]] = {"cardiac_phase": [], "study_index": []}
         self._studies = 0
         self._vertices: list[list[NDArray[np.float64]]] = [[] for _ in spec.structures]
         self._offsets: list[list[int]] = [[0] for _ in spec.structures]
@@ -92,9 +91,10 @@ class HDF5Writer:
 
     def end_study(self, cardiac_phases: Mapping[int, str]) -> None:
         """Close the rows since the last call as one study; ``cardiac_phases`` gives ED / ES by phase index."""
-        for row in self._rows[len(self._phases) :]:
-            self._phases.append(cardiac_phases.get(row.phase_index, ""))
-            self._study_indices.append(self._studies)
+        phases, indices = self._computed.values()
+        for row in self._rows[len(phases) :]:
+            phases.append(cardiac_phases.get(row.phase_index, ""))
+            indices.append(self._studies)
         self._studies += 1
         while len(self._rows) >= schema.ROWS_PER_CHUNK:
             with self._sink.checked():
@@ -188,7 +188,7 @@ class HDF5Writer:
             scale[:] = np.arange(length)
 
     def _column(self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset) -> h5py.Dataset:
-        dtype = h5py.string_dtype("utf-8", self._width(group, column)) if column.is_text else column.dtype
+        dtype = h5py.string_dtype("utf-8", self._width(group, column)) if column.kind == "S" else column.dtype
         dataset = self._table(group, column.name, dtype, axes=tuple(length for _, length in column.axes))
         _set_attribute(dataset, "long_name", column.doc)
         if column.units:
@@ -239,11 +239,9 @@ class HDF5Writer:
     def _flush(self, count: int) -> None:
         """Write the columns of the first ``count`` waiting rows, and all waiting vertices."""
         rows = self._rows[:count]
-        computed: dict[str, list[Any]] = {
-            "cardiac_phase": self._phases[:count],
-            "study_index": self._study_indices[:count],
-        }
-        del self._rows[:count], self._phases[:count], self._study_indices[:count]
+        computed = {name: values[:count] for name, values in self._computed.items()}
+        for waiting in (self._rows, *self._computed.values()):
+            del waiting[:count]
         samples = self._file[schema.SAMPLES]
         for column in self._columns:
             if not column.late:
@@ -280,7 +278,7 @@ class HDF5Writer:
                 continue
             if column.by_structure:
                 codes = ending.flags.get(column.structure, [""] * self._count)
-                values: list[Any] = list(codes if column.is_text else map(bool, codes))
+                values: list[Any] = list(codes if column.kind == "S" else map(bool, codes))
             else:
                 place = ("split", "fold").index(column.name)
                 values = [each[place] for each in ending.splits]
@@ -308,7 +306,7 @@ class HDF5Writer:
 
     def _store(self, group: h5py.Group, column: schema.Column, values: list[Any]) -> None:
         """Append values to a column."""
-        if column.is_text:
+        if column.kind == "S":
             made: NDArray[Any] = _text(values, self._width(group, column))
         else:
             axes = (length for _, length in column.axes)

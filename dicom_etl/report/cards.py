@@ -13,8 +13,8 @@ from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import data_uri, grey, ink_numbers, inks, mask_png, picture_png, window
 from dicom_etl.report.contents import Contents, Sample, joined
-from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
-from dicom_etl.report.overlays import Layers, read_layers
+from dicom_etl.report.framing import close_up_side, common_side, extent, square_around
+from dicom_etl.report.overlays import read_layers
 from dicom_etl.report.overview import finding_target, target
 
 CARD_BYTES = 92_000
@@ -34,27 +34,19 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the page shows of one sample; layers, areas and targets are of the structures that are drawn."""
+    """What the page shows of one sample; layers and labels are of the structures that are drawn."""
 
     sample: Sample
-    rank: int
-    """Its place when the worst come first."""
     picture: str
     """The image as an address that holds a PNG."""
     reduced: int
     """How many pixels of a side became one in ``picture``; 1 when nothing was lost."""
-    width: int
-    height: int
     close: str
     """The ``viewBox`` around what is outlined."""
-    whole: str
-    """The ``viewBox`` of the image."""
     layers: tuple[Layer, ...]
     """Large ones first."""
-    areas: tuple[tuple[str, str], ...]
-    """By structure, in words."""
-    targets: tuple[tuple[str, str], ...]
-    """By structure, what a decision about the label is about."""
+    labels: tuple[tuple[str, str, str], ...]
+    """Of each structure its name, its area in words, and what a decision about the label is about."""
     findings: tuple[tuple[Issue, str], ...]
     """The most severe first, with what a decision about each is about."""
 
@@ -84,7 +76,7 @@ def outlined_side(contents: Contents, rows: Sequence[int]) -> float:
     return common_side([close_up_side(box, contents.shape) for box in around if box is not None])
 
 
-def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], least_side: float) -> Card:
+def make_card(contents: Contents, row: int, issues: Sequence[Issue], least_side: float) -> Card:
     """Read, window and encode one sample; its close-up is of ``least_side`` pixels, or larger where it must be."""
     sample, layers = contents.sample(row), read_layers(contents, row)
     numbers, colours = ink_numbers(contents.structures), inks(contents.structures)
@@ -102,23 +94,20 @@ def make_card(contents: Contents, row: int, rank: int, issues: Sequence[Issue], 
     # Base64 makes four bytes of three.
     room = max(_LEAST_PICTURE_BYTES, (CARD_BYTES - used) * 3 // 4)
     png, reduced = picture_png(grey(layers.image, *window(layers.image)), room)
-    shape = contents.shape
     around = extent(layers.outlines)
-    side = max(close_up_side(around, shape), least_side)
+    side = max(close_up_side(around, contents.shape), least_side)
+    labels = []
+    for index, area in areas.items():
+        name, digest = contents.structures[index], contour_sha256(layers.outlines[index])
+        about = target(sample.patient_id, sample.files[0], str(sample.frame), name, "*", digest)
+        labels.append((name, _area_text(area, sample), about))
     return Card(
         sample=sample,
-        rank=rank,
         picture=data_uri(png),
         reduced=reduced,
-        width=shape[1],
-        height=shape[0],
-        close=square_around(around, side, shape).view_box,
-        whole=whole_image(shape).view_box,
+        close=square_around(around, side, contents.shape).view_box,
         layers=tuple(drawn),
-        areas=tuple((contents.structures[index], _area_text(areas[index], sample)) for index in areas),
-        targets=tuple(
-            (contents.structures[index], _target(sample, contents, index, layers)) for index in areas
-        ),
+        labels=tuple(labels),
         findings=tuple((issue, finding_target(contents, issue)) for issue in issues),
     )
 
@@ -132,12 +121,6 @@ def path_data(rings: Rings) -> str:
         "M" + "L".join(" ".join(repr(value).removesuffix(".0") for value in point) for point in ring) + "Z"
         for ring in (ring.tolist() for ring in rings)
     )
-
-
-def _target(sample: Sample, contents: Contents, index: int, layers: Layers) -> str:
-    digest = contour_sha256(layers.outlines[index])
-    name = contents.structures[index]
-    return target(sample.patient_id, sample.files[0], str(sample.frame), name, "*", digest)
 
 
 def _area_text(area_px: float, sample: Sample) -> str:

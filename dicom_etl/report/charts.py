@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from dicom_etl.records import FloatArray
 from dicom_etl.report.curves import StudyCurves
 from dicom_etl.report.histograms import Histograms
@@ -154,11 +156,6 @@ def _marks_up_to(most: float) -> list[float]:
 
 def _steps(frame: Frame, heights: FloatArray) -> list[tuple[float, float]]:
     """Return the outline of bars without gaps, from the base line and back to it."""
-    width = 1 / len(heights)
-    outline = [(frame.x(0), frame.y(0))]
-    for number, height in enumerate(heights.tolist()):
-        outline += [
-            (frame.x(number * width), frame.y(height)),
-            (frame.x((number + 1) * width), frame.y(height)),
-        ]
-    return [*outline, (frame.x(1), frame.y(0))]
+    edges = np.repeat(np.arange(len(heights) + 1) / len(heights), 2)
+    levels = np.concatenate(([0.0], np.repeat(heights, 2), [0.0]))
+    return [(frame.x(edge), frame.y(level)) for edge, level in zip(edges, levels, strict=True)]

@@ -28,6 +28,7 @@ from dicom_etl.report.charts import Chart, curve_chart, intensity_chart
 from dicom_etl.report.colours import ink_numbers
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.curves import StudyCurves, study_curves
+from dicom_etl.report.framing import whole_image
 from dicom_etl.report.histograms import MARGIN, count_intensities
 from dicom_etl.report.selection import (
     PlacedIssue,
@@ -162,6 +163,7 @@ def _page(
             ("Scanners", "scanner", overview.scanners(contents)),
             ("Pixel spacing", "rows × columns, mm", overview.spacings(contents)),
         ],
+        "whole": whole_image(contents.shape).view_box,
         "shown": len(rows),
         "patients": sorted({str(patients[row]) for row in rows}),
         "phases": _present(contents, "cardiac_phase", rows),
@@ -178,9 +180,9 @@ def _cards(
 ) -> Iterator[Card]:
     """Make the cards one by one, when the template asks for them, so that memory stays flat."""
     side = outlined_side(contents, rows)
-    for rank, row in enumerate(rows):
-        yield make_card(contents, row, rank, by_row.get(row, ()), side)
-        progress("report", rank + 1, len(rows))
+    for done, row in enumerate(rows, start=1):
+        yield make_card(contents, row, by_row.get(row, ()), side)
+        progress("report", done, len(rows))
 
 
 def _studies(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> tuple[list[StudyCurves], int]:

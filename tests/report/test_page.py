@@ -294,7 +294,7 @@ def test_a_picture_gives_way_to_a_long_outline(dataset: Path, monkeypatch: pytes
         outlines: tuple[Rings, ...] = tuple((circle(99, 99, 30, 900),) for _ in contents.structures)
         layers = Layers(noise, tuple(masks), outlines)
         monkeypatch.setattr("dicom_etl.report.cards.read_layers", lambda contents, row: layers)
-        card = make_card(contents, 1, 0, (), 0.0)
+        card = make_card(contents, 1, (), 0.0)
     used = len(card.picture) + sum(len(layer.outline) + len(layer.mask) for layer in card.layers)
     assert card.reduced > 1
     assert used < 95_000
