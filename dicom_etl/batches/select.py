@@ -175,9 +175,7 @@ def _marks(source: DatasetReader) -> list[tuple[Hashable, ...]]:
 
     Equal images have equal statistics, so only images whose statistics occur in several patients are hashed.
     """
-    marks: list[list[Hashable]] = [
-        [("contour", key) for key in keys] for keys in source.contour_keys(0, len(source))
-    ]
+    marks: list[list[Hashable]] = [[("contour", key) for key in keys] for keys in source.contour_keys()]
     columns = (source.column(f"image_{name}").tolist() for name in ("min", "max", "mean", "std"))
     rows_of = defaultdict(list)
     for row, key in enumerate(zip(*columns, strict=True)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,7 @@ from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.records import Issue, SampleFacts
 
 
-@dataclass(frozen=True, slots=True)
-class RowNames:
+class RowNames(NamedTuple):
     """What a person calls a row: its patient, its image file and frame, and its label by structure."""
 
     patient_id: str

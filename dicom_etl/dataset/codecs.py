@@ -82,10 +82,7 @@ def filter_options(compression: str, fletcher32: bool) -> dict[str, Any]:
     """Return the arguments of ``create_dataset`` for image and mask chunks; compressed ones always carry a checksum."""
     if compression == "none":
         return {"fletcher32": fletcher32}
-    options: dict[str, Any] = {"compression": compression, "shuffle": True, "fletcher32": True}
-    if compression == "gzip":
-        options["compression_opts"] = 4
-    return options
+    return {"compression": compression, "compression_opts": 4, "shuffle": True, "fletcher32": True}
 
 
 def encode_chunk(slice_: NDArray[Any], compression: str, fletcher32: bool) -> Chunk:

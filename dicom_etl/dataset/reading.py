@@ -215,15 +215,12 @@ class DatasetReader:
                 f"{str(self.path)!r}: {name}: {place} has a number that no dataset holds; dicom-etl verify says more"
             )
 
-    def contour_keys(self, start: int, stop: int) -> list[list[int]]:
-        """Return for some rows the keys of what a person drew on them; `dicom_etl.dataset.digest.contour_key`."""
-        block = self.block(start, stop)
-        by_hand = (block["origin"] == schema.MANUAL).tolist()
-        outlines = [block.rings[name] for name in self.structures]
-        return [
-            [contour_key(each[place]) for each in outlines if each[place]] if drawn else []
-            for place, drawn in enumerate(by_hand)
-        ]
+    def contour_keys(self) -> Iterator[list[int]]:
+        """Yield for each row the keys of what a person drew on it; `dicom_etl.dataset.digest.contour_key`."""
+        block = self.block(0, len(self))
+        for row, origin in enumerate(block["origin"].tolist()):
+            drawn = block.rings.values() if origin == schema.MANUAL else ()
+            yield [contour_key(rings[row]) for rings in drawn if rings[row]]
 
     @cached_property
     def images(self) -> Slices:

@@ -272,17 +272,17 @@ class HDF5Writer:
         return [each[index] if each else column.missing for each in values]
 
     def _write_late_columns(self, ending: Ending) -> None:
-        samples = self._file[schema.SAMPLES]
+        samples, splits = self._file[schema.SAMPLES], ending.splits
+        late: dict[str, list[Any]] = {
+            "split": [each[0] for each in splits],
+            "fold": [each[1] for each in splits],
+        }
+        for structure in self._spec.structures:
+            codes = late[f"flag_codes_{structure}"] = list(ending.flags.get(structure, [""] * self._count))
+            late[f"flagged_{structure}"] = list(map(bool, codes))
         for column in self._columns:
-            if not column.late:
-                continue
-            if column.by_structure:
-                codes = ending.flags.get(column.structure, [""] * self._count)
-                values: list[Any] = list(codes if column.kind == "S" else map(bool, codes))
-            else:
-                place = ("split", "fold").index(column.name)
-                values = [each[place] for each in ending.splits]
-            self._create_and_store(samples, column, self._file["sample"], values)
+            if column.late:
+                self._create_and_store(samples, column, self._file["sample"], late[column.name])
 
     def _write_table(self, name: str, records: Sequence[Any], **computed: list[Any]) -> None:
         """Write a table that is known as a whole: a record a row, but for the columns that were computed."""
