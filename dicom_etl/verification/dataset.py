@@ -33,14 +33,13 @@ from dicom_etl.verification import inputs, structure, whole
 from dicom_etl.verification.inside import check_inside
 from dicom_etl.verification.outcome import Outcome, reading_order
 from dicom_etl.verification.study import (
-    CHECKS,
-    OF_DRAWN_STUDIES,
     Checked,
     Sealed,
     check_study,
     compare_study,
     identity,
     reader,
+    study_checks,
 )
 from dicom_etl.workers import Executor, InProcess, Progress, silent
 
@@ -155,12 +154,12 @@ class _Walk:
     def _take(self, start: int, checked: Checked) -> None:
         """Note what was found in one study, and keep what others are compared with."""
         note = self._outcome.note
-        for name, check in CHECKS.items():
-            if checked.drawn or name not in OF_DRAWN_STUDIES:
-                note(check, ())
+        checks = study_checks(drawn=checked.drawn)
+        for check in checks.values():
+            note(check, ())
         issues = settled_before([issue for _, issue in checked.found], self._rows.decisions)
         for (name, _), issue in zip(checked.found, issues, strict=True):
-            note(CHECKS[name], [issue])
+            note(checks[name], [issue])
         for row, facts in enumerate(checked.facts, start=start):
             self._duplicates.add(facts, row)
             self._image_keys.append(facts.image_key)

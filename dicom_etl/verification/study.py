@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_etl.checks import sample_checks
+from dicom_etl.checks import study as checks_of_study
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import LabelLimits
-from dicom_etl.checks.sample_checks import SAMPLE_CHECKS, Drawn, gather
-from dicom_etl.checks.study import STUDY_CHECKS, number_samples
+from dicom_etl.checks.sample_checks import Drawn, gather
+from dicom_etl.checks.study import number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import DatasetReader, open_reader
@@ -48,11 +50,10 @@ _NO_PIXELS: NDArray[Any] = np.empty((0, 0))
 _NO_RING = np.empty((0, 2))
 
 
-OF_DRAWN_STUDIES = {check.__name__: check for check in STUDY_CHECKS}
-"""Those that look at nothing where nobody drew anything."""
-_ALL: tuple[Callable[..., Any], ...] = (check_row_digests, *_DERIVATIONS, *SAMPLE_CHECKS, *STUDY_CHECKS)
-CHECKS = {check.__name__: check for check in _ALL}
-"""All that look at one study; findings name theirs."""
+def study_checks(*, drawn: bool = True) -> dict[str, Callable[..., Any]]:
+    """Return all that look at one study, by name, as findings name theirs; `STUDY_CHECKS` need something ``drawn``."""
+    every: tuple[Callable[..., Any], ...] = (check_row_digests, *_DERIVATIONS, *sample_checks.SAMPLE_CHECKS)
+    return {check.__name__: check for check in (*every, *(checks_of_study.STUDY_CHECKS if drawn else ()))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Sealed:
 class Checked(NamedTuple):
     """What came of one study: findings, and what is compared with other studies.
 
-    ``found`` are findings with the name of their check among `CHECKS`. ``facts`` and ``pixels`` go by row,
-    without images; ``drawn`` says whether anything was drawn by hand, else `OF_DRAWN_STUDIES` had nothing to look at.
+    ``found`` are findings with the name of their check among `study_checks`. ``facts`` and ``pixels`` go by row,
+    without images; ``drawn`` says whether anything was drawn by hand, else `STUDY_CHECKS` had nothing to look at.
     """
 
     found: list[tuple[str, Issue]]
@@ -116,9 +117,9 @@ def _check_labels(
     for index, key in enumerate(keys):
         drawn = _drawn(derived, index, stored[index], key)
         facts.append(drawn.facts)
-        found += _found(SAMPLE_CHECKS, drawn, limits)
+        found += _found(sample_checks.SAMPLE_CHECKS, drawn, limits)
     if drawn_on := [one for one in facts if one.contours]:
-        found += _found(STUDY_CHECKS, DrawnStudy(drawn_on), limits)
+        found += _found(checks_of_study.STUDY_CHECKS, DrawnStudy(drawn_on), limits)
     issues = number_samples(clear_partners([issue for _, issue in found]), facts, derived.block.start)
     return [(name, issue) for (name, _), issue in zip(found, issues, strict=True)], facts
 
