@@ -527,8 +527,7 @@ class SampleFacts(NamedTuple):
 NO_FACTS = SampleFacts("", "", -1, -1, nan, (nan, nan), (), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedSample:
+class EncodedSample(NamedTuple):
     """One row of the dataset, ready to be stored.
 
     ``image`` and ``masks`` are chunks as they go into the file (compressed already where compression is on);

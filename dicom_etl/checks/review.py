@@ -6,7 +6,6 @@ import pickle
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -42,7 +41,7 @@ def review_sample(
         facts = facts._replace(instance_key=text_key(f"{header.instance_uid}/{header.frame}"))
     drawn = gather(facts, pixels, outlines, dict(zip(outlines, sample.row.sources, strict=True)))
     issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
-    return replace(sample, label_issues=issues, facts=drawn.facts)
+    return sample._replace(label_issues=issues, facts=drawn.facts)
 
 
 def stored_facts(sample: EncodedSample, pixels: NDArray[Any], structures: Sequence[str]) -> SampleFacts:

@@ -69,8 +69,7 @@ class Assembly:
         self._statistics.add(sample.row.image_mean, sample.row.image_std, sample.pixels)
         facts = sample.facts.kept()
         self.samples.append(
-            replace(
-                sample,
+            sample._replace(
                 image=_NOTHING,
                 masks=(),
                 rings=(),

@@ -162,7 +162,7 @@ def _samples(reader: DatasetReader, stored: Study, plan: StudyPlan) -> Iterator[
         frame = sample.row.frame
         uid = uids[sample.row.source_image, frame]
         facts = sample.facts._replace(instance_key=text_key(f"{uid}/{frame}") if uid else 0)
-        yield replace(sample, facts=facts)
+        yield sample._replace(facts=facts)
 
 
 def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample]:
@@ -174,7 +174,7 @@ def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample
         pixels, masks = reader.images[number], reader.masks(number)
         drawn = [(pixels, mask) if has else None for mask, has in zip(masks, sample.row.has, strict=True)]
         counted = pixels_to_count(pixels, drawn, reader.full_mask)
-        yield replace(sample, facts=stored_facts(sample, pixels, reader.structures), pixels=counted)
+        yield sample._replace(facts=stored_facts(sample, pixels, reader.structures), pixels=counted)
 
 
 def stored_phases(reader: DatasetReader, rows: range) -> dict[int, str]:

@@ -240,7 +240,7 @@ class _Copy:
             if reader.dtype.str != self._spec.dtype:
                 sample = _as_type(sample, reader, number, self._spec)
             if keys is not None:
-                sample = replace(sample, facts=sample.facts._replace(instance_key=int(keys[number])))
+                sample = sample._replace(facts=sample.facts._replace(instance_key=int(keys[number])))
             yield sample
 
 
@@ -254,4 +254,4 @@ def _as_type(
     image = encode_chunk(pixels, spec.compression, spec.fletcher32)
     counted = tuple(values.astype(spec.dtype) for values in sample.pixels)
     facts = sample.facts._replace(image_key=key)
-    return replace(sample, row=row, image=image, facts=facts, pixels=counted)
+    return sample._replace(row=row, image=image, facts=facts, pixels=counted)

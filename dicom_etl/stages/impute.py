@@ -249,7 +249,7 @@ class _StackMaker:
             return
         if before is not None:
             issues = before.sample.issues + result.sample.issues
-            result = result._replace(sample=replace(result.sample, issues=issues))
+            result = result._replace(sample=result.sample._replace(issues=issues))
         self._made[index] = result
 
     def _parent(self, index: int, structure: str) -> Parent | None:
@@ -277,4 +277,4 @@ class _StackMaker:
             if sample.row.has[number]:
                 before, after = (rank[parent] - rank[index] for parent in link.parents)
                 steps[number] = (before, after)
-        return replace(sample, row=replace(sample.row, imputed_from=tuple(steps)))
+        return sample._replace(row=replace(sample.row, imputed_from=tuple(steps)))

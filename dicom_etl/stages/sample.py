@@ -102,6 +102,8 @@ def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tu
 
 def _without_drops(plan: SamplePlan, parsed: parse.Parsed) -> parse.Parsed:
     """Leave out the labels that a person decided to drop, as long as they have the points that the decision names."""
+    if not plan.drops:
+        return parsed
     outlines, issues = dict(parsed.outlines), list(parsed.issues)
     sources = {label.structure: label.ref.source for label in plan.labels}
     about: dict[str, Any] = {"other_path": plan.image, "frame": plan.header.frame, "study": plan.study}

@@ -70,7 +70,7 @@ def test_tables_longer_than_a_chunk_hold_every_row_in_order(tmp_path: Path, pati
 
 def test_a_text_that_is_longer_than_its_column_is_never_cut(tmp_path: Path) -> None:
     (sample,) = samples(1, 1)
-    sample = replace(sample, row=replace(sample.row, patient_id="P000"))
+    sample = sample._replace(row=replace(sample.row, patient_id="P000"))
     with open_writer(tmp_path / "out.h5", spec()) as writer:
         writer.append(sample)
         writer.end_study({})
@@ -84,7 +84,7 @@ def test_a_mistake_of_ours_is_raised_as_it_is_and_the_file_closed(tmp_path: Path
 
     def write() -> None:
         with open_writer(path, spec()) as writer:
-            writer.append(replace(sample, masks=()))
+            writer.append(sample._replace(masks=()))
 
     with pytest.raises(ValueError, match="shorter"):
         write()
