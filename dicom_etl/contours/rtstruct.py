@@ -7,6 +7,7 @@ names of ROIs go by ReferencedROINumber. The file is parsed in the decoding chil
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -174,16 +175,11 @@ def _about_rois(drawn: Sequence[_Roi], rois: Sequence[_Roi]) -> Iterator[Issue]:
 
 
 def _by_target(contours: Iterable[_Contour], roi: _Roi) -> Iterator[tuple[Target, tuple[_Contour, ...]]]:
-    named: dict[Instance, list[_Contour]] = {}
-    unnamed: list[_Contour] = []
+    by_image: defaultdict[Instance, list[_Contour]] = defaultdict(list)
     for contour in contours:
-        if contour.uid:
-            target = Instance(contour.uid, contour.frame, roi.frame_of_reference)
-            named.setdefault(target, []).append(contour)
-        else:
-            unnamed.append(contour)
-    for instance, rings in named.items():
-        yield instance, tuple(rings)
+        by_image[Instance(contour.uid, contour.frame, roi.frame_of_reference)].append(contour)
+    unnamed = by_image.pop(Instance("", None, roi.frame_of_reference), [])
+    yield from ((instance, tuple(rings)) for instance, rings in by_image.items())
     yield from _by_plane(unnamed, roi.frame_of_reference or _NOWHERE)
 
 

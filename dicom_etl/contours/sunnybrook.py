@@ -116,7 +116,9 @@ def _points(data: bytes, options: LabelOptions) -> FloatArray:
         for shape in set(data.translate(_DIGITS_AS_ZEROS).split(b"\n"))
     }
     if _BAD in decimals:
-        raise ContourError(_first_bad_line(data))
+        lines = (line.removesuffix(b"\r") for line in data.split(b"\n"))
+        number, bad = next(each for each in enumerate(lines, start=1) if not _LINE.fullmatch(each[1]))
+        raise ContourError(f'line {number}: expected two numbers "x y", found {_kind_of(bad)}')
     points = _numbers(data, decimals.pop() if len(decimals) == 1 else _VARIOUS).reshape(-1, 2)
     # Written so that NaN would fail it too.
     if not np.abs(points).max() <= _FARTHEST:
@@ -144,14 +146,6 @@ def _numbers(data: bytes, decimals: int) -> FloatArray:
     # Both are exact in float64, so their quotient is the nearest one, as if the text had been read digit by digit.
     found: FloatArray = np.fromstring(data.translate(None, b"."), dtype=np.int64, sep=" ") / 10**decimals
     return found
-
-
-def _first_bad_line(data: bytes) -> str:
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        text = line.removesuffix(b"\r")
-        if not _LINE.fullmatch(text):
-            return f'line {number}: expected two numbers "x y", found {_kind_of(text)}'
-    raise AssertionError("a text of good lines matches as a whole")
 
 
 def _kind_of(line: bytes) -> str:

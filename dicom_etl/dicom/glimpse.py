@@ -6,6 +6,7 @@ in this process: it walks over the elements at the start of the file and decodes
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,14 +74,14 @@ def glimpse(path: Path | str) -> Glimpse:
     values, has_pixels = _walk(data, PREFIX_END if start < 0 else start)
     sop_class = read.label(values.get(el.SOP_CLASS) or values.get(MEDIA_CLASS, b""))
     kind = next((kind for start, kind in _OBJECTS.items() if sop_class.startswith(start)), "")
-    return Glimpse(
-        True,
-        has_pixels,
-        _header(values) if has_pixels else None,
-        "" if has_pixels else kind,
-        read.label(values.get(el.PATIENT_ID, b"")),
-        read.label(values.get(el.STUDY_UID, b"")),
-    )
+    patient_id, study_uid = (read.label(values.get(tag, b"")) for tag in (el.PATIENT_ID, el.STUDY_UID))
+    if not has_pixels:
+        return Glimpse(True, False, None, kind, patient_id, study_uid)
+    header = None  # where it does not pass the checks of one that is read
+    with suppress(ImageError):
+        shared = tuple(map(values.get, el.SHARED))
+        header = image_header(el.Elements("", shared, values, "", patient_id), DEFAULT)
+    return Glimpse(True, True, header, "", patient_id, study_uid)
 
 
 def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
@@ -107,13 +108,3 @@ def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
             position += length
     except (el.Odd, ImageError):
         return found, False
-
-
-def _header(values: dict[int, bytes]) -> ImageHeader | None:
-    """Return the header as far as it passes the checks of one that is read; None where it does not."""
-    shared = tuple(map(values.get, el.SHARED))
-    patient = read.label(values.get(el.PATIENT_ID, b""))
-    try:
-        return image_header(el.Elements("", shared, values, "", patient), DEFAULT)
-    except ImageError:
-        return None

@@ -142,10 +142,9 @@ def phase_indices(
 
 def _match_times(times: FloatArray, typical: FloatArray) -> NDArray[np.int32]:
     """Give each time the phase whose typical time is nearest, or -1 to all when two would share one."""
-    if not np.isfinite(times).all():
-        return np.full(len(times), -1, dtype=np.int32)
     nearest = np.abs(times[:, None] - typical[None, :]).argmin(axis=1).astype(np.int32)
-    return nearest if len(set(nearest.tolist())) == len(nearest) else np.full(len(times), -1, dtype=np.int32)
+    told = np.isfinite(times).all() and len(set(nearest.tolist())) == len(nearest)
+    return nearest if told else np.full(len(times), -1, dtype=np.int32)
 
 
 def place_images(headers: Sequence[ImageHeader]) -> StackPlaces:

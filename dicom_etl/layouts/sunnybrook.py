@@ -7,7 +7,7 @@ folder, and contours in ``Sunnybrook Cardiac MR Database ContoursPart3/TrainingD
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from dicom_etl.layouts.walk import BESIDE, IMAGE, LABEL, folders_in
 from dicom_etl.records import Issue, SourceFolders
 
 _TABLE = "scd_patientdata.csv"
-_ATLAS_CONTOURS = "SCD_ManualContours"
 
 
 def _matching(source: Path, pattern: str) -> list[str]:
@@ -28,27 +27,36 @@ def _matching(source: Path, pattern: str) -> list[str]:
     return sorted(str(path.relative_to(source)) for path in source.glob(pattern) if path.is_dir())
 
 
-def _in_all(source: Path, parents: Iterable[str], code: str, issues: list[Issue]) -> tuple[str, ...]:
-    return tuple(
-        f"{parent}/{name}"
-        for parent in parents
-        for name in folders_in(source / parent, parent, code, issues, BESIDE)
-    )
+class _Distribution(WithinSource, TwoFolders):
+    """What both share: patients in folders whose names fit a pattern."""
 
-
-class SunnybrookAtlas(WithinSource, TwoFolders):
-    """`Layout` of the Cardiac Atlas Project."""
-
-    name = "sunnybrook-cap"
+    image_folders: str
+    label_folders: str
 
     def recognises(self, source: Path) -> bool:
         """Whether there are its folders of images and of contours."""
-        return bool(_matching(source, "SCD_IMAGES_*")) and (source / _ATLAS_CONTOURS).is_dir()
+        return all(_matching(source, pattern) for pattern in (self.image_folders, self.label_folders))
+
+    def patients(self, source: Path, issues: list[Issue]) -> Iterator[tuple[str, ...]]:
+        """Yield the folders of patients in the images, then in the contours."""
+        for pattern, code in ((self.image_folders, IMAGE), (self.label_folders, LABEL)):
+            yield tuple(
+                f"{parent}/{name}"
+                for parent in _matching(source, pattern)
+                for name in folders_in(source / parent, parent, code, issues, BESIDE)
+            )
+
+
+class SunnybrookAtlas(_Distribution):
+    """`Layout` of the Cardiac Atlas Project."""
+
+    name = "sunnybrook-cap"
+    image_folders, label_folders = "SCD_IMAGES_*", "SCD_ManualContours"
 
     def locate(self, source: Path | None, options: SourceOptions) -> SourceRoots:
         """Find the link table."""
         assert source is not None
-        table = options.links or source / _TABLE
+        table = source / _TABLE
         if not table.is_file():
             raise SourceError(f"SOURCE has no file {_TABLE}, which says whose contours are whose")
         return replace(super().locate(source, options), links=table)
@@ -56,26 +64,21 @@ class SunnybrookAtlas(WithinSource, TwoFolders):
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in all parts of the images, and in the contours."""
         issues: list[Issue] = []
-        images = _in_all(roots.dicoms, _matching(roots.dicoms, "SCD_IMAGES_*"), IMAGE, issues)
-        contours = _in_all(roots.dicoms, [_ATLAS_CONTOURS], LABEL, issues)
+        images, contours = self.patients(roots.dicoms, issues)
         links = read_link_table(roots.links, roots.link_columns)
         return SourceFolders(links, images, contours, tuple(issues), _TABLE)
 
 
-class SunnybrookChallenge(WithinSource, TwoFolders):
+class SunnybrookChallenge(_Distribution):
     """`Layout` of the 2009 Cardiac MR Left Ventricle Segmentation Challenge."""
 
     name = "sunnybrook-miccai"
-
-    def recognises(self, source: Path) -> bool:
-        """Whether there are its folders of images and of contours."""
-        return bool(_matching(source, "challenge_*")) and bool(_matching(source, "*/*DataContours"))
+    image_folders, label_folders = "challenge_*", "*/*DataContours"
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in images and in contours; the same name, but for zero padding, links them."""
         issues: list[Issue] = []
-        images = _in_all(roots.dicoms, _matching(roots.dicoms, "challenge_*"), IMAGE, issues)
-        contours = _in_all(roots.dicoms, _matching(roots.dicoms, "*/*DataContours"), LABEL, issues)
+        images, contours = self.patients(roots.dicoms, issues)
         names, drawn = (
             dict.fromkeys(path.rpartition("/")[2] for path in paths) for paths in (images, contours)
         )
