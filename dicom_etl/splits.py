@@ -77,7 +77,7 @@ def assign_splits(
     check_fractions(fractions)
     group_of = group_patients(patient_ids, marks)
     check_groups(group_of, sum(share > 0 for share in fractions), "split")
-    chosen = _assign([group_of[patient] for patient in patient_ids], fractions, (seed, _SPLIT_STREAM))
+    chosen = _assign([group_of[patient] for patient in patient_ids], fractions, seed, _SPLIT_STREAM)
     return [SPLITS[split] for split in chosen]
 
 
@@ -100,7 +100,7 @@ def assign_folds(
     taken = set(groups)
     check_groups({patient: group for patient, group in group_of.items() if group in taken}, folds, "fold")
     found = [NO_FOLD] * len(patient_ids)
-    for row, fold in zip(inside, _assign(groups, [1 / folds] * folds, (seed, _FOLD_STREAM)), strict=True):
+    for row, fold in zip(inside, _assign(groups, [1 / folds] * folds, seed, _FOLD_STREAM), strict=True):
         found[row] = fold
     return found
 
@@ -151,29 +151,25 @@ class SplitAssignment:
         return list(zip(splits or [""] * self._rows, folds, strict=True))
 
 
-def _assign(groups: Sequence[str], fractions: Sequence[float], stream: tuple[int, int]) -> list[int]:
+def _assign(groups: Sequence[str], fractions: Sequence[float], seed: int, purpose: int) -> list[int]:
     """Return the split of each sample: the best balanced of some random assignments of its group."""
-    if stream[0] < 0:
-        raise ConfigError(f"split_seed is {stream[0]}: it must be 0 or more")
+    if seed < 0:
+        raise ConfigError(f"split_seed is {seed}: it must be 0 or more")
     names, group_of_sample, sizes = np.unique(
         np.array(groups, dtype=np.str_), return_inverse=True, return_counts=True
     )
     wanted = np.array(fractions) * len(groups)
-    attempts = range(max(1, min(_TRIES, _STEPS // len(names))))
-    tried = [_fill_up(sizes, wanted, _random_order(len(names), stream, attempt)) for attempt in attempts]
-    best = min(tried, key=lambda chosen: _imbalance(chosen, sizes, wanted))
+
+    def attempted(attempt: int) -> NDArray[np.int64]:
+        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose, attempt)))
+        return _fill_up(sizes, wanted, np.argsort(words.random_raw(len(names)), kind="stable"))
+
+    def imbalance(chosen: NDArray[np.int64]) -> float:
+        got = np.bincount(chosen, weights=sizes, minlength=len(wanted))
+        return float(((got - wanted) ** 2).sum())
+
+    best = min(map(attempted, range(max(1, min(_TRIES, _STEPS // len(names))))), key=imbalance)
     return [int(split) for split in best[group_of_sample]]
-
-
-def _imbalance(chosen: NDArray[np.int64], sizes: NDArray[np.int64], wanted: NDArray[np.float64]) -> float:
-    got = np.bincount(chosen, weights=sizes, minlength=len(wanted))
-    return float(((got - wanted) ** 2).sum())
-
-
-def _random_order(count: int, stream: tuple[int, int], attempt: int) -> NDArray[np.int64]:
-    seed, purpose = stream
-    words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose, attempt)))
-    return np.argsort(words.random_raw(count), kind="stable")
 
 
 def _fill_up(

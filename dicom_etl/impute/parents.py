@@ -122,8 +122,8 @@ def temporal_links(
         members.sort(key=lambda index: places[index].time_ms)
         labelled = [index for index in members if index in drawn]
         times = {places[index].phase: places[index].time_ms for index in members}
-        known = ed_es is not None and all(phase in times for phase in ed_es)
-        turns = (times[ed_es[0]], times[ed_es[1]]) if ed_es is not None and known else None
+        known = [times[phase] for phase in ed_es or () if phase in times]
+        turns = (known[0], known[1]) if len(known) == 2 else None
         for before, index, after in _between(members, labelled):
             start, now, end = (places[one].time_ms for one in (before, index, after))
             gap = (end - start) % period
@@ -139,13 +139,13 @@ def _periods(places: Sequence[SlicePlace], by_location: Mapping[int, Sequence[in
 
     Where images are missing the beat is that of the other locations; locations whose beat nothing tells are left out.
     """
-    own = {
-        location: period_ms([places[index].time_ms for index in members])
+    most = max(map(len, by_location.values()), default=0)
+    known = {
+        location: period
         for location, members in by_location.items()
+        if len(members) == most
+        and isfinite(period := period_ms([places[index].time_ms for index in members]))
     }
-    most = max((len(members) for members in by_location.values()), default=0)
-    complete = {location for location, members in by_location.items() if len(members) == most}
-    known = {location: own[location] for location in complete if isfinite(own[location])}
     if not known:
         return {}
     usual = float(np.median(list(known.values())))
