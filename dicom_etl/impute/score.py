@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.geometry.raster import rasterize
 from dicom_etl.impute.distance import boundary_distance
-from dicom_etl.impute.estimate import NEAREST, WAYS, Parent, confidence, estimate, parent_of
+from dicom_etl.impute.estimate import NEAREST, WAYS, Estimate, Parent, confidence, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.impute.parents import Axis, ParentLink, Reach, SlicePlace, spatial_links, temporal_links
+from dicom_etl.impute.parents import Axis, Reach, SlicePlace, spatial_links, temporal_links
 from dicom_etl.records import FloatArray, Outline, Rings
 
 _SPACING_MM = 0.5
@@ -103,37 +104,31 @@ def leave_one_out(
     """
     known = {index: parent_of(one.image, one.outline.rings) for index, one in drawn.items()}
     for index in sorted(drawn):
-        others = drawn.keys() - {index}
+        others, truth = drawn.keys() - {index}, drawn[index]
         found = spatial_links(places, others, reach.mm), temporal_links(places, others, reach.ms, ed_es)
-        for link in (links[index] for links in found if index in links):
-            for way in WAYS:
-                yield _score(structure, places[index], drawn[index], known, link, way)
+        for link, way in product((links[index] for links in found if index in links), WAYS):
+            made = _estimates(truth.image, [known[parent] for parent in link.parents], link.weights, way)
+            apart = [contour_distance_mm(truth.image, one.rings, truth.outline.rings) for one in made]
+            yield Score(
+                structure,
+                link.axis,
+                way,
+                places[index].location,
+                places[index].phase,
+                link.gap,
+                float(np.mean([dice(truth.image, measure(one.rings), truth.outline) for one in made])),
+                float(np.mean(apart)),
+                float(np.mean([confidence(one.agreement, link.axis, link.distance) for one in made])),
+            )
 
 
-def _score(
-    structure: str,
-    place: SlicePlace,
-    truth: DrawnSlice,
-    known: Mapping[int, Parent],
-    link: ParentLink,
-    way: str,
-) -> Score:
-    parents = [known[index] for index in link.parents]
-    made = [estimate(truth.image, parents, link.weights, way)]
-    if way == NEAREST and abs(link.weights[0] - link.weights[1]) < _TIE:
-        # Equally near: one parent is as good an answer as the other.
-        made = [estimate(truth.image, pair, (0.5, 0.5), way) for pair in (parents, parents[::-1])]
-    return Score(
-        structure,
-        link.axis,
-        way,
-        place.location,
-        place.phase,
-        link.gap,
-        float(np.mean([dice(truth.image, measure(one.rings), truth.outline) for one in made])),
-        float(np.mean([contour_distance_mm(truth.image, one.rings, truth.outline.rings) for one in made])),
-        float(np.mean([confidence(one.agreement, link.axis, link.distance) for one in made])),
-    )
+def _estimates(
+    image: Slice, parents: Sequence[Parent], weights: tuple[float, float], way: str
+) -> list[Estimate]:
+    """Return the estimate; of parents equally near one is as good an answer as the other, so then both."""
+    if way == NEAREST and abs(weights[0] - weights[1]) < _TIE:
+        return [estimate(image, pair, (0.5, 0.5), way) for pair in (parents, parents[::-1])]
+    return [estimate(image, parents, weights, way)]
 
 
 def dice(image: Slice, one: Outline, other: Outline) -> float:
