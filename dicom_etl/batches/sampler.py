@@ -31,9 +31,9 @@ class EpochPlan:
     """The batches of one epoch, over all ranks."""
 
     order: NDArray[np.int64]
-    """Positions 0 .. count - 1 in the order in which they are served; each once, without ``weights``."""
-    filler: NDArray[np.int64]
-    """Positions that complete the short last batch; empty unless the remainder is "fill"."""
+    """Positions 0 .. count - 1 in the order in which they are served; each once, without ``weights``. After them those
+    that complete the short last batch, where the remainder is "fill"."""
+    count: int
     batch_size: int
     cut: int
     """How many different batches the order is cut into."""
@@ -46,11 +46,7 @@ class EpochPlan:
         """
         start = number % self.cut * self.batch_size
         positions = self.order[start : start + self.batch_size]
-        missing = self.batch_size - len(positions)
-        padding = (np.ones if number >= self.cut else np.zeros)(len(positions), dtype=np.bool_)
-        if missing and len(self.filler):
-            positions = np.concatenate([positions, self.filler])
-            padding = np.concatenate([padding, np.ones(missing, dtype=np.bool_)])
+        padding = np.arange(start, start + len(positions)) >= (self.count if number < self.cut else 0)
         return positions, padding
 
 
@@ -222,11 +218,10 @@ class Schedule:
             raise ConfigError(f"epoch is {epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
         words = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         order = self._order(words)
-        filler = np.empty(0, dtype=np.int64)
         if self.missing:
             others = order[: self.count // self.batch_size * self.batch_size]
-            filler = others[_shuffled(words, len(others))[: self.missing]]
-        return EpochPlan(order, filler, self.batch_size, self.cut)
+            order = np.concatenate([order, others[_shuffled(words, len(others))[: self.missing]]])
+        return EpochPlan(order, self.count, self.batch_size, self.cut)
 
     def _order(self, words: np.random.PCG64) -> NDArray[np.int64]:
         if self.weights is not None:
