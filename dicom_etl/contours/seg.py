@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each
 from dicom_etl.contours.rings import on_image
-from dicom_etl.dicom import objects
+from dicom_etl.dicom import checks, objects
 from dicom_etl.dicom.files import Limits
+from dicom_etl.dicom.frames import macro_values
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import has_plane
 from dicom_etl.geometry.raster import trace
@@ -263,37 +264,15 @@ def _frame(group: Dataset, shared: Dataset | None) -> _Frame:
             frame = objects.whole_number(source, "ReferencedFrameNumber")
             sources.add((objects.word(source, "ReferencedSOPInstanceUID"), frame - 1 if frame else None))
     uid, source_frame = sources.pop() if len(sources) == 1 else ("", None)
+    values = (macro_values(shared) if shared is not None else {}) | macro_values(group)
     return _Frame(
-        uid,
-        source_frame,
-        _macro(group, shared, "PlanePositionSequence", "ImagePositionPatient", 3),
-        _macro(group, shared, "PlaneOrientationSequence", "ImageOrientationPatient", 6),
-        _macro(group, shared, "PixelMeasuresSequence", "PixelSpacing", 2),
+        uid, source_frame, checks.position(values), checks.orientation(values), checks.spacing(values)
     )
 
 
-def _macro(group: Dataset, shared: Dataset | None, sequence: str, keyword: str, count: int) -> Any:
-    """Return numbers that a frame states, or all frames share; NaN where neither does."""
-    item = _stated(group, shared, sequence)
-    if item is None:
-        return (float("nan"),) * count
-    try:
-        numbers = tuple(map(float, objects.raw(item, keyword).strip(b" \0").split(b"\\")))
-    except ValueError:
-        raise ImageError(f"{keyword} of a frame is no number") from None
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise ImageError(f"{keyword} of a frame is not {count} numbers")
-    return numbers
-
-
 def _segment(group: Dataset, shared: Dataset | None) -> int:
-    item = _stated(group, shared, "SegmentIdentificationSequence")
-    if item is None:
+    groups = [each for each in (group, shared) if each is not None]
+    named = [item for each in groups for item in objects.items(each, "SegmentIdentificationSequence")]
+    if not named:
         raise ImageError("a frame does not say of which segment it is")
-    return _number(item, "ReferencedSegmentNumber")
-
-
-def _stated(group: Dataset, shared: Dataset | None, sequence: str) -> Dataset | None:
-    """Return the first item of a sequence that a frame states, or all frames share."""
-    found = (objects.items(source, sequence) for source in (group, shared) if source is not None)
-    return next((items[0] for items in found if items), None)
+    return _number(named[0], "ReferencedSegmentNumber")

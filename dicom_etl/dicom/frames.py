@@ -43,9 +43,9 @@ def frame_headers(header: ImageHeader, dataset: Dataset) -> tuple[ImageHeader, .
             f"NumberOfFrames is {header.frames}, but functional groups are there for {len(per_frame)}; "
             "frames without geometry cannot be slices"
         )
-    common, common_time = (_values(shared[0]), _trigger_time(shared[0])) if shared else ({}, nan)
+    common, common_time = (macro_values(shared[0]), _trigger_time(shared[0])) if shared else ({}, nan)
     headers = tuple(
-        _frame(header, index, common | _values(group), _first_number(_trigger_time(group), common_time))
+        _frame(header, index, common | macro_values(group), _first_number(_trigger_time(group), common_time))
         for index, group in enumerate(per_frame)
     )
     return headers if header.frames == 1 else _in_order(headers, per_frame)
@@ -80,7 +80,8 @@ def _frame(header: ImageHeader, index: int, values: dict[int, bytes], trigger_ti
     return result
 
 
-def _values(group: Dataset) -> dict[int, bytes]:
+def macro_values(group: Dataset) -> dict[int, bytes]:
+    """Return the value bytes of what a functional group says of geometry and rescale."""
     found: dict[int, bytes] = {}
     for macro, tags in _MACROS.items():
         for item in items(group, macro)[:1]:
