@@ -66,14 +66,9 @@ def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
     _limit(ceil(limits.max_item_seconds) + _GRACE, base and base + limits.max_item_memory)
     try:
         with only_image_errors("it cannot be read"):
-            if "function" in request:
-                module, _, name = request["function"].partition(":")
-                function: Callable[..., Answer] = getattr(import_module(f"dicom_etl.{module}"), name)
-                return function(data, limits, **request["options"])
-            if request["frame"] is None:
-                headers = pydicom_reader.parse(data, limits).headers
-                return {"headers": [header._asdict() for header in headers]}, b""
-            return _frame(request["frame"], request["digest"], data, limits)
+            module, _, name = request["function"].partition(":")
+            function: Callable[..., Answer] = getattr(import_module(f"dicom_etl.{module}"), name)
+            return function(data, limits, **request["options"])
     except ImageError as error:
         return {"error": str(error)}, b""
     except MemoryError:
@@ -82,7 +77,12 @@ def _serve(request: dict[str, Any], data: bytearray, base: int) -> Answer:
         _limit(0, 0)
 
 
-def _frame(frame: int, digest: str, data: bytearray, limits: Limits) -> Answer:
+def headers(data: bytearray, limits: Limits) -> Answer:
+    """Answer with the header of each frame."""
+    return {"headers": [header._asdict() for header in pydicom_reader.parse(data, limits).headers]}, b""
+
+
+def one_frame(data: bytearray, limits: Limits, *, frame: int, digest: str) -> Answer:
     """Answer with the header of one frame, and with where its pixels are in the file, or with them."""
     document = _last.get(digest)
     if document is None:

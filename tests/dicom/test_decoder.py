@@ -125,7 +125,7 @@ def test_a_child_left_alone_ends_itself(odd: Path, monkeypatch: pytest.MonkeyPat
     late = decoder._PROGRAM.replace("decoder_child.main", "decoder_child._GRACE = 0\ndecoder_child.main")
     monkeypatch.setattr(decoder, "_PROGRAM", late)
     child = decoder._Child()
-    request = {"frame": None, "limits": {"max_item_seconds": 0.01}}
+    request = {"limits": {"max_item_seconds": 0.01}, "function": "dicom.decoder_child:headers", "options": {}}
     ipc.send(child._requests, request, odd.read_bytes())
     assert child.process.wait(timeout=30) == -14
     child.forget()
@@ -344,7 +344,7 @@ def test_announced_images_are_begun_with(slices: list[Path], pool: decoder._Pool
     for path, following in pairwise((*slices, slices[0])):
         read_announced(path, following)
         ((request, child),) = pool._begun.values()
-        assert request["digest"] == sha256_of_file(following)
+        assert request["options"]["digest"] == sha256_of_file(following)
     assert child.served == 4  # the header of the first, and all three
     pool.close()
     assert child.process.returncode is not None
