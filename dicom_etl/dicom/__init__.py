@@ -18,19 +18,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from dicom_etl.dicom import native_reader
+from dicom_etl.dicom import files, native_reader
 from dicom_etl.dicom.checks import NOTES, check_frame
-from dicom_etl.dicom.files import (
-    DEFAULT,
-    Limits,
-    WholeFile,
-    check_size,
-    keep,
-    open_listed,
-    read_exactly,
-    read_start,
-    read_whole,
-)
+from dicom_etl.dicom.files import DEFAULT, Limits, WholeFile
 from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
 from dicom_etl.dicom.syntaxes import DELIMITER, SYNTAXES, media_class
 from dicom_etl.errors import ImageError
@@ -55,7 +45,7 @@ _decodable: set[tuple[str, int]] = set()
 def sop_class_of(path: Path | str) -> str:
     """Return the SOP Class UID that the file meta information states, "" where there is none or no such file."""
     try:
-        return media_class(read_start(path, _FIRST_READ))
+        return media_class(files.read_start(path, _FIRST_READ))
     except ImageError:
         return ""
 
@@ -65,24 +55,24 @@ def read_listed_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHe
 
     Of a plain file only the beginning is read, any other file whole.
     """
-    descriptor, status = open_listed(path)
+    descriptor, status = files.open_listed(path)
     size = status.st_size
     try:
-        data = read_exactly(descriptor, min(size, _FIRST_READ))
+        data = files.read_exactly(descriptor, min(size, _FIRST_READ))
         while True:
             try:
                 found = native_reader.scan(data, size)
                 break
             except native_reader.NeedMoreError:
-                check_size(size, limits)
-                data += read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
+                files.check_size(size, limits)
+                data += files.read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None and (not found.is_compressed or _ends_with_delimiter(descriptor, size)):
             header = found.header(limits)
             if not found.is_compressed or _codec_of(header) in _decodable:
                 offset = -1 if found.is_compressed else found.offset
                 return (header,), (size, status.st_mtime_ns, offset)
-        check_size(size, limits)
-        data += read_exactly(descriptor, size - len(data))
+        files.check_size(size, limits)
+        data += files.read_exactly(descriptor, size - len(data))
     finally:
         os.close(descriptor)
     from dicom_etl.dicom import decoder
@@ -109,14 +99,14 @@ def read_planned(path: Path | str, planned: ImageHeader, stamp: FileStamp, limit
     are asked for one after the other. The pixels are (rows, columns) of dtype `stored_dtype`; they may be a read-only
     view of the file's bytes.
     """
-    file = read_whole(path, limits)
+    file = files.read_whole(path, limits)
     offset = stamp[2]
     if offset >= 0 and file.identity[2:4] == stamp[:2]:
         header, pixels = planned, modality_values(view_frame(file.data, offset, planned, 0), planned)
     else:
         header, pixels = frame_of(file, planned.frame, limits)
         if header.frames > 1:
-            keep(file)
+            files.keep(file)
     image = Image(header, pixels, file.digest)
     _begin_announced()
     return image
@@ -139,8 +129,8 @@ def _begin_announced() -> None:
     from dicom_etl.dicom import decoder
 
     with suppress(ImageError):  # which reading it will raise
-        file = read_whole(path, limits)
-        keep(file)
+        file = files.read_whole(path, limits)
+        files.keep(file)
         decoder.begin_frame(file.data, file.digest, 0, limits)
 
 

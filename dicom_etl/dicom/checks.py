@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import inf, isnan, nan
-from typing import Any
 
 import numpy as np
 
@@ -60,8 +59,8 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 def image_header(found: el.Elements, limits: Limits) -> ImageHeader:
     """Check every element that was found and return the header they make."""
     values = found.values
-    shared, shared_notes = _shared_fields(found.big_endian, found.shared)
-    notes = [*found.notes, *shared_notes]
+    shared = _shared_header(found.big_endian, found.shared)
+    notes = [*found.notes, *shared.notes]
     instance_uid, valid = read.identifier(values, el.INSTANCE_UID)
     if not valid and "invalid-uid" not in notes:
         notes.append("invalid-uid")
@@ -69,8 +68,7 @@ def image_header(found: el.Elements, limits: Limits) -> ImageHeader:
     number, exact = read.whole(values, el.INSTANCE_NUMBER)
     if not exact:
         notes.append("text-number")
-    header = ImageHeader(
-        **shared,
+    header = shared._replace(
         instance_number=number,
         transfer_syntax=found.syntax,
         position_mm=position(values),
@@ -89,10 +87,8 @@ def image_header(found: el.Elements, limits: Limits) -> ImageHeader:
 
 # The images of a series share these values, so they are checked once a series; a refusal is not remembered.
 @lru_cache(maxsize=64)
-def _shared_fields(
-    big_endian: bool, shared: tuple[bytes | None, ...]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields of a header that come from the elements `el.SHARED`, and notes."""
+def _shared_header(big_endian: bool, shared: tuple[bytes | None, ...]) -> ImageHeader:
+    """Return what a header has from the elements `el.SHARED`."""
     values = {tag: value for tag, value in zip(el.SHARED, shared, strict=True) if value is not None}
     notes: list[str] = []
     if not values.get(el.HIGH_BIT):
@@ -107,25 +103,26 @@ def _shared_fields(
     series_uid = _series_uid(values, notes)
     if photometric == "MONOCHROME1":
         notes.append("inverted")
-    return {
-        "rows": number[el.ROWS],
-        "columns": number[el.COLUMNS],
-        "frames": read.integer(values, el.FRAMES, 1),
-        "photometric": photometric,
-        "bits_allocated": number[el.BITS_ALLOCATED],
-        "bits_stored": number[el.BITS_STORED],
-        "pixel_representation": number[el.REPRESENTATION],
-        "rescale_slope": slope,
-        "rescale_intercept": intercept,
-        "pixel_spacing_mm": spacing(values),
-        "orientation": orientation(values),
-        "field_strength_t": _describing(values, el.FIELD_STRENGTH, notes),
-        "series_uid": series_uid,
-        "study_uid": read.label(values.get(el.STUDY_UID, b"")),
-        "series_number": read.count(values.get(el.SERIES_NUMBER, b"")),
-        "series_description": read.label(values.get(el.SERIES_DESCRIPTION, b"")),
-        "sop_class": read.label(values.get(el.SOP_CLASS, b"")),
-    }, tuple(notes)
+    return ImageHeader(
+        rows=number[el.ROWS],
+        columns=number[el.COLUMNS],
+        frames=read.integer(values, el.FRAMES, 1),
+        photometric=photometric,
+        bits_allocated=number[el.BITS_ALLOCATED],
+        bits_stored=number[el.BITS_STORED],
+        pixel_representation=number[el.REPRESENTATION],
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+        pixel_spacing_mm=spacing(values),
+        orientation=orientation(values),
+        field_strength_t=_describing(values, el.FIELD_STRENGTH, notes),
+        series_uid=series_uid,
+        study_uid=read.label(values.get(el.STUDY_UID, b"")),
+        series_number=read.count(values.get(el.SERIES_NUMBER, b"")),
+        series_description=read.label(values.get(el.SERIES_DESCRIPTION, b"")),
+        sop_class=read.label(values.get(el.SOP_CLASS, b"")),
+        notes=tuple(notes),
+    )
 
 
 def _series_uid(values: dict[int, bytes], notes: list[str]) -> str:

@@ -34,14 +34,15 @@ class Axis:
     """One axis of the new grid on one of the image.
 
     New pixel i, whole or not, lies at ``origin + step * i`` in old pixels. It has ``old`` pixels in the image,
-    ``resampled`` after resampling, and ``new`` after cropping or padding. ``step`` is new spacing over old; ``shift``
-    is the resampled pixel that becomes new pixel 0, negative where padding comes before.
+    ``resampled`` after resampling, and ``new`` after cropping or padding. ``step`` is new spacing over old, ``mm`` the
+    new one; ``shift`` is the resampled pixel that becomes new pixel 0, negative where padding comes before.
     """
 
     old: int
     resampled: int
     new: int
     step: float
+    mm: float
     shift: int
 
     @property
@@ -98,28 +99,23 @@ def place(
     # DICOM PS3.3 C.7.6.2.1.1: columns are counted along the row's direction, a column's width apart.
     moved = x.origin * between_columns * along_row + y.origin * between_rows * along_column
     position = header.position_mm if x.origin == y.origin == 0 else np.array(header.position_mm) + moved
-    spacing = header.pixel_spacing_mm
-    if spacing_mm is not None:
-        spacing = (
-            spacing_mm if y.step != 1 else between_rows,
-            spacing_mm if x.step != 1 else between_columns,
-        )
     px, py, pz = (float(value) for value in position)
     return Placement(
-        x, y, header._replace(rows=y.new, columns=x.new, pixel_spacing_mm=spacing, position_mm=(px, py, pz))
+        x,
+        y,
+        header._replace(rows=y.new, columns=x.new, pixel_spacing_mm=(y.mm, x.mm), position_mm=(px, py, pz)),
     )
 
 
 def _axis(old: int, new: int | None, old_mm: float, new_mm: float | None) -> Axis:
-    step = 1.0
+    step, mm = 1.0, old_mm
     if new_mm is not None:
         if not (isfinite(old_mm) and old_mm > 0):
             raise ImageError(
                 "has no PixelSpacing, so `spacing_mm` cannot be applied to it; ingest it without `spacing_mm`"
             )
-        step = new_mm / old_mm
-        if abs(step - 1) <= _SAME_SPACING:
-            step = 1.0
+        if abs(new_mm / old_mm - 1) > _SAME_SPACING:
+            step, mm = new_mm / old_mm, new_mm
     # The allowance keeps a last pixel that fits but for rounding.
     resampled = floor(old / step + _SAME_SPACING)
     if not 1 <= resampled <= LARGEST_SIDE:
@@ -128,7 +124,7 @@ def _axis(old: int, new: int | None, old_mm: float, new_mm: float | None) -> Axi
             f"but 1 to {LARGEST_SIDE} are possible; choose another `spacing_mm`"
         )
     new = resampled if new is None else new
-    return Axis(old, resampled, new, step, resampled // 2 - new // 2)
+    return Axis(old, resampled, new, step, mm, resampled // 2 - new // 2)
 
 
 def regrid(image: Image, placement: Placement) -> Image:
