@@ -126,29 +126,27 @@ class SplitAssignment:
     def __init__(self, split: Sequence[float] | None, folds: int | None, seed: int) -> None:
         self._split, self._folds, self._seed = split, folds, seed
         self._wanted = split is not None or folds is not None
-        self._rows = 0
         self._patients: list[str] = []
         self._marks: list[tuple[tuple[str, int], ...]] = []
 
     def add(self, patient_id: str, image_key: int, contour_keys: Sequence[int]) -> None:
         """Take the next row: its patient, and the keys that copies of its image and of its contours share."""
-        self._rows += 1
+        self._patients.append(str(patient_id))
         if self._wanted:
-            self._patients.append(str(patient_id))
             self._marks.append((("image", image_key), *(("contour", key) for key in contour_keys)))
 
     def assign(self, together: Mapping[str, str]) -> list[tuple[str, int]]:
         """Return (split, fold) of every row; `records.kept_together` says who stays together for a PatientID."""
         if not self._wanted:
-            return [("", NO_FOLD)] * self._rows
+            return [("", NO_FOLD)] * len(self._patients)
         marks = join_marks(self._patients, self._marks, together)
         splits: list[str] | None = None
-        folds = [NO_FOLD] * self._rows
+        folds = [NO_FOLD] * len(self._patients)
         if self._split is not None:
             splits = assign_splits(self._patients, marks, self._split, self._seed)
         if self._folds is not None:
             folds = assign_folds(self._patients, marks, self._folds, self._seed, splits)
-        return list(zip(splits or [""] * self._rows, folds, strict=True))
+        return list(zip(splits or [""] * len(folds), folds, strict=True))
 
 
 def _assign(groups: Sequence[str], fractions: Sequence[float], seed: int, purpose: int) -> list[int]:

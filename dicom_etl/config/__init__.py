@@ -16,7 +16,6 @@ from dicom_etl.config.kinds import (
     COLUMNS,
     FLAG,
     GAP,
-    MAX_SIDE,
     NAME_MAP,
     NAMES,
     PATH,
@@ -30,22 +29,16 @@ from dicom_etl.config.kinds import (
     choice,
     documented,
     number,
-    one_of,
     option,
     recorded,
     whole,
 )
 from dicom_etl.errors import ConfigError
 
-__all__ = ["MAX_SIDE", "IngestConfig", "LabelOptions", "RunOptions", "SourceOptions", "WorkOptions"]
-
 LAYOUTS = ("linked-folders", "sunnybrook-cap", "sunnybrook-miccai", "rvsc", "tree")
 RASTER_RULES = ("coverage", "centre", "pillow")
-COMPRESSIONS = ("none", "gzip")
 _PSEUDONYM = re.compile("[a-z2-7]{16}:[0-9]+").fullmatch
 _GONE = {"lzf": "h5py alone reads it, and h5wasm reads wrong numbers from it; gzip is read everywhere"}
-CONTOUR_ORIGINS = (0, 0.5, 1)
-MASK_VALUES = ("binary", "coverage")
 IMPUTE_MODES = ("spatial", "temporal", "both", "nearest")
 IMPUTE_WAYS = ("image", "contours", "distance")
 PROCESSES, DASK = "processes", "dask"
@@ -115,7 +108,7 @@ class IngestConfig(Options):
     )
     contour_origin: float | None = option(
         None,
-        one_of(*CONTOUR_ORIGINS),
+        choice(0, 0.5, 1),
         "labels",
         "What contour files call the first pixel; by default as their format.",
     )
@@ -129,7 +122,10 @@ class IngestConfig(Options):
         "When a pixel is in: half covered, centre inside, or as Pillow.",
     )
     mask_values: str = option(
-        "binary", choice(*MASK_VALUES), "labels", "Masks of 0 and 1, or of 0 to 255: the covered share."
+        "binary",
+        choice("binary", "coverage"),
+        "labels",
+        "Masks of 0 and 1, or of 0 to 255: the covered share.",
     )
     impute: str | None = option(
         None, choice(*IMPUTE_MODES), "labels", "Fill slices that nobody drew, between drawn ones."
@@ -177,7 +173,7 @@ class IngestConfig(Options):
     )
     compression: str = option(
         "none",
-        choice(*COMPRESSIONS, gone=_GONE),
+        choice("none", "gzip", gone=_GONE),
         "output",
         "Filter for images and masks; none reads fastest.",
     )

@@ -144,29 +144,20 @@ def number(least: float, most: float = math.inf, metavar: str = "X") -> Kind:
     return Kind(make, wanted, "float", metavar, number=float)
 
 
-def one_of(*numbers: float) -> Kind:
-    """Return the kind of one of some numbers, each held as it stands here."""
-    known: dict[Any, float] = {each: each for each in numbers} | {str(each): each for each in numbers}
+def choice(*choices: str | float, gone: Mapping[str, str] = MappingProxyType({})) -> Kind:
+    """Return the kind of one of some words or numbers, as it stands here; ``gone`` says why others are none now."""
+    known: dict[Any, Any] = {each: each for each in choices} | {str(each): each for each in choices}
 
-    def make(value: Any) -> float:
+    def make(value: Any) -> Any:
+        if value in gone:
+            raise UnusableError(f" {value} is no choice any more: {gone[value]}")
         if isinstance(value, bool) or not isinstance(value, str | Real):
             raise TypeError
         return known[value]
 
-    texts = [str(each) for each in numbers]
-    return Kind(make, f"one of {', '.join(texts)}", "{" + ", ".join(texts) + "}", "|".join(texts))
-
-
-def choice(*words: str, gone: Mapping[str, str] = MappingProxyType({})) -> Kind:
-    """Return the kind of one of some words; ``gone`` says why others are none any more."""
-
-    def make(value: Any) -> str:
-        if value in gone:
-            raise UnusableError(f" {value} is no choice any more: {gone[value]}")
-        return words[words.index(value)]
-
-    says = "{" + ", ".join(f'"{word}"' for word in words) + "}"
-    return Kind(make, f"one of {', '.join(words)}", says, "|".join(words))
+    texts = [str(each) for each in choices]
+    says = ", ".join(f'"{each}"' if isinstance(each, str) else str(each) for each in choices)
+    return Kind(make, f"one of {', '.join(texts)}", f"{{{says}}}", "|".join(texts))
 
 
 def _several(value: Any, separator: str = "") -> list[Any]:
@@ -177,13 +168,14 @@ def _several(value: Any, separator: str = "") -> list[Any]:
 
 
 def _names(value: Any) -> tuple[str, ...]:
-    names = {name.strip() if isinstance(name, str) else name for name in _several(value, ",")} - {""}
+    names = [name.strip() if isinstance(name, str) else name for name in _several(value, ",")]
+    names = [name for name in names if name != ""]
     if not names:
         raise UnusableError(" names no structure; leave it out to take all")
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(STRUCTURE, name):
             raise UnusableError(f": {name!r} is not a structure; icontour is one")
-    return tuple(sorted(names))
+    return tuple(sorted(set(names)))
 
 
 def name_key(name: str) -> str:
