@@ -14,9 +14,8 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,21 +42,23 @@ class Store:
     def __init__(
         self, sources: Sequence[DatasetReader], structures: Sequence[str], *, keep: bool = False
     ) -> None:
-        self._files = [_File(source, structures) for source in sources]
-        self._starts = np.cumsum([0, *map(len, self._files)])
-        shapes = sorted({file.shape for file in self._files})
+        self._files = [_File.of(source, structures) for source in sources]
+        images = [file.tables[0] for file in self._files]
+        self._starts = np.cumsum([0, *(len(table.offsets) for table in images)])
+        shapes = sorted({table.shape for table in images})
         if len(shapes) > 1:
             raise ConfigError(
                 f"the datasets have images of different sizes: {' and '.join(map(str, shapes))}"
             )
         self.shape = shapes[0]
-        self.dtype: np.dtype[Any] = np.result_type(*(file.dtype for file in self._files))
+        self.dtype: np.dtype[Any] = np.result_type(*(table.dtype.newbyteorder("=") for table in images))
         """That of the images, in the machine's byte order."""
-        self._keeps = keep and any(file.is_compressed for file in self._files)
+        self._keeps = keep and any(table.codec != "raw" for file in self._files for table in file.tables)
         self._kept: tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.uint8]] | None = None
+        self._opened: tuple[int, list[_Opened]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": None}
+        return self.__dict__ | {"_kept": None, "_opened": None}
 
     def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return images of some rows (sample,), in any order, as a new array (sample, y, x).
@@ -72,7 +73,7 @@ class Store:
         """Return masks of some rows as a new array (sample, structure, y, x); raises as `images` does."""
         if self._keeps:
             return self._with(rows)[2][rows]
-        return self._gather(rows, _File.masks)
+        return self._gather(rows, _Opened.masks)
 
     def image(self, row: int) -> NDArray[Any]:
         """Return a copy of one image, (y, x)."""
@@ -89,21 +90,27 @@ class Store:
 
     def close(self) -> None:
         """Give handles and memory back, once no thread is reading; a later call opens them again."""
-        for file in self._files:
-            file.opened = None
-        self._kept = None
+        self._kept = self._opened = None
 
-    def _parts(self, rows: NDArray[np.int64]) -> list[tuple[_File, NDArray[np.int64], NDArray[np.int64]]]:
+    def _open(self) -> list[_Opened]:
+        """Return this process's handles; threads that meet here open twice, and one's are dropped."""
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            opened = self._opened = (os.getpid(), [_Opened.of(file) for file in self._files])
+        return opened[1]
+
+    def _parts(self, rows: NDArray[np.int64]) -> list[tuple[_Opened, NDArray[np.int64], NDArray[np.int64]]]:
         """Return for each dataset that has some of the rows their places among these, and its own rows."""
         which = np.searchsorted(self._starts, rows, side="right") - 1
         places = [(index, np.flatnonzero(which == index)) for index in np.unique(which).tolist()]
-        return [(self._files[index], place, rows[place] - self._starts[index]) for index, place in places]
+        files = self._open()
+        return [(files[index], place, rows[place] - self._starts[index]) for index, place in places]
 
     def _gather(
-        self, rows: NDArray[np.int64], read: Callable[[_File, NDArray[np.int64]], NDArray[Found]]
+        self, rows: NDArray[np.int64], read: Callable[[_Opened, NDArray[np.int64]], NDArray[Found]]
     ) -> NDArray[Found]:
         if len(self._files) == 1:
-            return read(self._files[0], rows)
+            return read(self._open()[0], rows)
         parts = [(place, read(file, own)) for file, place, own in self._parts(rows)]
         made = np.empty((len(rows), *parts[0][1].shape[1:]), parts[0][1].dtype)
         for place, values in parts:
@@ -114,7 +121,7 @@ class Store:
         """Return which rows are known, and the arrays of all, in which these are now; memory is taken as they come."""
         kept = self._kept
         if kept is None:
-            count, structures = int(self._starts[-1]), self._files[0].structures
+            count, structures = int(self._starts[-1]), len(self._files[0].tables) - 1
             kept = self._kept = (
                 np.zeros(count, np.bool_),
                 np.empty((count, *self.shape), self.dtype),
@@ -124,110 +131,87 @@ class Store:
         new = np.unique(rows[~known[rows]])
         if len(new):
             images[new] = self._gather(new, lambda file, own: file.images(own, self.dtype))
-            masks[new] = self._gather(new, _File.masks)
+            masks[new] = self._gather(new, _Opened.masks)
             known[new] = True  # last: another thread takes it as a sign that both are there
         return kept
 
 
-class _File:
-    """The slices of one dataset."""
+class _File(NamedTuple):
+    """Where the slices of one dataset lie: those of the images, then of each structure's masks."""
 
-    def __init__(self, source: DatasetReader, structures: Sequence[str]) -> None:
-        self._path = source.path
-        self._seal = read_seal(source.path)
-        self._images = source.slice_table()
-        self._masks = tuple(source.slice_table(f"{schema.MASKS}/{name}") for name in structures)
-        self.shape, self.dtype = self._images.shape, self._images.dtype.newbyteorder("=")
-        self.structures = len(structures)
-        self.is_compressed = any(table.codec != "raw" for table in (self._images, *self._masks))
-        for table in self._masks:
-            if table.shape != self.shape or len(table.offsets) != len(self) or table.dtype != np.uint8:
+    path: Path
+    seal: Seal
+    tables: tuple[SliceTable, ...]
+
+    @classmethod
+    def of(cls, source: DatasetReader, structures: Sequence[str]) -> Self:
+        """Read the places of all slices; masks must fit the images."""
+        images = source.slice_table()
+        masks = [source.slice_table(f"{schema.MASKS}/{name}") for name in structures]
+        count = len(images.offsets)
+        for table in masks:
+            if table.shape != images.shape or len(table.offsets) != count or table.dtype != np.uint8:
                 raise DatasetError(
                     f"{table.name} holds {len(table.offsets)} slices {table.shape} of {table.dtype}: masks "
-                    f"are uint8 and fit the {len(self)} images {self.shape}"
+                    f"are uint8 and fit the {count} images {images.shape}"
                 )
-        self.opened: _Opened | None = None
-
-    def __len__(self) -> int:
-        return len(self._images.offsets)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"opened": None}
-
-    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        opened = self._open()
-        if opened.windows is not None and dtype == self._images.dtype:
-            return opened.windows[0].gather(rows)[:, 0]
-        made = np.empty((len(rows), *self.shape), dtype)
-        opened.readers[0](rows, made)
-        return made
-
-    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        opened = self._open()
-        if opened.windows is not None:
-            return opened.windows[1].gather(rows)
-        made = np.empty((len(rows), len(self._masks), *self.shape), np.uint8)
-        for index, read_masks in enumerate(opened.readers[1:]):
-            read_masks(rows, made[:, index])
-        return made
-
-    def ask_for(self, rows: NDArray[np.int64]) -> None:
-        self._open().ask_for((self._images, *self._masks), rows)
-
-    def is_cold(self, rows: NDArray[np.int64]) -> bool:
-        asked_for = self._open().asked_for
-        return asked_for is None or not asked_for[rows].all()
-
-    def _open(self) -> _Opened:
-        """Return this process's handles; threads that meet here open twice, and one's are dropped."""
-        opened = self.opened
-        if opened is None or opened.process != os.getpid():
-            opened = self.opened = _Opened.of(self._path, self._seal, self._images, self._masks)
-        return opened
+        return cls(source.path, read_seal(source.path), (images, *masks))
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Opened:
-    """The handles of one process."""
+    """The handles of one dataset in one process."""
 
-    process: int
+    tables: tuple[SliceTable, ...]
     mapping: mmap.mmap
-    readers: tuple[Callable[[NDArray[np.int64], NDArray[Any]], None], ...]
-    """Fill an array (place, y, x) with the slices of rows (place,): images, then each structure's masks."""
+    mapped: memoryview
     windows: tuple[Windows, Windows] | None
     """For the images and for the masks, where all of them are stored as they are."""
     asked_for: NDArray[np.bool_] | None
     """Rows that the system was told of; None for a file that the page cache cannot keep whole."""
 
     @classmethod
-    def of(cls, path: Path, seal: Seal, images: SliceTable, masks: Sequence[SliceTable]) -> Self:
+    def of(cls, file: _File) -> Self:
         """Open a dataset again, if it is still the one that it was."""
-        if read_seal(path) != seal:
-            raise DatasetError(f"{str(path)!r} was replaced while it was in use; make a new reader")
-        with path.open("rb") as stream:
+        if read_seal(file.path) != file.seal:
+            raise DatasetError(f"{str(file.path)!r} was replaced while it was in use; make a new reader")
+        with file.path.open("rb") as stream:
             mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         mapped = memoryview(mapping)
         _keep_freed_memory()
-        tables = (images, *masks)
-        served_as_is = masks and all(table.codec == "raw" and table.dtype.isnative for table in tables)
+        images, *masks = file.tables
+        served_as_is = masks and all(table.codec == "raw" and table.dtype.isnative for table in file.tables)
+        windows = (Windows.over(mapped, [images]), Windows.over(mapped, masks)) if served_as_is else None
         fits = len(mapping) < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        return cls(
-            process=os.getpid(),
-            mapping=mapping,
-            readers=tuple(
-                partial(table.copy if table.codec == "raw" else table.decode, mapped) for table in tables
-            ),
-            windows=(Windows.over(mapped, [images]), Windows.over(mapped, masks)) if served_as_is else None,
-            asked_for=np.zeros(len(images.offsets), dtype=np.bool_) if fits else None,
-        )
+        asked_for = np.zeros(len(images.offsets), dtype=np.bool_) if fits else None
+        return cls(file.tables, mapping, mapped, windows, asked_for)
 
-    def ask_for(self, tables: Sequence[SliceTable], rows: NDArray[np.int64]) -> None:
+    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+        table = self.tables[0]
+        if self.windows is not None and dtype == table.dtype:
+            return self.windows[0].gather(rows)[:, 0]
+        made = np.empty((len(rows), *table.shape), dtype)
+        table.read(self.mapped, rows, made)
+        return made
+
+    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        if self.windows is not None:
+            return self.windows[1].gather(rows)
+        made = np.empty((len(rows), len(self.tables) - 1, *self.tables[0].shape), np.uint8)
+        for index, table in enumerate(self.tables[1:]):
+            table.read(self.mapped, rows, made[:, index])
+        return made
+
+    def is_cold(self, rows: NDArray[np.int64]) -> bool:
+        return self.asked_for is None or not self.asked_for[rows].all()
+
+    def ask_for(self, rows: NDArray[np.int64]) -> None:
         """Start reading the pages of rows that have not been asked for yet."""
         if self.asked_for is not None:
             rows = rows[~self.asked_for[rows]]
             self.asked_for[rows] = True
-        starts = np.stack([table.offsets[rows] for table in tables])
-        stops = starts + np.stack([table.sizes[rows] for table in tables])
+        starts = np.stack([table.offsets[rows] for table in self.tables])
+        stops = starts + np.stack([table.sizes[rows] for table in self.tables])
         # ingest writes the slices of a sample one after the other, so one call nearly always asks for all of them
         together = stops.max(axis=0) - starts.min(axis=0) <= 2 * (stops - starts).sum(axis=0)
         for row_starts, row_stops, joined in zip(

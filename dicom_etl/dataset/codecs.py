@@ -131,17 +131,14 @@ class SliceTable:
         """How many bytes a slice has once it is decoded."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
-    def copy(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Copy slices that are stored as they are to ``out`` (place, y, x); other threads run meanwhile."""
-        shape, dtype = self.shape, self.dtype
-        for place, offset in enumerate(self.offsets[rows].tolist()):
-            out[place] = np.ndarray(shape, dtype, mapped, offset)
-
-    def decode(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
-        """Decode slices that are stored with gzip into ``out`` (place, y, x)."""
+    def read(self, mapped: memoryview, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Copy or decode slices into ``out`` (place, y, x); other threads run meanwhile."""
         starts, sizes = self.offsets[rows].tolist(), self.sizes[rows].tolist()
         for place, (row, start, size) in enumerate(zip(rows.tolist(), starts, sizes, strict=True)):
-            self.decode_one(mapped[start : start + size], row, out[place])
+            if self.codec == "raw":
+                out[place] = np.ndarray(self.shape, self.dtype, mapped, start)
+            else:
+                self.decode_one(mapped[start : start + size], row, out[place])
 
     def decode_one(self, stored: memoryview, row: int, out: NDArray[Any]) -> None:
         """Decode the chunk of a row into ``out`` (y, x); nothing larger than a slice is made of it."""

@@ -187,7 +187,7 @@ def test_a_chunk_that_is_no_slice_is_refused(data: bytes) -> None:
         "/images", (12, 10), np.dtype("<i2"), "gzip", True, np.array([0]), np.array([len(data)])
     )
     with pytest.raises(DatasetError, match=r"/images, row 0"):
-        table.decode(memoryview(data), np.array([0]), np.empty((1, 12, 10), "<i2"))
+        table.read(memoryview(data), np.array([0]), np.empty((1, 12, 10), "<i2"))
 
 
 @pytest.mark.parametrize("shuffled", [True, False])
@@ -201,7 +201,7 @@ def test_shuffled_bytes_of_any_dtype_are_put_together(tmp_path: Path, dtype: str
         table = read_slice_table(file["s"], path.stat().st_size)
     assert table.codec == "gzip"
     out = np.empty((3, 5, 4), values.dtype.newbyteorder("="))
-    table.decode(memoryview(path.read_bytes()), np.arange(3), out)
+    table.read(memoryview(path.read_bytes()), np.arange(3), out)
     np.testing.assert_array_equal(out, values)
 
 
