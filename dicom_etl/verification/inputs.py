@@ -125,20 +125,20 @@ def check_rows_have_inputs(
     An error naming what differs, or that a file is missing or cannot be used. ``digests`` takes the SHA-256 of the
     images that were read.
     """
-    plans = _by_row(block, inputs.samples)
-    stored = rows.sample_rows(block.start, block.stop)
+    by_image = {(sample.image, sample.header.frame): sample for sample in inputs.samples}
     reasons = {issue.path: issue.message for issue in inputs.issues if issue.severity == "error"}
-    for index, plan in enumerate(plans):
-        image = str(block["source_image"][index])
+    for number, stored in enumerate(rows.sample_rows(block.start, block.stop), start=block.start):
+        image = stored.source_image
+        plan = by_image.pop((image, stored.frame), None)
         if plan is None:
             reason = reasons.get(image, "is not in SOURCE, or stands for another slice now")
-            yield _finding(block, index, "error", image, f"its image {reason}")
+            yield _changed(stored, number, f"its image {reason}", image)
             continue
+        rings = {name: block.rings[name][number - block.start] for name in rows.structures}
         try:
-            row = _ComparedRow(rows, block, index, stored[index], plan)
-            yield from _compare(row, source, digests)
+            yield from _compare(_ComparedRow(rows, number, stored, rings, plan), source, digests)
         except ItemError as error:
-            yield _finding(block, index, "error", image, f"its image cannot be used now: {error}")
+            yield _changed(stored, number, f"its image cannot be used now: {error}", image)
 
 
 def check_inputs_have_rows(
@@ -159,7 +159,11 @@ def check_inputs_have_rows(
         if not known and (unchanged() or (issue.path not in source.recorded and issue.severity != "note")):
             message = f"{'lost from /issues' if unchanged() else 'new in SOURCE since'}: {issue.code}: {issue.message}"
             yield _missing(message, inputs.patient_id, issue.path, unchanged)
-    used = set() if block is None else {id(plan) for plan in _by_row(block, inputs.samples)}
+    used = (
+        set()
+        if block is None
+        else set(zip(block["source_image"].tolist(), block["frame"].tolist(), strict=True))
+    )
     for plan in inputs.samples:
         for label in plan.labels:
             if label.structure not in rows.structures:
@@ -167,7 +171,7 @@ def check_inputs_have_rows(
                 yield _missing(
                     message, plan.patient_id, label.ref.source, unchanged, structure=label.structure
                 )
-        if id(plan) in used or not (plan.labels or source.config.unlabeled):
+        if (plan.image, plan.header.frame) in used or not (plan.labels or source.config.unlabeled):
             continue
         paths = [plan.image, *(label.ref.source for label in plan.labels)]
         if source.recorded.keys().isdisjoint(paths) or _usable(plan, source):
@@ -183,12 +187,12 @@ def _missing(message: str, patient_id: str, path: str, unchanged: Callable[[], b
 
 
 class _ComparedRow(NamedTuple):
-    """A row at a position in a block, as it is stored, and what SOURCE holds for it now."""
+    """A row as it is stored, with its outlines by structure, and what SOURCE holds for it now."""
 
     rows: DatasetReader
-    block: Block
-    place: int
+    number: int
     stored: SampleRow
+    rings: Mapping[str, Rings]
     plan: SamplePlan
 
 
@@ -214,43 +218,39 @@ def _compare(row: _ComparedRow, source: ComparedSource, digests: dict[str, str])
         changed = "sha256_image_file" in differing
         cause = "changed since" if changed else "is as it was, so the rest of SOURCE, or the dataset, is not"
         message = f"{', '.join(differing)} differ from what SOURCE gives; the image file {cause}"
-        yield _finding(row.block, row.place, "error", plan.image, message)
+        yield _changed(stored, row.number, message, plan.image)
 
 
 def _compare_contours(
     row: _ComparedRow, found: Mapping[str, Outline], problems: Mapping[str, str]
 ) -> Iterator[Issue]:
     """Compare the outlines of one row with the files that lie there now."""
-    block, index = row.block, row.place
     paths = {label.structure: label.ref.source for label in row.plan.labels}
-    for structure in row.rows.structures:
-        stored = str(block[f"source_{structure}"][index])
+    for structure, stored in zip(row.rows.structures, row.stored.sources, strict=True):
         path = paths.get(structure, "")
-        if structure in problems and not stored:
-            continue  # left out then, and still to be left out
-        if stored and not path:
+        message = ""
+        severity: Severity = "error"
+        if not stored:
+            # What could not be used then, and still cannot, is left out again.
+            if path and structure not in problems:
+                message, severity = f"an {structure} is drawn now that the row does not have", "warning"
+        elif not path:
             message = f"its {structure} is not in SOURCE, or belongs to another image now"
-        elif stored and structure in problems:
+        elif structure in problems:
             message = f"its {structure} cannot be used now: {problems[structure]}"
-        elif stored and stored != path:
+        elif stored != path:
             message = f"its {structure} is {path} in SOURCE"
-        elif stored and not _same(block.rings[structure][index], found[structure].rings):
+        elif not _same(row.rings[structure], found[structure].rings):
             message = f"the {structure} is another outline than the one in SOURCE"
-        elif path and not stored:
-            message = f"an {structure} is drawn now that the row does not have"
-            yield _finding(block, index, "warning", path, message, structure)
-            continue
-        else:
-            continue
-        yield _finding(block, index, "error", stored or path, message, structure)
+        if message:
+            yield _changed(row.stored, row.number, message, stored or path, structure, severity)
 
 
 def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
-    rows, number = row.rows, row.block.start + row.place
-    stored_rings = {name: row.block.rings[name][row.place] for name in rows.structures}
+    rows, number = row.rows, row.number
     # The area of what is drawn now will do: it is no column.
-    outlines = {name: found.get(name) or measure(rings) for name, rings in stored_rings.items() if rings}
+    outlines = {name: found.get(name) or measure(rings) for name, rings in row.rings.items() if rings}
     pixels = np.ascontiguousarray(image.pixels, dtype=rows.dtype)
     measured: dict[str, Any]
     if np.array_equal(pixels, rows.images[number]):  # other checks hold these to their digest and statistics
@@ -269,13 +269,6 @@ def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
     return bool(parsed.outlines) or source.config.unlabeled
 
 
-def _by_row(block: Block, samples: tuple[SamplePlan, ...]) -> list[SamplePlan | None]:
-    """Return the sample of each row: that of the same file and frame."""
-    by_image = {(sample.image, sample.header.frame): sample for sample in samples}
-    images = zip(block["source_image"].tolist(), block["frame"].tolist(), strict=True)
-    return [by_image.pop(image, None) for image in images]
-
-
 def _equal(stored: Any, made: Any) -> bool:
     if isinstance(made, tuple):
         return len(stored) == len(made) and all(map(_equal, stored, made))
@@ -286,8 +279,7 @@ def _same(stored: Rings, found: Rings) -> bool:
     return len(stored) == len(found) and all(map(np.array_equal, stored, found))
 
 
-def _finding(
-    block: Block, index: int, severity: Severity, path: str, message: str, structure: str = ""
+def _changed(
+    stored: SampleRow, number: int, message: str, path: str, structure: str = "", severity: Severity = "error"
 ) -> Issue:
-    patient = str(block["patient_id"][index])
-    return Issue(severity, "source-changed", message, STAGE, path, patient, structure, block.start + index)
+    return Issue(severity, "source-changed", message, STAGE, path, stored.patient_id, structure, number)
