@@ -77,27 +77,10 @@ def link_study(
     bare = [index for stack in found.stacks for index in stack.placed if not drawn.get(index)]
     if list_unlabeled:
         message = "no contour is drawn on this image"
-        issues += (
-            Issue("note", "unlabeled", message, NAME, images[index].path, study.patient_id) for index in bare
-        )
+        paths = (images[index].path for index in bare)
+        issues += (Issue("note", "unlabeled", message, NAME, path, study.patient_id) for path in paths)
     issues += _notes(study, images, folder)
-    left_out = set() if config.keeps_unlabeled else set(bare)
-    samples = [
-        SamplePlan(
-            study.patient_id,
-            study.original_id,
-            images[index].path,
-            images[index].header,
-            tuple(sorted(drawn.get(index, ()))),
-            *place,
-            number,
-            study.study,
-            images[index].stamp,
-        )
-        for number, stack in enumerate(found.stacks)
-        for index, place in stack.placed.items()
-        if index not in left_out
-    ]
+    samples = _samples(study, images, found.stacks, drawn, set() if config.keeps_unlabeled else set(bare))
     return replace(
         plan,
         samples=tuple(sorted(samples, key=_row_order)),
@@ -105,6 +88,22 @@ def link_study(
         unlabeled_count=len(bare),
         series=tuple(_series_line(stack, found, drawn) for stack in found.stacks),
     )
+
+
+def _samples(
+    study: StudyFolders,
+    images: Sequence[FoundImage],
+    stacks: Sequence[Stack],
+    drawn: Pairs,
+    left_out: Set[int],
+) -> Iterator[SamplePlan]:
+    for number, stack in enumerate(stacks):
+        for index in stack.placed.keys() - left_out:
+            path, header, stamp = images[index]
+            place, labels = stack.placed[index], tuple(sorted(drawn.get(index, ())))
+            yield SamplePlan(
+                study.patient_id, study.original_id, path, header, labels, *place, number, study.study, stamp
+            )
 
 
 def _series_line(stack: Stack, found: _Images, drawn: Mapping[int, Sequence[Label]]) -> SeriesLine:
