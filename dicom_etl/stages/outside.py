@@ -19,11 +19,10 @@ from dicom_etl.stages import link, parse
 LEAVING_SHARE = 0.2
 """Where more of the labels of one format on one stack leave their images, they were drawn on another."""
 
-Refused = dict[tuple[int, str], str]
-"""Why the labels of a format on a stack are refused."""
 
-
-def refused_stacks(samples: Sequence[SamplePlan], roots: SourceRoots, config: IngestConfig) -> Refused:
+def refused_stacks(
+    samples: Sequence[SamplePlan], roots: SourceRoots, config: IngestConfig
+) -> dict[tuple[int, str], str]:
     """Read the outlines of one study, and say for each stack and format why its labels cannot be drawn on it.
 
     A stack that was chosen by hand (`series`) refuses nothing but the labels that leave their images.
@@ -51,11 +50,14 @@ def refused_stacks(samples: Sequence[SamplePlan], roots: SourceRoots, config: In
     }
 
 
-def without_refused(study: StudyPlan, refused: Refused, *, unlabeled: bool) -> StudyPlan:
+def without_refused(
+    study: StudyPlan, roots: SourceRoots, config: IngestConfig, *, unlabeled: bool
+) -> StudyPlan:
     """Return a study without the labels that `refused_stacks` refuses, each with an issue.
 
     Images that have no label now stay only with ``unlabeled``.
     """
+    refused = refused_stacks(study.samples, roots, config)
     if not refused:
         return study
     kept: list[SamplePlan] = []

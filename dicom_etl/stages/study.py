@@ -48,7 +48,7 @@ class LinkedStudy(NamedTuple):
     """
 
     plan: StudyPlan
-    structures: tuple[str, ...]
+    structures: set[str]
     names: dict[tuple[str, str], int]
     header_patient: str
     uids: uids.StudyUids
@@ -133,10 +133,10 @@ def link_inputs(
     The plan holds the images that fit the options; with ``every_image`` those without a label whatever the options say.
     With ``read_outlines`` it is known which stacks the labels were not drawn on (see `dicom_etl.stages.outside`).
     """
-    files = discover.find_files(layout_of(roots), roots, folders)
+    layout = layout_of(roots)
+    files = discover.find_files(layout, roots, folders)
     read = discover.read_images(files.images, roots, config, folders.patient_id)
     found = find_labels(files.labels, roots, config, folders.patient_id, among_images=read.label_files)
-    label_files = (*files.labels, *read.label_files, *(label.ref.path for label in folders.guests))
     labels = found.labels
     if folders.guests or folders.elsewhere:
         labels = uids.labels_here(labels, folders, read.images, read.lost)
@@ -148,27 +148,23 @@ def link_inputs(
         read.lost,
         wanted,
         folder="/".join(files.images[0].split("/")[:2]) if files.images else "",
-        name_offset=layout_of(roots).name_offset,
+        name_offset=layout.name_offset,
         list_unlabeled=list_unlabeled,
     )
     issues = [*files.issues, *read.issues, *found.issues, *plan.issues]
     samples = tuple(_fitting(plan.samples, config, issues))
     plan = replace(plan, samples=samples, issues=tuple(issues))
     if read_outlines:
-        refused = outside.refused_stacks(samples, roots, config)
-        plan = outside.without_refused(plan, refused, unlabeled=wanted.keeps_unlabeled)
+        plan = outside.without_refused(plan, roots, config, unlabeled=wanted.keeps_unlabeled)
+    label_files = {*files.labels, *read.label_files, *(label.ref.path for label in folders.guests)}
     plan = replace(
         plan,
-        issues=tuple(replace(issue, study=plan.study) for issue in plan.issues)
-        if plan.study
-        else plan.issues,
         inputs=inputs_digest(files.images, read.images, hashed_images(plan.samples, config), roots),
-        label_files=tuple(sorted(dict.fromkeys(label_files))),
+        label_files=tuple(sorted(label_files)),
     )
-    structures = tuple(sorted({label.structure for label in labels}))
     patient = read.images[0].header.patient_id if read.images else ""
     ours = uids.uids_of(read.images, read.lost, found.labels)
-    return LinkedStudy(plan, structures, found.names, patient, ours)
+    return LinkedStudy(plan, {label.structure for label in labels}, found.names, patient, ours)
 
 
 def find_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> uids.StudyUids:
