@@ -75,6 +75,7 @@ def _print(reporter: Reporter, outcome: Outcome) -> None:
     for notice in outcome.notices:
         reporter.warning(notice)
     reporter.line(_headline(outcome))
+    changed = outcome.options.limits.changed().items()
     reporter.facts(
         [
             ("seal", _seal_state(outcome)),
@@ -82,7 +83,10 @@ def _print(reporter: Reporter, outcome: Outcome) -> None:
             ("samples", outcome.samples),
             ("checks", outcome.checks),
             ("source", outcome.source or "not compared"),
-            ("limits", _changed_limits(outcome)),
+            (
+                "limits",
+                ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in changed) or "as usual",
+            ),
             ("time", f"{reporter.seconds:.1f} s"),
         ]
     )
@@ -93,11 +97,6 @@ def _print(reporter: Reporter, outcome: Outcome) -> None:
         chosen = " ".join(f"--sample {sample}" for sample in samples[:_PICTURES])
         reporter.line()
         reporter.line(f"to look at them: dicom-etl preview {outcome.file} {chosen} -o look.png")
-
-
-def _changed_limits(outcome: Outcome) -> str:
-    changed = outcome.options.limits.changed()
-    return ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in changed.items()) or "as usual"
 
 
 def _headline(outcome: Outcome) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from math import isfinite
 
 from dicom_etl.checks.flags import doubts
 from dicom_etl.dataset.digest import contour_sha256
@@ -100,7 +99,8 @@ def make_card(contents: Contents, row: int, issues: Sequence[Issue], least_side:
     for index, area in areas.items():
         name, digest = contents.structures[index], contour_sha256(layers.outlines[index])
         about = target(sample.patient_id, sample.files[0], str(sample.frame), name, "*", digest)
-        labels.append((name, _area_text(area, sample), about))
+        text, area_mm2 = f"{area:.0f} px", area * sample.pixel_area_mm2
+        labels.append((name, f"{area_mm2:.0f} mm² ({text})" if isfinite(area_mm2) else text, about))
     return Card(
         sample=sample,
         picture=data_uri(png),
@@ -121,9 +121,3 @@ def path_data(rings: Rings) -> str:
         "M" + "L".join(" ".join(repr(value).removesuffix(".0") for value in point) for point in ring) + "Z"
         for ring in (ring.tolist() for ring in rings)
     )
-
-
-def _area_text(area_px: float, sample: Sample) -> str:
-    if np.isfinite(sample.pixel_area_mm2):
-        return f"{area_px * sample.pixel_area_mm2:.0f} mm² ({area_px:.0f} px)"
-    return f"{area_px:.0f} px"

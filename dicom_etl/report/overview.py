@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dicom_etl.checks.flags import Group, counted, group_issues, in_file
 from dicom_etl.dataset.digest import contour_sha256
+from dicom_etl.dataset.facts import Facts
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.selection import PlacedIssue
@@ -46,16 +47,14 @@ class Finding:
     target: str
 
 
-def figures(contents: Contents, issues: Sequence[Issue], flagged: Collection[int]) -> list[Figure]:
+def figures(facts: Facts, issues: Sequence[Issue], flagged: Collection[int]) -> list[Figure]:
     """Return the numbers at the top of the page; ``flagged`` are the rows with a label in doubt."""
-    columns = contents.column
-    phases = Counter(columns("cardiac_phase").tolist())
-    origins = Counter(columns("origin").tolist())
-    drawn = {name: int(columns(f"has_{name}").sum()) for name in contents.structures}
+    origins, drawn = Counter(facts.origins).most_common(), facts.structures
+    phases = Counter(facts.cardiac_phases)
     out = Counter(each.severity for each in group_issues(issues) for _ in each.issues if each.heading == 0)
     return [
-        Figure("Patients", f"{len(set(columns('patient_id').tolist()))}"),
-        Figure("Samples", f"{len(contents)}", ", ".join(f"{n} {name}" for name, n in origins.most_common())),
+        Figure("Patients", f"{facts.patients}"),
+        Figure("Samples", f"{facts.samples}", ", ".join(f"{n} {name}" for name, n in origins)),
         Figure("Contours", f"{sum(drawn.values())}", "; ".join(f"{name} {n}" for name, n in drawn.items())),
         Figure("ED / ES", f"{phases['ED']} / {phases['ES']}", "end-diastole / end-systole"),
         Figure(
@@ -93,25 +92,18 @@ def splits(contents: Contents) -> list[Share]:
 
 def scanners(contents: Contents) -> list[Share]:
     """Count samples and patients by manufacturer and field strength."""
-    makers, fields = contents.column("manufacturer").tolist(), contents.column("field_strength_t").tolist()
-    return shares(
-        contents,
-        [
-            f"{maker or 'unknown maker'}, {'field unknown' if field != field else f'{field:g} T'}"
-            for maker, field in zip(makers, fields, strict=True)
-        ],
-    )
+    columns = (contents.column(name).tolist() for name in ("manufacturer", "field_strength_t"))
+    names = [
+        f"{maker or 'unknown maker'}, {f'{field:g} T' if field == field else 'field unknown'}"
+        for maker, field in zip(*columns, strict=True)
+    ]
+    return shares(contents, names)
 
 
 def spacings(contents: Contents) -> list[Share]:
     """Count samples and patients by pixel spacing."""
-    return shares(
-        contents,
-        [
-            "unknown" if row != row or column != column else f"{row:.4g} × {column:.4g}"
-            for row, column in contents.column("pixel_spacing_mm").tolist()
-        ],
-    )
+    known = contents.column("pixel_spacing_mm").tolist()
+    return shares(contents, [f"{y:.4g} × {x:.4g}" if y == y and x == x else "unknown" for y, x in known])
 
 
 def group_findings(

@@ -150,7 +150,7 @@ def _page(
         "seal": read_seal(contents.path).sha256,
         "config": json.dumps(facts.config, indent=1, sort_keys=True),
         "structures": list(structures),
-        "figures": overview.figures(contents, [each.issue for each in placed], {row for row, _ in doubted}),
+        "figures": overview.figures(facts, [each.issue for each in placed], {row for row, _ in doubted}),
         "headings": HEADINGS,
         "groups": overview.group_findings(contents, placed, shown),
         "studies": list(_charts(studies, contents.structures, shown, doubted)),
