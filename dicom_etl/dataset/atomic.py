@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from dicom_etl.dataset.locks import locked, temporary_beside
@@ -22,6 +23,7 @@ _NOT_SUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.
 """What file systems say of calls that they do not have."""
 
 _TAKEN = "another run is writing into it, or has done so meanwhile"
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
 _OPEN_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 
 
@@ -34,7 +36,7 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     target = target.resolve()
     check_target(target, overwrite=overwrite)
-    with temporary_beside(target, _open_new) as temporary:
+    with temporary_beside(target, partial(os.open, flags=_NEW, mode=0o600)) as temporary:
         yield temporary
         stop_if_asked()
         with _publishing(target) as umask:
@@ -100,10 +102,6 @@ def check_space(target: Path, needed: int) -> None:
             f"{str(target.parent)!r} has {free / 1e6:.0f} MB free, but the dataset needs {needed / 1e6:.0f} MB; "
             "`compression` gzip makes it smaller"
         )
-
-
-def _open_new(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
 
 
 def _make_folder(path: Path) -> int:

@@ -205,7 +205,7 @@ def _compare_groups(found: h5py.Group, expected: h5py.Group, same_version: bool)
 
 
 def _compare_datasets(found: h5py.Dataset, expected: h5py.Dataset, same_version: bool) -> Iterator[str]:
-    if not _same_type(found, expected):
+    if _type_of(found) != _type_of(expected):
         yield f"{found.name}: dtype {found.dtype}, but {expected.dtype} in a dataset"
     for what in ("maxshape", "chunks", "is_scale"):
         one, other = getattr(found, what), getattr(expected, what)
@@ -218,12 +218,10 @@ def _compare_datasets(found: h5py.Dataset, expected: h5py.Dataset, same_version:
     yield from _compare_attributes(found, expected, same_version)
 
 
-def _same_type(found: h5py.Dataset, expected: h5py.Dataset) -> bool:
-    if found.name in _OF_ANY_WIDTH and found.dtype.kind == expected.dtype.kind == "S":
-        texts = (h5py.check_string_dtype(dataset.dtype) for dataset in (found, expected))
-        return len({text and text.encoding for text in texts}) == 1  # the width follows the longest text
-    same_text = h5py.check_string_dtype(found.dtype) == h5py.check_string_dtype(expected.dtype)
-    return bool(found.dtype == expected.dtype) and same_text
+def _type_of(dataset: h5py.Dataset) -> object:
+    """Return what tells the type of one dataset from others; of text as wide as the longest of it, its encoding."""
+    text = h5py.check_string_dtype(dataset.dtype)
+    return text.encoding if text and dataset.name in _OF_ANY_WIDTH else (dataset.dtype, text)
 
 
 def _compare_attributes(found: StoredItem, expected: StoredItem, same_version: bool) -> Iterator[str]:

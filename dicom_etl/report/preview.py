@@ -24,7 +24,6 @@ from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, plac
 from dicom_etl.workers import Progress, silent
 
 if TYPE_CHECKING:
-    from dicom_etl.batches.batch import Batch
     from dicom_etl.batches.reader import BatchReader
 
 MOST_TILES = 400
@@ -91,7 +90,7 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
     batch = next(reader.stream(epoch))
     colours = inks(reader.structures)
     with Contents(reader.path) as contents:
-        captions = [_caption(contents, batch, place) for place in range(min(len(batch), MOST_TILES))]
+        samples = [contents.sample(row) for row in batch.indices[:MOST_TILES].tolist()]
         full_mask = contents.reader.full_mask
     masks = batch.masks[:, np.newaxis] if batch.masks.ndim == 3 else batch.masks
     if masks.shape[1] < len(reader.structures):  # a label map: 1 is the first structure, and so on
@@ -101,11 +100,12 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
     if masks.dtype.kind == "f":  # coverage is served from 0 to 1
         masks = np.rint(masks * full_mask).astype(np.uint8)
     tiles = []
-    for caption, image, several in zip(captions, batch.images, masks, strict=False):
+    for sample, padded, image, several in zip(samples, batch.padding, batch.images, masks, strict=False):
         outlines = tuple(mask_edges(mask, full_mask) for mask in several)
         layers = Layers(image, tuple(several), outlines, full_mask)
         picture = draw(layers, colours, whole_image(image.shape), TILE)
-        tiles.append(Tile(picture, *caption, tuple(bool(rings) for rings in outlines)))
+        words = sample.patient_id, sample.caption, "padding" if padded else ""
+        tiles.append(Tile(picture, *words, tuple(map(bool, outlines))))
     title = f"{reader.path.name}: a batch of {len(batch)}, epoch {epoch}"
     with whole_file(output, overwrite=overwrite) as temporary:
         _save(montage(tiles, reader.structures, colours, title), temporary)
@@ -127,11 +127,6 @@ def mask_edges(mask: NDArray[np.uint8], full: int) -> Rings:
         start = np.column_stack((x, y))
         lines += list(np.stack((start, start + along), axis=1))
     return tuple(lines)
-
-
-def _caption(contents: Contents, batch: Batch, place: int) -> tuple[str, str, str]:
-    sample = contents.sample(int(batch.indices[place]))
-    return sample.patient_id, sample.caption, "padding" if batch.padding[place] else ""
 
 
 def _save(picture: Image.Image, path: Path) -> None:

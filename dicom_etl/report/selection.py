@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dicom_etl.batches.sampler import Schedule
-from dicom_etl.checks.flags import LABEL_FINDINGS, doubts, label_flags
+from dicom_etl.checks.flags import LABEL_FINDINGS, SEVERITIES, doubts, label_flags
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue
 from dicom_etl.report.contents import Contents
-
-_RANKS = {"error": 0, "warning": 1, "note": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def place_issues(contents: Contents, issues: Iterable[Issue]) -> list[PlacedIssu
     files = contents.rows_of_files(issue.path for issue in issues if issue.sample is None)
     patients = contents.column("patient_id")
     placed = []
-    for issue in sorted(issues, key=lambda issue: (_RANKS[issue.severity], issue.code)):
+    for issue in sorted(issues, key=lambda issue: (SEVERITIES.index(issue.severity), issue.code)):
         rows = files.get(issue.path, []) if issue.sample is None else [issue.sample]
         if issue.sample is None and issue.code in LABEL_FINDINGS and not rows:  # of a whole study
             rows = np.flatnonzero(patients == issue.patient_id).tolist()
@@ -118,7 +116,7 @@ def worst_first(by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
     def badness(row: int) -> tuple[bool, int, int, int]:
         issues = by_row[row]
         doubted = not any(map(doubts, issues))
-        return doubted, min(_RANKS[issue.severity] for issue in issues), -len(issues), row
+        return doubted, min(SEVERITIES.index(issue.severity) for issue in issues), -len(issues), row
 
     return sorted(by_row, key=badness)
 
