@@ -239,19 +239,18 @@ class DatasetReader:
     def sample_rows(self, start: int, stop: int) -> list[SampleRow]:
         """Return some rows as they were handed to the writer; the areas, which the file does not hold, are empty."""
         block = self.block(start, stop)
-        fields: dict[str, list[Any]] = {}
-        by_structure: dict[str, list[list[Any]]] = {"sources": [], "has": []}
+        nothing: list[Any] = [()] * (stop - start)
+        fields = {"sources": nothing, "has": nothing}
         for column in self.columns:
-            if column.record_field in SampleRow.__dataclass_fields__ and not column.late:
-                values = block[column.name].tolist()
+            name = column.record_field
+            if name in SampleRow.__dataclass_fields__ and not column.late:
+                values = (block[column.name] != 0 if name == "has" else block[column.name]).tolist()
                 values = list(map(tuple, values)) if column.axes else values
                 if column.by_structure:
-                    by_structure.setdefault(column.record_field, []).append(values)
-                else:
-                    fields[column.record_field] = values
-        for name, columns in by_structure.items():
-            fields[name] = list(zip(*columns, strict=True)) if columns else [()] * (stop - start)
-        fields["has"] = [tuple(map(bool, each)) for each in fields["has"]]
+                    values = [
+                        (*one, more) for one, more in zip(fields.get(name, nothing), values, strict=True)
+                    ]
+                fields[name] = values
         return [
             SampleRow(**dict(zip(fields, each, strict=True))) for each in zip(*fields.values(), strict=True)
         ]
@@ -314,10 +313,8 @@ class DatasetReader:
 
     def statistics(self) -> tuple[StatisticRow, ...]:
         """Return the statistics of all pixels, then of those inside each structure."""
-        return tuple(
-            StatisticRow(name, pixels, mean, std, tuple(percentiles))
-            for name, pixels, mean, std, percentiles in self._table(schema.STATISTICS)
-        )
+        rows = self._table(schema.STATISTICS)
+        return tuple(StatisticRow._make((*row[:-1], tuple(row[-1]))) for row in rows)
 
     @cached_property
     def instance_keys(self) -> NDArray[np.uint64] | None:

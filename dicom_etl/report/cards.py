@@ -10,7 +10,7 @@ from dicom_etl.checks.flags import doubts
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
-from dicom_etl.report.colours import data_uri, grey, ink_numbers, inks, mask_png, picture_png, window
+from dicom_etl.report.colours import data_uri, grey, inks, mask_png, picture_png, window
 from dicom_etl.report.contents import Contents, Sample, joined
 from dicom_etl.report.framing import close_up_side, common_side, extent, square_around
 from dicom_etl.report.overlays import read_layers
@@ -26,7 +26,6 @@ class Layer:
     """One structure over the image: its mask as an address, its outlines as the ``d`` of a path."""
 
     structure: int
-    ink: int
     mask: str
     outline: str
 
@@ -78,12 +77,11 @@ def outlined_side(contents: Contents, rows: Sequence[int]) -> float:
 def make_card(contents: Contents, row: int, issues: Sequence[Issue], least_side: float) -> Card:
     """Read, window and encode one sample; its close-up is of ``least_side`` pixels, or larger where it must be."""
     sample, layers = contents.sample(row), read_layers(contents, row)
-    numbers, colours = ink_numbers(contents.structures), inks(contents.structures)
+    colours = inks(contents.structures)
     areas = {index: polygon_area(rings) for index, rings in enumerate(layers.outlines) if sample.drawn[index]}
     drawn = [
         Layer(
             index,
-            numbers[index],
             data_uri(mask_png(layers.masks[index], layers.full_mask, colours[index])),
             path_data(layers.outlines[index]),
         )
