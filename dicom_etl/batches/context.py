@@ -83,20 +83,19 @@ def neighbours(context: Context, table: Mapping[str, NDArray[Any]]) -> NDArray[n
         return np.repeat(np.arange(len(table["patient_id"]))[:, np.newaxis], context.count, axis=1)
     along, _ = _PLACES[context.axis]
     reach = context.count // 2
-    places = table[along].tolist()
-    groups = _groups(context, table)
+    places = list(zip(_groups(context, table), table[along].tolist(), strict=True))
     row_at: dict[tuple[Any, ...], int] = {}
-    for row, (group, place) in enumerate(zip(groups, places, strict=True)):
+    for row, (group, place) in enumerate(places):
         if group is not None:
             row_at.setdefault((group, place), row)  # of two images at one place the first in the file
     found = np.empty((len(places), context.count), np.int64)
-    for row, (group, place) in enumerate(zip(groups, places, strict=True)):
+    for row, (group, place) in enumerate(places):
         found[row, reach] = row
         for side in (-1, 1):
             last = row
             for step in range(1, reach + 1):
-                other = row_at.get((group, place + side * step)) if group is not None else None
-                last = other if other is not None else last if context.padding == "edge" else NOTHING
+                beyond = last if context.padding == "edge" else NOTHING
+                last = row_at.get((group, place + side * step), beyond)
                 found[row, reach + side * step] = last
     return found
 

@@ -104,7 +104,7 @@ class Epochs:
             Workers of a loader that is not the reader's own took batches: only the training loop knows how many of
             them have arrived.
         """
-        if self._turns is not None and self._turns.taken() and self._turns.mark != self._followed:
+        if self._turns is not None and self._turns.mark != self._followed and self._turns.taken():
             raise ConfigError(
                 "loader workers fetch ahead, so the reader cannot know which batch has arrived: use the state_dict of "
                 "reader.loader(..), or state_after(batch) of reader.torch()"

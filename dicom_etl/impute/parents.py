@@ -8,7 +8,7 @@ add about a fifth (Guyton and Hall, Textbook of Medical Physiology, chapter 9, "
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,9 +31,8 @@ UNPLACED = "location or phase unknown"
 SHARE_DIGITS = 9
 """Shares are rounded, since two processors may disagree about the last bit of a cosine."""
 
-_THIRDS = (0.0, 1 / 3, 2 / 3, 1.0)
-_FILLED = (0.0, 0.75, 0.8, 1.0)
-"""Share of the stroke volume that has come back after each third of diastole."""
+_CONTRACTED = (0.0, 1.0, 0.25, 0.2, 0.0)
+"""Share of the stroke volume that is out at ED, at ES, and after each third of diastole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,20 +232,15 @@ def period_ms(times_ms: Sequence[float]) -> float:
 
 
 def contraction(time_ms: float, ed_ms: float, es_ms: float, period: float) -> float:
-    """Return how far the ventricle has contracted at a trigger time, of whatever beat: 0 at ED, 1 at ES."""
-    systole = (es_ms - ed_ms) % period
+    """Return how far the ventricle has contracted at a trigger time, of whatever beat: 0 at ED, 1 at ES.
+
+    From one of the turns to the next it goes like half a cosine: at rest at both ends.
+    """
     since_ed = (time_ms - ed_ms) % period
-    if since_ed <= systole:
-        return float(_ease(since_ed / systole))
-    part = (since_ed - systole) / (period - systole)
-    third = min(int(part * 3), 2)
-    eased = _ease((part - _THIRDS[third]) * 3)
-    return float(1 - (_FILLED[third] + eased * (_FILLED[third + 1] - _FILLED[third])))
-
-
-def _ease(part: float) -> float:
-    """Go from 0 to 1 like half a cosine: at rest at both ends."""
-    return float((1 - np.cos(np.pi * part)) / 2)
+    turns = [0.0, *np.linspace((es_ms - ed_ms) % period, period, 4).tolist()]
+    last = min(bisect_right(turns, since_ed), 4) - 1
+    eased = (1 - np.cos(np.pi * (since_ed - turns[last]) / (turns[last + 1] - turns[last]))) / 2
+    return float(_CONTRACTED[last] + eased * (_CONTRACTED[last + 1] - _CONTRACTED[last]))
 
 
 def later_share(
