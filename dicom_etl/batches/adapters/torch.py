@@ -280,6 +280,7 @@ class ReaderLoader(DataLoader[Any]):
 
     def __init__(self, dataset: TorchBatches, **options: Any) -> None:
         super().__init__(dataset, batch_size=None, **options)
+        self._reader: BatchReader = dataset._reader
         self.sampler.set_epoch = self._reader.set_epoch_unless_in_it  # where Lightning looks for it
 
     def __iter__(self) -> Iterator[Any]:
@@ -287,11 +288,6 @@ class ReaderLoader(DataLoader[Any]):
         if self.num_workers == 0:
             return iter(super().__iter__())
         return self._reader.follow(self.dataset.stream().schedule, self._open)
-
-    @property
-    def _reader(self) -> BatchReader:
-        reader: BatchReader = self.dataset._reader
-        return reader
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration serve this epoch from its first batch; one that has begun stays as it is."""
