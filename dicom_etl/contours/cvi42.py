@@ -136,7 +136,7 @@ class _Workspace:
         self._images = 0
         self._others: dict[str, int] = {}
         self._ring: _Ring | None = None
-        self._text: list[str] | None = None
+        self._text: str | None = None
         self._x = ""
         parser.buffer_text = True
         parser.StartDoctypeDeclHandler = self._refuse
@@ -159,7 +159,7 @@ class _Workspace:
         keys = self._keys
         if self._ring is not None:
             if local in ("x", "y") or key == "SubpixelResolution":
-                self._text = []
+                self._text = ""
         elif len(keys) >= 4 and keys[-2] == "Contours" and keys[-4] == "ImageStates" and key:
             self._ring = _Ring()
             self._label(keys[-3], key).rings.append(self._ring)
@@ -179,7 +179,7 @@ class _Workspace:
         if self._ring is None:
             return
         if self._text is not None:
-            self._take(key, "".join(self._text).strip())
+            self._take(key, self._text.strip())
             self._text = None
         elif len(self._keys) >= 3 and self._keys[-1] == "Contours" and self._keys[-3] == "ImageStates":
             self._ring = None
@@ -207,6 +207,4 @@ class _Workspace:
 
     def _characters(self, text: str) -> None:
         if self._text is not None:
-            self._text.append(text if len(text) <= _LONGEST else "?")
-            if len(self._text) > _LONGEST:
-                self._text = ["?"]
+            self._text += text if len(self._text) + len(text) <= _LONGEST else "?"
