@@ -106,27 +106,25 @@ class PixelWindows:
 
     def __init__(self, windows: Sequence[NDArray[Any]], corners: Sequence[tuple[int, int]]) -> None:
         self.values: NDArray[Any] = np.concatenate([window.ravel() for window in windows])
-        sizes = np.array([window.shape for window in windows], dtype=np.int64)
-        self.widths: Indices = sizes[:, 1]
-        self._last_x, self._last_y = sizes[:, 1] - 1, sizes[:, 0] - 1
-        self._left, self._top = np.array(corners, dtype=np.int64).T
-        self._starts = np.cumsum(sizes.prod(axis=1)) - sizes.prod(axis=1)
+        height, self.widths = np.array([window.shape for window in windows], dtype=np.int64).T
+        left, top = np.array(corners, dtype=np.int64).T
+        starts = np.cumsum(height * self.widths) - height * self.widths
+        self._places = np.stack((left, top, self.widths - 1, height - 1, self.widths, starts))[
+            ..., None, None
+        ]
 
     def pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
         """Return where in `values` the pixels nearest to points (m, 2, POINTS), x + i y in pixels of the images, lie.
 
         ``which`` (m,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
         """
-        x = np.rint(points.real).astype(np.int64) - _each(self._left[which])
-        y = np.rint(points.imag).astype(np.int64) - _each(self._top[which])
-        x = np.minimum(np.maximum(x, margin), _each(self._last_x[which] - margin))
-        y = np.minimum(np.maximum(y, margin), _each(self._last_y[which] - margin))
-        found: Indices = y * _each(self.widths[which]) + x + _each(self._starts[which])
+        left, top, last_x, last_y, width, start = self._places[:, which]
+        x = np.rint(points.real).astype(np.int64) - left
+        y = np.rint(points.imag).astype(np.int64) - top
+        x = np.minimum(np.maximum(x, margin), last_x - margin)
+        y = np.minimum(np.maximum(y, margin), last_y - margin)
+        found: Indices = y * width + x + start
         return found
-
-
-def _each(values: Indices) -> Indices:
-    return values[:, None, None]
 
 
 _CEILING = 1.5
@@ -162,9 +160,9 @@ _LESS_BESIDE_A_BETTER_PLACE = 0.1
 class Walls:
     """Contours of a study beside the images that they are drawn on, one ring (vertex, 2) an image, x,y in its pixels.
 
-    ``windows`` and ``corners`` are as in `PixelWindows`. ``unit`` is the fall that
-    counts as 1, where images have a known scale; else the typical one across each contour. ``contrast`` (contour,) is
-    that across each contour as it is; NaN in a flat image, where nothing can be said.
+    ``windows`` and ``corners`` are as in `PixelWindows`. ``unit`` is the fall that counts as 1, where images have a
+    known scale; else the typical one across each contour. ``contrast`` (contour,) is that across each contour as it
+    is; NaN in a flat image, where nothing can be said.
     """
 
     def __init__(
