@@ -109,16 +109,15 @@ class PixelWindows:
         height, self.widths = np.array([window.shape for window in windows], dtype=np.int64).T
         left, top = np.array(corners, dtype=np.int64).T
         starts = np.cumsum(height * self.widths) - height * self.widths
-        self._places = np.stack((left, top, self.widths - 1, height - 1, self.widths, starts))[
-            ..., None, None
-        ]
+        places = (left, top, self.widths - 1, height - 1, self.widths, starts)
+        self._places = [values[:, None, None] for values in places]
 
     def pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
         """Return where in `values` the pixels nearest to points (m, 2, POINTS), x + i y in pixels of the images, lie.
 
         ``which`` (m,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
         """
-        left, top, last_x, last_y, width, start = self._places[:, which]
+        left, top, last_x, last_y, width, start = (values[which] for values in self._places)
         x = np.rint(points.real).astype(np.int64) - left
         y = np.rint(points.imag).astype(np.int64) - top
         x = np.minimum(np.maximum(x, margin), last_x - margin)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from math import isfinite
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from dicom_etl.cli._render import Reporter, write_csv
 from dicom_etl.config import IngestConfig, SourceOptions
 
 if TYPE_CHECKING:
-    from dicom_etl.impute.score import Mean, Score
+    from dicom_etl.impute.score import Mean
 
 
 @click.command(
@@ -43,7 +42,7 @@ def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **
     mean distance of the contours in mm.
     """
     from dicom_etl import api
-    from dicom_etl.impute.score import means
+    from dicom_etl.impute.score import Score, means
 
     found, summary = api.impute_score(source, progress=reporter.progress, **options)
     for notice in summary.notices:
@@ -58,7 +57,8 @@ def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **
         reporter.line("left out, or to look at:")
         reporter.issues(summary.issues)
     if scores_csv is not None:
-        write_csv(scores_csv, *_rows(found))
+        header = ("patient_id", *(each.name for each in fields(Score)))
+        write_csv(scores_csv, header, [(patient, *asdict(score).values()) for patient, score in found])
     reporter.json(
         {
             "ok": summary.ok,
@@ -78,10 +78,8 @@ def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None
         f"  {'structure':<12}{'along':<10}{'way':<10}{'slices':>6}{'Dice':>8}{'least':>8}{'mm':>7}{'conf.':>8}"
     )
     for mean in overall:
-        reporter.line(
-            f"  {mean.structure:<12}{mean.axis:<10}{mean.way:<10}{mean.slices:>6}"
-            f"{mean.dice:>8.3f}{mean.least_dice:>8.3f}{mean.distance_mm:>7.2f}{mean.confidence:>8.3f}"
-        )
+        numbers = f"{mean.dice:>8.3f}{mean.least_dice:>8.3f}{mean.distance_mm:>7.2f}{mean.confidence:>8.3f}"
+        reporter.line(f"  {mean.structure:<12}{mean.axis:<10}{mean.way:<10}{mean.slices:>6}{numbers}")
     ways = list(dict.fromkeys(mean.way for mean in overall))
     reporter.line("  Dice by location")
     reporter.line(f"  {'structure':<12}{'along':<10}{'location':>8}" + "".join(f"{way:>10}" for way in ways))
@@ -93,15 +91,6 @@ def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None
         reporter.line(f"  {structure:<12}{axis:<10}{location:>8}{dice}")
 
 
-def _rows(found: list[tuple[str, Score]]) -> tuple[list[str], list[tuple[Any, ...]]]:
-    rows = [(patient, *asdict(score).values()) for patient, score in found]
-    names = ["structure", "axis", "way", "location", "phase", "gap", "dice", "distance_mm", "confidence"]
-    return ["patient_id", *names], rows
-
-
 def _plain(mean: Mean) -> dict[str, Any]:
     """Return a mean for JSON, which has no NaN."""
-    values = asdict(mean).items()
-    return {
-        name: None if isinstance(value, float) and not isfinite(value) else value for name, value in values
-    }
+    return {name: None if value != value else value for name, value in asdict(mean).items()}
