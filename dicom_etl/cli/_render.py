@@ -241,9 +241,9 @@ class Reporter:
             click.echo(f"dicom-etl: warning: {text}", err=True)
 
     def facts(self, rows: Iterable[tuple[str, object]]) -> None:
-        """Print names and values in two columns."""
+        """Print names and values in two columns; what is None goes without saying."""
         for name, value in rows:
-            for line in fact_lines(name, printable(str(value)), columns()):
+            for line in () if value is None else fact_lines(name, printable(str(value)), columns()):
                 self.line(line)
 
     def json(self, value: dict[str, Any]) -> None:

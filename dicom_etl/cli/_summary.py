@@ -52,17 +52,17 @@ def _print(reporter: Reporter, summary: Summary, title: str) -> None:
         ("samples", f"{summary.samples} ({per_structure})" if per_structure else summary.samples),
     ]
     rows += _imputed_lines(summary)
-    if summary.reused_studies:
-        taken = f"{summary.reused_studies} of {summary.studies} studies, {summary.reused_samples} samples"
-        rows.append(("not made again", taken))
+    taken = f"{summary.reused_studies} of {summary.studies} studies, {summary.reused_samples} samples"
+    rows.append(("not made again", taken if summary.reused_studies else None))
     rows += [("names", f"{name!r} = {to or 'no structure'} ({count})") for name, to, count in _names(summary)]
     if summary.output is not None:
         phases = ", ".join(f"{word} {count}" for word, count in summary.cardiac_phases.items())
         assert summary.shape is not None
+        origin = summary.contour_origin
         rows += [
-            *([("cardiac phase", phases)] if any(summary.cardiac_phases.values()) else []),
+            ("cardiac phase", phases if any(summary.cardiac_phases.values()) else None),
             ("image", f"{summary.shape[0]} x {summary.shape[1]}, {summary.dtype}"),
-            *([] if summary.contour_origin is None else [("contour origin", f"{summary.contour_origin:g}")]),
+            ("contour origin", None if origin is None else f"{origin:g}"),
             ("file", f"{summary.output} ({megabytes(summary.output_bytes)})"),
             ("SHA-256", summary.sha256),
             ("time", f"{reporter.seconds:.1f} s"),
@@ -92,14 +92,12 @@ def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
     per_structure = ", ".join(
         f"{name} {count}" for name, count in summary.imputed_structures.items() if count
     )
-    lines: list[tuple[str, object]] = [
+    reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(summary.not_imputed.items()))
+    return [
         ("imputed", f"{summary.imputed} ({per_structure})" if per_structure else summary.imputed),
         ("labelled", f"{labeled} of {summary.images} images ({share}%), {summary.drawn} of them drawn"),
+        ("not imputed", f"{sum(summary.not_imputed.values())}: {reasons}" if reasons else None),
     ]
-    if summary.not_imputed:
-        reasons = "; ".join(f"{count} {reason}" for reason, count in sorted(summary.not_imputed.items()))
-        lines.append(("not imputed", f"{sum(summary.not_imputed.values())}: {reasons}"))
-    return lines
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
