@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -39,7 +39,6 @@ from dicom_etl.workers import Executor, InProcess, Progress, silent
 
 _IN_MEMORY = 4 << 20
 """Bytes of packed plans kept in memory, about 9,000 samples; more go to an unnamed temporary file."""
-_LENGTH = struct.Struct("<Q")
 
 
 class Plan:
@@ -97,9 +96,10 @@ class Plan:
     def studies(self) -> Iterator[StudyPlan]:
         """Unpack the studies in row order, one at a time."""
         self._packed.seek(0)
-        while head := self._packed.read(_LENGTH.size):
-            study = unpack(self._packed.read(*_LENGTH.unpack(head)))
-            yield self._with_drops(study) if self.ledger.about(study.patient_id) else study
+        with suppress(EOFError):  # after the last
+            while True:
+                study = unpack(self._packed)
+                yield self._with_drops(study) if self.ledger.about(study.patient_id) else study
 
     def _with_drops(self, study: StudyPlan) -> StudyPlan:
         samples = (
@@ -238,8 +238,7 @@ class Plan:
         self._structures.update(study.linked.structures)
         for column, width in study.widths.items():
             self._widths[column] = max(self._widths[column], width)
-        if study.packed:
-            self._packed.write(_LENGTH.pack(len(study.packed)) + study.packed)
+        self._packed.write(study.packed)
 
     def _without_labels(self) -> str:
         """Name the structures that were asked for and no label is of, and those that there are; "" for none."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
@@ -210,10 +210,10 @@ def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: In
     return ""
 
 
-def unpack(packed: bytes) -> StudyPlan:
-    """Return what `PlannedStudy.packed` holds."""
+def unpack(packed: IO[bytes]) -> StudyPlan:
+    """Read the next of what `PlannedStudy.packed` holds; `EOFError` after the last."""
     study: StudyPlan
-    study, samples, headers, counts, labels = pickle.loads(packed)
+    study, samples, headers, counts, labels = pickle.load(packed)
     drawn = map(_label_of, _rows(labels, sum(counts)))
     rows = zip(
         _rows(samples, len(counts)),
