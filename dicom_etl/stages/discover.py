@@ -169,24 +169,16 @@ def _drop_copies(images: list[FoundImage], roots: SourceRoots, patient_id: str) 
             groups[key].add(image.path)
     kept: dict[str, str] = {}
     for paths in groups.values():
-        if len(paths) > 1:
-            kept |= _copies(sorted(paths, key=lambda path: (len(path), path)), roots)
+        first: dict[str, str] = {}
+        for path in sorted(paths, key=lambda path: (len(path), path)) if len(paths) > 1 else ():
+            digest = file_digest(roots.place(path))
+            if digest and first.setdefault(digest, path) != path:
+                kept[path] = first[digest]
     if kept:
         images[:] = [image for image in images if image.path not in kept]
     for path, other in sorted(kept.items()):
         message = f"the same file to the last byte as {other}; that one is taken"
         yield Issue("warning", "duplicate-image", message, NAME, path, patient_id, other_path=other)
-
-
-def _copies(paths: Sequence[str], roots: SourceRoots) -> dict[str, str]:
-    """Return the copies among some files, each with the file that it is a copy of."""
-    first: dict[str, str] = {}
-    copies: dict[str, str] = {}
-    for path in paths:
-        digest = file_digest(roots.place(path))
-        if digest and first.setdefault(digest, path) != path:
-            copies[path] = first[digest]
-    return copies
 
 
 def not_images(others: Mapping[str, Sequence[str]], patient_id: str) -> Iterator[Issue]:

@@ -32,7 +32,15 @@ from dicom_etl.impute.parents import (
     plan_links,
     unfilled,
 )
-from dicom_etl.records import EncodedSample, FloatArray, ImageHeader, Outline, SamplePlan, StudyPlan
+from dicom_etl.records import (
+    EncodedSample,
+    FloatArray,
+    ImageHeader,
+    Outline,
+    SamplePlan,
+    SampleRow,
+    StudyPlan,
+)
 from dicom_etl.stages.sample import Made, SampleMaker
 from dicom_etl.stages.write import study_phases
 from dicom_etl.workers import Executor
@@ -65,7 +73,7 @@ class ImputePlan(NamedTuple):
     is_parent: bool = False
 
 
-def as_slice(pixels: NDArray[Any], header: ImageHeader) -> Slice:
+def as_slice(pixels: NDArray[Any], header: ImageHeader | SampleRow) -> Slice:
     """Place an image in the plane of its stack.
 
     ``pixels`` (y, x) are as stored in the dataset, so that `verify` can make the same estimate from the file alone.

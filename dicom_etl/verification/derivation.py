@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -19,7 +19,7 @@ from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.records import ImageHeader, Issue, Outline, Rings
+from dicom_etl.records import Issue, Outline, Rings, SampleRow
 from dicom_etl.stages.impute import as_slice
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
@@ -31,11 +31,12 @@ _SAME_PX = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What derivations work on: the rows of one study, and how the dataset was made."""
+    """What derivations work on: the rows of one study, also as records, and how the dataset was made."""
 
     rows: DatasetReader
     block: Block
     config: IngestConfig
+    stored: Sequence[SampleRow]
     _outlines: dict[tuple[str, int], Outline] = field(default_factory=dict)
 
     def outline(self, structure: str, index: int) -> Outline | None:
@@ -232,12 +233,4 @@ def _parent(study: Derived, position: int, structure: str) -> Parent | None:
 
 
 def _slice(study: Derived, position: int) -> Slice:
-    block, shape = study.block, study.rows.shape
-    header = ImageHeader(
-        shape[0],
-        shape[1],
-        pixel_spacing_mm=tuple(block["pixel_spacing_mm"][position].tolist()),
-        position_mm=tuple(block["position_mm"][position].tolist()),
-        orientation=tuple(block["orientation"][position].tolist()),
-    )
-    return as_slice(study.rows.images[block.start + position], header)
+    return as_slice(study.rows.images[study.block.start + position], study.stored[position])

@@ -26,7 +26,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.reading import DatasetReader, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError
-from dicom_etl.records import ContourFacts, Issue, SampleFacts, SampleRow, StudyFolders
+from dicom_etl.records import ContourFacts, Issue, SampleFacts, StudyFolders
 from dicom_etl.verification import derivation, geometry_checks, inputs
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.structure import check_row_digests
@@ -96,7 +96,7 @@ def reader(file: Sealed) -> DatasetReader:
 def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -> Checked:
     """Check the rows from one up to another, all of one study."""
     rows = reader(file)
-    derived = Derived(rows, rows.block(*bounds), file.config)
+    derived = Derived(rows, rows.block(*bounds), file.config, rows.sample_rows(*bounds))
     keys: list[int] = []
     digests = derived.block["sha256"].tolist()
     found = [
@@ -113,9 +113,8 @@ def _check_labels(
 ) -> tuple[list[tuple[str, Issue]], list[SampleFacts]]:
     facts: list[SampleFacts] = []
     found: list[tuple[str, Issue]] = []
-    stored = derived.rows.sample_rows(derived.block.start, derived.block.stop)
     for index, key in enumerate(keys):
-        drawn = _drawn(derived, index, stored[index], key)
+        drawn = _drawn(derived, index, key)
         facts.append(drawn.facts)
         found += _found(sample_checks.SAMPLE_CHECKS, drawn, limits)
     if drawn_on := [one for one in facts if one.contours]:
@@ -128,9 +127,10 @@ def _found(checks: Iterable[Callable[..., Iterable[Issue]]], *args: Any) -> list
     return [(check.__name__, issue) for check in checks for issue in check(*args)]
 
 
-def _drawn(derived: Derived, index: int, row: SampleRow, image_key: int) -> Drawn:
+def _drawn(derived: Derived, index: int, image_key: int) -> Drawn:
     """Measure what was drawn by hand on the row at a position in the block, as ingest did."""
-    rows, by_hand = derived.rows, row.origin == schema.MANUAL
+    rows, row = derived.rows, derived.stored[index]
+    by_hand = row.origin == schema.MANUAL
     outlines = {name: derived.outline(name, index) if by_hand else None for name in rows.structures}
     paths = dict(zip(rows.structures, row.sources, strict=True))
     facts = SampleFacts.of(row, (), image_key)
