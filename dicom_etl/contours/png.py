@@ -111,24 +111,18 @@ def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tu
 @parsed_in_child
 def _mask(answer: dict[str, Any], payload: bytearray) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
     """Return the values (rows, columns) of a mask, and those that are inside."""
-    shape = int(answer["rows"]), int(answer["columns"])
-    return np.frombuffer(payload, np.uint16).reshape(shape), tuple(map(int, answer["inside"]))
+    values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
+    inside = tuple(value for value in np.unique(values).tolist() if value)
+    if len(inside) > _MOST_VALUES:
+        raise ContourError(f"it has {len(inside)} values, as a picture has; a mask has few")
+    return values, inside
 
 
 # What follows runs in the decoding child.
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
-    """Return size and values of a PNG file, and its pixels, uint16."""
-    values = _values(data, limits)
-    inside = [value for value in np.unique(values).tolist() if value]
-    if len(inside) > _MOST_VALUES:
-        raise ImageError(f"it has {len(inside)} values, as a picture has; a mask has few")
-    answer = {"rows": values.shape[0], "columns": values.shape[1], "inside": inside}
-    return answer, np.ascontiguousarray(values, np.uint16).tobytes()
-
-
-def _values(data: bytearray, limits: Limits) -> NDArray[Any]:
+    """Return the shape of a PNG file, rows and columns, and its pixels, uint16."""
     from io import BytesIO
 
     try:
@@ -150,4 +144,4 @@ def _values(data: bytearray, limits: Limits) -> NDArray[Any]:
         pixels = colours[..., 0]
     if pixels.dtype.kind not in "bu" and not (int(pixels.min()) >= 0 and int(pixels.max()) < 1 << 16):
         raise ImageError("its values do not fit in 16 bits")
-    return pixels
+    return {"shape": pixels.shape}, np.ascontiguousarray(pixels, np.uint16).tobytes()
