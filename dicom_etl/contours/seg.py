@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -209,12 +210,14 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
     if (kind, bits) not in {("BINARY", 1), ("FRACTIONAL", 8), ("LABELMAP", 8), ("LABELMAP", 16)} or most < 1:
         raise ImageError("it is neither BINARY, FRACTIONAL nor LABELMAP with the bits that these have")
     encodings = objects.encodings_of(dataset)
+    background = {0, objects.short_number(dataset, "PixelPaddingValue") or 0} if kind == "LABELMAP" else set()
     segments = {
-        _number(item, "SegmentNumber"): objects.text(item, "SegmentLabel", encodings)
+        number: objects.text(item, "SegmentLabel", encodings)
         for item in objects.items(dataset, "SegmentSequence")
+        if (number := _number(item, "SegmentNumber")) not in background
     }
     groups = objects.items(dataset, "PerFrameFunctionalGroupsSequence")
-    shared = next(iter(objects.items(dataset, "SharedFunctionalGroupsSequence")), None)
+    shared = objects.items(dataset, "SharedFunctionalGroupsSequence")[:1]
     count = objects.whole_number(dataset, "NumberOfFrames") or 0
     if not count or count != len(groups):
         raise ImageError(f"NumberOfFrames is {count}, but {len(groups)} frames are described")
@@ -225,7 +228,6 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
     pixels = _Pixels(kind, rows, columns, bits, most)
     described = [_frame(group, shared) for group in groups]
     offset, frames = objects.frames_of(dataset, body, uid, (count, rows, columns, bits))
-    background = {0, objects.short_number(dataset, "PixelPaddingValue") or 0}
     numbers = [0 if kind == "LABELMAP" else _segment(group, shared) for group in groups]
     native = body is data and offset >= 0
     answer = {
@@ -234,11 +236,7 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
         "patient_id": objects.text(dataset, "PatientID", encodings),
         "frames": described,
         "labels": list(_present(frames, pixels, numbers, background)),
-        "segments": {
-            number: name
-            for number, name in segments.items()
-            if kind != "LABELMAP" or number not in background
-        },
+        "segments": segments,
         "offset": offset if native else -1,
     }
     return answer, b"" if native else bytes(frames)
@@ -257,21 +255,21 @@ def _present(
             yield frame, number
 
 
-def _frame(group: Dataset, shared: Dataset | None) -> _Frame:
+def _frame(group: Dataset, shared: list[Dataset]) -> _Frame:
     sources: set[tuple[str, int | None]] = set()
     for derivation in objects.items(group, "DerivationImageSequence"):
         for source in objects.items(derivation, "SourceImageSequence"):
             frame = objects.whole_number(source, "ReferencedFrameNumber")
             sources.add((objects.word(source, "ReferencedSOPInstanceUID"), frame - 1 if frame else None))
     uid, source_frame = sources.pop() if len(sources) == 1 else ("", None)
-    values = (macro_values(shared) if shared is not None else {}) | macro_values(group)
+    values = dict(chain.from_iterable(macro_values(each).items() for each in (*shared, group)))
     return _Frame(
         uid, source_frame, checks.position(values), checks.orientation(values), checks.spacing(values)
     )
 
 
-def _segment(group: Dataset, shared: Dataset | None) -> int:
-    groups = [each for each in (group, shared) if each is not None]
+def _segment(group: Dataset, shared: list[Dataset]) -> int:
+    groups = (group, *shared)
     named = [item for each in groups for item in objects.items(each, "SegmentIdentificationSequence")]
     if not named:
         raise ImageError("a frame does not say of which segment it is")
