@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.reader import BatchReader
@@ -16,61 +17,26 @@ from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.workers import Progress, silent
 
 
-@dataclass(slots=True)
-class EpochStatistics:
+class EpochStatistics(NamedTuple):
     """What one epoch, or the rest of one, served."""
 
     epoch: int
-    expected: int
-    """Samples that it has to serve, padding not counted."""
-    times_served: NDArray[np.int64]
-    """How often each row of the reader came, padding not counted."""
-    batches: int = 0
-    samples: int = 0
+    batches: int
+    samples: int
     """What came, with padding."""
-    padding: int = 0
-    pixels: int = 0
-    """Of all masks."""
-    foreground_pixels: int = 0
-    nbytes: int = 0
+    padding: int
+    unique: int
+    """Different samples; padding does not count, nor for the next two."""
+    repeated: int
+    missed: int
+    foreground_share: float
+    """Of the pixels of all masks."""
+    nbytes: int
     """Of images and masks."""
-    seconds: float = 0.0
+    seconds: float
     """Time spent waiting for batches; what is done with them does not count."""
-    complete: bool = False
+    complete: bool
     """Whether the epoch came to its end."""
-
-    @property
-    def unique(self) -> int:
-        """How many different samples came, padding not counted."""
-        return int(np.count_nonzero(self.times_served))
-
-    @property
-    def repeated(self) -> int:
-        """How many samples came more often than once, padding not counted."""
-        return int(np.count_nonzero(self.times_served > 1))
-
-    @property
-    def missed(self) -> int:
-        """How many samples did not come."""
-        return self.expected - self.unique
-
-    @property
-    def foreground_share(self) -> float:
-        """The share of mask pixels that are not 0."""
-        return self.foreground_pixels / self.pixels if self.pixels else 0.0
-
-    def add(self, batch: Batch, rows: NDArray[np.int64], seconds: float) -> None:
-        """Count one batch of a reader that serves ``rows``."""
-        own = np.unique(batch.indices[~batch.padding])  # several patches of a sample are one serving of it
-        own = own[own >= 0]  # places without an image, of a whole stack or cine
-        self.times_served[np.searchsorted(rows, own)] += 1
-        self.batches += 1
-        self.samples += len(batch)
-        self.padding += int(np.count_nonzero(batch.padding))
-        self.pixels += batch.masks.size
-        self.foreground_pixels += int(np.count_nonzero(batch.masks))
-        self.nbytes += batch.images.nbytes + batch.masks.nbytes
-        self.seconds += seconds
 
 
 def measure_epochs(
@@ -85,29 +51,48 @@ def measure_epochs(
 
     It stops after ``stop_after`` batches, as a run that is interrupted; ``take`` is given each batch.
     """
-    taken = 0
-    state = reader.state_dict()
-    start = state["step"]
-    for epoch in range(state["epoch"], epochs):
-        plan, numbers = reader.schedule.epoch(epoch), reader.schedule.numbers(start)
-        expected = sum(int(np.count_nonzero(~plan.batch(number)[1])) for number in numbers)
-        statistics = EpochStatistics(epoch, expected, np.zeros(len(reader.rows), np.int64))
-        batches = reader.epoch(epoch)
-        begun = time.perf_counter()
+    left, state = stop_after, reader.state_dict()
+    while state["epoch"] < epochs and left != 0:
+        epoch, numbers = state["epoch"], reader.schedule.numbers(state["step"])
+        plan, served = reader.schedule.epoch(epoch), np.zeros(len(reader.rows), np.int64)
+        counts: Counter[str] = Counter()
+        batches = islice(reader.epoch(epoch), left)
+        seconds, begun = 0.0, time.perf_counter()
         for batch in batches:
-            statistics.add(batch, reader.rows, time.perf_counter() - begun)
+            seconds += time.perf_counter() - begun
+            # Several patches of a sample are one serving of it; -1 is a place without an image, of a stack or cine.
+            own = np.unique(batch.indices[~batch.padding])
+            served[np.searchsorted(reader.rows, own[own >= 0])] += 1
+            counts.update(_counts(batch))
             if take is not None:
                 take(batch)
-            progress(f"epoch {epoch}", statistics.batches, len(numbers))
-            taken += 1
-            if taken == stop_after:
-                break
+            progress(f"epoch {epoch}", counts["batches"], len(numbers))
             begun = time.perf_counter()
-        statistics.complete = statistics.batches == len(numbers)
-        yield statistics
-        if taken == stop_after:
-            return
-        start = 0
+        due = sum(int(np.count_nonzero(~plan.batch(number)[1])) for number in numbers)
+        unique = int(np.count_nonzero(served))
+        yield EpochStatistics(
+            epoch=epoch,
+            **{name: counts[name] for name in ("batches", "samples", "padding", "nbytes")},
+            unique=unique,
+            repeated=int(np.count_nonzero(served > 1)),
+            missed=due - unique,
+            foreground_share=counts["foreground"] / max(counts["pixels"], 1),
+            seconds=seconds,
+            complete=counts["batches"] == len(numbers),
+        )
+        left = None if left is None else left - counts["batches"]
+        state = reader.state_dict()
+
+
+def _counts(batch: Batch) -> dict[str, int]:
+    return {
+        "batches": 1,
+        "samples": len(batch),
+        "padding": int(np.count_nonzero(batch.padding)),
+        "pixels": batch.masks.size,
+        "foreground": int(np.count_nonzero(batch.masks)),
+        "nbytes": batch.images.nbytes + batch.masks.nbytes,
+    }
 
 
 class Dump:
