@@ -162,17 +162,9 @@ class Assembler:
         valid = self.valid[rows]
         if whole:
             valid[rows == NOTHING] = False
-        return Batch(
-            images,
-            served,
-            rows,
-            padding,
-            place.epoch,
-            place.step,
-            None if self.weights is None else self.weights[rows],
-            valid,
-            {name: values[rows] for name, values in self.columns.items()} if self.columns else None,
-        )
+        weights = None if self.weights is None else self.weights[rows]
+        columns = {name: values[rows] for name, values in self.columns.items()} or None
+        return Batch(images, served, rows, padding, place.epoch, place.step, weights, valid, columns)
 
     def bytes_of(self, samples: int) -> int:
         """Return how many bytes some samples take as they are gathered."""

@@ -89,16 +89,12 @@ def spatial_links(
             after = bisect_left(at, here)
             if index in drawn or not 0 < after < len(at) or at[after] == here:
                 continue
-            gap = at[after] - at[after - 1]
-            share = round((here - at[after - 1]) / gap, SHARE_DIGITS)
-            if gap <= most_mm:
-                links[index] = ParentLink(
-                    SPATIAL,
-                    (labelled[after - 1], labelled[after]),
-                    (1 - share, share),
-                    gap,
-                    min(here - at[after - 1], at[after] - here),
-                )
+            before_mm, after_mm = at[after - 1], at[after]
+            if (gap := after_mm - before_mm) <= most_mm:
+                parents = labelled[after - 1], labelled[after]
+                share = round((here - before_mm) / gap, SHARE_DIGITS)
+                distance = min(here - before_mm, after_mm - here)
+                links[index] = ParentLink(SPATIAL, parents, (1 - share, share), gap, distance)
     return links
 
 
