@@ -86,10 +86,11 @@ class _Child:
     """One decoding process and the pipes to it."""
 
     def __init__(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
         # The child finds what this process finds, however it was started; -P keeps its folder out of that.
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        environment["OPENBLAS_NUM_THREADS"] = "1"
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         self.served = -1  # its first answer says that it is ready
         self.holds = ""
         self.late = False

@@ -133,17 +133,17 @@ def read_whole(path: Path | str, limits: Limits) -> WholeFile:
     descriptor, status = open_listed(name)
     try:
         check_size(status.st_size, limits)
-        last = next(iter(_kept), None)
-        if last is not None and (last.path, last.identity) == (name, _identity(status)):
+        identity, last = _identity(status), next(iter(_kept), None)
+        if last is not None and (last.path, last.identity) == (name, identity):
             return last
         last = None
         _kept.clear()  # before the next one takes its memory
         data = read_exactly(descriptor, status.st_size)
-        if _identity(os.fstat(descriptor)) != _identity(status):
+        if _identity(os.fstat(descriptor)) != identity:
             raise ImageError("somebody wrote to the file while it was read", code=CHANGED)
     finally:
         os.close(descriptor)
-    return WholeFile(data, name, _identity(status))
+    return WholeFile(data, name, identity)
 
 
 def keep(file: WholeFile) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.dicom import sop_class_of
@@ -35,7 +35,7 @@ class Tree(WithinSource):
         issues: list[Issue] = []
         found = folders_in(roots.dicoms, "", IMAGE, issues, BESIDE)
         loose = [each.path for each in issues if each.severity == "note"]
-        labels = [name for name in loose if _holds_labels(name, roots)]
+        labels = {name for name in loose if _holds_labels(name, roots)}
         images = [name for name in loose if name not in labels and glimpse(roots.place(name)).has_pixels]
         if images:
             raise SourceError(
@@ -111,12 +111,12 @@ def _give_labels(labels: Iterable[str], groups: Mapping[tuple[str, str], list[st
 
     A workspace names its images by UID, wherever they lie; any other is refused where several studies lie there.
     """
-    within: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    within: dict[PurePosixPath, set[tuple[str, str]]] = defaultdict(set)
     for study, files in groups.items():
-        for folder in {above for name in files for above in _folders_above(name)}:
+        for folder in {above for name in files for above in PurePosixPath(name).parents}:
             within[folder].add(study)
     for name in labels:
-        studies = next(within[folder] for folder in _folders_above(name) if folder in within)
+        studies = next(within[folder] for folder in PurePosixPath(name).parents if folder in within)
         if len(studies) == 1 or name.casefold().endswith(".cvi42wsx"):
             groups[min(studies)].append(name)
         else:
@@ -125,9 +125,3 @@ def _give_labels(labels: Iterable[str], groups: Mapping[tuple[str, str], list[st
                 "whose it is; move it into the folder of its images, or leave `patient_from` at folder; left out"
             )
             yield Issue("error", "orphan-contour", message, STAGE, name)
-
-
-def _folders_above(name: str) -> list[str]:
-    """Return the folder of a file, then those that it lies in, up to SOURCE."""
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[:depth]) for depth in range(len(parts), -1, -1)]
