@@ -85,12 +85,26 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
         try:
             found = _read(labels, roots, config, image)
         except ItemError as error:
-            parsed.issues.extend(label_issue(error, label, plan.patient_id) for label in labels)
+            parsed.issues.extend(_label_issue(error, label, plan.patient_id) for label in labels)
             continue
         if found.digest:
             parsed.digests[labels[0].ref.path] = found.digest
         for label in labels:
-            _take(label, found, parsed, plan.patient_id, config, (image.rows, image.columns))
+            parsed.issues.extend(
+                replace(issue, stage=NAME, patient_id=plan.patient_id, structure=label.structure)
+                for issue in found.issues
+                if issue.path == label.ref.source
+            )
+            if (rings := found.rings.get(label.ref)) is None:
+                continue
+            try:
+                outline = measure(rings)
+                check_outline(outline, (image.rows, image.columns), config)
+            except ItemError as error:
+                parsed.issues.append(_label_issue(error, label, plan.patient_id))
+                continue
+            parsed.outlines[label.structure] = outline
+            parsed.origins[label.structure] = found.origins[label.ref]
     return parsed
 
 
@@ -113,34 +127,7 @@ def _read(labels: Sequence[Label], roots: SourceRoots, config: IngestConfig, ima
             raise ContourError("somebody wrote to the file while SOURCE was read", code=CHANGED)
 
 
-def _take(
-    label: Label,
-    found: Outlines,
-    parsed: Parsed,
-    patient_id: str,
-    config: IngestConfig,
-    shape: tuple[int, int],
-) -> None:
-    parsed.issues.extend(
-        replace(issue, stage=NAME, patient_id=patient_id, structure=label.structure)
-        for issue in found.issues
-        if issue.path == label.ref.source
-    )
-    rings = found.rings.get(label.ref)
-    if rings is None:
-        return
-    try:
-        outline = measure(rings)
-        check_outline(outline, shape, config)
-    except ItemError as error:
-        parsed.issues.append(label_issue(error, label, patient_id))
-        return
-    parsed.outlines[label.structure] = outline
-    parsed.origins[label.structure] = found.origins[label.ref]
-
-
-def label_issue(error: ItemError, label: Label, patient_id: str) -> Issue:
-    """Turn the error of one label into an issue."""
+def _label_issue(error: ItemError, label: Label, patient_id: str) -> Issue:
     return label.error(error.code, f"{error}; left out", NAME, patient_id)
 
 
