@@ -277,15 +277,11 @@ def _fitting(
             stage = rasterize.NAME
             rasterize.grid_shape(sample.header, config)
         except ItemError as error:
-            if _becomes_row(sample, config):
+            # Ingest looks at no other; verify links all, to know the names of the others.
+            if sample.labels or config.keeps_unlabeled:
                 issues.append(item_issue(error, stage, sample.image, sample.patient_id))
         else:
             yield sample
-
-
-def _becomes_row(sample: SamplePlan, config: IngestConfig) -> bool:
-    """Whether ingest looks at an image; verify links all of them, to know the names of the others."""
-    return bool(sample.labels) or config.keeps_unlabeled
 
 
 def _rows_to_be(

@@ -76,18 +76,16 @@ def key_now(plan: StudyPlan, source: ComparedSource, digests: Mapping[str, str])
 
 def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | None) -> None:
     """Make sure that names can be compared: the dataset holds pseudonyms of this key, or neither is there."""
-    problem = ""
-    if pseudonyms is None:
-        if config.pseudonymize:
-            problem = (
-                "the dataset holds pseudonyms; `pseudonymize` KEYFILE gives the key to compare it with SOURCE"
-            )
-    elif not config.pseudonymize:
-        problem = "the dataset holds names as they are; leave `pseudonymize` out"
-    elif pseudonyms.fingerprint() != fingerprint:
-        problem = "`pseudonymize`: the dataset was made with another key, so no name would be found again"
-    if problem:
-        raise ConfigError(problem)
+    if pseudonyms is None and config.pseudonymize:
+        raise ConfigError(
+            "the dataset holds pseudonyms; `pseudonymize` KEYFILE gives the key to compare it with SOURCE"
+        )
+    if pseudonyms is not None and not config.pseudonymize:
+        raise ConfigError("the dataset holds names as they are; leave `pseudonymize` out")
+    if pseudonyms is not None and pseudonyms.fingerprint() != fingerprint:
+        raise ConfigError(
+            "`pseudonymize`: the dataset was made with another key, so no name would be found again"
+        )
 
 
 def find_studies(
