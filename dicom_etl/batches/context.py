@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -61,11 +61,6 @@ class Context:
             raise ConfigError(
                 f'context has count {self.count!r}: it must be odd, any number with "copy", or "all" with "z" and "t"'
             )
-
-    @classmethod
-    def read(cls, given: Context | Iterable[Any] | None) -> Context | None:
-        """Return a context that may be spelled as a tuple: ``("z", 3)``."""
-        return given if given is None or isinstance(given, Context) else cls(*given)
 
     @property
     def whole(self) -> bool:

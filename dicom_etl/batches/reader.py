@@ -190,7 +190,7 @@ class BatchReader(Epochs):
             labels=labels,
             normalize=normalize,
             transforms=tuple(transforms),
-            context=Context.read(context),
+            context=context if context is None or isinstance(context, Context) else Context(*context),
             columns=(columns,) if isinstance(columns, str) else tuple(columns),
             weights=weights,
             cache=cache,

@@ -54,13 +54,9 @@ class WorkerKey(NamedTuple):
     def of_this_process(cls, worker: int, seed: int, iteration: int) -> WorkerKey:
         """Return the key of an iteration in loader worker ``worker``, seeded with ``seed``."""
         parent = multiprocessing.parent_process()
+        owner = os.getpid() if parent is None or parent.pid is None else parent.pid
         number = re.search(r"(\d+)$", multiprocessing.current_process().name)
-        return cls(
-            os.getpid() if parent is None or parent.pid is None else parent.pid,
-            seed - worker,
-            int(number.group()) - worker if number else 0,
-            iteration,
-        )
+        return cls(owner, seed - worker, int(number.group()) - worker if number else 0, iteration)
 
 
 class Turns:

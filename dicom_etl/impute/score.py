@@ -104,22 +104,20 @@ def leave_one_out(
     """
     known = {index: parent_of(one.image, one.outline.rings) for index, one in drawn.items()}
     for index in sorted(drawn):
-        others, truth = drawn.keys() - {index}, drawn[index]
+        others, truth, place = drawn.keys() - {index}, drawn[index], places[index]
         found = spatial_links(places, others, reach.mm), temporal_links(places, others, reach.ms, ed_es)
         for link, way in product((links[index] for links in found if index in links), WAYS):
             made = _estimates(truth.image, [known[parent] for parent in link.parents], link.weights, way)
-            apart = [contour_distance_mm(truth.image, one.rings, truth.outline.rings) for one in made]
-            yield Score(
-                structure,
-                link.axis,
-                way,
-                places[index].location,
-                places[index].phase,
-                link.gap,
-                float(np.mean([dice(truth.image, measure(one.rings), truth.outline) for one in made])),
-                float(np.mean(apart)),
-                float(np.mean([confidence(one.agreement, link.axis, link.distance) for one in made])),
-            )
+            scored = [
+                (
+                    dice(truth.image, measure(one.rings), truth.outline),
+                    contour_distance_mm(truth.image, one.rings, truth.outline.rings),
+                    confidence(one.agreement, link.axis, link.distance),
+                )
+                for one in made
+            ]
+            averages = np.mean(scored, axis=0).tolist()
+            yield Score(structure, link.axis, way, place.location, place.phase, link.gap, *averages)
 
 
 def _estimates(
