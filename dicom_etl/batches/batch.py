@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -119,14 +119,6 @@ class Serving:
         return wanted
 
 
-class Place(NamedTuple):
-    """Where one batch is, or will be: the epoch's seed and number, and the step after it."""
-
-    seed: int
-    epoch: int
-    step: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Assembler:
     """Makes batches; holds nothing that changes with them."""
@@ -145,14 +137,16 @@ class Assembler:
     columns: dict[str, NDArray[Any]]
     weights: NDArray[np.float32] | None
 
-    def make(self, rows: NDArray[np.int64], padding: NDArray[np.bool_], place: Place) -> Batch:
-        """Make one batch of rows (sample,), or (sample, place) of whole stacks and cines.
+    def make(
+        self, rows: NDArray[np.int64], padding: NDArray[np.bool_], seed: int, epoch: int, step: int
+    ) -> Batch:
+        """Make one batch of rows (sample,), or (sample, place) of whole stacks and cines; ``step`` is that after it.
 
-        Its place decides the random numbers of the transforms, whose samples must fit each other.
+        Seed and epoch decide the random numbers of the transforms, whose samples must fit each other.
         """
         images, masks = self._images(rows), self._masks(rows)
         if self.serving.transforms:
-            images, masks = self._transformed(rows, images, masks, place)
+            images, masks = self._transformed(rows, images, masks, seed, epoch)
             copies = len(images) // len(rows)
             rows, padding = np.repeat(rows, copies, axis=0), np.repeat(padding, copies)
         whole = rows.ndim == 2
@@ -164,7 +158,7 @@ class Assembler:
             valid[rows == NOTHING] = False
         weights = None if self.weights is None else self.weights[rows]
         columns = {name: values[rows] for name, values in self.columns.items()} or None
-        return Batch(images, served, rows, padding, place.epoch, place.step, weights, valid, columns)
+        return Batch(images, served, rows, padding, epoch, step, weights, valid, columns)
 
     def bytes_of(self, samples: int) -> int:
         """Return how many bytes some samples take as they are gathered."""
@@ -195,18 +189,18 @@ class Assembler:
         return masks.reshape(len(rows), rows.shape[1] * masks.shape[1], *masks.shape[2:])
 
     def _transformed(
-        self, rows: NDArray[np.int64], images: NDArray[Any], masks: Masks, place: Place
+        self, rows: NDArray[np.int64], images: NDArray[Any], masks: Masks, seed: int, epoch: int
     ) -> Sample:
         given = list(zip(images, masks, strict=True))
         made: list[Sample] = []
         per_sample: set[int] = set()
         for row, (image, mask) in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), given, strict=True):
-            random = sample_generator(place.seed, place.epoch, row)
+            random = sample_generator(seed, epoch, row)
             try:
                 several = apply_transforms(self.serving.transforms, image, mask, random)
             except Exception as error:
                 with open_table(self.paths, self.serving.locking) as table:
-                    error.add_note(f"in epoch {place.epoch}, on row {row}, {table['source_image'][row]}")
+                    error.add_note(f"in epoch {epoch}, on row {row}, {table['source_image'][row]}")
                 raise
             per_sample.add(len(several))
             made.extend(several)

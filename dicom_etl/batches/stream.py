@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.batch import Assembler, Batch, Place
+from dicom_etl.batches.batch import Assembler, Batch
 from dicom_etl.batches.sampler import EpochPlan, Schedule
 from dicom_etl.errors import ConfigError
 from dicom_etl.workers import usable_cores
@@ -62,15 +62,15 @@ class Stream:
             if cold:
                 self._ask_for(plan, numbers, index)
             positions, padding = plan.batch(numbers[index])
-            place = Place(self.schedule.seed, epoch, self.schedule.step_after(numbers[index], start))
-            return self.assembler.make(self.rows[positions], padding, place)
+            step = self.schedule.step_after(numbers[index], start)
+            return self.assembler.make(self.rows[positions], padding, self.schedule.seed, epoch, step)
 
         return prefetched(make, len(numbers), *self._threads_and_depth())
 
     def take(self, positions: NDArray[np.int64], epoch: int) -> Batch:
         """Return the samples at some positions of ``rows`` as one batch, transformed as in an epoch."""
-        place = Place(self.schedule.seed, epoch, 0)
-        return self.assembler.make(self.rows[positions], np.zeros(len(positions), np.bool_), place)
+        padding = np.zeros(len(positions), np.bool_)
+        return self.assembler.make(self.rows[positions], padding, self.schedule.seed, epoch, 0)
 
     def _threads_and_depth(self) -> tuple[int, int]:
         """Choose who makes batches, and how far ahead; by default nobody but the one who asks, where others do harm.
