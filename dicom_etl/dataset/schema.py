@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dicom_etl._version import __version__
 from dicom_etl.config import IngestConfig
-from dicom_etl.dataset import schema
 from dicom_etl.records import Decided, Issue, StatisticRow, StudyRecord
 
 FORMAT = "dicom-etl"
@@ -315,16 +314,14 @@ def dataset_attributes(
 ) -> dict[str, str | int | float]:
     """Return the attributes at the root of the dataset; ``key_fingerprint`` is `Pseudonyms.fingerprint`, "" without."""
     counts = Counter(issue.severity for issue in issues)
-    of_pseudonyms = {schema.KEY_FINGERPRINT: key_fingerprint} if config.pseudonymize else {}
+    of_pseudonyms = {KEY_FINGERPRINT: key_fingerprint} if config.pseudonymize else {}
     return {
-        "format": schema.FORMAT,
-        "format_version": schema.FORMAT_VERSION,
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
         "software_version": __version__,
         "config": config.to_json(),
         "structures": " ".join(structures),
         "raster_rule": config.raster_rule,
-        "issues_error": counts["error"],
-        "issues_warning": counts["warning"],
-        "issues_note": counts["note"],
+        **{f"issues_{severity}": counts[severity] for severity in ("error", "warning", "note")},
         **of_pseudonyms,
     }
