@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from dicom_etl.config.kinds import (
@@ -75,8 +75,8 @@ class LabelLimits(Options):
 
     def changed(self) -> dict[str, float]:
         """Return the limits that are not the usual ones, by name."""
-        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
-        return {name: value for name, (value, usual) in values.items() if value != usual}
+        usual = asdict(LabelLimits())
+        return {name: value for name, value in asdict(self).items() if value != usual[name]}
 
 
 def _limits(value: Any) -> LabelLimits:

@@ -120,11 +120,16 @@ class CheckpointFolder:
         with os_errors_as(OutputError, f"cannot keep parts in {str(self.path)!r}"):
             self.path.mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            self._take()
-        except BaseException:
+        status, why = os.fstat(self._lock), ""
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            what = "is open to others, so what it holds is not used; remove it, or leave out `resume`"
+            why = f"{str(self.path)!r} {what}"
+        elif lock(self._lock) is False:
+            why = f"another run with `resume` is making {self.path.name[1:-5]!r}; wait for its end"
+        if why:
             os.close(self._lock)  # and no more: what is unfinished may be another run's
-            raise
+            raise OutputError(why)
+        self.unfinished.unlink(missing_ok=True)
 
     def parts(self) -> list[Path]:
         """Return the finished parts, oldest first."""
@@ -144,18 +149,6 @@ class CheckpointFolder:
         with suppress(OSError):
             self.unfinished.unlink(missing_ok=True)
         os.close(self._lock)
-
-    def _take(self) -> None:
-        status = os.fstat(self._lock)
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
-            raise OutputError(
-                f"{str(self.path)!r} is open to others, so what it holds is not used; remove it, or leave out `resume`"
-            )
-        if lock(self._lock) is False:
-            raise OutputError(
-                f"another run with `resume` is making {self.path.name[1:-5]!r}; wait for its end"
-            )
-        self.unfinished.unlink(missing_ok=True)
 
 
 def remove_checkpoint(target: Path) -> None:

@@ -38,10 +38,8 @@ class Sink(io.FileIO):
         """Name a write that failed in the block, rather than what HDF5 makes of it."""
         try:
             yield
-        except Exception:
+        finally:
             self.check()
-            raise
-        self.check()
 
     def write(self, data: Any) -> int:
         """Write all of ``data`` at the position, which stays, or keep why that failed."""
