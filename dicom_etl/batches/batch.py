@@ -157,7 +157,7 @@ class Assembler:
         if whole:
             valid[rows == NOTHING] = False
         weights = None if self.weights is None else self.weights[rows]
-        columns = {name: values[rows] for name, values in self.columns.items()} or None
+        columns = {name: values[rows] for name, values in self.columns.items()} if self.columns else None
         return Batch(images, served, rows, padding, epoch, step, weights, valid, columns)
 
     def bytes_of(self, samples: int) -> int:

@@ -46,7 +46,9 @@ class EpochPlan:
         """
         start = number % self.cut * self.batch_size
         positions = self.order[start : start + self.batch_size]
-        padding = np.arange(start, start + len(positions)) >= (self.count if number < self.cut else 0)
+        padding = np.zeros(len(positions), np.bool_)
+        if number >= self.cut or start + len(positions) > self.count:
+            padding[self.count - start if number < self.cut else 0 :] = True
         return positions, padding
 
 

@@ -67,7 +67,7 @@ class Store:
         """
         if self._keeps:
             return self._with(rows)[1][rows].astype(dtype, copy=False)
-        return self._gather(rows, lambda file, own: file.images(own, dtype))
+        return self._gather(rows, _Opened.images, dtype)
 
     def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return masks of some rows as a new array (sample, structure, y, x); raises as `images` does."""
@@ -107,11 +107,12 @@ class Store:
         return [(files[index], place, rows[place] - self._starts[index]) for index, place in places]
 
     def _gather(
-        self, rows: NDArray[np.int64], read: Callable[[_Opened, NDArray[np.int64]], NDArray[Found]]
+        self, rows: NDArray[np.int64], read: Callable[..., NDArray[Found]], *options: Any
     ) -> NDArray[Found]:
-        if len(self._files) == 1:
-            return read(self._open()[0], rows)
-        parts = [(place, read(file, own)) for file, place, own in self._parts(rows)]
+        files = self._open()
+        if len(files) == 1:
+            return read(files[0], rows, *options)
+        parts = [(place, read(file, own, *options)) for file, place, own in self._parts(rows)]
         made = np.empty((len(rows), *parts[0][1].shape[1:]), parts[0][1].dtype)
         for place, values in parts:
             made[place] = values
@@ -130,7 +131,7 @@ class Store:
         known, images, masks = kept
         new = np.unique(rows[~known[rows]])
         if len(new):
-            images[new] = self._gather(new, lambda file, own: file.images(own, self.dtype))
+            images[new] = self._gather(new, _Opened.images, self.dtype)
             masks[new] = self._gather(new, _Opened.masks)
             known[new] = True  # last: another thread takes it as a sign that both are there
         return kept
