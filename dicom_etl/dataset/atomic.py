@@ -38,7 +38,6 @@ def whole_file(target: Path, *, overwrite: bool) -> Iterator[Path]:
     check_target(target, overwrite=overwrite)
     with temporary_beside(target, partial(os.open, flags=_NEW, mode=0o600)) as temporary:
         yield temporary
-        stop_if_asked()
         with _publishing(target) as umask:
             with temporary.open("rb") as stream:
                 os.fchmod(stream.fileno(), 0o666 & ~umask)
@@ -63,7 +62,6 @@ def whole_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     _check_writable(target if target.exists() else target.parent)
     with temporary_beside(target, _make_folder) as temporary:
         yield temporary
-        stop_if_asked()
         with _publishing(target) as umask:
             for path in temporary.iterdir():
                 path.chmod(0o666 & ~umask)
@@ -112,6 +110,7 @@ def _make_folder(path: Path) -> int:
 @contextmanager
 def _publishing(target: Path) -> Iterator[int]:
     """Yield the umask to a block that gives a target its name; say why that fails, and make the name last."""
+    stop_if_asked()
     umask = os.umask(0)
     os.umask(umask)
     try:

@@ -74,11 +74,9 @@ class HDF5Writer:
         with self._sink.checked():
             if self._count == self._room:
                 self._room += schema.ROWS_PER_CHUNK
-                for slices in (self._images, *self._masks):
+                for slices in self._pixels:
                     slices.resize(self._room, axis=0)
-            for slices, chunk in zip(
-                (self._images, *self._masks), (sample.image, *sample.masks), strict=True
-            ):
+            for slices, chunk in zip(self._pixels, (sample.image, *sample.masks), strict=True):
                 slices.id.write_direct_chunk((self._count, 0, 0), chunk.data)
             for index, rings in enumerate(sample.rings):
                 vertices = join_rings(rings)
@@ -104,7 +102,7 @@ class HDF5Writer:
         """Store what is known only at the end, and close the file."""
         with self._sink.checked():
             self._flush(len(self._rows))
-            for slices in (self._images, *self._masks):
+            for slices in self._pixels:
                 slices.resize(self._count, axis=0)
             self._write_late_columns(ending)
             self._extend(self._file["sample"], np.arange(self._count, dtype="i8"))
@@ -138,12 +136,13 @@ class HDF5Writer:
             scale.make_scale(name)
             scale[:] = np.arange(length)
         axes = [self._file[name] for name in schema.DIMENSIONS]
-        self._images = self._slices(self._file, schema.IMAGES, self._spec.dtype, axes)
-        _set_attribute(self._images, "long_name", "image after the modality LUT")
-        masks = _timeless_group(self._file, schema.MASKS)
-        self._masks = [self._slices(masks, structure, "u1", axes) for structure in self._spec.structures]
-        for structure, dataset in zip(self._spec.structures, self._masks, strict=True):
+        images = self._slices(self._file, schema.IMAGES, self._spec.dtype, axes)
+        _set_attribute(images, "long_name", "image after the modality LUT")
+        group = _timeless_group(self._file, schema.MASKS)
+        masks = [self._slices(group, structure, "u1", axes) for structure in self._spec.structures]
+        for structure, dataset in zip(self._spec.structures, masks, strict=True):
             self._describe_mask(dataset, structure)
+        self._pixels = (images, *masks)
         self._create_contours()
         samples = _timeless_group(self._file, schema.SAMPLES)
         self._create_axes(samples, self._columns)
