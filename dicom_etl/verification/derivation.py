@@ -50,10 +50,11 @@ class Derived:
         self, index: int, message: str, structure: str = "", path: str = "", code: str = "derived-differs"
     ) -> Issue:
         """Return an error about the row at a position in the block."""
-        block = self.block
-        path = path or str(block["source_image"][index])
-        patient, row = str(block["patient_id"][index]), block.start + index
-        return Issue("error", code, message, "verify", path, patient, structure, row)
+        row = self.stored[index]
+        number = self.block.start + index
+        return Issue(
+            "error", code, message, "verify", path or row.source_image, row.patient_id, structure, number
+        )
 
 
 def check_masks(study: Derived) -> Iterator[Issue]:
@@ -106,15 +107,14 @@ def check_label_columns(study: Derived) -> Iterator[Issue]:
 
 def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
     """derived-differs: ED and ES are the phases of the largest and the smallest ventricle, by summed drawn area."""
-    block = study.block
     areas = {
-        (int(block["location_index"][index]), int(block["phase_index"][index])): outline.area
-        for index in range(len(block) if INNER in block.rings else 0)
-        if block["origin"][index] == schema.MANUAL and (outline := study.outline(INNER, index)) is not None
+        (row.location_index, row.phase_index): outline.area
+        for index, row in enumerate(study.stored if INNER in study.rows.structures else ())
+        if row.origin == schema.MANUAL and (outline := study.outline(INNER, index)) is not None
     }
     words = cardiac_phases(areas)
-    for index, recorded in enumerate(block["cardiac_phase"]):
-        expected = words.get(int(block["phase_index"][index]), "")
+    for index, recorded in enumerate(study.block["cardiac_phase"]):
+        expected = words.get(study.stored[index].phase_index, "")
         if recorded != expected:
             message = f"cardiac_phase is {str(recorded)!r}, but the areas say {expected!r}"
             yield study.differs(index, message)

@@ -105,32 +105,29 @@ def check_names(study: Derived) -> Iterator[Issue]:
 
     Ids match as linking matches them: whatever their case and zero padding. A study has one original_id.
     """
-    block = study.block
-    originals = block["original_id"]
-    images = block["source_image"].tolist()
     # Where `patient_from` header named the patient, no folder does; linked folders always do.
     by_header = not any(
-        path.startswith(f"{DICOMS}/") or _is_in_a_folder_of(path, name)
-        for path, name in zip(images, block["patient_id"].tolist(), strict=True)
+        row.source_image.startswith(f"{DICOMS}/") or _is_in_a_folder_of(row.source_image, row.patient_id)
+        for row in study.stored
     )
-    for index in range(len(block)):
-        paths = {"patient_id": [block["source_image"][index]], "original_id": []}
-        for name in study.rows.structures:  # labels may lie among the images
-            path = str(block[f"source_{name}"][index])
-            paths["patient_id" if path.startswith(f"{DICOMS}/") else "original_id"].append(path)
-        for column, names in paths.items():
-            for name in filter(None, names):
-                if not by_header and not _is_in_a_folder_of(name, block[column][index]):
-                    message = f"{column} is {str(block[column][index])!r}, but the file is {name}"
-                    yield study.differs(index, message, path=str(name))
-        if originals[index] != originals[0]:
-            message = f"original_id is {str(originals[index])!r}, but {str(originals[0])!r} in the study's first row"
+    first = study.stored[0].original_id
+    for index, row in enumerate(study.stored):
+        # Labels may lie among the images.
+        labels = [
+            ("patient_id" if path.startswith(f"{DICOMS}/") else "original_id", path) for path in row.sources
+        ]
+        for column, path in [] if by_header else [("patient_id", row.source_image), *labels]:
+            if path and not _is_in_a_folder_of(path, getattr(row, column)):
+                message = f"{column} is {getattr(row, column)!r}, but the file is {path}"
+                yield study.differs(index, message, path=path)
+        if row.original_id != first:
+            message = f"original_id is {row.original_id!r}, but {first!r} in the study's first row"
             yield study.differs(index, message)
 
 
 def _is_in_a_folder_of(path: str, name: str) -> bool:
     """Whether a path goes through a folder of that id, whatever its spelling."""
-    return id_key(str(name)) in [id_key(folder) for folder in str(path).split("/")[:-1]]
+    return id_key(name) in [id_key(folder) for folder in path.split("/")[:-1]]
 
 
 def check_numbers(study: Derived) -> Iterator[Issue]:

@@ -144,14 +144,11 @@ def _bare(facts: SampleFacts) -> SampleFacts:
 
 
 def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any], ...]]]:
-    block, rows = derived.block, derived.rows
-    for index in range(len(block)):
-        row = block.start + index
-        masks = zip(rows.structures, rows.masks(row), strict=True)
-        image = rows.images[row]
-        drawn = [(image, mask) if block[f"has_{name}"][index] else None for name, mask in masks]
-        counted = pixels_to_count(image, drawn, rows.full_mask)
-        yield float(block["image_mean"][index]), float(block["image_std"][index]), counted
+    rows = derived.rows
+    for number, row in enumerate(derived.stored, start=derived.block.start):
+        image, masks = rows.images[number], rows.masks(number)
+        drawn = [(image, mask) if has else None for mask, has in zip(masks, row.has, strict=True)]
+        yield row.image_mean, row.image_std, pixels_to_count(image, drawn, rows.full_mask)
 
 
 def compare_study(
