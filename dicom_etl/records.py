@@ -41,8 +41,7 @@ class Outline(NamedTuple):
     simple: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(NamedTuple):
     """One thing that a person should hear of: an input left out, or a label to look at."""
 
     severity: Severity

@@ -7,7 +7,7 @@ stands twice, once for each; where other evidence tells which of them is wrong, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +153,7 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
 
 def as_note(issue: Issue, why: str) -> Issue:
     """Return a finding as one that doubts nothing any more, with the reason."""
-    return replace(issue, severity="note", message=f"{issue.message}; {why}")
+    return issue._replace(severity="note", message=f"{issue.message}; {why}")
 
 
 HEADINGS = ("left out (not in the file)", "in the file, doubtful", "notes")

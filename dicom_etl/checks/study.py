@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +172,7 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
         for row, facts in enumerate(images, start=first)
         for each in facts.contours
     }
-    return [replace(issue, sample=rows.get((issue.path, issue.frame))) for issue in issues]
+    return [issue._replace(sample=rows.get((issue.path, issue.frame))) for issue in issues]
 
 
 def _time(study: DrawnStudy, phase: int) -> float:

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
@@ -141,7 +141,7 @@ def read_each(
 
 def located(issue: Issue, path: str) -> Issue:
     """Return an issue of an item of a file, "" for the file itself, as one of its path."""
-    return replace(issue, path=f"{path}#{issue.path}" if issue.path else path)
+    return issue._replace(path=f"{path}#{issue.path}" if issue.path else path)
 
 
 def runs(numbers: list[int]) -> str:

@@ -26,7 +26,7 @@ def ring_of(points: FloatArray) -> FloatArray:
     place = as_complex(points)
     following = np.concatenate((place[1:], place[:1]))
     keep = place != following
-    ring: FloatArray = points if keep.all() else points[keep]
+    ring: FloatArray = points if np.count_nonzero(keep) == len(keep) else points[keep]
     # Twice the area as the shoelace formula has it. What takes longer is asked only where it is next to nothing.
     if abs(np.vdot(place, following).imag) < _LITTLE:
         distinct = np.unique(points, axis=0)

@@ -159,12 +159,12 @@ def _nested_stars(inner: Outline, outer: Outline) -> bool:
     near, far = (_as_star(as_complex(outline.rings[0]) - middle) for outline in (inner, outer))
     if near is None or far is None:
         return False
-    return bool((_left_of(near, far) >= 0).all() and (_left_of(far, near) <= 0).all())
+    return bool(_left_of(near, far).min() >= 0 and _left_of(far, near).max() <= 0)
 
 
 def _as_star(points: Points) -> tuple[Points, FloatArray] | None:
     """Return the vertices (vertex,) and their angles, by angle; None unless they turn one way, once, around 0."""
-    angles = np.angle(points)
+    angles = np.arctan2(points.imag, points.real)
     if 2 * np.count_nonzero(angles[1:] < angles[:-1]) > len(angles):
         points, angles = points[::-1], angles[::-1]
     first = int(angles.argmin())

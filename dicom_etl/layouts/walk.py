@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def folders_in(
         elif entry.is_dir():
             found.append(entry.name)
         else:
-            issues.append(replace(beside, path=path))
+            issues.append(beside._replace(path=path))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,8 +108,7 @@ class Assembly:
             if word := cardiac_phases.get(row.phase_index):
                 summary.cardiac_phases[word] += 1
         numbered = [
-            replace(
-                issue,
+            issue._replace(
                 sample=None if issue.sample is None else issue.sample + first,
                 patient_id=study.patient_id,
                 study=study.study,

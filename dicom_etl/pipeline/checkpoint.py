@@ -87,7 +87,7 @@ class CheckpointWriter:
         writer.end_study(cardiac_phases)
         self._studies.append(study)
         self._issues += [
-            issue if issue.sample is None else replace(issue, sample=issue.sample + self._study_start)
+            issue if issue.sample is None else issue._replace(sample=issue.sample + self._study_start)
             for issue in issues
         ]
         self._study_start = self._rows

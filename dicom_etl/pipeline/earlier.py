@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -121,7 +120,7 @@ class Earlier:
         path, stored = self._by_key[key]
         reader = self._files.get(path)
         issues = [
-            issue if issue.sample is None else replace(issue, sample=issue.sample - stored.start)
+            issue if issue.sample is None else issue._replace(sample=issue.sample - stored.start)
             for issue in reader.issues_by_study.get((stored.record.patient_id, stored.record.study), [])
             if issue.stage not in _FOUND_ANEW and issue.code != STALE
         ]

@@ -222,7 +222,7 @@ class _Copy:
             reader = self._files.get(each.path)
             for issue in reader.issues:
                 if issue.stage != DATASET_STAGE:
-                    yield replace(issue, sample=self._moved(each, issue.sample))
+                    yield issue._replace(sample=self._moved(each, issue.sample))
             for decision in reader.decisions:
                 row = self._moved(each, None if decision.row < 0 else decision.row)
                 self.decisions.append(decision._replace(row=-1 if row is None else row))

@@ -228,7 +228,7 @@ class Plan:
         summary.samples += study.rows
         summary.drawn += plan.image_count - plan.unlabeled_count
         summary.imputed += study.imputed
-        summary.issues += (replace(each, study=plan.study) if plan.study else each for each in plan.issues)
+        summary.issues += (each._replace(study=plan.study) if plan.study else each for each in plan.issues)
         summary.not_imputed.update(study.not_imputed)
         summary.series.add(plan)
         summary.names.update(study.linked.names)

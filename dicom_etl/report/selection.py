@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def _at_home(contents: Contents, issue: Issue, row: int) -> Issue:
     sample = contents.sample(row)
     named = dict(zip(sample.files[1:], contents.structures, strict=True)).get(issue.path, "")
     structure = issue.structure or (named if issue.path else "")
-    return replace(issue, sample=row, patient_id=issue.patient_id or sample.patient_id, structure=structure)
+    return issue._replace(sample=row, patient_id=issue.patient_id or sample.patient_id, structure=structure)
 
 
 def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
@@ -92,7 +92,7 @@ def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
 def doubted_labels(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> dict[tuple[int, str], str]:
     """Return what doubts each label, by row and structure: the rule of `dicom_etl.checks.flags`."""
     drawn = {name: contents.column(f"has_{name}") == 1 for name in contents.structures}
-    found = [replace(issue, sample=row) for row, issues in by_row.items() for issue in issues]
+    found = [issue._replace(sample=row) for row, issues in by_row.items() for issue in issues]
     codes = label_flags(found, contents.column("patient_id").tolist(), drawn)
     return {(row, name): text for name, texts in codes.items() for row, text in enumerate(texts) if text}
 

@@ -64,7 +64,7 @@ def find_folders(layout: Layout, roots: SourceRoots, pseudonyms: Pseudonyms | No
         links=links,
         images=tuple(sorted(map(image_folder, found.images))),
         contours=tuple(sorted(map(label_folder, found.contours))),
-        issues=tuple(replace(issue, path=shown(issue.path)) for shown, issue in issues),
+        issues=tuple(issue._replace(path=shown(issue.path)) for shown, issue in issues),
     )
 
 
@@ -83,7 +83,7 @@ def find_files(layout: Layout, roots: SourceRoots, study: StudyFolders) -> Study
     return StudyFiles(
         tuple(sorted(map(shown, found.images))),
         tuple(sorted(map(shown, found.labels))),
-        tuple(replace(issue, path=shown(issue.path)) for issue in found.issues),
+        tuple(issue._replace(path=shown(issue.path)) for issue in found.issues),
     )
 
 

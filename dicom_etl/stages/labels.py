@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import NamedTuple
@@ -75,7 +74,7 @@ def find_labels(
         refs += [ContourRef(path, *ref[1:]) for ref in found.refs]
         for issue in found.issues:
             named = path + issue.path.removeprefix(place)
-            issues.append(replace(issue, stage=STAGE, path=named, patient_id=patient_id))
+            issues.append(issue._replace(stage=STAGE, path=named, patient_id=patient_id))
     if config.labels:
         refs = [ref for ref in refs if _is_chosen(ref, config.labels)]
     structures = structures_of(

@@ -91,7 +91,7 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
             parsed.digests[labels[0].ref.path] = found.digest
         for label in labels:
             parsed.issues.extend(
-                replace(issue, stage=NAME, patient_id=plan.patient_id, structure=label.structure)
+                issue._replace(stage=NAME, patient_id=plan.patient_id, structure=label.structure)
                 for issue in found.issues
                 if issue.path == label.ref.source
             )

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from dicom_etl.records import Issue
@@ -25,7 +24,7 @@ BYTES_A_SECOND = 20_000_000
 """Time allowed: `LEAST_SECONDS`, and a second more for so many bytes."""
 
 _MOST_OUTPUT = 16 << 20
-_FIELDS = {field.name for field in fields(Issue)}
+_FIELDS = set(Issue._fields)
 
 
 def check_inside(path: Path, seconds: int | None = None) -> Iterator[Issue]:
@@ -79,7 +78,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for issue in _look(path):
-        sys.stdout.write(json.dumps(asdict(issue)) + "\n")
+        sys.stdout.write(json.dumps(issue._asdict()) + "\n")
         sys.stdout.flush()
 
 
