@@ -72,14 +72,10 @@ def figures(facts: Facts, issues: Sequence[Issue], flagged: Collection[int]) -> 
 
 def shares(contents: Contents, names: Sequence[str]) -> list[Share]:
     """Count samples and patients by a text for each row, the most first."""
-    patients = contents.column("patient_id").tolist()
-    samples = Counter(names)
-    members: dict[str, set[str]] = {}
-    for name, patient in zip(names, patients, strict=True):
-        members.setdefault(name, set()).add(patient)
-    return [
-        Share(name, count, len(members[name]), count / len(names)) for name, count in samples.most_common()
-    ]
+    members = set(zip(names, contents.column("patient_id").tolist(), strict=True))
+    patients = Counter(name for name, _ in members)
+    samples = Counter(names).most_common()
+    return [Share(name, count, patients[name], count / len(names)) for name, count in samples]
 
 
 def splits(contents: Contents) -> list[Share]:
