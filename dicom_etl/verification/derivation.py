@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,9 @@ def check_masks(study: Derived) -> Iterator[Issue]:
     """mask-differs: each mask is what its stored contour gives under the recorded rule, to the last pixel."""
     block = study.block
     for index in range(len(block)):
-        for structure, stored in zip(
-            study.rows.structures, study.rows.masks(block.start + index), strict=True
-        ):
-            path = str(block[f"source_{structure}"][index])
+        masks = study.rows.masks(block.start + index)
+        paths = study.stored[index].sources
+        for structure, stored, path in zip(study.rows.structures, masks, paths, strict=True):
             try:
                 outline = study.outline(structure, index)
                 shape = study.rows.shape
@@ -122,10 +122,8 @@ def check_cardiac_phases(study: Derived) -> Iterator[Issue]:
 
 def check_order(study: Derived) -> Iterator[Issue]:
     """derived-differs: the rows of a study are in order of stack, location, phase, instance number, image and frame."""
-    block = study.block
     names = ("stack_index", "location_index", "phase_index", "instance_number", "source_image", "frame")
-    keys = list(zip(*(block[name].tolist() for name in names), strict=True))
-    for index, (before, after) in enumerate(pairwise(keys), start=1):
+    for index, (before, after) in enumerate(pairwise(map(attrgetter(*names), study.stored)), start=1):
         if after < before:
             message = f"stack, location, phase, instance, image and frame {_shown(after)} come after {_shown(before)}"
             yield study.differs(index, message)

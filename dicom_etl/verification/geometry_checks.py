@@ -136,36 +136,34 @@ def check_numbers(study: Derived) -> Iterator[Issue]:
     By the InstanceNumber and by the name of the image, where most labels of the study go by it. Pseudonyms say nothing,
     nor do frames of one file.
     """
-    block = study.block
-    images = block["source_image"].tolist()
-    single = [index for index, path in enumerate(images) if images.count(path) == 1]
+    images = [row.source_image for row in study.stored]
+    single = [(index, row) for index, row in enumerate(study.stored) if images.count(row.source_image) == 1]
     named = {
         (index, structure): match
-        for index in single
-        for structure in study.rows.structures
-        if (match := _number_and_structure(str(block[f"source_{structure}"][index]), study.config))
+        for index, row in single
+        for structure, path in zip(study.rows.structures, row.sources, strict=True)
+        if (match := _number_and_structure(path, study.config))
     }
-    by_header = {key: int(block["instance_number"][key[0]]) in (-1, named[key][1]) for key in named}
+    by_header = {key: study.stored[key[0]].instance_number in (-1, named[key][1]) for key in named}
     by_name = {key: named[key][1] in numbers_in_name(images[key[0]]) for key in named}
     rules = [found for found in (by_header, by_name) if 2 * sum(found.values()) > len(named)] or [by_header]
     for (index, structure), (says, number) in named.items():
         if says != structure or not all(found[index, structure] for found in rules):
+            row = study.stored[index]
             message = (
-                f"its name says {says} {number}, but it is the {structure} of {images[index]}, "
-                f"instance {int(block['instance_number'][index])}"
+                f"its name says {says} {number}, but it is the {structure} of {row.source_image}, "
+                f"instance {row.instance_number}"
             )
-            path = str(block[f"source_{structure}"][index])
+            path = row.sources[study.rows.structures.index(structure)]
             yield study.differs(index, message, structure, path)
 
 
 def check_files(study: Derived) -> Iterator[Issue]:
     """derived-differs: rows of one image file (its frames) state one sha256_image_file."""
-    block = study.block
     digests: dict[str, str] = {}
-    both = zip(block["source_image"].tolist(), block["sha256_image_file"].tolist(), strict=True)
-    for index, (path, digest) in enumerate(both):
-        if digests.setdefault(path, digest) != digest:
-            yield study.differs(index, f"two rows of {path} state different digests of it")
+    for index, row in enumerate(study.stored):
+        if digests.setdefault(row.source_image, row.sha256_image_file) != row.sha256_image_file:
+            yield study.differs(index, f"two rows of {row.source_image} state different digests of it")
 
 
 def _number_and_structure(path: str, config: IngestConfig) -> tuple[str, int] | None:
