@@ -12,8 +12,7 @@ from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import data_uri, grey, inks, mask_png, picture_png, window
 from dicom_etl.report.contents import Contents, Sample, joined
-from dicom_etl.report.framing import close_up_side, common_side, extent, square_around
-from dicom_etl.report.overlays import read_layers
+from dicom_etl.report.overlays import close_up_side, common_side, extent, read_layers, square_around
 from dicom_etl.report.overview import finding_target, target
 
 CARD_BYTES = 92_000

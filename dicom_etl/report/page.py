@@ -24,12 +24,11 @@ from dicom_etl.errors import OutputError, SealError, os_errors_as
 from dicom_etl.records import Issue
 from dicom_etl.report import overview
 from dicom_etl.report.cards import Card, make_card, outlined_side
-from dicom_etl.report.charts import Chart, curve_chart, intensity_chart
+from dicom_etl.report.charts import MARGIN, Chart, count_intensities, curve_chart, intensity_chart
 from dicom_etl.report.colours import ink_numbers
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.curves import StudyCurves, study_curves
-from dicom_etl.report.framing import whole_image
-from dicom_etl.report.histograms import MARGIN, count_intensities
+from dicom_etl.report.overlays import whole_image
 from dicom_etl.report.selection import (
     PlacedIssue,
     doubted_labels,

@@ -17,9 +17,17 @@ from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import RGB, inks
 from dicom_etl.report.contents import Contents, Sample
-from dicom_etl.report.framing import close_up_side, common_side, extent, square_around, whole_image
 from dicom_etl.report.montage import TILE, Tile, montage
-from dicom_etl.report.overlays import Layers, draw, read_layers
+from dicom_etl.report.overlays import (
+    Layers,
+    close_up_side,
+    common_side,
+    draw,
+    extent,
+    read_layers,
+    square_around,
+    whole_image,
+)
 from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, place_issues, select
 from dicom_etl.workers import Progress, silent
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dicom_etl.report.charts import curve_chart, intensity_chart, nice_numbers
+from dicom_etl.report.charts import Histograms, curve_chart, intensity_chart, nice_numbers
 from dicom_etl.report.curves import Curve, Point, StudyCurves
-from dicom_etl.report.histograms import Histograms
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 10))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicom_etl.report.framing import (
+from dicom_etl.report.overlays import (
     CropBox,
     close_up_side,
     common_side,

@@ -7,8 +7,8 @@ import pytest
 
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
+from dicom_etl.report.charts import MARGIN, count_intensities
 from dicom_etl.report.contents import Contents
-from dicom_etl.report.histograms import MARGIN, count_intensities
 from tests.builders import make_source
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from dicom_etl.report.colours import INKS
-from dicom_etl.report.framing import CropBox, whole_image
-from dicom_etl.report.overlays import TINT, Layers, draw
+from dicom_etl.report.overlays import TINT, CropBox, Layers, draw, whole_image
 from tests.builders import circle
 from tests.costs import little_spent
 

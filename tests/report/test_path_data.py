@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.report.cards import path_data
-from dicom_etl.report.framing import CropBox
+from dicom_etl.report.overlays import CropBox
 from tests.report.reading import read_path
 
 FINITE = st.floats(-1e6, 1e6) | st.floats(allow_nan=False, allow_infinity=False)
