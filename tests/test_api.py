@@ -17,7 +17,7 @@ import pytest
 
 import dicom_etl
 from dicom_etl.config import IngestConfig, RunOptions, SourceOptions, WorkOptions
-from dicom_etl.config.kinds import options_in
+from dicom_etl.config.kinds import SECTIONS, options_in
 from tests.builders import TinySource
 
 DOCS = Path(__file__).parents[1] / "docs" / "python.md"
@@ -206,7 +206,7 @@ def with_tables(text: str) -> str:
             f"| `{each.name}` | {each.metadata['section'] or 'checks'} | {each.metadata['help']} |".replace(
                 "A|B", "A, B"
             )
-            for each in options
+            for each in sorted(options, key=lambda each: (*SECTIONS, "").index(each.metadata["section"]))
         ]
         table = "\n".join(["| keyword | section | what it does |", "|---|---|---|", *rows])
         begin, end = f"<!-- keywords of {function} -->\n\n", "\n\n<!-- end -->"

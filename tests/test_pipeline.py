@@ -20,10 +20,10 @@ from dicom_etl.config import IngestConfig, RunOptions
 from dicom_etl.dataset.digest import check_seal, sha256_of_file, sha256_of_row
 from dicom_etl.dataset.facts import read_facts
 from dicom_etl.dicom import Limits
+from dicom_etl.dicom.files import limits_of
 from dicom_etl.errors import ConfigError, OutputError, SourceError
 from dicom_etl.geometry.polygons import split_rings
 from dicom_etl.stages import discover
-from dicom_etl.stages.parse import limits_of
 from tests.builders import TinySource, circle, make_source, position_mm, write_contour, write_dicom
 
 

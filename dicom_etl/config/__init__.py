@@ -70,23 +70,8 @@ class SourceOptions(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelOptions:
-    """What of `IngestConfig` the readers of label files go by; see there."""
-
-    contour_origin: float | None = None
-    max_contour_bytes: int = 10_000_000
-    max_contour_points: int = 100_000
-    max_image_bytes: int = 256 << 20
-    max_file_bytes: int = 384 << 20
-    max_header_bytes: int = 16 << 20
-    max_item_memory: int = 400 << 20
-    max_item_seconds: float = 4.0
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestConfig(Options):
-    """Every option of ``ingest`` that shapes the data."""
+class LabelOptions(Options):
+    """What of `IngestConfig` is about label files; their readers go by it."""
 
     structures: tuple[str, ...] | None = option(
         None, NAMES, "labels", "Take only these structures, such as icontour,ocontour."
@@ -112,6 +97,26 @@ class IngestConfig(Options):
         "labels",
         "What contour files call the first pixel; by default as their format.",
     )
+    max_image_bytes: int = option(256 << 20, _BYTES, "limits", "Largest decoded image.")
+    max_file_bytes: int = option(384 << 20, _BYTES, "limits", "Largest DICOM file.")
+    max_header_bytes: int = option(
+        16 << 20, _BYTES, "limits", "Most bytes before the pixels of a DICOM file."
+    )
+    max_item_memory: int = option(400 << 20, _BYTES, "limits", "Most memory for decoding one DICOM file.")
+    max_item_seconds: float = option(
+        4.0, number(0.1, 1e9, "S"), "limits", "Longest time for decoding one DICOM file."
+    )
+    max_contour_bytes: int = option(10_000_000, _BYTES, "limits", "Largest contour file.")
+    max_contour_points: int = option(
+        100_000, whole(1, (1 << 63) - 1), "limits", "Most points of a contour file."
+    )
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig(LabelOptions):
+    """Every option of ``ingest`` that shapes the data."""
+
     allow_self_intersection: bool = option(
         False, FLAG, "labels", "Fill outlines that cross themselves (even-odd), do not refuse them."
     )
@@ -180,19 +185,6 @@ class IngestConfig(Options):
     fletcher32: bool = option(False, FLAG, "output", "Store a checksum with each image and mask.")
     decisions_sha256: str = recorded("", TEXT, "SHA-256 of the decisions file; empty for none.")
     pseudonymize: bool = recorded(False, FLAG, "Ids and paths are pseudonyms; the key is recorded nowhere.")
-    max_image_bytes: int = option(256 << 20, _BYTES, "limits", "Largest decoded image.")
-    max_file_bytes: int = option(384 << 20, _BYTES, "limits", "Largest DICOM file.")
-    max_header_bytes: int = option(
-        16 << 20, _BYTES, "limits", "Most bytes before the pixels of a DICOM file."
-    )
-    max_item_memory: int = option(400 << 20, _BYTES, "limits", "Most memory for decoding one DICOM file.")
-    max_item_seconds: float = option(
-        4.0, number(0.1, 1e9, "S"), "limits", "Longest time for decoding one DICOM file."
-    )
-    max_contour_bytes: int = option(10_000_000, _BYTES, "limits", "Largest contour file.")
-    max_contour_points: int = option(
-        100_000, whole(1, (1 << 63) - 1), "limits", "Most points of a contour file."
-    )
 
     def _check(self) -> None:
         if self.mask_values == "coverage" and self.raster_rule != "coverage":
@@ -206,10 +198,6 @@ class IngestConfig(Options):
     def keeps_unlabeled(self) -> bool:
         """Whether images without a label are looked at too."""
         return self.unlabeled or self.impute is not None
-
-    def label_options(self) -> LabelOptions:
-        """Return what readers of label files go by."""
-        return LabelOptions(**{each.name: getattr(self, each.name) for each in fields(LabelOptions)})
 
     def to_json(self) -> str:
         """Return the canonical text that the dataset records."""

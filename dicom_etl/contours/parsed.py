@@ -6,12 +6,11 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from itertools import groupby
 from typing import Any, TypeAlias, TypeVar
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.dicom.files import Limits, read_whole
+from dicom_etl.dicom.files import Limits, limits_of, read_whole
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.records import ContourRef, Issue, Outlines, Rings
 
@@ -60,7 +59,7 @@ def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray], T]) -> Parser
     def parse(path: str, options: LabelOptions) -> tuple[T, int]:
         from dicom_etl.dicom import decoder
 
-        limits = Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
+        limits = limits_of(options)
         try:
             data = read_whole(path, limits).data
             answer, payload = decoder.examine(function, data, limits, max_points=options.max_contour_points)

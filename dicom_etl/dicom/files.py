@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dicom_etl.errors import CHANGED, ImageError
+
+if TYPE_CHECKING:
+    from dicom_etl.config import LabelOptions
 
 PREFIX_END = 132
 """A DICOM file starts with 128 bytes of anything, then ``DICM`` (DICOM PS3.10, 7.1)."""
@@ -33,6 +37,12 @@ class Limits:
 
 
 DEFAULT = Limits()
+
+
+@lru_cache(maxsize=8)
+def limits_of(options: LabelOptions) -> Limits:
+    """Return the limits on one DICOM file that the options set."""
+    return Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
 
 
 def read_start(path: Path | str, count: int) -> bytes:

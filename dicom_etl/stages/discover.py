@@ -15,6 +15,7 @@ from functools import partial
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.dicom import Limits, read_listed_headers, sop_class_of
+from dicom_etl.dicom.files import limits_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import ImageError, ItemError, LabelFileError
 from dicom_etl.layouts import Layout, SourceRoots
@@ -30,7 +31,6 @@ from dicom_etl.records import (
     StudyFolders,
 )
 from dicom_etl.stages.image_names import Name
-from dicom_etl.stages.parse import limits_of
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import file_digest
 from dicom_etl.workers import Progress

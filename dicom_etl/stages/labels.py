@@ -52,7 +52,7 @@ def find_labels(
     among_images: Iterable[str] = (),
 ) -> FoundLabels:
     """Look into files that may hold labels of one study; those ``among_images`` that hold none are no worry."""
-    stray, options = frozenset(among_images), config.label_options()
+    stray = frozenset(among_images)
     others: dict[str, list[str]] = defaultdict(list)
     refs: list[ContourRef] = []
     issues: list[Issue] = []
@@ -61,7 +61,7 @@ def find_labels(
         place = roots.place(path)
         stamps[path] = stamp_of(place)  # before a reader looks, so that what it saw is what the stamp is of
         try:
-            found = _found(place, options)
+            found = _found(place, config)
         except ItemError as error:
             issues.append(Issue("error", error.code, f"{error}; left out", STAGE, path, patient_id))
             continue

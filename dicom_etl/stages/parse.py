@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from functools import lru_cache
+from dataclasses import replace
 from itertools import groupby
 from typing import NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.contours import reader_named
-from dicom_etl.dicom import Limits, read_planned
+from dicom_etl.dicom import read_planned
+from dicom_etl.dicom.files import limits_of
 from dicom_etl.errors import CHANGED, ContourError, ImageError, ItemError
 from dicom_etl.geometry.polygons import (
     farthest_outside_image,
@@ -27,16 +27,6 @@ OUTSIDE = "contour-outside-image"
 MOST_OUTSIDE_PX = 1.0
 MOST_OUTSIDE_SHARE = 0.01
 """A contour that leaves its image by more was drawn on another one, or counts its pixels otherwise."""
-
-
-@lru_cache(maxsize=8)
-def limits_of(config: IngestConfig) -> Limits:
-    """Return the limits on one DICOM file that the options set."""
-    return Limits(**{limit.name: getattr(config, limit.name) for limit in fields(Limits)})
-
-
-_label_options = lru_cache(maxsize=8)(IngestConfig.label_options)
-"""They are filled by name, which takes 5 us a label; to remember them takes 1."""
 
 
 def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> Image:
@@ -116,9 +106,7 @@ def _read(labels: Sequence[Label], roots: SourceRoots, config: IngestConfig, ima
     ref, stamp = labels[0].ref, labels[0].stamp
     place = roots.place(ref.path)
     try:
-        return reader_named(ref.reader).read(
-            place, [label.ref for label in labels], image, _label_options(config)
-        )
+        return reader_named(ref.reader).read(place, [label.ref for label in labels], image, config)
     except OSError as error:
         raise ContourError(f"cannot be read: {error.strerror}") from None
     finally:

@@ -16,6 +16,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.dicom import announce
+from dicom_etl.dicom.files import limits_of
 from dicom_etl.errors import ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import EncodedSample, Image, Issue, SamplePlan
@@ -51,7 +52,7 @@ class SampleMaker:
 
     def announce(self, plan: SamplePlan) -> None:
         """Have its image decoded while the one before is made."""
-        announce(self.roots.place(plan.image), plan.header, parse.limits_of(self.config))
+        announce(self.roots.place(plan.image), plan.header, limits_of(self.config))
 
     def parent(self, plan: SamplePlan) -> Made:
         """Make one from which others will be imputed."""

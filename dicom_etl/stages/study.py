@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
+from dicom_etl.dicom.files import limits_of
 from dicom_etl.errors import ImageError, ItemError, LabelFileError
 from dicom_etl.layouts import SourceRoots, layout_of
 from dicom_etl.records import (
@@ -32,7 +33,7 @@ from dicom_etl.records import (
     StudyFolders,
     StudyPlan,
 )
-from dicom_etl.stages import discover, link, outside, parse, rasterize, uids
+from dicom_etl.stages import discover, link, outside, rasterize, uids
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import hashed_images, inputs_digest
@@ -203,7 +204,7 @@ def learn_others(
 
 def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> str:
     """Return the PatientID of the first image of a study that can be read, as planning does; "" for none."""
-    limits = parse.limits_of(config)
+    limits = limits_of(config)
     for path in discover.find_files(layout_of(roots), roots, folders).images:
         with suppress(ItemError, LabelFileError):
             return discover.read_image_headers(path, roots, limits)[0].header.patient_id

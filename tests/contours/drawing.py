@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from dicom_etl import pipeline
 from dicom_etl.config import IngestConfig
+from dicom_etl.dicom.files import limits_of
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import FoundImage, Issue, Rings, StudyFolders
 from dicom_etl.stages.discover import read_image_headers
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.link import link_study
-from dicom_etl.stages.parse import limits_of, parse_labels
+from dicom_etl.stages.parse import parse_labels
 from dicom_etl.stages.rasterize import draw_mask
 
 _REAL = Path(os.environ.get("DICOM_ETL_REAL", Path(__file__).parents[3] / "shared" / "real"))

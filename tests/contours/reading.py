@@ -14,7 +14,7 @@ from dicom_etl.stages.parse import parse_labels
 
 def read_label(folder: Path, name: str, shape: tuple[int, int], config: IngestConfig) -> Rings:
     """Return the outline in a file as drawn on an image of ``shape``; raise what became an issue."""
-    found = SunnybrookText().find(f"contourfiles/{name}", config.label_options())
+    found = SunnybrookText().find(f"contourfiles/{name}", config)
     assert found is not None
     labels = tuple(Label(ref.name, ref) for ref in found.refs)
     header = ImageHeader(*shape)

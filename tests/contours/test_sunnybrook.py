@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.builders import write_anew
 SQUARE = b"10 10\n20 10\n20 20\n10 20\n"
 
 
-def read(path: Path, data: bytes, **options: int) -> FloatArray:
+def read(path: Path, data: bytes, **options: Any) -> FloatArray:
     path = path / "IM-0001-0001-icontour-manual.txt"
     write_anew(path, data)
     settings = LabelOptions(**options)
