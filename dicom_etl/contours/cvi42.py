@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, parsed_once, read_each, table_bytes
+from dicom_etl.contours.parsed import LabelFile, Listed, ManyLabels, Notes, parsed_once, table_bytes
 from dicom_etl.contours.rings import are_nested, joined, ring_of, too_many, without_repeated
 from dicom_etl.errors import ContourError
-from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Outlines, Rings
+from dicom_etl.records import ImageHeader, Instance, Rings
 
 if TYPE_CHECKING:
     from xml.parsers.expat import XMLParserType
@@ -49,40 +48,29 @@ class _Ring:
     problem: str = ""
 
 
-class _Label(NamedTuple):
-    kind: str
-    uid: str
-    rings: list[_Ring]
-
-
-class Cvi42Workspace:
-    """`ContourReader` for cvi42."""
+class Cvi42Workspace(ManyLabels[list[_Ring]]):
+    """`ContourReader` for cvi42; a label is what one image has of one kind of contour."""
 
     name = "cvi42"
     accepts = frozenset({".cvi42wsx", ".cvi42ws"})
 
-    def find(self, path: str, options: LabelOptions) -> Found | None:
-        """List the labels: what one image has of one kind of contour."""
-        labels = _labels(path, options).items()
-        refs = (ContourRef(path, item, self.name, each.kind, Instance(each.uid)) for item, each in labels)
-        return Found(tuple(refs))
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[list[_Ring]]:
+        """Return the labels of a workspace."""
+        return _labels(path, options)
 
-    def read(
-        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
-    ) -> Outlines:
-        """Bring the points of some labels into the pixel frame."""
-        labels = _labels(path, options)
-        origin = ORIGIN if options.contour_origin is None else float(options.contour_origin)
+    def rings(self, drawn: list[_Ring], image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
+        """Bring the points of a label into the pixel frame."""
+        origin = self.origin(drawn, options)
+        rings = without_repeated(_in_pixels(ring, origin, options) for ring in drawn)
+        if not are_nested(rings):
+            return rings
+        # Each numbered contour is an outline of its own, never a hole in another.
+        notes.append(("self-intersection", f"its {len(rings)} contours overlap; they are joined"))
+        return joined(rings)
 
-        def one(ref: ContourRef, notes: Notes) -> Rings:
-            rings = without_repeated(_in_pixels(ring, origin, options) for ring in labels[ref.item].rings)
-            if not are_nested(rings):
-                return rings
-            # Each numbered contour is an outline of its own, never a hole in another.
-            notes.append(("self-intersection", f"its {len(rings)} contours overlap; they are joined"))
-            return joined(rings)
-
-        return read_each(refs, one, origin)
+    def origin(self, drawn: list[_Ring], options: LabelOptions) -> float:
+        """Return what the first pixel is called."""
+        return ORIGIN if options.contour_origin is None else float(options.contour_origin)
 
 
 def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
@@ -101,7 +89,7 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
 
 
 @parsed_once
-def _labels(path: str, options: LabelOptions) -> dict[str, _Label]:
+def _labels(path: str, options: LabelOptions) -> LabelFile[list[_Ring]]:
     from xml.parsers import expat
 
     if path.casefold().endswith(".cvi42ws"):
@@ -119,7 +107,7 @@ def _labels(path: str, options: LabelOptions) -> dict[str, _Label]:
         raise ContourError(f"line {error.lineno}: it is no well-formed XML") from None
     except (LookupError, ValueError):
         raise ContourError(f"line {parser.CurrentLineNumber}: its text cannot be decoded") from None
-    return workspace.labels
+    return LabelFile(workspace.labels)
 
 
 class _Workspace:
@@ -129,7 +117,7 @@ class _Workspace:
     """
 
     def __init__(self, parser: XMLParserType) -> None:
-        self.labels: dict[str, _Label] = {}
+        self.labels: dict[str, Listed[list[_Ring]]] = {}
         self._parser = parser
         self._keys: list[str] = []
         self._elements = 0
@@ -162,17 +150,18 @@ class _Workspace:
                 self._text = ""
         elif len(keys) >= 4 and keys[-2] == "Contours" and keys[-4] == "ImageStates" and key:
             self._ring = _Ring()
-            self._label(keys[-3], key).rings.append(self._ring)
+            self._rings(keys[-3], key).append(self._ring)
         elif len(keys) >= 2 and keys[-2] == "ImageStates":
             self._images += 1
             self._others.clear()
 
-    def _label(self, uid: str, key: str) -> _Label:
-        """Return the label of a kind on the image that is read; numbered keys of one kind are rings of one label."""
+    def _rings(self, uid: str, key: str) -> list[_Ring]:
+        """Return the rings of a kind on the image that is read; numbered keys of one kind are rings of one label."""
         word = kind = _RING_NUMBER.sub("", key)
         if not _KNOWN.fullmatch(kind):
             word = f"contour {self._others.setdefault(kind, len(self._others) + 1)}"
-        return self.labels.setdefault(f"image {self._images} / {word}", _Label(kind, uid, []))
+        label = Listed[list[_Ring]](kind, Instance(uid), [])
+        return self.labels.setdefault(f"image {self._images} / {word}", label).drawn
 
     def _end(self, tag: str) -> None:
         key = self._keys.pop()

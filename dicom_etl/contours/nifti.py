@@ -7,67 +7,53 @@ counts mm to the right, front and head, DICOM to the left, back and head. Values
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, parsed_in_child, read_each
+from dicom_etl.contours.parsed import LabelFile, Listed, ManyLabels, Notes, parsed_in_child
 from dicom_etl.contours.seg import outline_of
 from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import has_plane, to_patient
-from dicom_etl.records import ContourRef, FloatArray, Found, ImageHeader, Issue, Outlines, Plane, Rings
+from dicom_etl.records import FloatArray, ImageHeader, Issue, Plane, Rings
 
 _MOST_VALUES = 64
 _NEAR = 0.02
 """How far, in voxels, a pixel may lie from the voxel taken for it: float32 affines of 500 mm are within 0.001."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Volume:
+class _Volume(NamedTuple):
     """Voxels (i, j, k, time), the affine from voxels to mm in the patient, the axis of slices, and ms of each time."""
 
     values: NDArray[np.uint16]
     affine: FloatArray
     axis: int
     times_ms: tuple[float, ...]
-    labels: dict[str, tuple[int, int, int]]
 
 
-class NiftiMask:
-    """`ContourReader` for NIfTI masks."""
+class _Label(NamedTuple):
+    volume: _Volume
+    time: int
+    value: int
+
+
+class NiftiMask(ManyLabels[_Label]):
+    """`ContourReader` for NIfTI masks; a label is a value on a slice, at a time."""
 
     name = "nifti"
     accepts = frozenset({".nii", ".nii.gz"})
 
-    def find(self, path: str, options: LabelOptions) -> Found | None:
-        """List the labels: a value on a slice, at a time."""
-        volume = _volume(path, options)
-        if not volume.labels:
-            return Found(
-                (), (Issue("note", "empty-structure", "the volume is empty; nothing to take", path=path),)
-            )
-        refs = (
-            ContourRef(path, item, self.name, str(value), _plane(volume, index, time))
-            for item, (index, time, value) in volume.labels.items()
-        )
-        return Found(tuple(refs))
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[_Label]:
+        """Return the labels of a volume."""
+        return _labels(path, options)
 
-    def read(
-        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
-    ) -> Outlines:
-        """Trace the slices of some labels."""
-        volume = _volume(path, options)
-
-        def one(ref: ContourRef, _: Notes) -> Rings:
-            _index, time, value = volume.labels[ref.item]
-            return outline_of(_slice(volume, time, image) == value, options)
-
-        return read_each(refs, one, 0.0)
+    def rings(self, drawn: _Label, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
+        """Trace a value on the slice of an image."""
+        return outline_of(_slice(drawn.volume, drawn.time, image) == drawn.value, options)
 
 
 def _plane(volume: _Volume, index: int, time: int) -> Plane:
@@ -109,24 +95,27 @@ def _slice(volume: _Volume, time: int, image: ImageHeader) -> NDArray[np.uint16]
 
 
 @parsed_in_child
-def _volume(answer: dict[str, Any], payload: bytearray) -> _Volume:
+def _labels(answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[_Label]:
     values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
     affine = np.array(answer["affine"])
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     # Slices lie farther apart than pixels; in a volume of cubes they are the last axis.
     axis = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes[2] else 2
-    labels = dict(_labels(values, axis))
-    return _Volume(values, affine, axis, tuple(answer["times_ms"]), labels)
+    labels = dict(_listed(_Volume(values, affine, axis, tuple(answer["times_ms"]))))
+    empty = Issue("note", "empty-structure", "the volume is empty; nothing to take")
+    return LabelFile(labels, issues=() if labels else (empty,))
 
 
-def _labels(values: NDArray[np.uint16], axis: int) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    for time in range(values.shape[3]):
-        for index in range(values.shape[axis]):
-            part = np.take(values[..., time], index, axis=axis)
+def _listed(volume: _Volume) -> Iterator[tuple[str, Listed[_Label]]]:
+    times = volume.values.shape[3]
+    for time in range(times):
+        for index in range(volume.values.shape[volume.axis]):
+            part = np.take(volume.values[..., time], index, axis=volume.axis)
             for value in np.flatnonzero(np.bincount(part.ravel())).tolist():
                 if value:
-                    at = f" / time {time + 1}" if values.shape[3] > 1 else ""
-                    yield f"slice {index + 1}{at} / value {value}", (index, time, value)
+                    at = f" / time {time + 1}" if times > 1 else ""
+                    label = Listed(str(value), _plane(volume, index, time), _Label(volume, time, value))
+                    yield f"slice {index + 1}{at} / value {value}", label
 
 
 # What follows runs in the decoding child.

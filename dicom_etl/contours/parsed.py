@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.dicom.files import Limits, limits_of, read_whole
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.records import ContourRef, Issue, Outlines, Rings
+from dicom_etl.records import ContourRef, Found, ImageHeader, Issue, Outlines, Rings, Target
 
 T = TypeVar("T")
 _MOST_KEPT_BYTES = 128 << 20
@@ -52,8 +52,8 @@ def _remembering(parse: Parser[tuple[T, int]]) -> Parser[T]:
     return remembered
 
 
-def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray], T]) -> Parser[T]:
-    """Make a parser that arranges the answer of ``contents`` of the same module, in the decoding child."""
+def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray, str], T]) -> Parser[T]:
+    """Make a parser that arranges the answer of ``contents`` of the same module, in the decoding child, for a path."""
     function = f"{arrange.__module__.removeprefix('dicom_etl.')}:contents"
 
     def parse(path: str, options: LabelOptions) -> tuple[T, int]:
@@ -64,7 +64,7 @@ def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray], T]) -> Parser
             data = read_whole(path, limits).data
             answer, payload = decoder.examine(function, data, limits, max_points=options.max_contour_points)
             with decoder.only_usable_answers():
-                return arrange(answer, payload), len(payload)
+                return arrange(answer, payload, path), len(payload)
         except ImageError as error:
             raise ContourError(str(error)) from None
 
@@ -108,39 +108,75 @@ def table_bytes(path: str, options: LabelOptions) -> bytes:
         raise ContourError(str(error).replace("`max_file_bytes`", "`max_contour_bytes`")) from None
 
 
-Notes = list[tuple[str, str]]
+Notes: TypeAlias = list[tuple[str, str]]
 """Code and text of what a person may like to know of a label."""
 
 
-def read_each(
-    refs: Sequence[ContourRef],
-    read: Callable[[ContourRef, Notes], Rings],
-    origin: float | Mapping[str, float],
-) -> Outlines:
-    """Read labels one by one, so that what is wrong with one costs that one alone.
+class Listed(NamedTuple, Generic[T]):
+    """One label of a file: what the file calls it, the image it belongs to, and what its rings are made of."""
 
-    ``read`` returns the rings of one and adds to its notes; it raises `ContourError`, or `KeyError` where it is not
-    there. ``origin`` is what is taken off the vertices, of all or by item.
-    """
-    rings: dict[ContourRef, Rings] = {}
-    issues: list[Issue] = []
-    for ref in refs:
-        notes: Notes = []
-        try:
-            rings[ref] = read(ref, notes)
-        except KeyError:
-            gone = "it is not in the file any more"
-            issues.append(Issue("error", "unreadable-contour", gone, path=ref.source))
-        except ContourError as error:
-            issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
-        issues += (Issue("note", code, message, path=ref.source) for code, message in notes)
-    origins = {ref: origin if isinstance(origin, float) else origin[ref.item] for ref in rings}
-    return Outlines(rings, origins, tuple(issues))
+    name: str
+    target: Target
+    drawn: T
 
 
-def located(issue: Issue, path: str) -> Issue:
-    """Return an issue of an item of a file, "" for the file itself, as one of its path."""
-    return issue._replace(path=f"{path}#{issue.path}" if issue.path else path)
+class LabelFile(NamedTuple, Generic[T]):
+    """What a file holds: labels by item, and what is left out; the path of an issue is the item, "" for the file."""
+
+    labels: dict[str, Listed[T]]
+    patient_id: str = ""
+    issues: tuple[Issue, ...] = ()
+
+
+class ManyLabels(Protocol[T]):
+    """`ContourReader` for files of many labels: what is wrong with one costs that one alone."""
+
+    name: str
+    accepts: frozenset[str]
+
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[T] | None:
+        """Return what a file holds, None when it is not one of ours; asked for once an image, so parsed once."""
+
+    def rings(self, drawn: T, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
+        """Return the rings of one label, or raise `ContourError`; what is worth knowing of it goes to the notes."""
+
+    def origin(self, drawn: T, options: LabelOptions) -> float:
+        """Return what was taken off the vertices of a label."""
+        return 0.0
+
+    def find(self, path: str, options: LabelOptions) -> Found | None:
+        """List the labels."""
+        file = self.labels(path, options)
+        if file is None:
+            return None
+        refs = [
+            ContourRef(path, item, self.name, label.name, label.target, file.patient_id)
+            for item, label in file.labels.items()
+        ]
+        issues = [each._replace(path=f"{path}#{each.path}" if each.path else path) for each in file.issues]
+        return Found(tuple(refs), tuple(issues))
+
+    def read(
+        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
+    ) -> Outlines:
+        """Bring some labels into the pixel frame, one by one."""
+        file = self.labels(path, options)
+        labels = file.labels if file is not None else {}
+        rings: dict[ContourRef, Rings] = {}
+        origins: dict[ContourRef, float] = {}
+        issues: list[Issue] = []
+        for ref in refs:
+            notes: Notes = []
+            try:
+                if ref.item not in labels:
+                    raise ContourError("it is not in the file any more")
+                drawn = labels[ref.item].drawn
+                rings[ref] = self.rings(drawn, image, notes, options)
+                origins[ref] = self.origin(drawn, options)
+            except ContourError as error:
+                issues.append(Issue("error", error.code, f"{error}; left out", path=ref.source))
+            issues += (Issue("note", code, message, path=ref.source) for code, message in notes)
+        return Outlines(rings, origins, tuple(issues))
 
 
 def runs(numbers: list[int]) -> str:

@@ -7,7 +7,7 @@ is decoded in the decoding child. Its size must be the image's: nothing is resam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,11 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, parsed_in_child, parsed_once, read_each, read_table
+from dicom_etl.contours.parsed import (
+    LabelFile,
+    Listed,
+    ManyLabels,
+    Notes,
+    parsed_in_child,
+    parsed_once,
+    read_table,
+)
 from dicom_etl.contours.seg import check_size, outline_of
 from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
-from dicom_etl.records import ContourRef, FileName, Found, ImageHeader, Issue, Outlines, Rings
+from dicom_etl.records import FileName, ImageHeader, Issue, Rings
 
 TABLE = "masks.csv"
 _COLUMNS = ("mask", "image", "structure")
@@ -27,45 +35,40 @@ _MOST_VALUES = 64
 """A picture has more grey values, a mask fewer."""
 
 
-class PngMask:
-    """`ContourReader` for PNG masks, and the table that says what they are of."""
+class PngMask(ManyLabels[NDArray[np.bool_]]):
+    """`ContourReader` for PNG masks, and the table that says what they are of; a label is one value."""
 
     name = "png"
     accepts = frozenset({".png", ".csv"})
 
-    def find(self, path: str, options: LabelOptions) -> Found | None:
-        """List the labels, one a value, by what masks.csv says of the file, else by its name."""
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[NDArray[np.bool_]] | None:
+        """Return the labels by what masks.csv says of the file, else by its name."""
         folder, _, name = path.rpartition("/")
         if name.casefold().endswith(".csv"):
             return _missing(path, folder, options) if name.casefold() == TABLE else None
         image, structure = _listed(folder, options).get(name, ("", ""))
         target = FileName(image or PurePosixPath(name).stem)
-        _, inside = _mask(path, options)
+        values, inside = _mask(path, options)
         if not inside:
-            return Found(
-                (), (Issue("note", "empty-structure", "the mask is empty; nothing to take", path=path),)
-            )
+            empty = Issue("note", "empty-structure", "the mask is empty; nothing to take")
+            return LabelFile({}, issues=(empty,))
         if structure and len(inside) > 1:
             raise ContourError(f"it has {len(inside)} values besides 0, but {TABLE} gives it one structure")
-        refs = [
-            ContourRef(
-                path, "" if len(inside) == 1 else f"value {value}", self.name, structure or str(value), target
-            )
-            for value in inside
-        ]
-        return Found(tuple(refs))
+        return LabelFile(
+            {
+                "" if len(inside) == 1 else f"value {value}": Listed(
+                    structure or str(value), target, values == value
+                )
+                for value in inside
+            }
+        )
 
-    def read(
-        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
-    ) -> Outlines:
-        """Trace the masks."""
-        values, inside = _mask(path, options)
-        check_size(values.shape, image)
-
-        def one(ref: ContourRef, _: Notes) -> Rings:
-            return outline_of(values == int(ref.item.removeprefix("value ") or inside[0]), options)
-
-        return read_each(refs, one, 0.0)
+    def rings(
+        self, drawn: NDArray[np.bool_], image: ImageHeader, notes: Notes, options: LabelOptions
+    ) -> Rings:
+        """Trace a mask."""
+        check_size(drawn.shape, image)
+        return outline_of(drawn, options)
 
 
 def _listed(folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
@@ -76,15 +79,12 @@ def _listed(folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
         return {}  # the table itself reports what is wrong with it
 
 
-def _missing(path: str, folder: str, options: LabelOptions) -> Found:
+def _missing(path: str, folder: str, options: LabelOptions) -> LabelFile[NDArray[np.bool_]]:
     """Report masks that the table names and that are not in its folder."""
     names = _rows(path, options)
     missing = sum(not Path(folder, name).is_file() for name in names)
-    issues: tuple[Issue, ...] = ()
-    if missing:
-        message = f"{missing} of the {len(names)} masks that it names are not beside it"
-        issues = (Issue("error", "orphan-contour", message, path=path),)
-    return Found((), issues)
+    message = f"{missing} of the {len(names)} masks that it names are not beside it"
+    return LabelFile({}, issues=(Issue("error", "orphan-contour", message),) if missing else ())
 
 
 @parsed_once
@@ -109,7 +109,9 @@ def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tu
 
 
 @parsed_in_child
-def _mask(answer: dict[str, Any], payload: bytearray) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
+def _mask(
+    answer: dict[str, Any], payload: bytearray, path: str
+) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
     """Return the values (rows, columns) of a mask, and those that are inside."""
     values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
     inside = tuple(value for value in np.unique(values).tolist() if value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,25 +17,14 @@ import numpy as np
 
 from dicom_etl.config import LabelOptions
 from dicom_etl.config.kinds import name_key
-from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each, runs
+from dicom_etl.contours.parsed import LabelFile, Listed, ManyLabels, Notes, parsed_in_child, runs
 from dicom_etl.contours.rings import even_odd, on_image, ring_of, too_many
 from dicom_etl.dicom import objects
 from dicom_etl.dicom.files import Limits
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import OFF_PLANE_MM
 from dicom_etl.geometry.polygons import polygon_area
-from dicom_etl.records import (
-    ContourRef,
-    FloatArray,
-    Found,
-    ImageHeader,
-    Instance,
-    Issue,
-    Outlines,
-    Plane,
-    Rings,
-    Target,
-)
+from dicom_etl.records import FloatArray, ImageHeader, Instance, Issue, Plane, Rings, Target
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -72,37 +60,25 @@ class _Roi(NamedTuple):
     frame_of_reference: str
 
 
-@dataclass(frozen=True, slots=True)
-class StructureSet:
-    """What a file holds: its labels by item, each with the contours that are its rings."""
-
-    labels: dict[str, tuple[_Roi, Target, tuple[_Contour, ...]]]
-    patient_id: str
-    issues: tuple[Issue, ...]
-    """What is left out; the path is the item."""
-
-
-class RTStructureSet:
-    """`ContourReader` for RTSTRUCT."""
+class RTStructureSet(ManyLabels[tuple[_Contour, ...]]):
+    """`ContourReader` for RTSTRUCT; a label is what an ROI has on a referenced image, else in a plane."""
 
     name = "rtstruct"
     accepts = frozenset({RT_STRUCTURE_SET})
 
-    def find(self, path: str, options: LabelOptions) -> Found | None:
-        """List the labels: by referenced image, else by plane."""
-        found = _structure_set(path, options)
-        refs = (
-            ContourRef(path, item, self.name, roi.name, target, found.patient_id)
-            for item, (roi, target, _) in found.labels.items()
-        )
-        return Found(tuple(refs), tuple(located(issue, path) for issue in found.issues))
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[tuple[_Contour, ...]]:
+        """Return the labels of a structure set, each with the contours that are its rings."""
+        return _structure_set(path, options)
 
-    def read(
-        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
-    ) -> Outlines:
-        """Bring the rings of some labels into the pixel frame of their image."""
-        labels = _structure_set(path, options).labels
-        return read_each(refs, lambda ref, notes: _rings(labels[ref.item][2], image, notes), float("nan"))
+    def rings(
+        self, drawn: tuple[_Contour, ...], image: ImageHeader, notes: Notes, options: LabelOptions
+    ) -> Rings:
+        """Bring the rings of a label into the pixel frame of its image."""
+        return _rings(drawn, image, notes)
+
+    def origin(self, drawn: tuple[_Contour, ...], options: LabelOptions) -> float:
+        """Return NaN: all are in mm."""
+        return float("nan")
 
 
 def _rings(contours: Sequence[_Contour], image: ImageHeader, notes: Notes) -> Rings:
@@ -123,11 +99,11 @@ def _rings(contours: Sequence[_Contour], image: ImageHeader, notes: Notes) -> Ri
 
 
 @parsed_in_child
-def _structure_set(answer: dict[str, Any], payload: bytearray) -> StructureSet:
+def _structure_set(answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[tuple[_Contour, ...]]:
     """Group contours into labels, and name what is left out."""
     points = np.frombuffer(payload, dtype="<f8").reshape(-1, 3)
     rois = [_Roi(*fields) for fields in answer["rois"]]
-    labels: dict[str, tuple[_Roi, Target, tuple[_Contour, ...]]] = {}
+    labels: dict[str, Listed[tuple[_Contour, ...]]] = {}
     issues: list[Issue] = []
     for roi, listed in zip(rois, answer["contours"], strict=True):
         contours: list[_Contour] = []
@@ -138,10 +114,10 @@ def _structure_set(answer: dict[str, Any], payload: bytearray) -> StructureSet:
         usable = [each for each in contours if each.kind in _CLOSED and (each.uid or not each.problem)]
         for target, rings in _by_target(usable, roi):
             item = f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"
-            labels[item] = roi, target, rings
+            labels[item] = Listed(roi.name, target, rings)
     drawn = [roi for roi, listed in zip(rois, answer["contours"], strict=True) if listed]
     issues += _about_rois(drawn, rois)
-    return StructureSet(labels, answer["patient_id"], tuple(issues))
+    return LabelFile(labels, answer["patient_id"], tuple(issues))
 
 
 def _left_out(roi: _Roi, contours: Iterable[_Contour]) -> Iterator[Issue]:

@@ -6,8 +6,7 @@ drawing it gives the mask of the frame bit for bit. Frames that are empty are no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, located, parsed_in_child, read_each
+from dicom_etl.contours.parsed import LabelFile, Listed, ManyLabels, Notes, parsed_in_child
 from dicom_etl.contours.rings import on_image
 from dicom_etl.dicom import checks, objects
 from dicom_etl.dicom.files import Limits
@@ -24,7 +23,7 @@ from dicom_etl.dicom.frames import macro_values
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.geometry.locations import has_plane
 from dicom_etl.geometry.raster import trace
-from dicom_etl.records import ContourRef, Found, ImageHeader, Instance, Issue, Outlines, Plane, Rings, Target
+from dicom_etl.records import ImageHeader, Instance, Issue, Plane, Rings, Target
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -80,47 +79,42 @@ class _Pixels(NamedTuple):
         return np.asarray(found).reshape(self.rows, self.columns)
 
 
-@dataclass(frozen=True, slots=True)
-class Segmentation:
-    """What a file holds; its frames lie in the file from ``offset``, or in ``decoded`` where that is negative."""
+class _Segment(NamedTuple):
+    """What one frame has of one segment: its pixels lie in the file from ``offset``, or in ``decoded`` if negative."""
 
+    frame: int
+    value: int
+    place: _Frame
     pixels: _Pixels
-    frame_of_reference: str
-    patient_id: str
-    frames: tuple[_Frame, ...]
-    labels: dict[str, tuple[int, int, str]]
+    path: str
     offset: int
-    decoded: bytes | bytearray
-    issues: tuple[Issue, ...]
+    decoded: bytearray
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return which pixels (rows, columns) are in."""
+        start, end = self.pixels.span(self.frame)
+        if self.offset < 0:
+            return self.pixels.chosen(self.decoded[start:end], self.frame, self.value)
+        data = np.fromfile(self.path, np.uint8, end - start, offset=self.offset + start)
+        if len(data) != end - start:
+            raise ContourError("the file became shorter while it was read")
+        return self.pixels.chosen(data.data, self.frame, self.value)
 
 
-class DicomSegmentation:
-    """`ContourReader` for DICOM SEG."""
+class DicomSegmentation(ManyLabels[_Segment]):
+    """`ContourReader` for DICOM SEG; a label is a frame with any pixel of a segment."""
 
     name = "seg"
     accepts = frozenset({SEGMENTATION, LABEL_MAP})
 
-    def find(self, path: str, options: LabelOptions) -> Found | None:
-        """List the labels: frames with any pixel, by the image that they were made of, else by plane."""
-        found = _segmentation(path, options)
-        refs = (
-            ContourRef(path, item, self.name, name, _target(found, frame), found.patient_id)
-            for item, (frame, _, name) in found.labels.items()
-        )
-        return Found(tuple(refs), tuple(located(issue, path) for issue in found.issues))
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[_Segment]:
+        """Return the labels of a segmentation."""
+        return _segmentation(path, options)
 
-    def read(
-        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
-    ) -> Outlines:
-        """Trace the masks of some labels, whose grid must be that of their image."""
-        found = _segmentation(path, options)
-
-        def one(ref: ContourRef, _: Notes) -> Rings:
-            frame, value, _name = found.labels[ref.item]
-            _check_grid(found, found.frames[frame], image)
-            return outline_of(_mask(path, found, frame, value), options)
-
-        return read_each(refs, one, 0.0)
+    def rings(self, drawn: _Segment, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
+        """Trace a mask, whose grid must be that of its image."""
+        _check_grid(drawn, image)
+        return outline_of(drawn.mask(), options)
 
 
 def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
@@ -136,16 +130,20 @@ def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
 
 
 @parsed_in_child
-def _segmentation(answer: dict[str, Any], payload: bytearray) -> Segmentation:
-    frames = tuple(
+def _segmentation(answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[_Segment]:
+    frames = [
         _Frame(uid, source, tuple(position), tuple(orientation), tuple(spacing))
         for uid, source, position, orientation, spacing in answer["frames"]
-    )
+    ]
     names = {int(number): name for number, name in answer["segments"].items()}
     pixels = _Pixels(*answer["pixels"])
     at = f" at {THRESHOLD:g}" if pixels.kind == "FRACTIONAL" else ""
     labels = {
-        f"frame {frame + 1} / segment {number}{at}": (frame, number, names.get(number, ""))
+        f"frame {frame + 1} / segment {number}{at}": Listed(
+            names.get(number, ""),
+            _target(frames[frame], answer["frame_of_reference"]),
+            _Segment(frame, number, frames[frame], pixels, path, answer["offset"], payload),
+        )
         for frame, number in answer["labels"]
     }
     empty = sorted(set(names) - {number for _, number in answer["labels"]})
@@ -153,21 +151,20 @@ def _segmentation(answer: dict[str, Any], payload: bytearray) -> Segmentation:
     if empty:
         message = f"{len(empty)} of its {len(names)} segments have no pixel in any frame; nothing to take"
         issues = (Issue("note", "empty-structure", message, path=f"segment {','.join(map(str, empty))}"),)
-    references = answer["frame_of_reference"], answer["patient_id"]
-    return Segmentation(pixels, *references, frames, labels, answer["offset"], payload, issues)
+    return LabelFile(labels, answer["patient_id"], issues)
 
 
-def _target(found: Segmentation, frame: int) -> Target:
-    own = found.frames[frame]
+def _target(own: _Frame, frame_of_reference: str) -> Target:
     if own.uid:
-        return Instance(own.uid, own.source_frame, found.frame_of_reference)
+        return Instance(own.uid, own.source_frame, frame_of_reference)
     normal = np.cross(own.orientation[:3], own.orientation[3:])
-    return Plane(found.frame_of_reference, own.position_mm, tuple(normal.tolist()))
+    return Plane(frame_of_reference, own.position_mm, tuple(normal.tolist()))
 
 
-def _check_grid(found: Segmentation, own: _Frame, image: ImageHeader) -> None:
+def _check_grid(drawn: _Segment, image: ImageHeader) -> None:
     """Make sure that the pixels of a frame are those of its image: nothing is resampled."""
-    check_size(found.pixels[1:3], image)
+    own = drawn.place
+    check_size(drawn.pixels[1:3], image)
     if not (has_plane(image) and np.isfinite([*own.position_mm, *own.orientation, *own.spacing_mm]).all()):
         return
     corner = on_image(np.array([own.position_mm]), image, "it lies")
@@ -187,22 +184,12 @@ def check_size(shape: tuple[int, ...], image: ImageHeader) -> None:
         )
 
 
-def _mask(path: str, found: Segmentation, frame: int, value: int) -> NDArray[np.bool_]:
-    start, end = found.pixels.span(frame)
-    if found.offset < 0:
-        return found.pixels.chosen(found.decoded[start:end], frame, value)
-    data = np.fromfile(path, np.uint8, end - start, offset=found.offset + start)
-    if len(data) != end - start:
-        raise ContourError("the file became shorter while it was read")
-    return found.pixels.chosen(data.data, frame, value)
-
-
 # What follows runs in the decoding child.
 _number = partial(objects.number, read=objects.short_number)
 
 
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
-    """Return what `Segmentation` is made of, and the frames where the file holds them compressed."""
+    """Return what the labels are made of, and the frames where the file holds them compressed."""
     dataset, body, uid = objects.read_object(data, limits)
     kind = objects.word(dataset, "SegmentationType")
     rows, columns, bits = (_number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))

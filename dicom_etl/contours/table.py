@@ -10,26 +10,16 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dicom_etl.config import LabelOptions
-from dicom_etl.contours.parsed import Notes, parsed_once, read_each, read_table
+from dicom_etl.contours.parsed import LabelFile, Listed, ManyLabels, Notes, parsed_once, read_table
 from dicom_etl.contours.rings import even_odd, on_image, ring_of, too_many
 from dicom_etl.errors import ContourError
-from dicom_etl.records import (
-    ContourRef,
-    FileName,
-    Found,
-    ImageHeader,
-    Instance,
-    Outlines,
-    Rings,
-    SliceNumber,
-    Target,
-)
+from dicom_etl.records import FileName, ImageHeader, Instance, Rings, SliceNumber, Target
 
 _REQUIRED = ("image", "structure", "x", "y")
 _OPTIONAL = ("frame", "ring", "unit", "origin", "z")
@@ -54,58 +44,42 @@ class _Label:
     problem: str = ""
 
 
-class ContourTable:
-    """`ContourReader` for contours.csv."""
+class ContourTable(ManyLabels[_Label]):
+    """`ContourReader` for contours.csv; a label is named after its first line."""
 
     name = "csv"
     accepts = frozenset({".csv"})
 
-    def find(self, path: str, options: LabelOptions) -> Found | None:
-        """List the labels, each named after its first line; None for a table of other columns."""
-        labels = _labels(path, options)
-        if labels is None:
-            return None
-        refs = (ContourRef(path, item, self.name, label.name, label.target) for item, label in labels.items())
-        return Found(tuple(refs))
+    def labels(self, path: str, options: LabelOptions) -> LabelFile[_Label] | None:
+        """Return the labels of a table; None for one of other columns."""
+        return _labels(path, options)
 
-    def read(
-        self, path: str, refs: Sequence[ContourRef], image: ImageHeader, options: LabelOptions
-    ) -> Outlines:
-        """Bring the vertices of some labels into the pixel frame."""
-        labels = _labels(path, options) or {}
-        origins = {item: _origin(label, options) for item, label in labels.items()}
+    def rings(self, drawn: _Label, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
+        """Bring the vertices of a label into the pixel frame."""
+        if drawn.problem:
+            raise ContourError(drawn.problem)
+        if sum(map(len, drawn.points.values())) > 3 * options.max_contour_points:
+            raise ContourError(too_many(options.max_contour_points))
+        vertices = (np.array(points).reshape(-1, 3) for points in drawn.points.values())
+        if drawn.unit == "mm":
+            pixels = [on_image(each, image, "it lies up to") for each in vertices]
+        else:
+            pixels = [each[:, :2] - self.origin(drawn, options) for each in vertices]
+        return even_odd(tuple(map(ring_of, pixels)), notes)
 
-        def one(ref: ContourRef, notes: Notes) -> Rings:
-            return _rings(labels[ref.item], image, origins[ref.item], notes, options)
-
-        return read_each(refs, one, origins)
-
-
-def _origin(label: _Label, options: LabelOptions) -> float:
-    if label.unit == "mm":
-        return float("nan")
-    return label.origin if options.contour_origin is None else float(options.contour_origin)
-
-
-def _rings(label: _Label, image: ImageHeader, origin: float, notes: Notes, options: LabelOptions) -> Rings:
-    if label.problem:
-        raise ContourError(label.problem)
-    if sum(map(len, label.points.values())) > 3 * options.max_contour_points:
-        raise ContourError(too_many(options.max_contour_points))
-    vertices = (np.array(points).reshape(-1, 3) for points in label.points.values())
-    if label.unit == "mm":
-        pixels = [on_image(each, image, "it lies up to") for each in vertices]
-    else:
-        pixels = [each[:, :2] - origin for each in vertices]
-    return even_odd(tuple(map(ring_of, pixels)), notes)
+    def origin(self, drawn: _Label, options: LabelOptions) -> float:
+        """Return what the table or the option calls the first pixel, NaN for mm."""
+        if drawn.unit == "mm":
+            return float("nan")
+        return drawn.origin if options.contour_origin is None else float(options.contour_origin)
 
 
 @parsed_once
-def _labels(path: str, options: LabelOptions) -> dict[str, _Label] | None:
+def _labels(path: str, options: LabelOptions) -> LabelFile[_Label] | None:
     return read_table(path, options, _REQUIRED, _OPTIONAL, _grouped)
 
 
-def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, _Label]:
+def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> LabelFile[_Label]:
     labels: dict[tuple[str, ...], _Label] = {}
     width = max(columns.values()) + 1
     keyed = [columns[name] for name in ("image", "frame", "structure", "unit", "origin")]
@@ -158,7 +132,7 @@ def _target(image: str, frame: int | None) -> Target:
     return FileName(image, frame)
 
 
-def _without_rivals(labels: dict[tuple[str, ...], _Label], *, has_z: bool) -> dict[str, _Label]:
+def _without_rivals(labels: dict[tuple[str, ...], _Label], *, has_z: bool) -> LabelFile[_Label]:
     """Return the labels by item; those of mm need z, and one label has one unit and origin."""
     by_image: dict[tuple[str, ...], _Label] = {}
     for key, label in labels.items():
@@ -167,4 +141,6 @@ def _without_rivals(labels: dict[tuple[str, ...], _Label], *, has_z: bool) -> di
         first = by_image.setdefault(key[:3], label)
         if first is not label:
             first.problem = first.problem or f"line {label.line}: its unit or origin changes within the label"
-    return {f"line {label.line}": label for label in by_image.values()}
+    return LabelFile(
+        {f"line {label.line}": Listed(label.name, label.target, label) for label in by_image.values()}
+    )
