@@ -1,4 +1,4 @@
-"""One batch: what is in it, and how it is made of rows of the file: gathered, scaled, transformed, laid out."""
+"""Batches: what is in one, and what makes them of rows of the file: gathered, scaled, transformed, laid out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicom_etl.batches.context import NOTHING, Context
+from dicom_etl.batches.context import NOTHING, Context, neighbours, whole_groups
 from dicom_etl.batches.intensity import Normalizer
 from dicom_etl.batches.sampler import sample_generator
-from dicom_etl.batches.select import open_table
+from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_rows, open_table, shares
 from dicom_etl.batches.store import Store
-from dicom_etl.batches.structures import Labels, MaskMaker
+from dicom_etl.batches.structures import Labels, MaskMaker, stored_parts
 from dicom_etl.batches.transforms import Transform, apply_transforms
 from dicom_etl.batches.transforms.base import Masks, Sample
 from dicom_etl.dataset.open_validated import Locking
@@ -214,6 +214,56 @@ class Assembler:
             zip(*each, strict=True) for each in (given, made)
         )
         return _stacked(images, given_images, made_images), _stacked(masks, given_masks, made_masks)
+
+
+def prepare(
+    paths: Sequence[Path], selection: Selection, serving: Serving, sampling: str | Condition | None
+) -> tuple[NDArray[np.int64], Assembler, NDArray[np.float64] | None, NDArray[np.int64]]:
+    """Open datasets, choose their rows, and make what makes batches of them.
+
+    Return the rows, counted one dataset after the other, (sample,), or (sample, place) of whole stacks and cines; the
+    assembler; how often each sample is to come; and a number for the patient of each.
+    """
+    with open_table(paths, serving.locking) as table:
+        sources = table.sources
+        for source in sources:
+            stored = stored_parts(selection.structures, source.structures)
+        rows, valid = choose_rows(table, selection)
+        store = Store(sources, stored, keep=serving.cache is not None)
+        full = {source.full_mask for source in sources}
+        if len(full) > 1:
+            raise ConfigError("some of the datasets hold masks of 0 and 1, others coverage")
+        context = serving.context
+        blank = None if valid[rows].all() else ~valid
+        assembler = Assembler(
+            paths=tuple(paths),
+            store=store,
+            masks=MaskMaker(selection.structures, stored, blank, full.pop(), serving.labels),
+            valid=valid,
+            dtype=serving.served_dtype(store.dtype),
+            serving=serving,
+            normalizer=Normalizer.of(serving.normalize, table) if serving.normalize else None,
+            channels=None if context is None or context.whole else neighbours(context, table),
+            columns={name: _column(table, name) for name in serving.columns},
+            weights=_weights(table, serving.weights) if serving.weights else None,
+        )
+        units = whole_groups(context, table, rows) if context is not None and context.whole else rows
+        first = units.reshape(len(units), -1)[:, 0]
+        patients = np.unique(table["patient_id"][first], return_inverse=True)[1]
+        weights = None if sampling is None else shares(table, sampling, first)
+    return units, assembler, weights, patients
+
+
+def _column(table: SampleTable, name: str) -> NDArray[Any]:
+    if name not in table:
+        raise ConfigError(f"columns: no column {name!r}; there are {', '.join(table)}")
+    return table[name]
+
+
+def _weights(table: SampleTable, name: str) -> NDArray[np.float32]:
+    if name not in table or table[name].dtype.kind not in "iuf" or table[name].ndim != 1:
+        raise ConfigError(f"weights is {name!r}: it must be a numeric column of /samples")
+    return table[name].astype(np.float32)
 
 
 def _laid_out(

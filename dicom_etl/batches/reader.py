@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dicom_etl.batches.batch import AxisOrder, Serving
+from dicom_etl.batches.batch import AxisOrder, Serving, prepare
 from dicom_etl.batches.context import Context
 from dicom_etl.batches.epochs import Epochs
-from dicom_etl.batches.prepare import affines, prepare, read_columns
 from dicom_etl.batches.sampler import Remainder, Schedule, Shuffle
-from dicom_etl.batches.select import Condition, NothingLeftError, Require, SampleTable, Selection
+from dicom_etl.batches.select import Condition, NothingLeftError, Require, SampleTable, Selection, open_table
 from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.structures import Labels
 from dicom_etl.batches.transforms import Transform
@@ -268,7 +267,8 @@ class BatchReader(Epochs):
         ``row`` is what ``batch.indices`` holds, ``dataset`` counts the files. Vectors are spread over columns, as
         ``position_mm_0``.
         """
-        return read_columns(self.paths, self.rows, self._locking)
+        with open_table(self.paths, self._locking) as table:
+            return table.spread(self.rows)
 
     def affines(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return what takes pixels of some rows to the patient, float64 (sample, 4, 4), in mm, x to the left (DICOM).
@@ -280,7 +280,8 @@ class BatchReader(Epochs):
         rows : ndarray of int64, (sample,)
             As ``batch.indices`` holds them.
         """
-        return affines(self.paths, rows, self._locking)
+        with open_table(self.paths, self._locking) as table:
+            return table.affines(rows)
 
     @property
     def path(self) -> Path:

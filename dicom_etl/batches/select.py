@@ -58,6 +58,30 @@ class SampleTable(Mapping[str, NDArray[Any]]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def spread(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return all columns of some rows; vectors, as positions are, spread over ``name_0``, ``name_1`` ..."""
+        found: dict[str, NDArray[Any]] = {"row": rows}
+        for name in self:
+            values = self[name][rows]
+            if values.ndim == 1:
+                found[name] = values
+            else:
+                found |= {f"{name}_{index}": values[:, index] for index in range(values.shape[1])}
+        return found
+
+    def affines(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what takes (column, row, 0, 1) of some rows to mm, (sample, 4, 4)."""
+        names = ("orientation", "pixel_spacing_mm", "position_mm")
+        orientation, spacing, position = (self[name][rows] for name in names)
+        along_row, along_column = orientation[:, :3], orientation[:, 3:]
+        found = np.zeros((len(rows), 4, 4))
+        found[:, :3, 0] = along_row * spacing[:, 1:]
+        found[:, :3, 1] = along_column * spacing[:, :1]
+        found[:, :3, 2] = np.cross(along_row, along_column)
+        found[:, :3, 3] = position
+        found[:, 3, 3] = 1
+        return found
+
 
 @contextmanager
 def open_table(paths: Sequence[Path], locking: Locking) -> Iterator[SampleTable]:
@@ -204,3 +228,21 @@ def _where(table: SampleTable, condition: Condition) -> NDArray[np.bool_]:
             f"where gave {fits.dtype} of shape {fits.shape}: it must give bool of shape ({table.rows},)"
         )
     return fits
+
+
+def shares(table: SampleTable, sampling: str | Condition, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how often rows are to come: as a column of floats says, each value of another alike, or by a function."""
+    if callable(sampling):
+        weights = np.asarray(sampling(table), dtype=np.float64)
+        if weights.shape != (table.rows,):
+            raise ConfigError(f"sampling gave shape {weights.shape}: it must give ({table.rows},) numbers")
+        return weights[rows]
+    if not isinstance(sampling, str) or sampling not in table or table[sampling].ndim != 1:
+        raise ConfigError(
+            f"sampling is {sampling!r}: it must be a column of /samples, or a function of the table"
+        )
+    values = table[sampling][rows]
+    if values.dtype.kind == "f":
+        return np.asarray(values, dtype=np.float64)
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray(1 / counts[which])
