@@ -107,6 +107,12 @@ class ContourError(ItemError):
     code = "unreadable-contour"
 
 
+def check_option(fits: bool, name: str, value: object, rule: str) -> None:
+    """Refuse the value of an option that does not fit; in the words of ``rule`` it must be .."""
+    if not fits:
+        raise ConfigError(f"{name} is {value!r}: it must be {rule}")
+
+
 @contextmanager
 def os_errors_as(kind: type[DicomEtlError], what: str) -> Iterator[None]:
     """Say ``what`` failed where the system refuses something in the block; its own text would repeat a path."""

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 
 SPLITS = ("train", "val", "test")
 NO_FOLD = -1
@@ -151,8 +151,7 @@ class SplitAssignment:
 
 def _assign(groups: Sequence[str], fractions: Sequence[float], seed: int, purpose: int) -> list[int]:
     """Return the split of each sample: the best balanced of some random assignments of its group."""
-    if seed < 0:
-        raise ConfigError(f"split_seed is {seed}: it must be 0 or more")
+    check_option(seed >= 0, "split_seed", seed, "0 or more")
     names, group_of_sample, sizes = np.unique(
         np.array(groups, dtype=np.str_), return_inverse=True, return_counts=True
     )

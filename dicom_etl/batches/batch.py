@@ -20,7 +20,7 @@ from dicom_etl.batches.structures import Labels, MaskMaker, stored_parts
 from dicom_etl.batches.transforms import Transform, apply_transforms
 from dicom_etl.batches.transforms.base import Masks, Sample
 from dicom_etl.dataset.open_validated import Locking
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 
 AxisOrder = Literal["NHW", "HWN", "NCHW", "NHWC"]
 
@@ -98,12 +98,9 @@ class Serving:
     locking: Locking = None
 
     def __post_init__(self) -> None:
-        if self.layout not in get_args(AxisOrder):
-            raise ConfigError(
-                f"layout is {self.layout!r}: it must be one of {', '.join(get_args(AxisOrder))}"
-            )
-        if self.cache not in (None, "memory"):
-            raise ConfigError(f'cache is {self.cache!r}: it must be "memory" or None')
+        layouts = get_args(AxisOrder)
+        check_option(self.layout in layouts, "layout", self.layout, f"one of {', '.join(layouts)}")
+        check_option(self.cache in (None, "memory"), "cache", self.cache, '"memory" or None')
         if self.weights and self.context and self.context.whole:
             raise ConfigError("weights are those of single rows: a whole stack or cine has none")
 

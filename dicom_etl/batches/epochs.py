@@ -15,7 +15,7 @@ from dicom_etl.batches.batch import Batch
 from dicom_etl.batches.sampler import EPOCH_LIMIT, Schedule
 from dicom_etl.batches.stream import Stream
 from dicom_etl.batches.turns import Start, Turns
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 
 
 class Epochs:
@@ -180,8 +180,7 @@ class Epochs:
             self._turns.announce(then)
 
     def _go_to(self, start: Start) -> None:
-        if not 0 <= start.epoch < EPOCH_LIMIT:
-            raise ConfigError(f"epoch is {start.epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
+        check_option(0 <= start.epoch < EPOCH_LIMIT, "epoch", start.epoch, f"from 0 to {EPOCH_LIMIT - 1}")
         if self.schedule.is_over(start.step):
             start = Start(start.epoch + 1)
         self._followed = ""

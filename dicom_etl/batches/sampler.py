@@ -17,7 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 
 Shuffle = Literal["full", "block", False]
 Remainder = Literal["keep", "drop", "fill"]
@@ -111,18 +111,14 @@ class Schedule:
 
     def __post_init__(self) -> None:
         for name in ("count", "batch_size", "block_size", "block_window", "world_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if self.shuffle not in get_args(Shuffle):
-            raise ConfigError(f'shuffle is {self.shuffle!r}: it must be "full", "block" or False')
-        if self.remainder not in get_args(Remainder):
-            raise ConfigError(f'remainder is {self.remainder!r}: it must be "keep", "drop" or "fill"')
-        if self.seed < 0:
-            raise ConfigError(f"seed is {self.seed}: it must be 0 or more")
-        if not 0 <= self.rank < self.world_size:
-            raise ConfigError(
-                f"rank is {self.rank}: it must be from 0 to world_size - 1 = {self.world_size - 1}"
-            )
+            check_option(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        check_option(self.shuffle in get_args(Shuffle), "shuffle", self.shuffle, '"full", "block" or False')
+        check_option(
+            self.remainder in get_args(Remainder), "remainder", self.remainder, '"keep", "drop" or "fill"'
+        )
+        check_option(self.seed >= 0, "seed", self.seed, "0 or more")
+        last = self.world_size - 1
+        check_option(0 <= self.rank <= last, "rank", self.rank, f"from 0 to world_size - 1 = {last}")
         if self.remainder != "keep" and self.count < self.batch_size:
             raise ConfigError(
                 f"batch_size {self.batch_size} is larger than the {self.count} samples, so remainder "
@@ -152,11 +148,14 @@ class Schedule:
             )
         if mixed is None:
             return
-        if self.patients is None or not 1 <= mixed <= self.batch_size:
-            raise ConfigError(
-                f"patients_per_batch is {mixed}: it must be from 1 to batch_size = {self.batch_size}"
-            )
-        if mixed > (known := len(np.unique(self.patients))):
+        check_option(
+            1 <= mixed <= self.batch_size,
+            "patients_per_batch",
+            mixed,
+            f"from 1 to batch_size = {self.batch_size}",
+        )
+        known = 0 if self.patients is None else len(np.unique(self.patients))
+        if mixed > known:
             raise ConfigError(f"patients_per_batch is {mixed}, and samples of {known} patients are served")
 
     @property
@@ -216,8 +215,7 @@ class Schedule:
         ConfigError
             The epoch is negative or not below ``EPOCH_LIMIT``.
         """
-        if not 0 <= epoch < EPOCH_LIMIT:
-            raise ConfigError(f"epoch is {epoch}: it must be from 0 to {EPOCH_LIMIT - 1}")
+        check_option(0 <= epoch < EPOCH_LIMIT, "epoch", epoch, f"from 0 to {EPOCH_LIMIT - 1}")
         words = np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=(epoch,)))
         order = self._order(words)
         if self.missing:

@@ -17,7 +17,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import image_key
 from dicom_etl.dataset.open_validated import Locking
 from dicom_etl.dataset.reading import DatasetReader, open_reader
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 from dicom_etl.records import kept_together
 from dicom_etl.splits import NO_FOLD, SPLITS, assign_splits, join_marks
 
@@ -110,8 +110,7 @@ class Selection:
     imputed: bool = False
 
     def __post_init__(self) -> None:
-        if self.require not in get_args(Require):
-            raise ConfigError(f'require is {self.require!r}: it must be "all" or "any"')
+        check_option(self.require in get_args(Require), "require", self.require, '"all" or "any"')
 
 
 def choose_rows(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -174,8 +173,7 @@ def _of_patients(table: SampleTable, patients: Collection[str]) -> NDArray[np.bo
 
 def _on_side(table: SampleTable, wanted: Selection) -> NDArray[np.bool_]:
     """Return the rows of a split, of a fold, or of what a fold leaves for training."""
-    if wanted.split is not None and wanted.split not in SPLITS:
-        raise ConfigError(f"split is {wanted.split!r}: it must be {', '.join(SPLITS)}")
+    check_option(wanted.split in (None, *SPLITS), "split", wanted.split, ", ".join(SPLITS))
     if wanted.fold is not None and wanted.split != "test":
         folds = table["fold"]
         if wanted.fold not in set(folds.tolist()) - {NO_FOLD}:

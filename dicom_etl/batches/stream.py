@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.batches.batch import Assembler, Batch
 from dicom_etl.batches.sampler import EpochPlan, Schedule
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import check_option
 from dicom_etl.workers import usable_cores
 
 Made = TypeVar("Made")
@@ -44,10 +44,8 @@ class Stream:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.prefetch is not None and self.prefetch < 0:
-            raise ConfigError(f"prefetch is {self.prefetch}: it must be 0 or more")
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads is {self.threads}: it must be at least 1")
+        check_option(self.prefetch is None or self.prefetch >= 0, "prefetch", self.prefetch, "0 or more")
+        check_option(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
 
     def batches(self, epoch: int, start: int = 0, worker: int = 0, workers: int = 1) -> Iterator[Batch]:
         """Iterate over the share of one loader worker of this rank, of an epoch of which ``start`` batches are done.

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 
 Labels = Literal["masks", "map"]
 _DERIVED = {"myocardium": ("ocontour", "icontour")}
@@ -45,8 +45,7 @@ class MaskMaker:
         full: int,
         labels: Labels,
     ) -> None:
-        if labels not in get_args(Labels):
-            raise ConfigError(f'labels is {labels!r}: it must be "masks" or "map"')
+        check_option(labels in get_args(Labels), "labels", labels, '"masks" or "map"')
         if labels == "map" and (full != 1 or not structures):
             raise ConfigError('labels="map" needs at least one structure, and masks that are 0 or 1')
         self.stored, self.blank, self.full, self.labels = stored, blank, full, labels

@@ -12,7 +12,7 @@ import numpy as np
 
 from dicom_etl.batches.epochs import read_state
 from dicom_etl.batches.turns import Start, WorkerKey
-from dicom_etl.errors import ConfigError, MissingExtraError
+from dicom_etl.errors import ConfigError, MissingExtraError, check_option
 
 if TYPE_CHECKING:
     from dicom_etl.batches.batch import Batch
@@ -107,8 +107,7 @@ class TorchBatches(IterableDataset[Any]):
     """
 
     def __init__(self, reader: BatchReader, form: Form = "dict") -> None:
-        if form not in get_args(Form):
-            raise ConfigError(f'form is {form!r}: it must be "dict" or "pairs"')
+        check_option(form in get_args(Form), "form", form, '"dict" or "pairs"')
         self._reader = reader
         self._form = form
         self._said: set[str] = set()

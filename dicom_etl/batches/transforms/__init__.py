@@ -2,7 +2,8 @@
 
 Each draws its random numbers from the generator it is given, which belongs to (seed, epoch, sample): a run
 can be repeated and resumed, and the number of loader workers changes nothing. A transform of your own is any
-callable with the signature of `Transform`.
+callable with the signature of `Transform`. Those here raise `ConfigError` for an option that makes no sense;
+`RandomAffine`, `RandomGamma` and `RandomNoise` raise `MissingExtraError` without OpenCV (the extra ``augment``).
 """
 
 import ast

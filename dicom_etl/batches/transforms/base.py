@@ -92,12 +92,6 @@ def stored_as(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return values.astype(dtype, copy=False)
 
 
-def check_probability(name: str, value: float) -> None:
-    """Refuse a probability outside 0 .. 1."""
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{name} is {value}: a probability is from 0 to 1")
-
-
 def _check(
     transform: Transform, image: NDArray[Any], masks: NDArray[np.uint8], structures: int, most: int
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import Masks, Sample, as_float, check_probability, opencv, stored_as
-from dicom_etl.errors import ConfigError
+from dicom_etl.batches.transforms.base import Masks, Sample, as_float, opencv, stored_as
+from dicom_etl.errors import check_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,6 @@ class RandomGamma:
         The logarithm of gamma is uniform between those of the two, so 0.5 and 2 are as likely.
     probability : float, default 1
         Of changing the image at all.
-
-    Raises
-    ------
-    ConfigError
-        A value that makes no sense.
-    MissingExtraError
-        OpenCV is not installed.
     """
 
     gamma: tuple[float, float] = (0.7, 1.4)
@@ -38,9 +31,10 @@ class RandomGamma:
 
     def __post_init__(self) -> None:
         opencv("RandomGamma")
-        check_probability("probability", self.probability)
-        if not 0 < self.gamma[0] <= self.gamma[1] < np.inf:
-            raise ConfigError(f"gamma is {self.gamma}: it must be (least, most), both above 0")
+        check_option(0 <= self.probability <= 1, "probability", self.probability, "from 0 to 1")
+        check_option(
+            0 < self.gamma[0] <= self.gamma[1] < np.inf, "gamma", self.gamma, "(least, most), both above 0"
+        )
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed image and the same masks."""
@@ -73,13 +67,6 @@ class RandomNoise:
         Standard deviation, as a share of the image's range (maximum less minimum).
     probability : float, default 1
         Of changing the image at all.
-
-    Raises
-    ------
-    ConfigError
-        A value that makes no sense.
-    MissingExtraError
-        OpenCV is not installed.
     """
 
     level: float = 0.02
@@ -87,9 +74,8 @@ class RandomNoise:
 
     def __post_init__(self) -> None:
         opencv("RandomNoise")
-        check_probability("probability", self.probability)
-        if not 0 <= self.level < np.inf:
-            raise ConfigError(f"level is {self.level}: it must be 0 or more")
+        check_option(0 <= self.probability <= 1, "probability", self.probability, "from 0 to 1")
+        check_option(0 <= self.level < np.inf, "level", self.level, "0 or more")
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the changed image and the same masks."""

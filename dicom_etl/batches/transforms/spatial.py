@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import Masks, Sample, as_float, check_probability, opencv, stored_as
-from dicom_etl.errors import ConfigError
+from dicom_etl.batches.transforms.base import Masks, Sample, as_float, opencv, stored_as
+from dicom_etl.errors import check_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,14 @@ class RandomFlip:
         "x" mirrors columns, "y" rows.
     probability : float, default 0.5
         For each axis by itself.
-
-    Raises
-    ------
-    ConfigError
-        An axis or a probability that makes no sense.
     """
 
     axes: str = "xy"
     probability: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.axes or set(self.axes) - set("xy"):
-            raise ConfigError(f'axes is {self.axes!r}: it must be "x", "y" or "xy"')
-        check_probability("probability", self.probability)
+        check_option(set() < set(self.axes) <= set("xy"), "axes", self.axes, '"x", "y" or "xy"')
+        check_option(0 <= self.probability <= 1, "probability", self.probability, "from 0 to 1")
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return views of the sample, mirrored or not."""
@@ -78,11 +72,6 @@ class CropAround:
         Rows and columns of the window.
     jitter_px : int, default 0
         The centre is moved along each axis by a whole number of pixels, uniform in +- this many.
-
-    Raises
-    ------
-    ConfigError
-        A size or jitter that makes no sense.
     """
 
     size: tuple[int, int]
@@ -90,8 +79,7 @@ class CropAround:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        if self.jitter_px < 0:
-            raise ConfigError(f"jitter_px is {self.jitter_px}: it must be 0 or more")
+        check_option(self.jitter_px >= 0, "jitter_px", self.jitter_px, "0 or more")
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the window."""
@@ -118,11 +106,6 @@ class RandomPatches:
     foreground : float, default 0.5
         The share of windows that are made to hold a pixel of a structure, drawn uniformly from all of them;
         the others lie anywhere. Where nothing is drawn, all lie anywhere.
-
-    Raises
-    ------
-    ConfigError
-        A size, count or share that makes no sense.
     """
 
     size: tuple[int, int]
@@ -131,9 +114,8 @@ class RandomPatches:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        check_probability("foreground", self.foreground)
-        if self.count < 1:
-            raise ConfigError(f"count is {self.count}: it must be at least 1")
+        check_option(0 <= self.foreground <= 1, "foreground", self.foreground, "from 0 to 1")
+        check_option(self.count >= 1, "count", self.count, "at least 1")
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the windows, (count, y, x) and (count, structure, y, x)."""
@@ -153,8 +135,7 @@ class RandomPatches:
 
 
 def _check_size(size: tuple[int, int]) -> None:
-    if min(size) < 1:
-        raise ConfigError(f"size is {size}: it must be (rows, columns), both at least 1")
+    check_option(min(size) >= 1, "size", size, "(rows, columns), both at least 1")
 
 
 def _window(image: NDArray[Any], masks: Masks, starts: Sequence[int], size: tuple[int, int]) -> Sample:
@@ -189,13 +170,6 @@ class RandomAffine:
         The zoom is uniform in this range; 1.1 makes things 10% larger.
     probability : float, default 1
         Of changing the sample at all.
-
-    Raises
-    ------
-    ConfigError
-        A value that makes no sense.
-    MissingExtraError
-        OpenCV is not installed.
     """
 
     rotation_deg: float = 15.0
@@ -205,13 +179,12 @@ class RandomAffine:
 
     def __post_init__(self) -> None:
         opencv("RandomAffine")
-        check_probability("probability", self.probability)
-        if not 0 <= self.rotation_deg <= 180:
-            raise ConfigError(f"rotation_deg is {self.rotation_deg}: it must be from 0 to 180")
-        if not 0 <= self.shift_px < np.inf:
-            raise ConfigError(f"shift_px is {self.shift_px}: it must be 0 or more")
-        if not 0 < self.scale[0] <= self.scale[1] < np.inf:
-            raise ConfigError(f"scale is {self.scale}: it must be (least, most), both above 0")
+        check_option(0 <= self.probability <= 1, "probability", self.probability, "from 0 to 1")
+        check_option(0 <= self.rotation_deg <= 180, "rotation_deg", self.rotation_deg, "from 0 to 180")
+        check_option(0 <= self.shift_px < np.inf, "shift_px", self.shift_px, "0 or more")
+        check_option(
+            0 < self.scale[0] <= self.scale[1] < np.inf, "scale", self.scale, "(least, most), both above 0"
+        )
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return the sample on the same grid, moved."""

@@ -40,7 +40,7 @@ def test_names_and_options_are_those_of_python() -> None:
         ("Flip", "no transform 'Flip'; there are .*RandomFlip"),
         ("RandomFlip(strength=3)", "strength"),
         ("CropAround", "size"),
-        ("RandomFlip(probability=3)", "a probability is from 0 to 1"),
+        ("RandomFlip(probability=3)", "probability is 3: it must be from 0 to 1"),
     ],
 )
 def test_what_cannot_be_made_is_said(text: str, said: str) -> None:

@@ -396,7 +396,7 @@ def test_a_probability_of_zero_leaves_the_sample_alone() -> None:
     ],
 )
 def test_options_that_make_no_sense_are_refused(make: Callable[[], object]) -> None:
-    with pytest.raises(ConfigError, match=r"it must be|probability is from"):
+    with pytest.raises(ConfigError, match="it must be"):
         make()
 
 
