@@ -111,18 +111,16 @@ def warm_up() -> None:
 
 def check_decodable(header: ImageHeader) -> None:
     """Refuse an image whose codec is not installed."""
-    syntax = SYNTAXES[header.transfer_syntax]
-    if syntax.compressed and _plugin(header) not in _decoder(header.transfer_syntax).available_plugins:
-        raise ImageError(
-            f'{syntax.name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"'
-        )
+    decoder, plugin = _codec(header)
+    if plugin and plugin not in decoder.available_plugins:
+        name = SYNTAXES[header.transfer_syntax].name
+        raise ImageError(f'{name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"')
 
 
 def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> NDArray[Any]:
     """Return the stored values (rows, columns) of the frame of ``header`` in the value of all pixel data."""
     syntax = SYNTAXES[header.transfer_syntax]
-    # pydicom asks GDCM for no more than 8 bits of JPEG Extended; as JPEG Lossless it hands over all, and GDCM looks.
-    decoder = _decoder(JPEG_LOSSLESS if _has_twelve_bits(header) else header.transfer_syntax)
+    decoder, plugin = _codec(header)
     same = ("rows", "columns", "bits_allocated", "bits_stored", "pixel_representation")
     options: dict[str, Any] = {name: getattr(header, name) for name in same} | {
         "number_of_frames": header.frames,
@@ -133,20 +131,21 @@ def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> ND
     }
     with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=_plugin(header), **options)
+        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=plugin, **options)
     dtype = STORED_DTYPES[header.bits_allocated, header.pixel_representation]
     if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
         raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
     return array.astype(dtype, copy=False)
 
 
-def _plugin(header: ImageHeader) -> str:
-    """Return what decodes an image: Pillow reads 8 bits of JPEG Extended, and only GDCM the 12."""
-    return "gdcm" if _has_twelve_bits(header) else SYNTAXES[header.transfer_syntax].plugin
+def _codec(header: ImageHeader) -> tuple[Decoder, str]:
+    """Return what decodes an image, and with which plug-in: of JPEG Extended Pillow reads 8 bits, and only GDCM the 12.
 
-
-def _has_twelve_bits(header: ImageHeader) -> bool:
-    return header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8
+    pydicom asks GDCM for no more than 8 of them; as JPEG Lossless it hands over all, and GDCM looks.
+    """
+    if header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8:
+        return _decoder(JPEG_LOSSLESS), "gdcm"
+    return _decoder(header.transfer_syntax), SYNTAXES[header.transfer_syntax].plugin
 
 
 def _decoder(uid: str) -> Decoder:
