@@ -33,22 +33,20 @@ class EpochPlan:
     order: NDArray[np.int64]
     """Positions 0 .. count - 1 in the order in which they are served; each once, without ``weights``. After them those
     that complete the short last batch, where the remainder is "fill"."""
-    count: int
-    batch_size: int
-    cut: int
-    """How many different batches the order is cut into."""
+    schedule: Schedule
 
     def batch(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the positions in one batch and which of them are padding: served elsewhere in the epoch as well.
 
-        Numbers from ``cut`` on repeat the epoch's first batches as padding: they give every rank the same number of
-        steps.
+        Numbers from `Schedule.cut` on repeat the epoch's first batches as padding: they give every rank the same number
+        of steps.
         """
-        start = number % self.cut * self.batch_size
-        positions = self.order[start : start + self.batch_size]
+        count, size, cut = self.schedule.count, self.schedule.batch_size, self.schedule.cut
+        start = number % cut * size
+        positions = self.order[start : start + size]
         padding = np.zeros(len(positions), np.bool_)
-        if number >= self.cut or start + len(positions) > self.count:
-            padding[self.count - start if number < self.cut else 0 :] = True
+        if number >= cut or start + len(positions) > count:
+            padding[count - start if number < cut else 0 :] = True
         return positions, padding
 
 
@@ -221,7 +219,7 @@ class Schedule:
         if self.missing:
             others = order[: self.count // self.batch_size * self.batch_size]
             order = np.concatenate([order, others[_shuffled(words, len(others))[: self.missing]]])
-        return EpochPlan(order, self.count, self.batch_size, self.cut)
+        return EpochPlan(order, self)
 
     def _order(self, words: np.random.PCG64) -> NDArray[np.int64]:
         if self.weights is not None:

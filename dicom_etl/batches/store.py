@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ from dicom_etl.dataset.digest import Seal, read_seal
 from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ConfigError, DatasetError
 
-Found = TypeVar("Found", bound=np.generic)
-
+_IMAGES, _MASKS = 0, 1
 _LARGEST_BLOCK_KEPT = (32 << 20) - (64 << 10)
 
 
@@ -67,13 +66,13 @@ class Store:
         """
         if self._keeps:
             return self._with(rows)[1][rows].astype(dtype, copy=False)
-        return self._gather(rows, _Opened.images, dtype)
+        return self._gather(rows, _IMAGES, dtype)[:, 0]
 
     def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return masks of some rows as a new array (sample, structure, y, x); raises as `images` does."""
         if self._keeps:
             return self._with(rows)[2][rows]
-        return self._gather(rows, _Opened.masks)
+        return self._gather(rows, _MASKS, np.dtype(np.uint8))
 
     def image(self, row: int) -> NDArray[Any]:
         """Return a copy of one image, (y, x)."""
@@ -106,13 +105,12 @@ class Store:
         files = self._open()
         return [(files[index], place, rows[place] - self._starts[index]) for index, place in places]
 
-    def _gather(
-        self, rows: NDArray[np.int64], read: Callable[..., NDArray[Found]], *options: Any
-    ) -> NDArray[Found]:
+    def _gather(self, rows: NDArray[np.int64], what: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return images or masks of some rows, (sample, 1 or structure, y, x)."""
         files = self._open()
         if len(files) == 1:
-            return read(files[0], rows, *options)
-        parts = [(place, read(file, own, *options)) for file, place, own in self._parts(rows)]
+            return files[0].read(rows, what, dtype)
+        parts = [(place, file.read(own, what, dtype)) for file, place, own in self._parts(rows)]
         made = np.empty((len(rows), *parts[0][1].shape[1:]), parts[0][1].dtype)
         for place, values in parts:
             made[place] = values
@@ -131,8 +129,8 @@ class Store:
         known, images, masks = kept
         new = np.unique(rows[~known[rows]])
         if len(new):
-            images[new] = self._gather(new, _Opened.images, self.dtype)
-            masks[new] = self._gather(new, _Opened.masks)
+            images[new] = self._gather(new, _IMAGES, self.dtype)[:, 0]
+            masks[new] = self._gather(new, _MASKS, masks.dtype)
             known[new] = True  # last: another thread takes it as a sign that both are there
         return kept
 
@@ -187,19 +185,12 @@ class _Opened:
         asked_for = np.zeros(len(images.offsets), dtype=np.bool_) if fits else None
         return cls(file.tables, mapping, mapped, windows, asked_for)
 
-    def images(self, rows: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        table = self.tables[0]
-        if self.windows is not None and dtype == table.dtype:
-            return self.windows[0].gather(rows)[:, 0]
-        made = np.empty((len(rows), *table.shape), dtype)
-        table.read(self.mapped, rows, made)
-        return made
-
-    def masks(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        if self.windows is not None:
-            return self.windows[1].gather(rows)
-        made = np.empty((len(rows), len(self.tables) - 1, *self.tables[0].shape), np.uint8)
-        for index, table in enumerate(self.tables[1:]):
+    def read(self, rows: NDArray[np.int64], what: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        tables = self.tables[1:] if what == _MASKS else self.tables[:1]
+        if self.windows is not None and dtype == tables[0].dtype:
+            return self.windows[what].gather(rows)
+        made = np.empty((len(rows), len(tables), *self.tables[0].shape), dtype)
+        for index, table in enumerate(tables):
             table.read(self.mapped, rows, made[:, index])
         return made
 

@@ -252,9 +252,8 @@ class TorchBatches(IterableDataset[Any]):
         made = TorchBatch(_tensors(batch.arrays()))
         if self._form == "dict":
             return made
-        if "weights" in made:
-            return WeightedPair(made["images"], made["masks"], made["weights"])
-        return Pair(made["images"], made["masks"])
+        kind = WeightedPair if "weights" in made else Pair
+        return kind(*(made[name] for name in kind._fields))
 
 
 @dataclass(slots=True)

@@ -190,47 +190,24 @@ class RandomAffine:
         """Return the sample on the same grid, moved."""
         if rng.random() >= self.probability:
             return image, masks
-        angle = np.deg2rad(rng.uniform(-self.rotation_deg, self.rotation_deg))
-        zoom = rng.uniform(*self.scale)
-        shift_x, shift_y = rng.uniform(-self.shift_px, self.shift_px, 2)
-        sources = _sources(image.shape[-2:], float(angle), float(zoom), float(shift_x), float(shift_y))
+        angle, zoom = rng.uniform(-self.rotation_deg, self.rotation_deg), rng.uniform(*self.scale)
         cv2 = opencv()
-        least = image.min()
-        moved = _warped(as_float(image), sources, cv2.INTER_LINEAR, float(least))
-        return stored_as(moved, image.dtype), _warped(masks, sources, cv2.INTER_NEAREST, 0.0)
-
-
-def _sources(
-    shape: tuple[int, ...], angle: float, zoom: float, shift_x: float, shift_y: float
-) -> NDArray[np.float64]:
-    """Return the matrix (2, 3) that takes an output pixel x,y,1 to where it comes from in the input's pixel frame.
-
-    An input point p goes to ``zoom * R(angle) (p - centre) + centre + shift``; this is the inverse of that.
-    """
-    rows, columns = shape
-    centre = np.array([(columns - 1) / 2, (rows - 1) / 2])
-    cosine, sine = np.cos(angle) / zoom, np.sin(angle) / zoom
-    turned = np.array([[cosine, sine], [-sine, cosine]])
-    return np.column_stack((turned, centre - turned @ (centre + np.array([shift_x, shift_y]))))
+        rows, columns = image.shape[-2:]
+        moves = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), -angle, zoom)
+        moves[:, 2] += rng.uniform(-self.shift_px, self.shift_px, 2)
+        least = float(image.min())
+        moved = _warped(as_float(image), moves, cv2.INTER_LINEAR, least)
+        return stored_as(moved, image.dtype), _warped(masks, moves, cv2.INTER_NEAREST, 0.0)
 
 
 def _warped(
-    planes: NDArray[Any], sources: NDArray[np.float64], interpolation: int, beyond: float
+    planes: NDArray[Any], moves: NDArray[np.float64], interpolation: int, beyond: float
 ) -> NDArray[Any]:
-    """Move each plane (.., y, x); what comes from outside is `beyond`."""
+    """Move each plane (.., y, x) by a matrix (2, 3) of x,y,1; what comes from outside is `beyond`."""
     cv2 = opencv()
     rows, columns = planes.shape[-2:]
     moved = np.empty(planes.shape, planes.dtype)
-    for source, target in zip(
-        planes.reshape(-1, rows, columns), moved.reshape(-1, rows, columns), strict=True
-    ):
-        cv2.warpAffine(
-            source,
-            sources,
-            (columns, rows),
-            dst=target,
-            flags=interpolation | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=beyond,
-        )
+    pairs = zip(planes.reshape(-1, rows, columns), moved.reshape(-1, rows, columns), strict=True)
+    for source, target in pairs:
+        cv2.warpAffine(source, moves, (columns, rows), target, interpolation, cv2.BORDER_CONSTANT, beyond)
     return moved
