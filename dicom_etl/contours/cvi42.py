@@ -54,9 +54,27 @@ class Cvi42Workspace(ManyLabels[list[_Ring]]):
     name = "cvi42"
     accepts = frozenset({".cvi42wsx", ".cvi42ws"})
 
+    @parsed_once
     def labels(self, path: str, options: LabelOptions) -> LabelFile[list[_Ring]]:
-        """Return the labels of a workspace."""
-        return _labels(path, options)
+        """Read a workspace."""
+        from xml.parsers import expat
+
+        if path.casefold().endswith(".cvi42ws"):
+            raise ContourError(
+                "a binary workspace, which is not read; export as .cvi42wsx", code="unknown-format"
+            )
+        data = table_bytes(path, options)
+        parser = expat.ParserCreate()
+        workspace = _Workspace(parser)
+        try:
+            for start in range(0, len(data), _CHUNK):
+                parser.Parse(data[start : start + _CHUNK], False)
+            parser.Parse(b"", True)
+        except expat.ExpatError as error:
+            raise ContourError(f"line {error.lineno}: it is no well-formed XML") from None
+        except (LookupError, ValueError):
+            raise ContourError(f"line {parser.CurrentLineNumber}: its text cannot be decoded") from None
+        return LabelFile(workspace.labels)
 
     def rings(self, drawn: list[_Ring], image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
         """Bring the points of a label into the pixel frame."""
@@ -86,28 +104,6 @@ def _in_pixels(ring: _Ring, origin: float, options: LabelOptions) -> np.ndarray:
     if not np.abs(points).max() <= _FARTHEST:
         raise ContourError(f"a coordinate is beyond {_FARTHEST:.0f}")
     return ring_of(points / ring.steps - origin)
-
-
-@parsed_once
-def _labels(path: str, options: LabelOptions) -> LabelFile[list[_Ring]]:
-    from xml.parsers import expat
-
-    if path.casefold().endswith(".cvi42ws"):
-        raise ContourError(
-            "a binary workspace, which is not read; export as .cvi42wsx", code="unknown-format"
-        )
-    data = table_bytes(path, options)
-    parser = expat.ParserCreate()
-    workspace = _Workspace(parser)
-    try:
-        for start in range(0, len(data), _CHUNK):
-            parser.Parse(data[start : start + _CHUNK], False)
-        parser.Parse(b"", True)
-    except expat.ExpatError as error:
-        raise ContourError(f"line {error.lineno}: it is no well-formed XML") from None
-    except (LookupError, ValueError):
-        raise ContourError(f"line {parser.CurrentLineNumber}: its text cannot be decoded") from None
-    return LabelFile(workspace.labels)
 
 
 class _Workspace:

@@ -47,9 +47,17 @@ class NiftiMask(ManyLabels[_Label]):
     name = "nifti"
     accepts = frozenset({".nii", ".nii.gz"})
 
-    def labels(self, path: str, options: LabelOptions) -> LabelFile[_Label]:
-        """Return the labels of a volume."""
-        return _labels(path, options)
+    @parsed_in_child
+    def labels(self, answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[_Label]:
+        """Find the values on each slice."""
+        values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
+        affine = np.array(answer["affine"])
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+        # Slices lie farther apart than pixels; in a volume of cubes they are the last axis.
+        axis = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes[2] else 2
+        labels = dict(_listed(_Volume(values, affine, axis, tuple(answer["times_ms"]))))
+        empty = Issue("note", "empty-structure", "the volume is empty; nothing to take")
+        return LabelFile(labels, issues=() if labels else (empty,))
 
     def rings(self, drawn: _Label, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
         """Trace a value on the slice of an image."""
@@ -92,18 +100,6 @@ def _slice(volume: _Volume, time: int, image: ImageHeader) -> NDArray[np.uint16]
         )
     found: NDArray[np.uint16] = volume.values[(*np.moveaxis(places, -1, 0), time)]
     return found
-
-
-@parsed_in_child
-def _labels(answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[_Label]:
-    values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
-    affine = np.array(answer["affine"])
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-    # Slices lie farther apart than pixels; in a volume of cubes they are the last axis.
-    axis = int(np.argmax(sizes)) if sizes.max() > 1.01 * sizes[2] else 2
-    labels = dict(_listed(_Volume(values, affine, axis, tuple(answer["times_ms"]))))
-    empty = Issue("note", "empty-structure", "the volume is empty; nothing to take")
-    return LabelFile(labels, issues=() if labels else (empty,))
 
 
 def _listed(volume: _Volume) -> Iterator[tuple[str, Listed[_Label]]]:

@@ -23,26 +23,26 @@ TABLE_BYTES = 8
 _kept: dict[Any, tuple[Any, int]] = {}
 
 
-Parser: TypeAlias = Callable[[str, LabelOptions], T]
-"""Makes something of the file of a path."""
+Parser: TypeAlias = Callable[[Any, str, LabelOptions], T]
+"""A method of a reader that makes something of the file of a path."""
 
 
 def parsed_once(parse: Parser[T]) -> Parser[T]:
     """Let a parser remember what it made of the last files, while nobody touches them."""
-    return _remembering(lambda path, options: (parse(path, options), 0))
+    return _remembering(lambda reader, path, options: (parse(reader, path, options), 0))
 
 
 def _remembering(parse: Parser[tuple[T, int]]) -> Parser[T]:
     """Do the same; ``parse`` also says how many bytes it returns beside those of the file."""
 
-    def remembered(path: str, options: LabelOptions) -> T:
+    def remembered(reader: Any, path: str, options: LabelOptions) -> T:
         try:
             status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
         except OSError as error:
             raise ContourError(f"cannot be opened: {error.strerror}") from None
         key = (parse, path, status.st_ino, status.st_size, status.st_mtime_ns, options)
         if key not in _kept:
-            made, size = parse(path, options)
+            made, size = parse(reader, path, options)
             _kept[key] = made, size + status.st_size
             while len(_kept) > 1 and sum(size for _, size in _kept.values()) > _MOST_KEPT_BYTES:
                 del _kept[next(iter(_kept))]
@@ -52,11 +52,11 @@ def _remembering(parse: Parser[tuple[T, int]]) -> Parser[T]:
     return remembered
 
 
-def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray, str], T]) -> Parser[T]:
+def parsed_in_child(arrange: Callable[[Any, dict[str, Any], bytearray, str], T]) -> Parser[T]:
     """Make a parser that arranges the answer of ``contents`` of the same module, in the decoding child, for a path."""
     function = f"{arrange.__module__.removeprefix('dicom_etl.')}:contents"
 
-    def parse(path: str, options: LabelOptions) -> tuple[T, int]:
+    def parse(reader: Any, path: str, options: LabelOptions) -> tuple[T, int]:
         from dicom_etl.dicom import decoder
 
         limits = limits_of(options)
@@ -64,7 +64,7 @@ def parsed_in_child(arrange: Callable[[dict[str, Any], bytearray, str], T]) -> P
             data = read_whole(path, limits).data
             answer, payload = decoder.examine(function, data, limits, max_points=options.max_contour_points)
             with decoder.only_usable_answers():
-                return arrange(answer, payload, path), len(payload)
+                return arrange(reader, answer, payload, path), len(payload)
         except ImageError as error:
             raise ContourError(str(error)) from None
 

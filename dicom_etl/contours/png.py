@@ -45,10 +45,10 @@ class PngMask(ManyLabels[NDArray[np.bool_]]):
         """Return the labels by what masks.csv says of the file, else by its name."""
         folder, _, name = path.rpartition("/")
         if name.casefold().endswith(".csv"):
-            return _missing(path, folder, options) if name.casefold() == TABLE else None
-        image, structure = _listed(folder, options).get(name, ("", ""))
+            return self._missing(path, folder, options) if name.casefold() == TABLE else None
+        image, structure = self._listed(folder, options).get(name, ("", ""))
         target = FileName(image or PurePosixPath(name).stem)
-        values, inside = _mask(path, options)
+        values, inside = self._mask(path, options)
         if not inside:
             empty = Issue("note", "empty-structure", "the mask is empty; nothing to take")
             return LabelFile({}, issues=(empty,))
@@ -70,29 +70,37 @@ class PngMask(ManyLabels[NDArray[np.bool_]]):
         check_size(drawn.shape, image)
         return outline_of(drawn, options)
 
+    def _listed(self, folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
+        """Return image and structure of each mask that the table of a folder names; nothing where there is no table."""
+        try:
+            return self._rows(f"{folder}/{TABLE}", options)
+        except ContourError:
+            return {}  # the table itself reports what is wrong with it
 
-def _listed(folder: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
-    """Return image and structure of each mask that the table of a folder names; nothing where there is no table."""
-    try:
-        return _rows(f"{folder}/{TABLE}", options)
-    except ContourError:
-        return {}  # the table itself reports what is wrong with it
+    def _missing(self, path: str, folder: str, options: LabelOptions) -> LabelFile[NDArray[np.bool_]]:
+        """Report masks that the table names and that are not in its folder."""
+        names = self._rows(path, options)
+        missing = sum(not Path(folder, name).is_file() for name in names)
+        message = f"{missing} of the {len(names)} masks that it names are not beside it"
+        return LabelFile({}, issues=(Issue("error", "orphan-contour", message),) if missing else ())
 
+    @parsed_once
+    def _rows(self, path: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
+        found = read_table(path, options, _COLUMNS, (), _by_mask)
+        if found is None:
+            raise ContourError(f"line 1: it must name the columns {', '.join(_COLUMNS)} once each")
+        return found
 
-def _missing(path: str, folder: str, options: LabelOptions) -> LabelFile[NDArray[np.bool_]]:
-    """Report masks that the table names and that are not in its folder."""
-    names = _rows(path, options)
-    missing = sum(not Path(folder, name).is_file() for name in names)
-    message = f"{missing} of the {len(names)} masks that it names are not beside it"
-    return LabelFile({}, issues=(Issue("error", "orphan-contour", message),) if missing else ())
-
-
-@parsed_once
-def _rows(path: str, options: LabelOptions) -> dict[str, tuple[str, str]]:
-    found = read_table(path, options, _COLUMNS, (), _by_mask)
-    if found is None:
-        raise ContourError(f"line 1: it must name the columns {', '.join(_COLUMNS)} once each")
-    return found
+    @parsed_in_child
+    def _mask(
+        self, answer: dict[str, Any], payload: bytearray, path: str
+    ) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
+        """Return the values (rows, columns) of a mask, and those that are inside."""
+        values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
+        inside = tuple(value for value in np.unique(values).tolist() if value)
+        if len(inside) > _MOST_VALUES:
+            raise ContourError(f"it has {len(inside)} values, as a picture has; a mask has few")
+        return values, inside
 
 
 def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tuple[str, str]]:
@@ -106,18 +114,6 @@ def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tu
         if found.setdefault(mask, (image, structure)) != (image, structure):
             raise ContourError(f"line {line}: the mask is there twice, with two meanings")
     return found
-
-
-@parsed_in_child
-def _mask(
-    answer: dict[str, Any], payload: bytearray, path: str
-) -> tuple[NDArray[np.uint16], tuple[int, ...]]:
-    """Return the values (rows, columns) of a mask, and those that are inside."""
-    values = np.frombuffer(payload, np.uint16).reshape(answer["shape"])
-    inside = tuple(value for value in np.unique(values).tolist() if value)
-    if len(inside) > _MOST_VALUES:
-        raise ContourError(f"it has {len(inside)} values, as a picture has; a mask has few")
-    return values, inside
 
 
 # What follows runs in the decoding child.

@@ -66,58 +66,53 @@ class RTStructureSet(ManyLabels[tuple[_Contour, ...]]):
     name = "rtstruct"
     accepts = frozenset({RT_STRUCTURE_SET})
 
-    def labels(self, path: str, options: LabelOptions) -> LabelFile[tuple[_Contour, ...]]:
-        """Return the labels of a structure set, each with the contours that are its rings."""
-        return _structure_set(path, options)
+    @parsed_in_child
+    def labels(
+        self, answer: dict[str, Any], payload: bytearray, path: str
+    ) -> LabelFile[tuple[_Contour, ...]]:
+        """Group contours into labels, and name what is left out."""
+        points = np.frombuffer(payload, dtype="<f8").reshape(-1, 3)
+        rois = [_Roi(*fields) for fields in answer["rois"]]
+        labels: dict[str, Listed[tuple[_Contour, ...]]] = {}
+        issues: list[Issue] = []
+        for roi, listed in zip(rois, answer["contours"], strict=True):
+            contours: list[_Contour] = []
+            for number, (count, *fields) in enumerate(listed, start=1):
+                contours.append(_Contour(number, points[:count], *fields))
+                points = points[count:]
+            issues += _left_out(roi, contours)
+            usable = [each for each in contours if each.kind in _CLOSED and (each.uid or not each.problem)]
+            for target, rings in _by_target(usable, roi):
+                item = f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"
+                labels[item] = Listed(roi.name, target, rings)
+        drawn = [roi for roi, listed in zip(rois, answer["contours"], strict=True) if listed]
+        issues += _about_rois(drawn, rois)
+        return LabelFile(labels, answer["patient_id"], tuple(issues))
 
     def rings(
         self, drawn: tuple[_Contour, ...], image: ImageHeader, notes: Notes, options: LabelOptions
     ) -> Rings:
         """Bring the rings of a label into the pixel frame of its image."""
-        return _rings(drawn, image, notes)
+        rings: list[FloatArray] = []
+        for contour in drawn:
+            if contour.problem:
+                raise ContourError(f"contour {contour.number}: {contour.problem}")
+            pixels = on_image(contour.points_mm, image, f"contour {contour.number} lies up to")
+            if len(drawn) > 1 and float(np.ptp(pixels, axis=0).min()) < _SPECK_PX:
+                notes.append(
+                    ("tiny-contour", f"contour {contour.number} is narrower than 1/64 px; not taken")
+                )
+                continue
+            rings.append(ring_of(pixels))
+            if len(drawn) > 1 and polygon_area((rings[-1],)) < _LEAST_PX:
+                notes.append(("tiny-contour", f"contour {contour.number} covers less than half a pixel"))
+        if not rings:
+            raise ContourError("the outline encloses no area")
+        return even_odd(tuple(rings), notes, holes=drawn[0].kind == "CLOSED_PLANAR")
 
     def origin(self, drawn: tuple[_Contour, ...], options: LabelOptions) -> float:
         """Return NaN: all are in mm."""
         return float("nan")
-
-
-def _rings(contours: Sequence[_Contour], image: ImageHeader, notes: Notes) -> Rings:
-    rings: list[FloatArray] = []
-    for contour in contours:
-        if contour.problem:
-            raise ContourError(f"contour {contour.number}: {contour.problem}")
-        pixels = on_image(contour.points_mm, image, f"contour {contour.number} lies up to")
-        if len(contours) > 1 and float(np.ptp(pixels, axis=0).min()) < _SPECK_PX:
-            notes.append(("tiny-contour", f"contour {contour.number} is narrower than 1/64 px; not taken"))
-            continue
-        rings.append(ring_of(pixels))
-        if len(contours) > 1 and polygon_area((rings[-1],)) < _LEAST_PX:
-            notes.append(("tiny-contour", f"contour {contour.number} covers less than half a pixel"))
-    if not rings:
-        raise ContourError("the outline encloses no area")
-    return even_odd(tuple(rings), notes, holes=contours[0].kind == "CLOSED_PLANAR")
-
-
-@parsed_in_child
-def _structure_set(answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[tuple[_Contour, ...]]:
-    """Group contours into labels, and name what is left out."""
-    points = np.frombuffer(payload, dtype="<f8").reshape(-1, 3)
-    rois = [_Roi(*fields) for fields in answer["rois"]]
-    labels: dict[str, Listed[tuple[_Contour, ...]]] = {}
-    issues: list[Issue] = []
-    for roi, listed in zip(rois, answer["contours"], strict=True):
-        contours: list[_Contour] = []
-        for number, (count, *fields) in enumerate(listed, start=1):
-            contours.append(_Contour(number, points[:count], *fields))
-            points = points[count:]
-        issues += _left_out(roi, contours)
-        usable = [each for each in contours if each.kind in _CLOSED and (each.uid or not each.problem)]
-        for target, rings in _by_target(usable, roi):
-            item = f"roi {roi.number} / contours {runs([ring.number for ring in rings])}"
-            labels[item] = Listed(roi.name, target, rings)
-    drawn = [roi for roi, listed in zip(rois, answer["contours"], strict=True) if listed]
-    issues += _about_rois(drawn, rois)
-    return LabelFile(labels, answer["patient_id"], tuple(issues))
 
 
 def _left_out(roi: _Roi, contours: Iterable[_Contour]) -> Iterator[Issue]:

@@ -107,9 +107,30 @@ class DicomSegmentation(ManyLabels[_Segment]):
     name = "seg"
     accepts = frozenset({SEGMENTATION, LABEL_MAP})
 
-    def labels(self, path: str, options: LabelOptions) -> LabelFile[_Segment]:
-        """Return the labels of a segmentation."""
-        return _segmentation(path, options)
+    @parsed_in_child
+    def labels(self, answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[_Segment]:
+        """Give each frame its place, and name what is left out."""
+        frames = [
+            _Frame(uid, source, tuple(position), tuple(orientation), tuple(spacing))
+            for uid, source, position, orientation, spacing in answer["frames"]
+        ]
+        names = {int(number): name for number, name in answer["segments"].items()}
+        pixels = _Pixels(*answer["pixels"])
+        at = f" at {THRESHOLD:g}" if pixels.kind == "FRACTIONAL" else ""
+        labels = {
+            f"frame {frame + 1} / segment {number}{at}": Listed(
+                names.get(number, ""),
+                _target(frames[frame], answer["frame_of_reference"]),
+                _Segment(frame, number, frames[frame], pixels, path, answer["offset"], payload),
+            )
+            for frame, number in answer["labels"]
+        }
+        empty = sorted(set(names) - {number for _, number in answer["labels"]})
+        issues: tuple[Issue, ...] = ()
+        if empty:
+            message = f"{len(empty)} of its {len(names)} segments have no pixel in any frame; nothing to take"
+            issues = (Issue("note", "empty-structure", message, path=f"segment {','.join(map(str, empty))}"),)
+        return LabelFile(labels, answer["patient_id"], issues)
 
     def rings(self, drawn: _Segment, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
         """Trace a mask, whose grid must be that of its image."""
@@ -127,31 +148,6 @@ def outline_of(mask: NDArray[np.bool_], options: LabelOptions) -> Rings:
             f"its mask has more than {options.max_contour_points} corners; `max_contour_points` raises the limit"
         )
     return rings
-
-
-@parsed_in_child
-def _segmentation(answer: dict[str, Any], payload: bytearray, path: str) -> LabelFile[_Segment]:
-    frames = [
-        _Frame(uid, source, tuple(position), tuple(orientation), tuple(spacing))
-        for uid, source, position, orientation, spacing in answer["frames"]
-    ]
-    names = {int(number): name for number, name in answer["segments"].items()}
-    pixels = _Pixels(*answer["pixels"])
-    at = f" at {THRESHOLD:g}" if pixels.kind == "FRACTIONAL" else ""
-    labels = {
-        f"frame {frame + 1} / segment {number}{at}": Listed(
-            names.get(number, ""),
-            _target(frames[frame], answer["frame_of_reference"]),
-            _Segment(frame, number, frames[frame], pixels, path, answer["offset"], payload),
-        )
-        for frame, number in answer["labels"]
-    }
-    empty = sorted(set(names) - {number for _, number in answer["labels"]})
-    issues: tuple[Issue, ...] = ()
-    if empty:
-        message = f"{len(empty)} of its {len(names)} segments have no pixel in any frame; nothing to take"
-        issues = (Issue("note", "empty-structure", message, path=f"segment {','.join(map(str, empty))}"),)
-    return LabelFile(labels, answer["patient_id"], issues)
 
 
 def _target(own: _Frame, frame_of_reference: str) -> Target:

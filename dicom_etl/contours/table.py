@@ -50,9 +50,10 @@ class ContourTable(ManyLabels[_Label]):
     name = "csv"
     accepts = frozenset({".csv"})
 
+    @parsed_once
     def labels(self, path: str, options: LabelOptions) -> LabelFile[_Label] | None:
         """Return the labels of a table; None for one of other columns."""
-        return _labels(path, options)
+        return read_table(path, options, _REQUIRED, _OPTIONAL, _grouped)
 
     def rings(self, drawn: _Label, image: ImageHeader, notes: Notes, options: LabelOptions) -> Rings:
         """Bring the vertices of a label into the pixel frame."""
@@ -72,11 +73,6 @@ class ContourTable(ManyLabels[_Label]):
         if drawn.unit == "mm":
             return float("nan")
         return drawn.origin if options.contour_origin is None else float(options.contour_origin)
-
-
-@parsed_once
-def _labels(path: str, options: LabelOptions) -> LabelFile[_Label] | None:
-    return read_table(path, options, _REQUIRED, _OPTIONAL, _grouped)
 
 
 def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> LabelFile[_Label]:
