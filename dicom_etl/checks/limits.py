@@ -20,7 +20,7 @@ from dicom_etl.config.kinds import (
 
 
 def _limit(default: float, text: str) -> Any:
-    return option(default, number(0), "limits", text)
+    return option(default, number(0), text, "limits")
 
 
 @documented
@@ -113,16 +113,16 @@ LIMITS = Kind(
 class VerifyOptions(Options):
     """Options of one verification."""
 
-    fast: bool = option(False, FLAG, "", "Stop after the seal and the structure.")
+    fast: bool = option(False, FLAG, "Stop after the seal and the structure.")
     look_inside: bool = option(
-        False, FLAG, "", "When the seal is broken, say what still holds (in a bounded process)."
+        False, FLAG, "When the seal is broken, say what still holds (in a bounded process)."
     )
     expect: str = option(
-        "", Kind(_digest, "text", "str", "SHA256"), "", "What the file must hash to, seal included."
+        "", Kind(_digest, "text", "str", "SHA256"), "What the file must hash to, seal included."
     )
     fail_on: Literal["error", "warning"] = option(
-        "error", choice("error", "warning"), "", "Least severity of a finding for exit code 3."
+        "error", choice("error", "warning"), "Least severity of a finding for exit code 3."
     )
     limits: LabelLimits = option(
-        LabelLimits(), LIMITS, "", "Limits of the label checks; --show-limits lists them."
+        LabelLimits(), LIMITS, "Limits of the label checks; --show-limits lists them."
     )

@@ -28,8 +28,13 @@ from dicom_etl.config.kinds import (
     Options,
     choice,
     documented,
+    in_content,
+    in_input,
+    in_labels,
+    in_limits,
+    in_output,
+    in_work,
     number,
-    option,
     recorded,
     whole,
 )
@@ -52,20 +57,20 @@ _BYTES = whole(1, (1 << 63) - 1, "BYTES")
 class SourceOptions(Options):
     """Where the parts of a SOURCE lie, and how its patients are named."""
 
-    dicoms: Path | None = option(None, PATH, "input", "Images, when not SOURCE/dicoms.")
-    contours: Path | None = option(None, PATH, "input", "Contours, when not SOURCE/contourfiles.")
-    links: Path | None = option(None, PATH, "input", "Link table, when not SOURCE/link.csv.")
-    link_columns: tuple[str, ...] = option(
-        (), COLUMNS, "input", "Headings of the link table: the patient's, then the original's."
+    dicoms: Path | None = in_input(None, PATH, "Images, when not SOURCE/dicoms.")
+    contours: Path | None = in_input(None, PATH, "Contours, when not SOURCE/contourfiles.")
+    links: Path | None = in_input(None, PATH, "Link table, when not SOURCE/link.csv.")
+    link_columns: tuple[str, ...] = in_input(
+        (), COLUMNS, "Headings of the link table: the patient's, then the original's."
     )
-    layout: str | None = option(
-        None, choice(*LAYOUTS), "input", "How SOURCE is arranged; by default it is recognised."
+    layout: str | None = in_input(
+        None, choice(*LAYOUTS), "How SOURCE is arranged; by default it is recognised."
     )
-    patient_from: str | None = option(
-        None, choice("folder", "header"), "input", "What names a patient of a tree: its folder, or PatientID."
+    patient_from: str | None = in_input(
+        None, choice("folder", "header"), "What names a patient of a tree: its folder, or PatientID."
     )
-    pseudonymize: Path | None = option(
-        None, PATH, "input", "Key file (32 random bytes or more): ids and paths become pseudonyms."
+    pseudonymize: Path | None = in_input(
+        None, PATH, "Key file (32 random bytes or more): ids and paths become pseudonyms."
     )
 
 
@@ -73,43 +78,33 @@ class SourceOptions(Options):
 class LabelOptions(Options):
     """What of `IngestConfig` is about label files; their readers go by it."""
 
-    structures: tuple[str, ...] | None = option(
-        None, NAMES, "labels", "Take only these structures, such as icontour,ocontour."
+    structures: tuple[str, ...] | None = in_labels(
+        None, NAMES, "Take only these structures, such as icontour,ocontour."
     )
-    structure_map: tuple[str, ...] = option(
-        (), NAME_MAP, "labels", "What names of labels stand for; recorded as digests of the names."
+    structure_map: tuple[str, ...] = in_labels(
+        (), NAME_MAP, "What names of labels stand for; recorded as digests of the names."
     )
-    labels: tuple[str, ...] = option(
-        (), WORDS, "labels", "Take only labels of this format, or of files that fit this pattern."
+    labels: tuple[str, ...] = in_labels(
+        (), WORDS, "Take only labels of this format, or of files that fit this pattern."
     )
-    number_from: str | None = option(
-        None,
-        choice("header", "name"),
-        "labels",
-        "What the numbers of labels mean: InstanceNumber or file names.",
+    number_from: str | None = in_labels(
+        None, choice("header", "name"), "What the numbers of labels mean: InstanceNumber or file names."
     )
-    series: tuple[str, ...] = option(
-        (), SERIES, "labels", "Series that the labels of a patient, or of all, are drawn on."
+    series: tuple[str, ...] = in_labels(
+        (), SERIES, "Series that the labels of a patient, or of all, are drawn on."
     )
-    contour_origin: float | None = option(
-        None,
-        choice(0, 0.5, 1),
-        "labels",
-        "What contour files call the first pixel; by default as their format.",
+    contour_origin: float | None = in_labels(
+        None, choice(0, 0.5, 1), "What contour files call the first pixel; by default as their format."
     )
-    max_image_bytes: int = option(256 << 20, _BYTES, "limits", "Largest decoded image.")
-    max_file_bytes: int = option(384 << 20, _BYTES, "limits", "Largest DICOM file.")
-    max_header_bytes: int = option(
-        16 << 20, _BYTES, "limits", "Most bytes before the pixels of a DICOM file."
+    max_image_bytes: int = in_limits(256 << 20, _BYTES, "Largest decoded image.")
+    max_file_bytes: int = in_limits(384 << 20, _BYTES, "Largest DICOM file.")
+    max_header_bytes: int = in_limits(16 << 20, _BYTES, "Most bytes before the pixels of a DICOM file.")
+    max_item_memory: int = in_limits(400 << 20, _BYTES, "Most memory for decoding one DICOM file.")
+    max_item_seconds: float = in_limits(
+        4.0, number(0.1, 1e9, "S"), "Longest time for decoding one DICOM file."
     )
-    max_item_memory: int = option(400 << 20, _BYTES, "limits", "Most memory for decoding one DICOM file.")
-    max_item_seconds: float = option(
-        4.0, number(0.1, 1e9, "S"), "limits", "Longest time for decoding one DICOM file."
-    )
-    max_contour_bytes: int = option(10_000_000, _BYTES, "limits", "Largest contour file.")
-    max_contour_points: int = option(
-        100_000, whole(1, (1 << 63) - 1), "limits", "Most points of a contour file."
-    )
+    max_contour_bytes: int = in_limits(10_000_000, _BYTES, "Largest contour file.")
+    max_contour_points: int = in_limits(100_000, whole(1, (1 << 63) - 1), "Most points of a contour file.")
 
 
 @documented
@@ -117,72 +112,56 @@ class LabelOptions(Options):
 class IngestConfig(LabelOptions):
     """Every option of ``ingest`` that shapes the data."""
 
-    allow_self_intersection: bool = option(
-        False, FLAG, "labels", "Fill outlines that cross themselves (even-odd), do not refuse them."
+    allow_self_intersection: bool = in_labels(
+        False, FLAG, "Fill outlines that cross themselves (even-odd), do not refuse them."
     )
-    raster_rule: str = option(
-        "coverage",
-        choice(*RASTER_RULES),
-        "labels",
-        "When a pixel is in: half covered, centre inside, or as Pillow.",
+    raster_rule: str = in_labels(
+        "coverage", choice(*RASTER_RULES), "When a pixel is in: half covered, centre inside, or as Pillow."
     )
-    mask_values: str = option(
-        "binary",
-        choice("binary", "coverage"),
-        "labels",
-        "Masks of 0 and 1, or of 0 to 255: the covered share.",
+    mask_values: str = in_labels(
+        "binary", choice("binary", "coverage"), "Masks of 0 and 1, or of 0 to 255: the covered share."
     )
-    impute: str | None = option(
-        None, choice(*IMPUTE_MODES), "labels", "Fill slices that nobody drew, between drawn ones."
+    impute: str | None = in_labels(
+        None, choice(*IMPUTE_MODES), "Fill slices that nobody drew, between drawn ones."
     )
-    impute_max_gap: tuple[float, float] = option(
-        (25.0, 1000.0), GAP, "labels", "Widest gap between the two drawn slices, in mm and in ms."
+    impute_max_gap: tuple[float, float] = in_labels(
+        (25.0, 1000.0), GAP, "Widest gap between the two drawn slices, in mm and in ms."
     )
-    impute_way: str = option(
-        "image", choice(*IMPUTE_WAYS), "labels", "How a slice is imputed from the two drawn ones."
+    impute_way: str = in_labels(
+        "image", choice(*IMPUTE_WAYS), "How a slice is imputed from the two drawn ones."
     )
-    unlabeled: bool = option(False, FLAG, "content", "Keep images without a contour, with empty masks.")
-    expect_size: tuple[int, int] | None = option(
-        None, SIZE, "content", "Leave out images of any other size, and report them."
+    unlabeled: bool = in_content(False, FLAG, "Keep images without a contour, with empty masks.")
+    expect_size: tuple[int, int] | None = in_content(
+        None, SIZE, "Leave out images of any other size, and report them."
     )
-    size: tuple[int, int] | None = option(
-        None, SIZE, "content", "Crop or pad images to this size, about their centre."
+    size: tuple[int, int] | None = in_content(
+        None, SIZE, "Crop or pad images to this size, about their centre."
     )
-    spacing_mm: float | None = option(
-        None,
-        number(0.01, 100, "MM"),
-        "content",
-        "Resample images, and move contours, to pixels of this size.",
+    spacing_mm: float | None = in_content(
+        None, number(0.01, 100, "MM"), "Resample images, and move contours, to pixels of this size."
     )
-    exclude: tuple[str, ...] = option(
-        (),
-        _EXCLUDED,
-        "content",
-        "Leave out a patient, or the labels of one structure of it; may be repeated.",
+    exclude: tuple[str, ...] = in_content(
+        (), _EXCLUDED, "Leave out a patient, or the labels of one structure of it; may be repeated."
     )
-    drop_flagged: bool = option(
-        False, FLAG, "content", "Leave out every label that a finding doubts (looks at all of them first)."
+    drop_flagged: bool = in_content(
+        False, FLAG, "Leave out every label that a finding doubts (looks at all of them first)."
     )
-    split: tuple[float, ...] | None = option(
-        None, SHARES, "content", "Shares, as in 0.7/0.15/0.15; patients that share data stay together."
+    split: tuple[float, ...] | None = in_content(
+        None, SHARES, "Shares, as in 0.7/0.15/0.15; patients that share data stay together."
     )
-    folds: int | None = option(
-        None, whole(2, metavar="K"), "content", "Give each sample one of K cross-validation folds."
+    folds: int | None = in_content(
+        None, whole(2, metavar="K"), "Give each sample one of K cross-validation folds."
     )
-    split_seed: int = option(0, whole(0), "content", "Seed of the split and of the folds.")
-    group_by: str | None = option(
+    split_seed: int = in_content(0, whole(0), "Seed of the split and of the folds.")
+    group_by: str | None = in_content(
         None,
         choice("folder", "header"),
-        "content",
         "One patient of a split: a folder, or a PatientID (default: one not all share).",
     )
-    compression: str = option(
-        "none",
-        choice("none", "gzip", gone=_GONE),
-        "output",
-        "Filter for images and masks; none reads fastest.",
+    compression: str = in_output(
+        "none", choice("none", "gzip", gone=_GONE), "Filter for images and masks; none reads fastest."
     )
-    fletcher32: bool = option(False, FLAG, "output", "Store a checksum with each image and mask.")
+    fletcher32: bool = in_output(False, FLAG, "Store a checksum with each image and mask.")
     decisions_sha256: str = recorded("", TEXT, "SHA-256 of the decisions file; empty for none.")
     pseudonymize: bool = recorded(False, FLAG, "Ids and paths are pseudonyms; the key is recorded nowhere.")
 
@@ -234,8 +213,8 @@ _BEFORE_THERE_WAS_ONE: dict[str, Any] = {"group_by": "folder"}
 class DecisionOptions(Options):
     """What a person decided about labels and findings."""
 
-    decisions: Path | None = option(
-        None, PATH, "labels", "CSV file of what was decided: labels to drop, findings to keep."
+    decisions: Path | None = in_labels(
+        None, PATH, "CSV file of what was decided: labels to drop, findings to keep."
     )
 
 
@@ -244,18 +223,18 @@ class DecisionOptions(Options):
 class RunOptions(Options):
     """Options of one run that leave no trace in the rows of the dataset."""
 
-    overwrite: bool = option(False, FLAG, "output", "Replace an existing file.")
-    list_unlabeled: bool = option(False, FLAG, "content", "Report each image without a contour by name.")
-    strict: bool = option(False, FLAG, "output", "Fail, and write nothing, on any error or warning.")
-    timestamp: bool = option(False, FLAG, "output", "Record the time; two runs then make different bytes.")
-    shard: tuple[int, int] | None = option(
-        None, SHARD, "output", "Make the I-th of N parts, counted from 1; merge joins them."
+    overwrite: bool = in_output(False, FLAG, "Replace an existing file.")
+    list_unlabeled: bool = in_content(False, FLAG, "Report each image without a contour by name.")
+    strict: bool = in_output(False, FLAG, "Fail, and write nothing, on any error or warning.")
+    timestamp: bool = in_output(False, FLAG, "Record the time; two runs then make different bytes.")
+    shard: tuple[int, int] | None = in_output(
+        None, SHARD, "Make the I-th of N parts, counted from 1; merge joins them."
     )
-    resume: bool = option(
-        False, FLAG, "output", "Keep finished studies beside the output, and take those kept before."
+    resume: bool = in_output(
+        False, FLAG, "Keep finished studies beside the output, and take those kept before."
     )
-    reuse: Path | None = option(
-        None, PATH, "output", "Take from this earlier dataset the studies that did not change."
+    reuse: Path | None = in_output(
+        None, PATH, "Take from this earlier dataset the studies that did not change."
     )
 
 
@@ -264,14 +243,12 @@ class RunOptions(Options):
 class WorkOptions(Options):
     """Where the work of a run is done; the output never depends on it."""
 
-    jobs: int | None = option(
-        None, whole(1), "work", "Processes to work in, this one included; by default one a core."
+    jobs: int | None = in_work(
+        None, whole(1), "Processes to work in, this one included; by default one a core."
     )
-    executor: str = option(
-        PROCESSES, choice(*EXECUTORS), "work", "Processes of this machine, or a Dask cluster."
-    )
-    scheduler: str | None = option(
-        None, TEXT, "work", "Address of a Dask cluster, tcp://host:8786; else one is started."
+    executor: str = in_work(PROCESSES, choice(*EXECUTORS), "Processes of this machine, or a Dask cluster.")
+    scheduler: str | None = in_work(
+        None, TEXT, "Address of a Dask cluster, tcp://host:8786; else one is started."
     )
 
     def _check(self) -> None:

@@ -15,6 +15,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from types import MappingProxyType
@@ -66,9 +67,14 @@ class Kind:
         raise ConfigError(f"`{keyword}` must be {self.wanted}, not {shown}")
 
 
-def option(default: Any, kind: Kind, section: str, help: str) -> Any:  # noqa: A002  - the word that click has for it
+def option(default: Any, kind: Kind, help: str, section: str = "") -> Any:  # noqa: A002
     """Declare an option as a field of a dataclass; a default of None means that it is not given."""
     return field(default=default, metadata={"kind": kind, "section": section, "help": help})
+
+
+in_input, in_labels, in_content, in_output, in_work, in_limits = (
+    partial(option, section=section) for section in SECTIONS
+)
 
 
 def recorded(default: Any, kind: Kind, help: str) -> Any:  # noqa: A002
