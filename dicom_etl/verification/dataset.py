@@ -29,7 +29,7 @@ from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.records import StudyFolders, StudyPlan
-from dicom_etl.verification import inputs, structure, whole
+from dicom_etl.verification import inputs, structure
 from dicom_etl.verification.inside import check_inside
 from dicom_etl.verification.outcome import Outcome, reading_order
 from dicom_etl.verification.study import (
@@ -121,7 +121,7 @@ class _Walk:
 
     def run(self, source: inputs.ComparedSource | None, pseudonyms: Pseudonyms | None) -> None:
         rows, note, run = self._rows, self._outcome.note, self._outcome.run
-        run(whole.check_study_order, rows)
+        run(structure.check_study_order, rows)
         self._check_studies()
         images = self._duplicates.check_images_differ(self._names_of)
         contours = self._duplicates.check_contours_differ(self._names_of)
@@ -129,11 +129,11 @@ class _Walk:
         copies = settled_before(cleared, self._rows.decisions)
         note(Duplicates.check_images_differ, copies[: len(images)])
         note(Duplicates.check_contours_differ, copies[len(images) :])
-        run(whole.check_split_words, rows)
-        run(whole.check_split_patients, rows, self._image_keys, self._contour_keys)
-        run(whole.check_split_assigned, rows, self._image_keys, self._contour_keys, self._file.config)
-        run(whole.check_flags, rows)
-        run(whole.check_statistics_table, rows, self._statistics.rows())
+        run(structure.check_split_words, rows)
+        run(structure.check_split_patients, rows, self._image_keys, self._contour_keys)
+        run(structure.check_split_assigned, rows, self._image_keys, self._contour_keys, self._file.config)
+        run(structure.check_flags, rows)
+        run(structure.check_statistics_table, rows, self._statistics.rows())
         if source is not None:
             self._check_inputs(source, pseudonyms)
 
