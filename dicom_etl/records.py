@@ -80,10 +80,7 @@ def kept_together(issues: Iterable[Issue]) -> dict[str, str]:
 
 
 class Drop(NamedTuple):
-    """A label of an image that a person decided to leave out: its structure, "*" for all, and the key of its points.
-
-    ``key`` is as in `ContourFacts`, None for whatever points it has.
-    """
+    """A label that was decided to be left out: its structure ("*" for all), and its `ContourFacts.key`, None for any."""
 
     structure: str
     key: int | None
@@ -313,10 +310,7 @@ class LostImage(NamedTuple):
 
 
 class SamplePlan(NamedTuple):
-    """One image and the labels drawn on it, as linked; nothing but names and header values.
-
-    ``stack_index`` counts the stacks of a study, -1 unknown; ``drops`` are labels that a person decided to leave out.
-    """
+    """One image and the labels drawn on it, as linked; ``stack_index`` -1 is unknown, ``drops`` were decided on."""
 
     patient_id: str
     original_id: str
@@ -333,10 +327,7 @@ class SamplePlan(NamedTuple):
 
 
 class SeriesLine(NamedTuple):
-    """What `plan` shows of one stack, on the terminal and nowhere else.
-
-    ``number`` is how a person chooses it; ``locations`` and ``phases`` are 0 where they are unknown.
-    """
+    """What `plan` alone shows of one stack; ``number`` chooses it, ``locations`` and ``phases`` are 0 where unknown."""
 
     number: str
     description: str

@@ -29,10 +29,7 @@ _NOTHING = Chunk(b"")
 
 
 class Assembly:
-    """Stores the rows of a dataset, study by study, counts them in a summary, and says what only all of them decide.
-
-    Without a ``writer`` nothing is stored.
-    """
+    """Stores rows by study (none without a ``writer``), counts them, and says what only all of them decide."""
 
     def __init__(
         self,
@@ -82,11 +79,7 @@ class Assembly:
     def end_study(
         self, study: StudyRecord, cardiac_phases: Mapping[int, str], issues: Iterable[Issue]
     ) -> None:
-        """Close the rows of one study, with the words of its phases and the ``issues`` that were found on it.
-
-        The ``sample`` of an issue counts from the first of its rows. The summary gets them as they stand after what was
-        decided, with the rows of the dataset.
-        """
+        """Close the rows of one study; ``issues`` count from its first row, and the summary gets them as decided on."""
         first, summary = self.rows, self.summary
         if self._writer is not None:
             self._writer.end_study(cardiac_phases)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from dicom_etl.checks.decisions import STALE
 from dicom_etl.checks.review import stored_facts
@@ -114,8 +114,10 @@ class Earlier:
     def __contains__(self, study: StudyPlan) -> bool:
         return (study.patient_id, study.study) in self._keys
 
-    def take(self, study: StudyPlan) -> Taken:
-        """Return a study that is there."""
+    def take(
+        self, study: StudyPlan
+    ) -> tuple[StudyRecord, Iterator[EncodedSample], dict[int, str], list[Issue]]:
+        """Return a study that is there: rows, the words of its phases, and issues, which count from its first row."""
         key = self._keys[study.patient_id, study.study]
         path, stored = self._by_key[key]
         reader = self._files.get(path)
@@ -125,7 +127,7 @@ class Earlier:
             if issue.stage not in _FOUND_ANEW and issue.code != STALE
         ]
         record = StudyRecord(study.patient_id, key, study.study)
-        return Taken(record, _samples(reader, stored, study), stored_phases(reader, stored.rows), issues)
+        return record, _samples(reader, stored, study), stored_phases(reader, stored.rows), issues
 
     def _add(self, path: Path) -> str:
         """Take the studies of a file; or say why it can have none for this run."""
@@ -143,18 +145,6 @@ class Earlier:
         return ""
 
 
-class Taken(NamedTuple):
-    """A study that is taken: its rows, ready to be stored again, the words of its phases, and what was found on it.
-
-    ``issues`` count from the first of its rows.
-    """
-
-    record: StudyRecord
-    samples: Iterator[EncodedSample]
-    phases: dict[int, str]
-    issues: list[Issue]
-
-
 def _samples(reader: DatasetReader, stored: Study, plan: StudyPlan) -> Iterator[EncodedSample]:
     uids = {(each.image, each.header.frame): each.header.instance_uid for each in plan.samples}
     for sample in stored_samples(reader, stored.rows):
@@ -165,10 +155,7 @@ def _samples(reader: DatasetReader, stored: Study, plan: StudyPlan) -> Iterator[
 
 
 def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample]:
-    """Yield rows of a dataset, ready to be stored again.
-
-    They carry what tells copies and the pixels that count for statistics, as rows do that are made.
-    """
+    """Yield rows ready to be stored again, with what tells copies and pixels that count, as rows have that are made."""
     for number, sample in zip(rows, reader.encoded(rows), strict=True):
         pixels, masks = reader.images[number], reader.masks(number)
         drawn = [(pixels, mask) if has else None for mask, has in zip(masks, sample.row.has, strict=True)]

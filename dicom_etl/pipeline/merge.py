@@ -55,11 +55,7 @@ class _Input:
 def merge(
     inputs: Sequence[Path], output: Path, *, overwrite: bool = False, progress: Progress = silent
 ) -> Summary:
-    """Join datasets into one; see `dicom_etl.api.merge`.
-
-    Stored chunks are copied as they are. What spans datasets is decided again: duplicates, splits and folds,
-    statistics, flags, the order of rows and issues, and the seal.
-    """
+    """Join datasets; see `dicom_etl.api.merge`. Stored chunks are copied; what spans datasets is decided again."""
     check_target(output.resolve(), overwrite=overwrite)
     with OpenFiles() as files:
         found = []

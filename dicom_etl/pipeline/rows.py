@@ -125,14 +125,14 @@ class RowWriter:
 
     def _copy_study(self, study: StudyPlan) -> None:
         assert self._earlier is not None
-        taken = self._earlier.take(study)
-        for sample in taken.samples:
+        record, samples, phases, issues = self._earlier.take(study)
+        for sample in samples:
             self._assembly.append(sample)
             self._step()
         summary = self._plan.summary
         summary.reused_studies += 1
         summary.reused_samples += len(self._assembly.samples)
-        self._assembly.end_study(taken.record, taken.phases, taken.issues)
+        self._assembly.end_study(record, phases, issues)
 
     def _step(self) -> None:
         self._done += 1
@@ -140,10 +140,7 @@ class RowWriter:
 
 
 def drop_doubted(plan: Plan, spec: schema.DatasetSpec) -> None:
-    """Look at all labels, and have the plan leave out those that are to go by what was found on them.
-
-    Makes every row and stores none: which labels are in doubt is known when all are looked at.
-    """
+    """Make every row and store none, to know all labels that are in doubt; have the plan leave these out."""
     before = deepcopy(plan.summary)
     review = LabelReview(spec.structures, plan.ledger, drop_flagged=plan.config.drop_flagged)
     rows = RowWriter(plan, spec, None, review=review)

@@ -27,10 +27,7 @@ def score_source(
     progress: Progress = silent,
     pseudonyms: Pseudonyms | None = None,
 ) -> tuple[list[tuple[str, Score]], Summary]:
-    """Leave out, one after the other, each drawn slice between drawn ones, and impute it.
-
-    Return the scores, each with its patient_id, and what could not be read.
-    """
+    """Leave out and impute each drawn slice between drawn ones; return each score with its patient_id."""
     planned = replace(config, impute=BOTH)
     plan = Plan(roots, planned, progress=progress, pseudonyms=pseudonyms, read_outlines=True)
     studies = list(plan.studies())

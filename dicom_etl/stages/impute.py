@@ -1,12 +1,9 @@
-"""impute: contours for a slice that nobody drew, from the slices it lies between; see `dicom_etl.impute`.
-
-Within a study it is decided from headers what is made of what, and the slices are made in rounds.
-"""
+"""impute: contours for a slice that nobody drew, in rounds, from the slices it lies between; see `dicom_etl.impute`."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import nan
@@ -63,10 +60,7 @@ class ParentPair(NamedTuple):
 
 
 class ImputePlan(NamedTuple):
-    """A slice to fill, and what from; depends on nothing else, so it can be made in any process.
-
-    ``is_parent`` says that other slices will be made of this one.
-    """
+    """A slice to fill, and what from; ``is_parent`` says that other slices will be made of this one."""
 
     sample: SamplePlan
     pairs: tuple[ParentPair, ...]
@@ -74,10 +68,7 @@ class ImputePlan(NamedTuple):
 
 
 def as_slice(pixels: NDArray[Any], header: ImageHeader | SampleRow) -> Slice:
-    """Place an image in the plane of its stack.
-
-    ``pixels`` (y, x) are as stored in the dataset, so that `verify` can make the same estimate from the file alone.
-    """
+    """Place an image (y, x) in the plane of its stack: as stored, so that `verify` makes the same estimate."""
     position = np.array(header.position_mm)
     along_x, along_y = np.array(header.orientation).reshape(2, 3)
     return Slice(pixels, header.pixel_spacing_mm, (float(position @ along_x), float(position @ along_y)))
@@ -96,11 +87,7 @@ def prepare(
 def impute_slice(
     image: Slice, plan: ImputePlan, structures: Sequence[str], *, mode: str, way: str
 ) -> tuple[dict[str, Outline], dict[str, Any]]:
-    """Make the contours of a slice, and the columns of its row that say how far to trust them.
-
-    Structures that have nothing between their parents are missing from the result. Which rows they came from is known
-    only when all rows are.
-    """
+    """Make what contours of a slice there are, and the columns of its row that say how far to trust them."""
     outlines: dict[str, Outline] = {}
     trust: list[float] = []
     shares: dict[str, float] = {}
@@ -150,10 +137,7 @@ def _place(sample: SamplePlan, orientation: FloatArray) -> SlicePlace:
 
 
 def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> tuple[set[int], dict[str, int]]:
-    """Tell which samples of a study lie between drawn ones of their stack, from names and headers alone.
-
-    Also count those that cannot be filled, by reason.
-    """
+    """Tell from headers which samples lie between drawn ones of their stack, and count the others by reason."""
     mode, reach = str(config.impute), Reach(*config.impute_max_gap)
     filled: set[int] = set()
     reasons: Counter[str] = Counter()
@@ -180,10 +164,7 @@ def _stacks(samples: Sequence[SamplePlan]) -> Iterator[tuple[SamplePlan, ...]]:
 def make_study(
     study: StudyPlan, executor: Executor, maker: SampleMaker
 ) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
-    """Make the rows of one study, drawn ones first, then what lies between them, and yield them in row order.
-
-    Images that are neither drawn on nor filled are left out unless the options keep them.
-    """
+    """Make the rows of one study, drawn ones first, then what lies between them, and yield them in row order."""
     for samples in _stacks(study.samples):
         stack = _StackMaker(samples, executor, maker)
         stack.make(index for index, sample in enumerate(samples) if sample.labels)
@@ -206,9 +187,7 @@ class _StackMaker:
     def make(self, indices: Iterable[int]) -> None:
         """Make those that were not made yet."""
         chosen = [index for index in indices if index not in self._made and index not in self._failed]
-        results = self._executor.map(self._maker.parent, [self._samples[index] for index in chosen])
-        for index, (_, result) in zip(chosen, results, strict=True):
-            self._keep(index, result)
+        self._run(self._maker.parent, {index: self._samples[index] for index in chosen})
 
     def make_between(self) -> None:
         """Make what lies between rows that could be made, in rounds."""
@@ -219,23 +198,14 @@ class _StackMaker:
         ed_es = ed_and_es(study_phases([made.sample.row for made in self._made.values()], self._structures))
         mode, reach = str(self._maker.config.impute), Reach(*self._maker.config.impute_max_gap)
         rounds = plan_links(places_of(self._samples), drawn, mode, reach, ed_es)
-        needed = {
-            one
-            for links in rounds
-            for each in links.values()
-            for link in each.values()
-            for one in link.parents
-        }
+        self._links = {index: each for links in rounds for index, each in links.items()}
+        needed = {one for each in self._links.values() for link in each.values() for one in link.parents}
         for links in rounds:
             plans = {
                 index: ImputePlan(self._samples[index], self._pairs(each), index in needed)
                 for index, each in links.items()
             }
-            ready = [index for index, plan in plans.items() if plan.pairs]
-            results = self._executor.map(self._maker.imputed, [plans[index] for index in ready])
-            for index, (_, result) in zip(ready, results, strict=True):
-                self._keep(index, result)
-                self._links[index] = links[index]
+            self._run(self._maker.imputed, {index: plan for index, plan in plans.items() if plan.pairs})
 
     def rows(self) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
         """Yield the rows in order, each imputed one with the rows it came from."""
@@ -249,16 +219,17 @@ class _StackMaker:
                 self._failed[index] if made is None else self._with_steps(made.sample, index, rank),
             )
 
-    def _keep(self, index: int, result: Made | ItemError) -> None:
-        """Take a result, with what was wrong with the slice's own contour when it had one."""
-        before = self._made.pop(index, None)
-        if isinstance(result, ItemError):
-            self._failed[index] = result
-            return
-        if before is not None:
-            issues = before.sample.issues + result.sample.issues
-            result = result._replace(sample=result.sample._replace(issues=issues))
-        self._made[index] = result
+    def _run(self, make: Callable[[Any], Made], plans: Mapping[int, Any]) -> None:
+        """Keep what is made of the plans, with what was wrong with a slice's own contour when it had one."""
+        for index, (_, result) in zip(plans, self._executor.map(make, plans.values()), strict=True):
+            before = self._made.pop(index, None)
+            if isinstance(result, ItemError):
+                self._failed[index] = result
+                continue
+            if before is not None:
+                issues = before.sample.issues + result.sample.issues
+                result = result._replace(sample=result.sample._replace(issues=issues))
+            self._made[index] = result
 
     def _parent(self, index: int, structure: str) -> Parent | None:
         made = self._made.get(index)

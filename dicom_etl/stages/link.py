@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from operator import attrgetter
 
 from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import NOTES
@@ -121,16 +122,9 @@ def _series_line(stack: Stack, found: _Images, drawn: Mapping[int, Sequence[Labe
     )
 
 
-def _row_order(sample: SamplePlan) -> tuple[int, int, int, int, str, int]:
-    header = sample.header
-    return (
-        sample.stack_index,
-        sample.location_index,
-        sample.phase_index,
-        header.instance_number,
-        sample.image,
-        header.frame,
-    )
+_row_order = attrgetter(
+    "stack_index", "location_index", "phase_index", "header.instance_number", "image", "header.frame"
+)
 
 
 class _Images:

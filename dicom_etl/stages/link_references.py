@@ -35,10 +35,7 @@ _ENDINGS = re.compile(r"\.(?:dcm|dicom|ima|img)$")
 
 
 class References:
-    """Finds images by what labels say of them.
-
-    ``elsewhere`` are UIDs that images of other studies have, with the folders of these.
-    """
+    """Finds images by what labels say; ``elsewhere`` are the folders of other studies, by UID of an image there."""
 
     def __init__(
         self,

@@ -53,10 +53,7 @@ def refused_stacks(
 def without_refused(
     study: StudyPlan, roots: SourceRoots, config: IngestConfig, *, unlabeled: bool
 ) -> StudyPlan:
-    """Return a study without the labels that `refused_stacks` refuses, each with an issue.
-
-    Images that have no label now stay only with ``unlabeled``.
-    """
+    """Return a study without the labels that `refused_stacks` refuses; bare images stay only with ``unlabeled``."""
     refused = refused_stacks(study.samples, roots, config)
     if not refused:
         return study

@@ -51,10 +51,7 @@ def _refuse_changed(planned: ImageHeader, found: ImageHeader, config: IngestConf
 
 
 class Parsed(NamedTuple):
-    """The outlines of one image by structure, what was taken off their vertices, and what is wrong with others.
-
-    ``digests`` are label files with their SHA-256, as far as it is known.
-    """
+    """By structure, outlines and what was taken off their vertices; issues about others; SHA-256 of label files."""
 
     outlines: dict[str, Outline]
     origins: dict[str, float]
@@ -63,11 +60,7 @@ class Parsed(NamedTuple):
 
 
 def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Parsed:
-    """Read the labels of a sample, whose image is as ``image`` says.
-
-    A label that cannot be used becomes an issue: its file cannot be read, its outline crosses itself and that is not
-    allowed, or it leaves the image by more than `MOST_OUTSIDE_PX` or `MOST_OUTSIDE_SHARE` of its area.
-    """
+    """Read the labels of a sample, whose image is as ``image`` says; one that cannot be used becomes an issue."""
     parsed = Parsed({}, {}, [], {})
     by_file = sorted(plan.labels, key=_file_of)
     for _, of_file in groupby(by_file, key=_file_of):

@@ -36,10 +36,7 @@ class Made(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SampleMaker:
-    """Makes samples of a run: reads, draws and encodes each.
-
-    A contour that cannot be used costs that contour; the sample keeps the others.
-    """
+    """Makes samples of a run: reads, draws and encodes each; a contour that cannot be used costs that contour alone."""
 
     roots: SourceRoots
     config: IngestConfig
@@ -91,10 +88,7 @@ class SampleMaker:
 
 
 def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tuple[Image, parse.Parsed]:
-    """Read the image of a sample and its contours by structure, and bring them to the dataset's grid.
-
-    What is wrong with a contour becomes an issue; with the image, an `ItemError`.
-    """
+    """Read an image and its contours onto the dataset's grid; a bad contour is an issue, a bad image an `ItemError`."""
     image = parse.parse_image(plan, roots, config)
     parsed = parse.parse_labels(plan, roots, config, image.header)
     image, outlines = rasterize.to_grid(image, parsed.outlines, config)

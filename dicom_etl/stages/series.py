@@ -53,10 +53,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Stack:
-    """Series that make up one stack, with the place of each of ``members``, in their order.
-
-    ``lacking`` is how many images its locations are short of.
-    """
+    """Series that make up one stack; ``members`` have their ``places``, which are short of ``lacking`` images."""
 
     series: tuple[Series, ...]
     members: tuple[int, ...]

@@ -1,7 +1,4 @@
-"""What happens to one study before any pixel is read: its files are listed, headers read, contours linked.
-
-Depends on nothing but its arguments, so it runs in any process.
-"""
+"""What happens to one study before any pixel is read, in any process: files listed, headers read, labels linked."""
 
 from __future__ import annotations
 
@@ -301,17 +298,13 @@ def _rows_to_be(
 
 
 def _text_widths(samples: Sequence[SamplePlan]) -> dict[str, int]:
-    texts = {
-        "patient_id": {sample.patient_id for sample in samples},
-        "original_id": {sample.original_id for sample in samples},
-        "source_image": {sample.image for sample in samples},
-        "manufacturer": {sample.header.manufacturer for sample in samples},
-    }
-    refs: defaultdict[str, list[ContourRef]] = defaultdict(list)
+    texts: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
-        for label in sample.labels:
-            refs[label.structure].append(label.ref)
-    for structure, found in refs.items():
-        texts[f"source_{structure}"] = {ref.source for ref in found}
-        texts[f"reader_{structure}"] = {ref.reader for ref in found}
-    return {column: max(len(text.encode()) for text in values) for column, values in texts.items() if values}
+        texts["patient_id"].add(sample.patient_id)
+        texts["original_id"].add(sample.original_id)
+        texts["source_image"].add(sample.image)
+        texts["manufacturer"].add(sample.header.manufacturer)
+        for structure, ref, _ in sample.labels:
+            texts[f"source_{structure}"].add(ref.source)
+            texts[f"reader_{structure}"].add(ref.reader)
+    return {column: max(len(text.encode()) for text in values) for column, values in texts.items()}

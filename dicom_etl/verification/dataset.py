@@ -30,6 +30,7 @@ from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.records import StudyFolders, StudyPlan
 from dicom_etl.verification import inputs, structure
+from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.inside import check_inside
 from dicom_etl.verification.outcome import Outcome, reading_order
 from dicom_etl.verification.study import (
@@ -149,7 +150,7 @@ class _Walk:
     def _take(self, start: int, checked: Checked) -> None:
         """Note what was found in one study, and keep what others are compared with."""
         note = self._outcome.note
-        checks = study_checks(drawn=checked.drawn)
+        checks = study_checks(drawn=any(facts.contours for facts in checked.facts))
         for check in checks.values():
             note(check, ())
         issues = settled_before([issue for _, issue in checked.found], self._rows.decisions)
@@ -181,10 +182,10 @@ class _Walk:
                 done += bounds[1] - bounds[0]
                 self._progress("inputs", done, len(rows))
             note(inputs.check_inputs_have_rows, compared[1])
-        run(inputs.check_inputs_have_rows, rows, None, nowhere, source, lambda: False)
+        run(inputs.check_inputs_have_rows, rows.structures, (), nowhere, source, lambda: False)
         for (patient, _), study in sorted(left.items()):
-            block, nothing = rows.block(study.start, study.stop), StudyPlan(patient, "")
-            run(inputs.check_rows_have_inputs, rows, block, nothing, source, {})
+            derived = Derived(rows, self._file.config, study.start, study.stop)
+            run(inputs.check_rows_have_inputs, derived, StudyPlan(patient, ""), source, {})
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
         rows, size = self._rows, schema.ROWS_PER_CHUNK

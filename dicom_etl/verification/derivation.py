@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any
@@ -20,7 +19,7 @@ from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.records import Issue, Outline, Rings, SampleRow
+from dicom_etl.records import Issue, Outline, Rings
 from dicom_etl.stages.impute import as_slice
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
@@ -30,15 +29,13 @@ _CLOSE = 1e-9
 _SAME_PX = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
 class Derived:
     """What derivations work on: the rows of one study, also as records, and how the dataset was made."""
 
-    rows: DatasetReader
-    block: Block
-    config: IngestConfig
-    stored: Sequence[SampleRow]
-    _outlines: dict[tuple[str, int], Outline] = field(default_factory=dict)
+    def __init__(self, rows: DatasetReader, config: IngestConfig, start: int, stop: int) -> None:
+        self.rows, self.config = rows, config
+        self.block, self.stored = rows.block(start, stop), rows.sample_rows(start, stop)
+        self._outlines: dict[tuple[str, int], Outline] = {}
 
     def outline(self, structure: str, index: int) -> Outline | None:
         """Return what is drawn on the row at a position in the block, measured once; None for nothing."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from dicom_etl.checks.decisions import DROPPED, Decisions, Ledger
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import sha256_of_row
-from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.layouts import SourceRoots, layout_of
@@ -34,6 +33,7 @@ from dicom_etl.stages.sample import read_slice
 from dicom_etl.stages.study import learn_others, link_inputs
 from dicom_etl.stages.study_key import study_key
 from dicom_etl.stages.uids import UidIndex
+from dicom_etl.verification.derivation import Derived
 from dicom_etl.workers import Executor
 
 STAGE = "inputs"
@@ -58,10 +58,7 @@ class ComparedSource:
 
 
 def key_now(plan: StudyPlan, source: ComparedSource, digests: Mapping[str, str]) -> str:
-    """Return the key that ingest would give a study now; "" where a decisions file counts.
-
-    ``digests`` are of images that were read already; others are read.
-    """
+    """Return the key that ingest would give a study now, with ``digests`` of files read; "" where decisions count."""
     config = source.config
     if config.decisions_sha256 or config.drop_flagged:
         return ""
@@ -116,7 +113,7 @@ def find_study(folders: StudyFolders, source: ComparedSource) -> StudyPlan:
 
 
 def check_rows_have_inputs(
-    rows: DatasetReader, block: Block, inputs: StudyPlan, source: ComparedSource, digests: dict[str, str]
+    study: Derived, inputs: StudyPlan, source: ComparedSource, digests: dict[str, str]
 ) -> Iterator[Issue]:
     """source-changed: each row is what its files in SOURCE give now, to the last pixel, vertex and header value.
 
@@ -125,23 +122,22 @@ def check_rows_have_inputs(
     """
     by_image = {(sample.image, sample.header.frame): sample for sample in inputs.samples}
     reasons = {issue.path: issue.message for issue in inputs.issues if issue.severity == "error"}
-    for number, stored in enumerate(rows.sample_rows(block.start, block.stop), start=block.start):
+    for index, stored in enumerate(study.stored):
         image = stored.source_image
         plan = by_image.pop((image, stored.frame), None)
         if plan is None:
             reason = reasons.get(image, "is not in SOURCE, or stands for another slice now")
-            yield _changed(stored, number, f"its image {reason}", image)
+            yield _changed(study, index, f"its image {reason}", image)
             continue
-        rings = {name: block.rings[name][number - block.start] for name in rows.structures}
         try:
-            yield from _compare(_ComparedRow(rows, number, stored, rings, plan), source, digests)
+            yield from _compare(study, index, plan, source, digests)
         except ItemError as error:
-            yield _changed(stored, number, f"its image cannot be used now: {error}", image)
+            yield _changed(study, index, f"its image cannot be used now: {error}", image)
 
 
 def check_inputs_have_rows(
-    rows: DatasetReader,
-    block: Block | None,
+    structures: Sequence[str],
+    stored: Sequence[SampleRow],
     inputs: StudyPlan,
     source: ComparedSource,
     unchanged: Callable[[], bool],
@@ -157,14 +153,10 @@ def check_inputs_have_rows(
         if not known and (unchanged() or (issue.path not in source.recorded and issue.severity != "note")):
             message = f"{'lost from /issues' if unchanged() else 'new in SOURCE since'}: {issue.code}: {issue.message}"
             yield _missing(message, inputs.patient_id, issue.path, unchanged)
-    used = (
-        set()
-        if block is None
-        else set(zip(block["source_image"].tolist(), block["frame"].tolist(), strict=True))
-    )
+    used = {(row.source_image, row.frame) for row in stored}
     for plan in inputs.samples:
         for label in plan.labels:
-            if label.structure not in rows.structures:
+            if label.structure not in structures:
                 message = f"the dataset has no {label.structure}, but it is drawn here"
                 yield _missing(
                     message, plan.patient_id, label.ref.source, unchanged, structure=label.structure
@@ -184,26 +176,18 @@ def _missing(message: str, patient_id: str, path: str, unchanged: Callable[[], b
     return Issue(severity, "source-changed", message, STAGE, path, patient_id, **where)
 
 
-class _ComparedRow(NamedTuple):
-    """A row as it is stored, with its outlines by structure, and what SOURCE holds for it now."""
-
-    rows: DatasetReader
-    number: int
-    stored: SampleRow
-    rings: Mapping[str, Rings]
-    plan: SamplePlan
-
-
-def _compare(row: _ComparedRow, source: ComparedSource, digests: dict[str, str]) -> Iterator[Issue]:
+def _compare(
+    study: Derived, index: int, plan: SamplePlan, source: ComparedSource, digests: dict[str, str]
+) -> Iterator[Issue]:
     """Compare one row with its files."""
-    stored, plan = row.stored, row.plan
+    stored = study.stored[index]
     image, parsed = read_slice(plan, source.roots, source.config)
     problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
     digests |= {plan.image: image.sha256, **parsed.digests}
     imputed = stored.origin == schema.IMPUTED
     if not imputed:
-        yield from _compare_contours(row, parsed.outlines, problems)
-    made = _made_now(row, image, parsed.outlines)
+        yield from _compare_contours(study, index, plan, parsed.outlines, problems)
+    made = _made_now(study, index, plan, image, parsed.outlines)
     skipped = _NOT_FROM_A_FILE | (_OF_THE_LABEL if imputed else frozenset())
     differing = [
         column.name
@@ -216,15 +200,15 @@ def _compare(row: _ComparedRow, source: ComparedSource, digests: dict[str, str])
         changed = "sha256_image_file" in differing
         cause = "changed since" if changed else "is as it was, so the rest of SOURCE, or the dataset, is not"
         message = f"{', '.join(differing)} differ from what SOURCE gives; the image file {cause}"
-        yield _changed(stored, row.number, message, plan.image)
+        yield _changed(study, index, message, plan.image)
 
 
 def _compare_contours(
-    row: _ComparedRow, found: Mapping[str, Outline], problems: Mapping[str, str]
+    study: Derived, index: int, plan: SamplePlan, found: Mapping[str, Outline], problems: Mapping[str, str]
 ) -> Iterator[Issue]:
     """Compare the outlines of one row with the files that lie there now."""
-    paths = {label.structure: label.ref.source for label in row.plan.labels}
-    for structure, stored in zip(row.rows.structures, row.stored.sources, strict=True):
+    paths = {label.structure: label.ref.source for label in plan.labels}
+    for structure, stored in zip(study.rows.structures, study.stored[index].sources, strict=True):
         path = paths.get(structure, "")
         message = ""
         severity: Severity = "error"
@@ -238,24 +222,30 @@ def _compare_contours(
             message = f"its {structure} cannot be used now: {problems[structure]}"
         elif stored != path:
             message = f"its {structure} is {path} in SOURCE"
-        elif not _same(row.rings[structure], found[structure].rings):
+        elif not _same(study.block.rings[structure][index], found[structure].rings):
             message = f"the {structure} is another outline than the one in SOURCE"
         if message:
-            yield _changed(row.stored, row.number, message, stored or path, structure, severity)
+            yield _changed(study, index, message, stored or path, structure, severity)
 
 
-def _made_now(row: _ComparedRow, image: Image, found: Mapping[str, Outline]) -> SampleRow:
+def _made_now(
+    study: Derived, index: int, plan: SamplePlan, image: Image, found: Mapping[str, Outline]
+) -> SampleRow:
     """Return the row that ingest would make of an image and the stored outlines."""
-    rows, number = row.rows, row.number
+    rows, number = study.rows, study.block.start + index
     # The area of what is drawn now will do: it is no column.
-    outlines = {name: found.get(name) or measure(rings) for name, rings in row.rings.items() if rings}
+    outlines = {
+        name: found.get(name) or measure(of_rows[index])
+        for name, of_rows in study.block.rings.items()
+        if of_rows[index]
+    }
     pixels = np.ascontiguousarray(image.pixels, dtype=rows.dtype)
     measured: dict[str, Any]
     if np.array_equal(pixels, rows.images[number]):  # other checks hold these to their digest and statistics
-        measured = {name: getattr(row.stored, name) for name in ("sha256", *write.STATISTICS)}
+        measured = {name: getattr(study.stored[index], name) for name in ("sha256", *write.STATISTICS)}
     else:
         measured = {"sha256": sha256_of_row(pixels, rows.masks(number)), **write.pixel_columns(pixels)}
-    return write.make_row(row.plan, image, outlines, rows.structures, measured)
+    return write.make_row(plan, image, outlines, rows.structures, measured)
 
 
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
@@ -278,6 +268,8 @@ def _same(stored: Rings, found: Rings) -> bool:
 
 
 def _changed(
-    stored: SampleRow, number: int, message: str, path: str, structure: str = "", severity: Severity = "error"
+    study: Derived, index: int, message: str, path: str, structure: str = "", severity: Severity = "error"
 ) -> Issue:
-    return Issue(severity, "source-changed", message, STAGE, path, stored.patient_id, structure, number)
+    """Return a finding about the row at a position in the block."""
+    row, number = study.stored[index], study.block.start + index
+    return Issue(severity, "source-changed", message, STAGE, path, row.patient_id, structure, number)

@@ -28,10 +28,7 @@ _FIELDS = set(Issue._fields)
 
 
 def check_inside(path: Path, seconds: int | None = None) -> Iterator[Issue]:
-    """schema, digest-mismatch: in a file whose seal is broken, structure and rows are still as they should be.
-
-    Looked at in a child process, which must end within its limits.
-    """
+    """schema, digest-mismatch: in a file whose seal is broken, structure and rows are still as they should be."""
     seconds = seconds or LEAST_SECONDS + path.stat().st_size // BYTES_A_SECOND
     command = [sys.executable, "-m", __name__, str(path), str(seconds)]
     try:

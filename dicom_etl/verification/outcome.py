@@ -104,12 +104,8 @@ class Outcome:
 
 def reading_order(issue: Issue) -> tuple[int, int, str, str]:
     """Return the place of a finding in the order in which a person reads them: severity, sample, code."""
-    return (
-        SEVERITIES.index(issue.severity),
-        -1 if issue.sample is None else issue.sample,
-        issue.code,
-        issue.path,
-    )
+    sample = -1 if issue.sample is None else issue.sample
+    return SEVERITIES.index(issue.severity), sample, issue.code, issue.path
 
 
 def _rule(check: Callable[..., Any]) -> tuple[str, str]:

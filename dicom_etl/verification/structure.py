@@ -126,10 +126,7 @@ def row_issue(
 
 
 def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
-    """derived-differs: rows are in order of patient_id and study, and /studies names each study's patient.
-
-    So the rows of a study follow each other, and /studies has one of each.
-    """
+    """derived-differs: rows are in order of patient_id and study, and /studies names each study's patient."""
     patients, index = rows.column("patient_id").tolist(), rows.column("study_index").tolist()
     studies = [study.record for study in rows.studies()]
     for row, (patient, study) in enumerate(zip(patients, index, strict=True)):

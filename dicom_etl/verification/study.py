@@ -1,7 +1,4 @@
-"""What is checked study by study: rows, labels, and the inputs that they came from.
-
-Each function depends on nothing but its arguments and the file, so it runs in any process of any executor.
-"""
+"""What is checked study by study, in any process: rows, labels, and the inputs that they came from."""
 
 from __future__ import annotations
 
@@ -69,13 +66,12 @@ class Checked(NamedTuple):
     """What came of one study: findings, and what is compared with other studies.
 
     ``found`` are findings with the name of their check among `study_checks`. ``facts`` and ``pixels`` go by row,
-    without images; ``drawn`` says whether anything was drawn by hand, else `STUDY_CHECKS` had nothing to look at.
+    without images.
     """
 
     found: list[tuple[str, Issue]]
     facts: list[SampleFacts]
     pixels: list[tuple[float, float, tuple[NDArray[Any], ...]]]
-    drawn: bool
 
 
 def identity(path: Path) -> tuple[int, int, int, int]:
@@ -96,7 +92,7 @@ def reader(file: Sealed) -> DatasetReader:
 def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -> Checked:
     """Check the rows from one up to another, all of one study."""
     rows = reader(file)
-    derived = Derived(rows, rows.block(*bounds), file.config, rows.sample_rows(*bounds))
+    derived = Derived(rows, file.config, *bounds)
     keys: list[int] = []
     digests = derived.block["sha256"].tolist()
     found = [
@@ -104,8 +100,7 @@ def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -
     ]
     found += _found(_DERIVATIONS, derived)
     labels, facts = _check_labels(derived, keys, limits)
-    drawn = any(one.contours for one in facts)
-    return Checked([*found, *labels], [_bare(one) for one in facts], list(_pixels(derived)), drawn)
+    return Checked([*found, *labels], [_bare(one) for one in facts], list(_pixels(derived)))
 
 
 def _check_labels(
@@ -154,15 +149,13 @@ def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any]
 def compare_study(
     item: tuple[StudyFolders, tuple[int, int] | None, str], *, file: Sealed, source: inputs.ComparedSource
 ) -> tuple[list[Issue], list[Issue]]:
-    """Return what is wrong with the rows of one study beside SOURCE, and with what SOURCE holds besides.
-
-    ``item`` is its folders, its rows if it has any, and its key.
-    """
+    """Compare one study with SOURCE: its rows, and what SOURCE holds besides; ``item`` is its folders, rows and key."""
     folders, bounds, key = item
     rows, found = reader(file), inputs.find_study(folders, source)
-    block = None if bounds is None else rows.block(*bounds)
+    study = None if bounds is None else Derived(rows, file.config, *bounds)
     digests: dict[str, str] = {}
-    gone = () if block is None else inputs.check_rows_have_inputs(rows, block, found, source, digests)
+    gone = () if study is None else inputs.check_rows_have_inputs(study, found, source, digests)
+    stored = () if study is None else study.stored
     unchanged = cache(lambda: key != "" and key == inputs.key_now(found, source, digests))
     # In this order: what was read of the rows is known to the key.
-    return list(gone), list(inputs.check_inputs_have_rows(rows, block, found, source, unchanged))
+    return list(gone), list(inputs.check_inputs_have_rows(rows.structures, stored, found, source, unchanged))
