@@ -80,7 +80,7 @@ def kept_together(issues: Iterable[Issue]) -> dict[str, str]:
 
 
 class Drop(NamedTuple):
-    """A label that was decided to be left out: its structure ("*" for all), and its `ContourFacts.key`, None for any."""
+    """A label that a decision leaves out: its structure ("*" for all), and its `ContourFacts.key`, None for any."""
 
     structure: str
     key: int | None
