@@ -63,7 +63,14 @@ def measure_epochs(
             # Several patches of a sample are one serving of it; -1 is a place without an image, of a stack or cine.
             own = np.unique(batch.indices[~batch.padding])
             served[np.searchsorted(reader.rows, own[own >= 0])] += 1
-            counts.update(_counts(batch))
+            counts.update(
+                batches=1,
+                samples=len(batch),
+                padding=int(np.count_nonzero(batch.padding)),
+                pixels=batch.masks.size,
+                foreground=int(np.count_nonzero(batch.masks)),
+                nbytes=batch.images.nbytes + batch.masks.nbytes,
+            )
             if take is not None:
                 take(batch)
             progress(f"epoch {epoch}", counts["batches"], len(numbers))
@@ -82,17 +89,6 @@ def measure_epochs(
         )
         left = None if left is None else left - counts["batches"]
         state = reader.state_dict()
-
-
-def _counts(batch: Batch) -> dict[str, int]:
-    return {
-        "batches": 1,
-        "samples": len(batch),
-        "padding": int(np.count_nonzero(batch.padding)),
-        "pixels": batch.masks.size,
-        "foreground": int(np.count_nonzero(batch.masks)),
-        "nbytes": batch.images.nbytes + batch.masks.nbytes,
-    }
 
 
 class Dump:

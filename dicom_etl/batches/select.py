@@ -109,9 +109,6 @@ class Selection:
     exclude_flagged: bool = False
     imputed: bool = False
 
-    def __post_init__(self) -> None:
-        check_option(self.require in get_args(Require), "require", self.require, '"all" or "any"')
-
 
 def choose_rows(table: SampleTable, wanted: Selection) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the rows that satisfy a selection, in the order of the files, and which labels of all rows count.
@@ -140,6 +137,7 @@ def _conditions(
     table: SampleTable, wanted: Selection, drawn: NDArray[np.bool_], valid: NDArray[np.bool_]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each condition of a selection in words and the rows that fulfil it."""
+    check_option(wanted.require in get_args(Require), "require", wanted.require, '"all" or "any"')
     if wanted.require == "all":
         for index, structure in enumerate(wanted.structures):
             yield f"with {structure}", drawn[:, index]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from operator import attrgetter
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -40,6 +41,7 @@ _FIRST_READ = 16 * 1024
 _GROWTH = 16
 _decodable: set[tuple[str, int]] = set()
 """Transfer syntaxes and bits of which the decoder process has taken a file: it has the codec."""
+_codec_of = attrgetter("transfer_syntax", "bits_allocated")
 
 
 def sop_class_of(path: Path | str) -> str:
@@ -85,10 +87,6 @@ def read_listed_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHe
 def _ends_with_delimiter(descriptor: int, size: int) -> bool:
     """Tell whether a file ends as the last fragment of compressed pixels does, so that nothing of it is cut off."""
     return os.pread(descriptor, len(DELIMITER), max(0, size - len(DELIMITER))) == DELIMITER
-
-
-def _codec_of(header: ImageHeader) -> tuple[str, int]:
-    return header.transfer_syntax, header.bits_allocated
 
 
 def read_planned(path: Path | str, planned: ImageHeader, stamp: FileStamp, limits: Limits) -> Image:

@@ -47,20 +47,15 @@ def limits_of(options: LabelOptions) -> Limits:
 
 def read_start(path: Path | str, count: int) -> bytes:
     """Return the first bytes of a file; a FIFO, a device, a socket or a folder is never opened."""
-    check_regular(path)
+    try:
+        _refuse_special(os.stat(path).st_mode)  # noqa: PTH116  (a Path costs as much again as the call)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot be opened: {_reason(error)}") from None
     descriptor, _ = open_listed(path)
     try:
         return _read(descriptor, count)
     finally:
         os.close(descriptor)
-
-
-def check_regular(path: Path | str) -> None:
-    """Refuse what is no regular file."""
-    try:
-        _refuse_special(os.stat(path).st_mode)  # noqa: PTH116  (a Path costs as much again as the call)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot be opened: {_reason(error)}") from None
 
 
 def open_listed(path: Path | str) -> tuple[int, os.stat_result]:
