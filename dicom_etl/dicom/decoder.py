@@ -94,6 +94,7 @@ class _Child:
         self.served = -1  # its first answer says that it is ready
         self.holds = ""
         self.late = False
+        self.request: dict[str, Any] | None = None  # that it has begun with
         self._deadline = inf
         self._closed = threading.Event()
         try:
@@ -123,12 +124,13 @@ class _Child:
         """Send one file; the child begins. Raises `_GoneError` if it has died, or was ended because it was `late`."""
         with self._clock(seconds):
             ipc.send(self._requests, request, data)
+        self.request = request
 
     def receive(self, most: int, seconds: float) -> tuple[dict[str, Any], bytearray]:
         """Wait so long for its answer, of at most ``most`` bytes; raises as `send`."""
         with self._clock(seconds):
             answer = ipc.receive(self._answers, most)
-        self.served += 1
+        self.served, self.request = self.served + 1, None
         return answer
 
     def close(self) -> None:
@@ -171,30 +173,26 @@ class _Pool:
 
     def __init__(self) -> None:
         self._idle: list[_Child] = []
-        self._begun: dict[int, tuple[dict[str, Any], _Child]] = {}
+        self._begun: dict[int, _Child] = {}
 
-    def take(self) -> _Child:
-        """Return an idle child, or a new one."""
+    def take(self, request: dict[str, Any]) -> _Child:
+        """Return the child that has begun with this request of this thread, else an idle one, else a new one."""
+        thread = threading.get_ident()
+        if thread in self._begun and self._begun[thread].request == request:
+            return self._begun.pop(thread)
         with suppress(IndexError):
             return self._idle.pop()
         return _Child()
 
     def begin(self, request: dict[str, Any], data: bytes, seconds: float) -> None:
         """Let a child begin with what this thread will ask for; that there is none will be found out then."""
-        _, child = self._begun.pop(threading.get_ident(), ({}, None))
-        if child is not None:
-            child.close()
-        with suppress(ImageError, _GoneError):
-            child = self.take()
-            child.send(request, data, seconds)
-            self._begun[threading.get_ident()] = request, child
-
-    def take_begun(self, request: dict[str, Any]) -> _Child | None:
-        """Return the child that has begun with this request of this thread, if there is one."""
         thread = threading.get_ident()
-        if self._begun.get(thread, ({},))[0] != request:
-            return None
-        return self._begun.pop(thread)[1]
+        if thread in self._begun:
+            self._begun.pop(thread).close()
+        with suppress(ImageError, _GoneError):
+            child = self.take(request)
+            child.send(request, data, seconds)
+            self._begun[thread] = child
 
     def put(self, child: _Child) -> None:
         """Take back a child that has answered."""
@@ -205,11 +203,11 @@ class _Pool:
         while self._idle:
             self._idle.pop().close()
         while self._begun:
-            self._begun.popitem()[1][1].close()
+            self._begun.popitem()[1].close()
 
     def forget(self) -> None:
         """Leave the children to the process that this one was forked from: answers would get mixed up."""
-        for child in (*self._idle, *(child for _, child in self._begun.values())):
+        for child in (*self._idle, *self._begun.values()):
             child.process.returncode = 0  # not ours to wait for
             child.forget()
         self._idle, self._begun = [], {}
@@ -227,13 +225,12 @@ def examine(function: str, data: bytes, limits: Limits, **options: Any) -> tuple
     It takes (data, limits, options) and returns an answer for JSON and a payload; it raises `ImageError`.
     """
     request, digest = _request(function, limits, options), options.get("digest", "")
-    begun = _pool.take_begun(request)
-    child = begun or _pool.take()
+    child = _pool.take(request)
     end = time.monotonic() + limits.max_item_seconds  # of all tries together
     while True:
         fresh = child.served == 0
         try:
-            if child is not begun:
+            if child.request != request:
                 held = bool(digest) and child.holds == digest
                 child.send(request, b"" if held else data, end - time.monotonic())
             answer, payload = child.receive(limits.max_image_bytes, end - time.monotonic())

@@ -173,7 +173,7 @@ def test_what_a_codec_prints_is_not_taken_for_an_answer(
 def test_interrupt_ends_the_child_and_passes_through(
     odd: Path, monkeypatch: pytest.MonkeyPatch, pool: decoder._Pool
 ) -> None:
-    child = pool.take()
+    child = pool.take({})
     pool.put(child)
 
     def interrupt(*_: object) -> None:
@@ -343,8 +343,9 @@ def read_announced(path: Path, following: Path) -> None:
 def test_announced_images_are_begun_with(slices: list[Path], pool: decoder._Pool) -> None:
     for path, following in pairwise((*slices, slices[0])):
         read_announced(path, following)
-        ((request, child),) = pool._begun.values()
-        assert request["options"]["digest"] == sha256_of_file(following)
+        (child,) = pool._begun.values()
+        assert child.request is not None
+        assert child.request["options"]["digest"] == sha256_of_file(following)
     assert child.served == 4  # the header of the first, and all three
     pool.close()
     assert child.process.returncode is not None
