@@ -94,13 +94,10 @@ def _run(
     decided = _decisions(given[DecisionOptions])
     data = replace(_config(config, given[IngestConfig], where), decisions_sha256=decided.sha256)
     roots, pseudonyms, notices = _open_source(source, where)
-    probe = None
     if work.executor == DASK:
-        from dicom_etl.workers.cluster import SourceProbe
-
         roots = roots.resolved()
-        probe = SourceProbe.of(roots.dicoms, roots.contours, roots.links)
-    with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, probe=probe) as executor:
+    parts = roots.dicoms, roots.contours, roots.links
+    with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, source=parts) as executor:
         common: dict[str, Any] = {"executor": executor, "progress": progress}
         common |= {"pseudonyms": pseudonyms, "decisions": decided}
         if output is not None:

@@ -13,10 +13,9 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from dicom_etl._version import __version__
 from dicom_etl.errors import ClusterError, ItemError, MissingExtraError
@@ -35,11 +34,11 @@ _VERSION = "__import__('dicom_etl._version', fromlist=['_']).__version__"
 
 
 class Proof(NamedTuple):
-    """What a worker must answer before it works: the release, and what a function gives in this process."""
+    """What a worker must answer before it works: the release, and what some files of SOURCE look like."""
 
     version: str
-    probe: Callable[[], str] | None
-    answer: str
+    files: tuple[str, ...]
+    seen: str
 
     def fault(self) -> str:
         """Return what is wrong with this process; "" when it may work."""
@@ -47,37 +46,27 @@ class Proof(NamedTuple):
             return (
                 f"runs dicom-etl {__version__}, this process {self.version}: install the same release on all"
             )
-        found = self.probe() if self.probe else ""
-        if found != self.answer:
-            return f"does not see SOURCE as this process does, under the same path ({found or 'other files'})"
+        found = look_at(self.files)
+        if found != self.seen:
+            return f"does not see SOURCE as this process does, under the same path ({found})"
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceProbe:
-    """Reads some files of a SOURCE where it is called: equal answers, same SOURCE."""
-
-    files: tuple[str, ...]
-
-    @classmethod
-    def of(cls, *roots: Path) -> Self:
-        """Choose files of folders, a few of each of the first folders below, and files that stand alone."""
-        return cls(tuple(path for root in roots for path in _some(root.absolute())))
-
-    def __call__(self) -> str:
-        """Return one digest of names, sizes and first bytes; which file is missing where one is."""
-        digest = hashlib.sha256()
-        for number, name in enumerate(self.files, start=1):
-            try:
-                with Path(name).open("rb") as stream:
-                    size, start = os.fstat(stream.fileno()).st_size, stream.read(_BYTES)
-            except OSError as error:
-                return f"file {number} of {len(self.files)} looked at: {error.strerror}"
-            digest.update(f"{name} {size} ".encode() + start)
-        return digest.hexdigest()
+def look_at(files: tuple[str, ...]) -> str:
+    """Return one digest of names, sizes and first bytes of files; which file is missing where one is."""
+    digest = hashlib.sha256()
+    for number, name in enumerate(files, start=1):
+        try:
+            with Path(name).open("rb") as stream:
+                size, start = os.fstat(stream.fileno()).st_size, stream.read(_BYTES)
+        except OSError as error:
+            return f"file {number} of {len(files)} looked at: {error.strerror}"
+        digest.update(f"{name} {size} ".encode() + start)
+    return digest.hexdigest()
 
 
-def _some(root: Path) -> Iterator[str]:
+def some_files(root: Path) -> Iterator[str]:
+    """Choose files of a folder, a few of each of the first folders below, or take one that stands alone."""
     if root.is_file():
         yield str(root)
     for folder, below, names in islice(os.walk(root), _FOLDERS):
@@ -93,12 +82,13 @@ class DaskCluster(Executor):
     one by one, and the item that loses several again is an `ItemError`.
     """
 
-    def __init__(self, scheduler: str | None, jobs: int, probe: Callable[[], str] | None = None) -> None:
+    def __init__(self, scheduler: str | None, jobs: int, source: Iterable[Path] = ()) -> None:
         try:
             from distributed import Client, LocalCluster
         except ImportError:
             raise MissingExtraError("`executor` dask", "dask") from None
-        self._proof = Proof(__version__, probe, probe() if probe else "")
+        files = tuple(path for root in source for path in some_files(root.absolute()))
+        self._proof = Proof(__version__, files, look_at(files))
         self._cluster = None
         if scheduler is None:
             self._cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)

@@ -18,7 +18,7 @@ import dicom_etl
 from dicom_etl import pipeline
 from dicom_etl.errors import ClusterError
 from dicom_etl.workers import open_executor
-from dicom_etl.workers.cluster import SourceProbe
+from dicom_etl.workers.cluster import look_at, some_files
 from tests.builders import TinySource, make_source
 from tests.workers import work
 
@@ -143,7 +143,7 @@ def test_one_file_that_a_worker_alone_cannot_read_is_the_clusters_error(
     """Not among those that the probe looked at, and found out when the worker fails on it."""
     start("")
     roots = pipeline.locate(source.root).resolved()
-    with open_executor(kind="dask", scheduler=scheduler[0], probe=SourceProbe.of(roots.links)) as executor:
+    with open_executor(kind="dask", scheduler=scheduler[0], source=[roots.links]) as executor:
         assert [result for _, result in executor.map(work.fail_elsewhere, [os.getpid()] * 2)] == [1, 1]
         with pytest.raises(ClusterError, match="cannot read what this process can"):
             list(executor.map(work.fail_elsewhere, [-os.getpid()]))
@@ -153,7 +153,7 @@ def test_a_worker_that_joins_later_is_asked_as_well(
     scheduler: tuple[str, int], start: Start, source: TinySource
 ) -> None:
     start("")
-    with open_executor(kind="dask", scheduler=scheduler[0], probe=SourceProbe.of(source.root)) as executor:
+    with open_executor(kind="dask", scheduler=scheduler[0], source=[source.root]) as executor:
         assert [result for _, result in executor.map(work.square, range(5))] == [0, 1, 4, 9, 16]
         start(BLIND.format(what="source/dicoms"))
         with pytest.raises(ClusterError, match="does not see SOURCE"):
@@ -206,10 +206,10 @@ def test_a_scheduler_that_dies_ends_the_run() -> None:
 def test_probes_differ_where_files_do(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
-    probe = SourceProbe.of(tmp_path)
-    before = probe()
-    assert probe() == before
+    files = tuple(some_files(tmp_path))
+    before = look_at(files)
+    assert look_at(files) == before
     (tmp_path / "b").write_text("c")
-    assert probe() != before
+    assert look_at(files) != before
     (tmp_path / "b").unlink()
-    assert probe() == "file 2 of 2 looked at: No such file or directory"
+    assert look_at(files) == "file 2 of 2 looked at: No such file or directory"
