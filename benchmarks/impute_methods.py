@@ -27,7 +27,7 @@ from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute import guide, rays
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST, Parent, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
+from dicom_etl.impute.parents import BOTH, TEMPORAL, SlicePlace, plan_links
 from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.score import DrawnSlice, contour_distance_mm, dice
 from dicom_etl.records import FloatArray, Rings
@@ -352,7 +352,7 @@ def phantom_scores(one: Phantom, mode: str, way: str) -> Iterator[tuple[str, flo
         if place.location in study.drawn_locations[::every] and place.phase in (study.ed, study.es)
     }
     turns = (study.ed, study.es)
-    for links in plan_links(one.places, {"icontour": have.keys()}, mode, Reach(25.0, 1000.0), turns):
+    for links in plan_links(one.places, {"icontour": have.keys()}, mode, (25.0, 1000.0), turns):
         for number, each in links.items():
             link = each["icontour"]
             image = one.images[number]

@@ -60,14 +60,6 @@ class ParentLink:
     """Distance to the nearer parent, mm or ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How far apart parents may be, in mm along the stack and in ms around the cycle."""
-
-    mm: float
-    ms: float
-
-
 def spatial_links(
     places: Sequence[SlicePlace], drawn: Collection[int], most_mm: float
 ) -> dict[int, ParentLink]:
@@ -163,25 +155,28 @@ def plan_links(
     places: Sequence[SlicePlace],
     drawn: Mapping[str, Collection[int]],
     mode: str,
-    reach: Reach,
+    reach: tuple[float, float],
     ed_es: tuple[int, int] | None,
 ) -> list[dict[int, dict[str, ParentLink]]]:
     """Decide what is filled and from what: links by position and structure, one dict a round.
+
+    ``reach`` is how far apart parents may be, in mm along the stack and in ms around the cycle.
 
     Mode "both" (and "nearest", which fills the same slices) has two rounds: first what lies between drawn phases, or
     else between drawn locations; then the same once more, with what has been filled as parents too. A phase in between
     at a location that nobody drew is thus made of its own ED and ES, which are made of their neighbours. Only images on
     which nothing is drawn are filled: a row is either drawn or imputed, never a mixture.
     """
+    most_mm, most_ms = reach
     have = {structure: set(members) for structure, members in sorted(drawn.items())}
     taken: set[int] = set().union(*drawn.values())
     rounds = []
     for _ in range(1 if mode in (SPATIAL, TEMPORAL) else 2):
         found: dict[int, dict[str, ParentLink]] = {}
         for structure, members in have.items():
-            links = {} if mode == TEMPORAL else spatial_links(places, members, reach.mm)
+            links = {} if mode == TEMPORAL else spatial_links(places, members, most_mm)
             if mode != SPATIAL:
-                links |= temporal_links(places, members, reach.ms, ed_es)
+                links |= temporal_links(places, members, most_ms, ed_es)
             for index, link in links.items():
                 if index not in taken:
                     found.setdefault(index, {})[structure] = link
@@ -197,7 +192,7 @@ def unfilled(
 ) -> dict[str, int]:
     """Count, by reason, the images of a study that are neither drawn on nor filled."""
     taken: set[int] = set().union(*drawn.values())
-    anywhere = plan_links(places, drawn, mode, Reach(inf, inf), None)
+    anywhere = plan_links(places, drawn, mode, (inf, inf), None)
     too_far = set().union(*anywhere)
     located = [places[index].location_mm for index in taken if isfinite(places[index].location_mm)]
     reasons: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from dicom_etl.geometry.raster import rasterize
 from dicom_etl.impute.distance import boundary_distance
 from dicom_etl.impute.estimate import NEAREST, WAYS, Estimate, Parent, confidence, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.impute.parents import Axis, Reach, SlicePlace, spatial_links, temporal_links
+from dicom_etl.impute.parents import Axis, SlicePlace, spatial_links, temporal_links
 from dicom_etl.records import FloatArray, Outline, Rings
 
 _SPACING_MM = 0.5
@@ -94,18 +94,19 @@ def leave_one_out(
     structure: str,
     places: Sequence[SlicePlace],
     drawn: Mapping[int, DrawnSlice],
-    reach: Reach,
+    reach: tuple[float, float],
     ed_es: tuple[int, int] | None,
 ) -> Iterator[Score]:
     """Score every slice of one study that has drawn neighbours on both sides, in space or around the cycle.
 
-    ``places`` are those of all images, ``drawn`` has those with the structure by position. Way "nearest" of two parents
-    equally near is scored as the mean of both.
+    ``places`` are those of all images, ``drawn`` has those with the structure by position; for ``reach`` see
+    `plan_links`. Way "nearest" of two parents equally near is scored as the mean of both.
     """
+    most_mm, most_ms = reach
     known = {index: parent_of(one.image, one.outline.rings) for index, one in drawn.items()}
     for index in sorted(drawn):
         others, truth, place = drawn.keys() - {index}, drawn[index], places[index]
-        found = spatial_links(places, others, reach.mm), temporal_links(places, others, reach.ms, ed_es)
+        found = spatial_links(places, others, most_mm), temporal_links(places, others, most_ms, ed_es)
         for link, way in product((links[index] for links in found if index in links), WAYS):
             made = _estimates(truth.image, [known[parent] for parent in link.parents], link.weights, way)
             scored = [

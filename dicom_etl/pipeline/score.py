@@ -7,7 +7,7 @@ from dataclasses import replace
 from dicom_etl.config import IngestConfig
 from dicom_etl.errors import ItemError
 from dicom_etl.geometry.locations import cardiac_phases
-from dicom_etl.impute.parents import BOTH, Reach
+from dicom_etl.impute.parents import BOTH
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
@@ -63,5 +63,5 @@ def _score_study(
     return [
         score
         for structure, slices in sorted(drawn.items())
-        for score in leave_one_out(structure, places, slices, Reach(*config.impute_max_gap), ed_es)
+        for score in leave_one_out(structure, places, slices, config.impute_max_gap, ed_es)
     ]

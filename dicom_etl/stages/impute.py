@@ -24,7 +24,6 @@ from dicom_etl.impute.parents import (
     TEMPORAL,
     Axis,
     ParentLink,
-    Reach,
     SlicePlace,
     plan_links,
     unfilled,
@@ -138,7 +137,7 @@ def _place(sample: SamplePlan, orientation: FloatArray) -> SlicePlace:
 
 def fillable(samples: Sequence[SamplePlan], config: IngestConfig) -> tuple[set[int], dict[str, int]]:
     """Tell from headers which samples lie between drawn ones of their stack, and count the others by reason."""
-    mode, reach = str(config.impute), Reach(*config.impute_max_gap)
+    mode, reach = str(config.impute), config.impute_max_gap
     filled: set[int] = set()
     reasons: Counter[str] = Counter()
     first = 0
@@ -196,8 +195,8 @@ class _StackMaker:
             for structure in self._structures
         }
         ed_es = ed_and_es(study_phases([made.sample.row for made in self._made.values()], self._structures))
-        mode, reach = str(self._maker.config.impute), Reach(*self._maker.config.impute_max_gap)
-        rounds = plan_links(places_of(self._samples), drawn, mode, reach, ed_es)
+        config, places = self._maker.config, places_of(self._samples)
+        rounds = plan_links(places, drawn, str(config.impute), config.impute_max_gap, ed_es)
         self._links = {index: each for links in rounds for index, each in links.items()}
         needed = {one for each in self._links.values() for link in each.values() for one in link.parents}
         for links in rounds:

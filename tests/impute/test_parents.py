@@ -10,7 +10,6 @@ from dicom_etl.impute.parents import (
     TOO_FAR,
     UNPLACED,
     ParentLink,
-    Reach,
     SlicePlace,
     plan_links,
     spatial_links,
@@ -20,7 +19,7 @@ from dicom_etl.impute.parents import (
 
 PHASES = 10
 STEP = 80.0
-FAR = Reach(100.0, 1000.0)
+FAR = (100.0, 1000.0)
 
 
 def stack(locations: int = 5, spacing_mm: float = 8.0) -> list[SlicePlace]:
@@ -120,7 +119,7 @@ ED_ES = {at(1, 3), at(1, 9), at(3, 3), at(3, 9)}
 
 
 def filled(
-    drawn: dict[str, set[int]], mode: str, reach: Reach = FAR
+    drawn: dict[str, set[int]], mode: str, reach: tuple[float, float] = FAR
 ) -> list[dict[int, dict[str, ParentLink]]]:
     return plan_links(stack(), drawn, mode, reach, (9, 3))
 

@@ -10,11 +10,11 @@ from phantom.trace import trace
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, IMAGE, NEAREST, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.impute.parents import BOTH, TEMPORAL, Reach, SlicePlace, plan_links
+from dicom_etl.impute.parents import BOTH, TEMPORAL, SlicePlace, plan_links
 from dicom_etl.impute.score import dice
 
 CYCLE_MS = 900.0
-REACH = Reach(25.0, 1000.0)
+REACH = (25.0, 1000.0)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, IMAGE, NEAREST
 from dicom_etl.impute.guide import Slice
-from dicom_etl.impute.parents import SPATIAL, Reach, SlicePlace
+from dicom_etl.impute.parents import SPATIAL, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, leave_one_out
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -47,7 +47,7 @@ def study_scores(source: Path, link: str, structure: str) -> list[Score]:
             Slice(data.pixel_array, (rows, columns)), measure((np.loadtxt(path) - 1,))
         )
     stack = [places[number] for number in range(len(places))]
-    return list(leave_one_out(structure, stack, drawn, Reach(25.0, 1000.0), None))
+    return list(leave_one_out(structure, stack, drawn, (25.0, 1000.0), None))
 
 
 def mean_dice(scores: list[Score], structure: str, way: str) -> float:

@@ -4,11 +4,11 @@ import pytest
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import CONTOURS, DISTANCE, NEAREST, WAYS
 from dicom_etl.impute.guide import Slice
-from dicom_etl.impute.parents import SPATIAL, TEMPORAL, Reach, SlicePlace
+from dicom_etl.impute.parents import SPATIAL, TEMPORAL, SlicePlace
 from dicom_etl.impute.score import DrawnSlice, Score, contour_distance_mm, dice, leave_one_out
 from tests.impute.outlines import blank, disc, heart
 
-FAR = Reach(100.0, 1000.0)
+FAR = (100.0, 1000.0)
 SIZE = 64
 
 
@@ -54,7 +54,7 @@ def test_what_does_not_move_is_found_from_its_own_past_and_future() -> None:
 
 def test_no_gap_wider_than_allowed_is_scored() -> None:
     places, drawn = cone()
-    found = list(leave_one_out("icontour", places, drawn, Reach(15.9, 399.0), None))
+    found = list(leave_one_out("icontour", places, drawn, (15.9, 399.0), None))
     assert found == []
 
 
