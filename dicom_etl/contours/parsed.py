@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from dicom_etl.config import LabelOptions
+from dicom_etl.contours.base import ContourReader
 from dicom_etl.dicom.files import Limits, limits_of, read_whole
 from dicom_etl.errors import ContourError, ImageError
 from dicom_etl.records import ContourRef, Found, ImageHeader, Issue, Outlines, Rings, Target
@@ -128,11 +129,8 @@ class LabelFile(NamedTuple, Generic[T]):
     issues: tuple[Issue, ...] = ()
 
 
-class ManyLabels(Protocol[T]):
+class ManyLabels(ContourReader, Protocol[T]):
     """`ContourReader` for files of many labels: what is wrong with one costs that one alone."""
-
-    name: str
-    accepts: frozenset[str]
 
     def labels(self, path: str, options: LabelOptions) -> LabelFile[T] | None:
         """Return what a file holds, None when it is not one of ours; asked for once an image, so parsed once."""

@@ -8,7 +8,7 @@ add about a fifth (Guyton and Hall, Textbook of Medical Physiology, chapter 9, "
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -75,18 +75,12 @@ def spatial_links(
     for members in by_phase.values():
         members.sort(key=lambda index: (places[index].location_mm, index))
         labelled = [index for index in members if index in drawn]
-        at = [places[index].location_mm for index in labelled]
-        for index in members:
-            here = places[index].location_mm
-            after = bisect_left(at, here)
-            if index in drawn or not 0 < after < len(at) or at[after] == here:
-                continue
-            before_mm, after_mm = at[after - 1], at[after]
-            if (gap := after_mm - before_mm) <= most_mm:
-                parents = labelled[after - 1], labelled[after]
-                share = round((here - before_mm) / gap, SHARE_DIGITS)
-                distance = min(here - before_mm, after_mm - here)
-                links[index] = ParentLink(SPATIAL, parents, (1 - share, share), gap, distance)
+        for before, index, after in _between(members, labelled):
+            start, now, end = (places[one].location_mm for one in (before, index, after))
+            if start < now < end and (gap := end - start) <= most_mm:
+                share = round((now - start) / gap, SHARE_DIGITS)
+                distance = min(now - start, end - now)
+                links[index] = ParentLink(SPATIAL, (before, after), (1 - share, share), gap, distance)
     return links
 
 

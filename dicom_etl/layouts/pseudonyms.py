@@ -27,27 +27,11 @@ _PSEUDONYM_BYTES = 10
 """80 bits: among a million names, two share one with a probability below 1e-12."""
 
 OTHER_VENDOR = "other"
-_VENDORS = {
-    "agilent": "Agilent",
-    "bruker": "Bruker",
-    "canon": "Canon",
-    "esaote": "Esaote",
-    "fonar": "Fonar",
-    "fujifilm": "Fujifilm",
-    "ge": "GE",
-    "general electric": "GE",
-    "hitachi": "Hitachi",
-    "marconi": "Marconi",
-    "neusoft": "Neusoft",
-    "philips": "Philips",
-    "picker": "Picker",
-    "shimadzu": "Shimadzu",
-    "siemens": "Siemens",
-    "toshiba": "Toshiba",
-    "uih": "United Imaging",
-    "united imaging": "United Imaging",
-    "varian": "Varian",
-}
+_VENDOR = re.compile(
+    "(?<= )(?:agilent|bruker|canon|esaote|fonar|fujifilm|ge|general electric|hitachi|marconi|neusoft|philips|picker"
+    "|shimadzu|siemens|toshiba|uih|united imaging|varian)(?= )"
+)
+_SPELLED = {"ge": "GE", "general electric": "GE", "uih": "United Imaging"}
 
 
 class SourceName(str):
@@ -202,8 +186,8 @@ def is_pseudonym(text: str) -> bool:
 def vendor(manufacturer: str) -> str:
     """Return a word of ours for a Manufacturer, which is free text: the vendor it names, else `OTHER_VENDOR`."""
     words = f" {' '.join(re.findall('[a-z]+', manufacturer.casefold()))} "
-    known = (name for word, name in _VENDORS.items() if f" {word} " in words)
-    return next(known, OTHER_VENDOR if manufacturer else "")
+    found = min(_VENDOR.findall(words), default="")
+    return _SPELLED.get(found, found.title()) or (OTHER_VENDOR if manufacturer else "")
 
 
 def _pseudonym(key: bytes, *parts: str) -> str:
