@@ -77,9 +77,9 @@ def read_table(
     options: LabelOptions,
     required: Sequence[str],
     optional: Sequence[str],
-    parse: Callable[[Iterator[list[str]], dict[str, int]], T],
+    parse: Callable[[Iterator[tuple[int, list[str]]], dict[str, int]], T],
 ) -> T | None:
-    """Return what ``parse`` makes of the rows of a CSV table; None where its header lacks a required column.
+    """Return what ``parse`` makes of the lines of a CSV table, each with its number; None without a required column.
 
     ``parse`` also gets the place of each column, -1 for one that is not there.
     """
@@ -96,7 +96,8 @@ def read_table(
         for name in columns:
             if header.count(name) > 1:
                 raise ContourError(f"line 1: the column {name} is there {header.count(name)} times")
-        return parse(rows, {name: header.index(name) if name in header else -1 for name in columns})
+        lines = ((line, row) for line, row in enumerate(rows, start=2) if any(row))
+        return parse(lines, {name: header.index(name) if name in header else -1 for name in columns})
     except csv.Error as error:
         raise ContourError(f"line {rows.line_num}: it is no CSV table: {error}") from None
 

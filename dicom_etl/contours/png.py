@@ -103,11 +103,9 @@ class PngMask(ManyLabels[NDArray[np.bool_]]):
         return values, inside
 
 
-def _by_mask(rows: Iterator[list[str]], columns: dict[str, int]) -> dict[str, tuple[str, str]]:
+def _by_mask(rows: Iterator[tuple[int, list[str]]], columns: dict[str, int]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
-    for line, row in enumerate(rows, start=2):
-        if not any(row):
-            continue
+    for line, row in rows:
         if len(row) <= max(columns.values()) or not row[columns["mask"]].strip():
             raise ContourError(f"line {line}: a column or the name of the mask is missing")
         mask, image, structure = (row[columns[name]].strip() for name in _COLUMNS)

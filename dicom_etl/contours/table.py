@@ -75,14 +75,12 @@ class ContourTable(ManyLabels[_Label]):
         return drawn.origin if options.contour_origin is None else float(options.contour_origin)
 
 
-def _grouped(rows: Iterator[list[str]], columns: dict[str, int]) -> LabelFile[_Label]:
+def _grouped(rows: Iterator[tuple[int, list[str]]], columns: dict[str, int]) -> LabelFile[_Label]:
     labels: dict[tuple[str, ...], _Label] = {}
     width = max(columns.values()) + 1
     keyed = [columns[name] for name in ("image", "frame", "structure", "unit", "origin")]
     x, y, z, ring = (columns[name] for name in ("x", "y", "z", "ring"))
-    for line, row in enumerate(rows, start=2):
-        if not any(row):
-            continue
+    for line, row in rows:
         if len(row) < width:
             raise ContourError(f"line {line}: {len(row)} columns, but the header has {width} or more")
         key = tuple([row[at].strip() if at >= 0 else "" for at in keyed])
