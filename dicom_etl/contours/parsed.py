@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 from dicom_etl.config import LabelOptions
 from dicom_etl.contours.base import ContourReader
 from dicom_etl.dicom.files import Limits, limits_of, read_whole
-from dicom_etl.errors import ContourError, ImageError
+from dicom_etl.errors import ContourError, ImageError, os_errors_as
 from dicom_etl.records import ContourRef, Found, ImageHeader, Issue, Outlines, Rings, Target
 
 T = TypeVar("T")
@@ -37,10 +37,8 @@ def _remembering(parse: Parser[tuple[T, int]]) -> Parser[T]:
     """Do the same; ``parse`` also says how many bytes it returns beside those of the file."""
 
     def remembered(reader: Any, path: str, options: LabelOptions) -> T:
-        try:
+        with os_errors_as(ContourError, "cannot be opened"):
             status = os.stat(path)  # noqa: PTH116  (a Path costs as much again as the call)
-        except OSError as error:
-            raise ContourError(f"cannot be opened: {error.strerror}") from None
         key = (parse, path, status.st_ino, status.st_size, status.st_mtime_ns, options)
         if key not in _kept:
             made, size = parse(reader, path, options)

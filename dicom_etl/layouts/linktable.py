@@ -12,7 +12,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from dicom_etl.errors import SourceError
+from dicom_etl.errors import SourceError, os_errors_as
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Link
 
@@ -59,11 +59,8 @@ def read_link_table(path: Path, columns: tuple[str, ...] = ()) -> tuple[Link, ..
 
 
 def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise SourceError(f"the link table cannot be read: {error.strerror}") from None
+    with os_errors_as(SourceError, "the link table cannot be read"), path.open("rb") as stream:
+        data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise SourceError(
             f"the link table is larger than {MAX_BYTES >> 20} MiB; split it and its studies over several runs"

@@ -14,7 +14,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, os_errors_as
 
 if TYPE_CHECKING:
     from dicom_etl.layouts.base import SourceRoots
@@ -146,12 +146,9 @@ def read_key(path: Path, apart_from: SourceRoots | None = None) -> tuple[Pseudon
     parts = (apart_from.dicoms, apart_from.contours, apart_from.links) if apart_from is not None else ()
     if any(path.resolve().is_relative_to(part.resolve()) for part in parts):
         raise ConfigError("`pseudonymize`: the key file lies in SOURCE; keep it where the data is not")
-    try:
-        with path.open("rb") as stream:
-            mode = path.stat().st_mode
-            data = stream.read(MAX_KEY_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"`pseudonymize`: the key file cannot be read: {error.strerror}") from None
+    with os_errors_as(ConfigError, "`pseudonymize`: the key file cannot be read"), path.open("rb") as stream:
+        mode = path.stat().st_mode
+        data = stream.read(MAX_KEY_BYTES + 1)
     if len(data) > MAX_KEY_BYTES:
         raise ConfigError(
             f"`pseudonymize`: the key file is larger than {MAX_KEY_BYTES} bytes, which no key is"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
-from dicom_etl.errors import SourceError
+from dicom_etl.errors import SourceError, os_errors_as
 from dicom_etl.layouts.base import SourceRoots
 from dicom_etl.records import Issue
 
@@ -54,12 +54,8 @@ def folders_in(
 
     ``name`` is what records call the folder, "" for SOURCE itself.
     """
-    try:
+    with os_errors_as(SourceError, f"the folder of the {name or 'SOURCE'} cannot be listed"):
         entries = _entries(folder)
-    except OSError as error:
-        raise SourceError(
-            f"the folder of the {name or 'SOURCE'} cannot be listed: {error.strerror}"
-        ) from None
     found: list[str] = []
     for entry in entries:
         path = f"{name}/{entry.name}" if name else entry.name
