@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +56,8 @@ def command(reporter: Reporter, source: Path | None, scores_csv: Path | None, **
         reporter.line("left out, or to look at:")
         reporter.issues(summary.issues)
     if scores_csv is not None:
-        header = ("patient_id", *(each.name for each in fields(Score)))
-        write_csv(scores_csv, header, [(patient, *asdict(score).values()) for patient, score in found])
+        header = ("patient_id", *Score._fields)
+        write_csv(scores_csv, header, [(patient, *score) for patient, score in found])
     reporter.json(
         {
             "ok": summary.ok,
@@ -93,4 +92,4 @@ def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None
 
 def _plain(mean: Mean) -> dict[str, Any]:
     """Return a mean for JSON, which has no NaN."""
-    return {name: None if value != value else value for name, value in asdict(mean).items()}
+    return {name: None if value != value else value for name, value in mean._asdict().items()}

@@ -12,9 +12,8 @@ side lose one more if the old size is even and one less if it is odd, and croppi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import floor, isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,7 @@ _SAME_SPACING = 1e-6
 """Relative difference of two spacings that are one number written with fewer digits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
+class Axis(NamedTuple):
     """One axis of the new grid on one of the image.
 
     New pixel i, whole or not, lies at ``origin + step * i`` in old pixels. It has ``old`` pixels in the image,
@@ -56,8 +54,7 @@ class Axis:
         return self.start + (self.shift + 0.5) * self.step - 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """A new grid on one image: its axes, and the header of the image there."""
 
     x: Axis

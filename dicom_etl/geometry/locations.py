@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,7 @@ ED = "ED"
 ES = "ES"
 
 
-@dataclass(frozen=True, slots=True)
-class StackPlaces:
+class StackPlaces(NamedTuple):
     """Where each image of a study lies, (image,) each."""
 
     location_index: NDArray[np.int32]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ _LEAST_RADIUS = 0.25
 centre."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(NamedTuple):
     """What other slices need to know of a slice that has the structure; made by `parent_of`, small enough to send."""
 
     shape: Rings
@@ -47,8 +46,7 @@ def parent_of(image: Slice, rings: Rings) -> Parent:
     return Parent(shape, outline, None if outline is None else guide.template(image, outline))
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A contour that nobody drew."""
 
     rings: Rings

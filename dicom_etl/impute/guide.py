@@ -11,8 +11,7 @@ Computer Vision and Image Understanding 61, 1995), taken from the two parents in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +62,7 @@ _BASIS: FloatArray = np.column_stack(
 _PRODUCTS: FloatArray = (_BASIS[:, :, None] * _BASIS[:, None, :]).reshape(RAYS, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(NamedTuple):
     """One image and where it lies in its plane, so that parents of another spacing or field of view fit."""
 
     pixels: NDArray[Any]

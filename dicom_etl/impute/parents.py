@@ -11,9 +11,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -35,8 +34,7 @@ _CONTRACTED = (0.0, 1.0, 0.25, 0.2, 0.0)
 """Share of the stroke volume that is out at ED, at ES, and after each third of diastole."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlicePlace:
+class SlicePlace(NamedTuple):
     """Where one image of a study lies; -1 and NaN where unknown, as in `geometry`."""
 
     location: int
@@ -45,8 +43,7 @@ class SlicePlace:
     time_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class ParentLink:
+class ParentLink(NamedTuple):
     """The two slices that a slice is made of: of its phase, one on each side, or of its location, before and after."""
 
     axis: Axis

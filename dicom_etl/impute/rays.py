@@ -7,7 +7,7 @@ is blending two vectors, and the result cannot cross itself. `to_rays` declines 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +27,7 @@ STAR_TOLERANCE = 0.02
 much less than star-shaped when they are small."""
 
 
-@dataclass(frozen=True, slots=True)
-class RadialOutline:
+class RadialOutline(NamedTuple):
     """A star-shaped outline, in mm."""
 
     centre: FloatArray

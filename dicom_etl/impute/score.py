@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,16 +24,14 @@ _TIE = 0.02
 """Weights that differ by less than rounding in a header can make (0.2 mm of 20) are equal."""
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnSlice:
+class DrawnSlice(NamedTuple):
     """A slice and the contour that was drawn on it, in its pixel frame."""
 
     image: Slice
     outline: Outline
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """One slice that was left out, made by one way, beside what was drawn: overlap of masks, distance of contours.
 
     ``gap`` is the distance between its parents, mm or ms; ``confidence`` is what the estimate said of itself.
@@ -50,8 +48,7 @@ class Score:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Mean:
+class Mean(NamedTuple):
     """Many scores of one structure, axis and way in a few numbers; ``location`` is None for all of them."""
 
     structure: str
@@ -78,9 +75,7 @@ def _mean(scores: Sequence[Score], location: int | None) -> Mean:
     overlaps = [score.dice for score in scores]  # 0 where nothing was imputed, and then there is no distance
     distances = [score.distance_mm for score in scores if np.isfinite(score.distance_mm)]
     return Mean(
-        scores[0].structure,
-        scores[0].axis,
-        scores[0].way,
+        *scores[0][:3],  # structure, axis, way
         location,
         len(scores),
         float(np.mean(overlaps)),
