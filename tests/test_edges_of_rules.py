@@ -50,12 +50,12 @@ def test_rows_of_unknown_phase_go_by_instance_number() -> None:
 @pytest.mark.parametrize(("other", "severity"), [("A", "warning"), ("B", "error")])
 @pytest.mark.parametrize("key", ["image_key", "instance_key"])
 def test_a_copied_image_is_an_error_between_patients_only(other: str, severity: str, key: str) -> None:
-    known = Duplicates()
+    names = [RowNames(patient, f"dicoms/{patient}", 0, ()) for patient in ("A", other)]
+    known = Duplicates(["icontour"], lambda rows: {row: names[row] for row in rows})
     same: dict[str, Any] = {key: 7}
     known.add(facts(1, **same), 0)
     known.add(facts(2, other, **same), 1)
-    names = [RowNames(patient, f"dicoms/{patient}", {}) for patient in ("A", other)]
-    found = known.check_images_differ(lambda rows: {row: names[row] for row in rows})
+    found = known.check_images_differ()
     assert [issue.severity for issue in found] == [severity, severity]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,12 @@ from dicom_etl.records import Issue, SampleFacts
 
 
 class RowNames(NamedTuple):
-    """What a person calls a row: its patient, its image file and frame, and its label by structure."""
+    """What a person calls a row: its patient, its image file and frame, and its label of each structure."""
 
     patient_id: str
     image: str
-    contours: Mapping[str, str]
-    frame: int = 0
+    frame: int
+    contours: tuple[str, ...]
 
 
 NamesOf = Callable[[Iterable[int]], Mapping[int, RowNames]]
@@ -53,10 +54,10 @@ class Duplicates:
     Rows are added in rising order; what is kept of one is 12 bytes for its image and for each contour.
     """
 
-    def __init__(self) -> None:
-        self._images = Keys()
-        self._instances = Keys()
-        self._contours: dict[str, Keys] = {}
+    def __init__(self, structures: Sequence[str], names_of: NamesOf) -> None:
+        self._names_of = names_of
+        self._images, self._instances = Keys(), Keys()
+        self._contours = {structure: Keys() for structure in structures}
 
     def add(self, facts: SampleFacts, row: int) -> None:
         """Remember the image and the contours of a row."""
@@ -64,55 +65,47 @@ class Duplicates:
         if facts.instance_key:
             self._instances.add(facts.instance_key, row)
         for contour in facts.contours:
-            self._contours.setdefault(contour.structure, Keys()).add(contour.key, row)
+            self._contours[contour.structure].add(contour.key, row)
 
-    def check_images_differ(self, names_of: NamesOf) -> list[Issue]:
+    def check_images_differ(self) -> list[Issue]:
         """duplicate-image: no two rows have the same pixels, and no two files the same SOPInstanceUID.
 
         An error between two patients, a warning within one.
         """
         pixels = dict(self._images.repeats())
         same_uid = {row: first for row, first in self._instances.repeats() if row not in pixels}
-        names = names_of({*pixels, *pixels.values(), *same_uid, *same_uid.values()})
-        return [
-            *(_issue(names, *pair, "pixels") for pair in _both(pixels)),
-            *(_issue(names, *pair, "SOPInstanceUID") for pair in _both(same_uid)),
-        ]
+        return [*self._issues(pixels, "pixels"), *self._issues(same_uid, "SOPInstanceUID")]
 
-    def check_contours_differ(self, names_of: NamesOf) -> list[Issue]:
+    def check_contours_differ(self) -> list[Issue]:
         """duplicate-contour: no contours of two patients have the same points, in whatever order or direction.
 
         An error. Each contour has a finding; `dicom_etl.checks.study` looks for copies within a patient.
         """
-        issues = []
-        for structure, keys in sorted(self._contours.items()):
-            repeats = keys.repeats()
-            names = names_of({row for pair in repeats for row in pair})
-            foreign = [
-                (row, first) for row, first in repeats if names[row].patient_id != names[first].patient_id
-            ]
-            issues += [_issue(names, *pair, "points", structure) for pair in _both(dict(foreign))]
-        return issues
+        found = (self._issues(dict(keys.repeats()), "points", name) for name, keys in self._contours.items())
+        return list(chain.from_iterable(found))
 
-
-def _both(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
-    """Return each pair of a row and the first like it, then each such first row with one that repeats it."""
-    repeats: dict[int, int] = {}
-    for row, first in pairs.items():
-        repeats.setdefault(first, row)
-    return [*pairs.items(), *repeats.items()]
-
-
-def _issue(names: Mapping[int, RowNames], row: int, first: int, what: str, structure: str = "") -> Issue:
-    mine, other = names[row], names[first]
-    if structure:
-        code, more = "duplicate-contour", "; one of them is on the wrong image"
-        path, other_path = mine.contours[structure], other.contours[structure]
-    else:
-        code, more = "duplicate-image", ""
-        path, other_path = mine.image, f"{other.image}#frame {other.frame}" if other.frame else other.image
-    within = mine.patient_id == other.patient_id
-    patient = "the same patient" if within else f"patient {other.patient_id}"
-    message = f"the same {what} as {other_path} of {patient} (sample {first}){more}"
-    place = (path, mine.patient_id, structure, row, other_path, mine.frame)
-    return Issue("warning" if within else "error", code, message, DATASET_STAGE, *place)
+    def _issues(self, pairs: dict[int, int], what: str, structure: str = "") -> Iterator[Issue]:
+        """Yield a finding about each row and the first like it, then about each such first row."""
+        names = self._names_of({*pairs, *pairs.values()})
+        if structure:
+            number = list(self._contours).index(structure)
+            pairs = {
+                row: first for row, first in pairs.items() if names[row].patient_id != names[first].patient_id
+            }
+        repeats: dict[int, int] = {}
+        for row, first in pairs.items():
+            repeats.setdefault(first, row)
+        for row, first in (*pairs.items(), *repeats.items()):
+            mine, other = names[row], names[first]
+            if structure:
+                code, more = "duplicate-contour", "; one of them is on the wrong image"
+                path, other_path = mine.contours[number], other.contours[number]
+            else:
+                code, more = "duplicate-image", ""
+                path = mine.image
+                other_path = f"{other.image}#frame {other.frame}" if other.frame else other.image
+            within = mine.patient_id == other.patient_id
+            patient = "the same patient" if within else f"patient {other.patient_id}"
+            message = f"the same {what} as {other_path} of {patient} (sample {first}){more}"
+            place = (path, mine.patient_id, structure, row, other_path, mine.frame)
+            yield Issue("warning" if within else "error", code, message, DATASET_STAGE, *place)

@@ -77,12 +77,11 @@ class LabelReview:
     def __init__(
         self, structures: Sequence[str], ledger: Ledger | None = None, *, drop_flagged: bool = False
     ) -> None:
-        self._structures = tuple(structures)
         self.ledger = ledger if ledger is not None else Ledger()
         self._drop_flagged = drop_flagged
         self._labels: dict[int, RowLabels] = {}
         self.doubted: list[Decision] = []
-        self._duplicates = Duplicates()
+        self._duplicates = Duplicates(structures, self._names_of)
         self._names: list[bytes] = []
         self._starts: list[int] = []
         self._rows = 0
@@ -101,8 +100,7 @@ class LabelReview:
 
     def finish(self, known: Sequence[Issue]) -> list[Issue]:
         """Return all that was found, as decided: ``known``, and what appears twice among all rows."""
-        copies = self._duplicates
-        found = copies.check_images_differ(self._names_of) + copies.check_contours_differ(self._names_of)
+        found = self._duplicates.check_images_differ() + self._duplicates.check_contours_differ()
         return self.ledger.settle([*known, *self._decide(clear_partners(found, known), ())], {})
 
     def _decide(self, issues: list[Issue], samples: Sequence[EncodedSample]) -> list[Issue]:
@@ -125,7 +123,5 @@ class LabelReview:
         for study, members in by_study:
             names = pickle.loads(zlib.decompress(self._names[study]))
             for row in members:
-                patient, image, frame, sources = names[row - self._starts[study]]
-                contours = dict(zip(self._structures, sources, strict=True))
-                found[row] = RowNames(patient, image, contours, frame)
+                found[row] = RowNames(*names[row - self._starts[study]])
         return found

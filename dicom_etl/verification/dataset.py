@@ -114,7 +114,7 @@ class _Walk:
     ) -> None:
         self._rows, self._outcome, self._file = rows, outcome, file
         self._executor, self._progress = executor, progress
-        self._duplicates = Duplicates()
+        self._duplicates = Duplicates(rows.structures, self._names_of)
         self._image_keys: array[int] = array("Q")
         self._contour_keys: dict[int, list[int]] = defaultdict(list)
         pixels = rows.shape[0] * rows.shape[1]
@@ -124,8 +124,8 @@ class _Walk:
         rows, note, run = self._rows, self._outcome.note, self._outcome.run
         run(structure.check_study_order, rows)
         self._check_studies()
-        images = self._duplicates.check_images_differ(self._names_of)
-        contours = self._duplicates.check_contours_differ(self._names_of)
+        images = self._duplicates.check_images_differ()
+        contours = self._duplicates.check_contours_differ()
         cleared = clear_partners([*images, *contours], self._outcome.findings)
         copies = settled_before(cleared, self._rows.decisions)
         note(Duplicates.check_images_differ, copies[: len(images)])
@@ -194,6 +194,5 @@ class _Walk:
             stored = rows.sample_rows(chunk * size, min((chunk + 1) * size, len(rows)))
             for number in numbers:
                 row = stored[number % size]
-                contours = dict(zip(rows.structures, row.sources, strict=True))
-                found[number] = RowNames(row.patient_id, row.source_image, contours, row.frame)
+                found[number] = RowNames(row.patient_id, row.source_image, row.frame, row.sources)
         return found

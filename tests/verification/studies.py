@@ -92,7 +92,9 @@ def findings(*studies: Study, limits: LabelLimits | None = None) -> list[Issue]:
     """Run every label check on the studies of one dataset."""
     limits = limits if limits is not None else LabelLimits()
     issues: list[Issue] = []
-    duplicates, names, row = Duplicates(), {}, 0
+    names: dict[int, RowNames] = {}
+    structures = sorted({name for study in studies for one in study.slices for name in one.rings})
+    duplicates, row = Duplicates(structures, lambda rows: {row: names[row] for row in rows}), 0
     for study in studies:
         facts: list[SampleFacts] = []
         found: list[Issue] = []
@@ -101,16 +103,11 @@ def findings(*studies: Study, limits: LabelLimits | None = None) -> list[Issue]:
             facts.append(drawn.facts)
             found += sample_issues(drawn, limits)
             duplicates.add(drawn.facts, row + len(facts) - 1)
-            names[row + len(facts) - 1] = RowNames(
-                one.patient_id, one.image, {name: one.path(name) for name in one.rings}
-            )
+            paths = tuple(one.path(name) if name in one.rings else "" for name in structures)
+            names[row + len(facts) - 1] = RowNames(one.patient_id, one.image, 0, paths)
         issues += number_samples(clear_partners([*found, *study_issues(facts, limits)]), facts, row)
         row += len(facts)
-    copies = [
-        issue
-        for check in (duplicates.check_images_differ, duplicates.check_contours_differ)
-        for issue in check(lambda rows: {row: names[row] for row in rows})
-    ]
+    copies = duplicates.check_images_differ() + duplicates.check_contours_differ()
     return [*issues, *clear_partners(copies, issues)]
 
 
