@@ -98,34 +98,6 @@ def both_sides(points: Points) -> Points:
     return np.stack((points - step, points + step), axis=1)
 
 
-class PixelWindows:
-    """Windows of many images, of one dtype, laid end to end, so that points on all of them are looked up at once.
-
-    ``windows`` and ``corners`` are what `cut_window` gives.
-    """
-
-    def __init__(self, windows: Sequence[NDArray[Any]], corners: Sequence[tuple[int, int]]) -> None:
-        self.values: NDArray[Any] = np.concatenate([window.ravel() for window in windows])
-        height, self.widths = np.array([window.shape for window in windows], dtype=np.int64).T
-        left, top = np.array(corners, dtype=np.int64).T
-        starts = np.cumsum(height * self.widths) - height * self.widths
-        places = (left, top, self.widths - 1, height - 1, self.widths, starts)
-        self._places = [values[:, None, None] for values in places]
-
-    def pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
-        """Return where in `values` the pixels nearest to points (m, 2, POINTS), x + i y in pixels of the images, lie.
-
-        ``which`` (m,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
-        """
-        left, top, last_x, last_y, width, start = (values[which] for values in self._places)
-        x = np.rint(points.real).astype(np.int64) - left
-        y = np.rint(points.imag).astype(np.int64) - top
-        x = np.minimum(np.maximum(x, margin), last_x - margin)
-        y = np.minimum(np.maximum(y, margin), last_y - margin)
-        found: Indices = y * width + x + start
-        return found
-
-
 _CEILING = 1.5
 _ONES = np.ones(POINTS, dtype=np.float32)
 _LEAST_APART = 1e-6
@@ -159,9 +131,10 @@ _LESS_BESIDE_A_BETTER_PLACE = 0.1
 class Walls:
     """Contours of a study beside the images that they are drawn on, one ring (vertex, 2) an image, x,y in its pixels.
 
-    ``windows`` and ``corners`` are as in `PixelWindows`. ``unit`` is the fall that counts as 1, where images have a
-    known scale; else the typical one across each contour. ``contrast`` (contour,) is that across each contour as it
-    is; NaN in a flat image, where nothing can be said.
+    ``windows`` and ``corners`` are what `cut_window` gives, of one dtype; windows are laid end to end, so that points
+    on all of them are looked up at once. ``unit`` is the fall that counts as 1, where images have a known scale; else the
+    typical one across each contour. ``contrast`` (contour,) is that across each contour as it is; NaN in a flat image,
+    where nothing can be said.
     """
 
     def __init__(
@@ -171,9 +144,14 @@ class Walls:
         corners: Sequence[tuple[int, int]],
         unit: float | None = None,
     ) -> None:
-        self._windows = PixelWindows(windows, corners)
+        self._values: NDArray[Any] = np.concatenate([window.ravel() for window in windows])
+        height, self._widths = np.array([window.shape for window in windows], dtype=np.int64).T
+        left, top = np.array(corners, dtype=np.int64).T
+        starts = np.cumsum(height * self._widths) - height * self._widths
+        places = (left, top, self._widths - 1, height - 1, self._widths, starts)
+        self._places = [values[:, None, None] for values in places]
         self._samples = both_sides(equal_steps(rings))
-        self._pixels = self._windows.pixel_indices(np.arange(len(rings)), self._samples, margin=REACH_PX)
+        self._pixels = self._pixel_indices(np.arange(len(rings)), self._samples, margin=REACH_PX)
         self._falls = self._fall(self._pixels)
         self._unit = _typical(self._falls) if unit is None else np.full(len(rings), unit)
         self.contrast: FloatArray = _contrast(self._falls, self._unit)
@@ -209,13 +187,13 @@ class Walls:
         unit = self._unit[pairs].mean(axis=1)
         gains = np.empty(pairs.shape)
         for gain, image, contour in zip(gains.T, pairs.T, pairs.T[::-1], strict=True):
-            crossed = self._fall(self._windows.pixel_indices(image, self._samples[contour]))
+            crossed = self._fall(self._pixel_indices(image, self._samples[contour]))
             gain[:] = _contrast(crossed, unit) - _contrast(self._falls[image], unit)
         return gains
 
     def levels(self, which: Indices) -> FloatArray:
         """Return the typical value just inside, and just outside, some of the contours, (m, 2)."""
-        values: FloatArray = np.median(self._windows.values[self._pixels[which]], axis=2)
+        values: FloatArray = np.median(self._values[self._pixels[which]], axis=2)
         return values
 
     def mirror_gains(self, columns: Indices) -> FloatArray:
@@ -225,14 +203,27 @@ class Walls:
         """
         # Of x + i y, the conjugate subtracted from a column is x mirrored, and y.
         mirrored = (columns - 1)[:, None, None] - self._samples.conj()
-        falls = self._fall(self._windows.pixel_indices(np.arange(len(columns)), mirrored))
+        falls = self._fall(self._pixel_indices(np.arange(len(columns)), mirrored))
         unit = (self._unit + _typical(falls)) / 2
         return _contrast(falls, unit) - _contrast(self._falls, unit)
+
+    def _pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
+        """Return where the values of the pixels nearest to points (m, 2, POINTS), x + i y in pixels of the images, lie.
+
+        ``which`` (m,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
+        """
+        left, top, last_x, last_y, width, start = (values[which] for values in self._places)
+        x = np.rint(points.real).astype(np.int64) - left
+        y = np.rint(points.imag).astype(np.int64) - top
+        x = np.minimum(np.maximum(x, margin), last_x - margin)
+        y = np.minimum(np.maximum(y, margin), last_y - margin)
+        found: Indices = y * width + x + start
+        return found
 
     def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:
         """Return the contrast (m, shift) across contours (m,) moved by (shift, 2) or (m, shift, 2) whole pixels x,y."""
         # A whole shift is one step in a flattened window; samples lie REACH_PX from its edge.
-        steps = shifts[..., 1] * self._windows.widths[which, None] + shifts[..., 0]
+        steps = shifts[..., 1] * self._widths[which, None] + shifts[..., 0]
         found = np.empty(steps.shape)
         at_once = max(1, _BLOCK // (2 * POINTS * steps.shape[1]))
         for start in range(0, len(which), at_once):
@@ -243,7 +234,7 @@ class Walls:
 
     def _fall(self, places: Indices) -> NDArray[np.float32]:
         """Return by how much values fall from places (.., 2, POINTS) inside to those outside, (.., POINTS)."""
-        values = self._windows.values.take(places, mode="clip")
+        values = self._values.take(places, mode="clip")
         fall: NDArray[np.float32] = np.subtract(values[..., 0, :], values[..., 1, :], dtype=np.float32)
         return fall
 

@@ -12,7 +12,6 @@ from dicom_etl.checks.edge_contrast import (
     DISTANCE_PX,
     MARGIN_PX,
     POINTS,
-    PixelWindows,
     Walls,
     both_sides,
     cut_window,
@@ -104,13 +103,8 @@ class TestWindows:
     def test_points_are_looked_up_on_their_own_image(self) -> None:
         images = [np.full((96, 96), value, np.int16) for value in (3, 5, 7)]
         rings = [circle(30 + 5 * k, 40, 8 + k) for k in range(3)]
-        windows, corners = zip(
-            *(cut_window(image, [box_of(r)]) for image, r in zip(images, rings, strict=True)), strict=True
-        )
-        laid = PixelWindows(windows, corners)
-        for margin in (0, 9):
-            places = laid.pixel_indices(np.array([2, 0, 1]), both_sides(equal_steps(rings)), margin=margin)
-            assert [set(laid.values[row].ravel().tolist()) for row in places] == [{7}, {3}, {5}]
+        found = walls(*zip(images, rings, strict=True))
+        assert found.levels(np.array([2, 0, 1])).tolist() == [[7, 7], [3, 3], [5, 5]]
 
 
 class TestWalls:
