@@ -132,9 +132,9 @@ class Walls:
     """Contours of a study beside the images that they are drawn on, one ring (vertex, 2) an image, x,y in its pixels.
 
     ``windows`` and ``corners`` are what `cut_window` gives, of one dtype; windows are laid end to end, so that points
-    on all of them are looked up at once. ``unit`` is the fall that counts as 1, where images have a known scale; else the
-    typical one across each contour. ``contrast`` (contour,) is that across each contour as it is; NaN in a flat image,
-    where nothing can be said.
+    on all of them are looked up at once. ``unit`` is the fall that counts as 1, where images have a known scale; else
+    the typical one across each contour. ``contrast`` (contour,) is that across each contour as it is; NaN in a flat
+    image, where nothing can be said.
     """
 
     def __init__(

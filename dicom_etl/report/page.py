@@ -22,8 +22,7 @@ from dicom_etl.dataset.digest import read_seal
 from dicom_etl.dataset.facts import Facts, read_facts
 from dicom_etl.errors import OutputError, SealError, os_errors_as
 from dicom_etl.records import Issue
-from dicom_etl.report import overview
-from dicom_etl.report.cards import Card, make_card, outlined_side
+from dicom_etl.report import cards
 from dicom_etl.report.charts import MARGIN, Chart, count_intensities, curve_chart, intensity_chart
 from dicom_etl.report.colours import ink_numbers
 from dicom_etl.report.contents import Contents
@@ -101,7 +100,7 @@ def write_report(
         with whole_file(output, overwrite=overwrite) as temporary:
             _render(temporary, page)
             size = temporary.stat().st_size
-        return Report(output, size, tuple(rows), len(contents), tuple(each.issue for each in placed))
+        return Report(output, size, tuple(rows), len(contents), tuple(issue for issue, _ in placed))
 
 
 def _verified(dataset: Path, progress: Progress, limits: LabelLimits) -> Outcome:
@@ -149,18 +148,18 @@ def _page(
         "seal": read_seal(contents.path).sha256,
         "config": json.dumps(facts.config, indent=1, sort_keys=True),
         "structures": list(structures),
-        "figures": overview.figures(facts, [each.issue for each in placed], {row for row, _ in doubted}),
+        "figures": cards.figures(facts, [issue for issue, _ in placed], {row for row, _ in doubted}),
         "headings": HEADINGS,
-        "groups": overview.group_findings(contents, placed, shown),
+        "groups": cards.group_findings(contents, placed, shown),
         "studies": list(_charts(studies, contents.structures, shown, doubted)),
         "studies_left_out": left_out,
         "histograms": histograms,
         "histogram_chart": intensity_chart(histograms) if histograms else None,
         "margin": MARGIN,
         "tables": [
-            ("Splits", "split", overview.splits(contents)),
-            ("Scanners", "scanner", overview.scanners(contents)),
-            ("Pixel spacing", "rows × columns, mm", overview.spacings(contents)),
+            ("Splits", "split", cards.splits(contents)),
+            ("Scanners", "scanner", cards.scanners(contents)),
+            ("Pixel spacing", "rows × columns, mm", cards.spacings(contents)),
         ],
         "whole": whole_image(contents.shape).view_box,
         "shown": len(rows),
@@ -176,11 +175,11 @@ def _cards(
     rows: Sequence[int],
     by_row: Mapping[int, Sequence[Issue]],
     progress: Progress,
-) -> Iterator[Card]:
+) -> Iterator[cards.Card]:
     """Make the cards one by one, when the template asks for them, so that memory stays flat."""
-    side = outlined_side(contents, rows)
+    side = cards.outlined_side(contents, rows)
     for done, row in enumerate(rows, start=1):
-        yield make_card(contents, row, by_row.get(row, ()), side)
+        yield cards.make_card(contents, row, by_row.get(row, ()), side)
         progress("report", done, len(rows))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,12 +25,8 @@ class Wanted:
     flagged: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedIssue:
-    """An issue and the rows it is about; none when it is about something that is not in the dataset."""
-
-    issue: Issue
-    rows: tuple[int, ...]
+PlacedIssue: TypeAlias = tuple[Issue, list[int]]
+"""An issue and the rows it is about; none when it is about something that is not in the dataset."""
 
 
 def select(contents: Contents, wanted: Wanted, by_row: Mapping[int, Sequence[Issue]]) -> list[int]:
@@ -68,7 +65,7 @@ def place_issues(contents: Contents, issues: Iterable[Issue]) -> list[PlacedIssu
             rows = np.flatnonzero(patients == issue.patient_id).tolist()
         elif len(rows) == 1 and 0 <= rows[0] < len(contents):
             issue = _at_home(contents, issue, rows[0])
-        placed.append(PlacedIssue(issue, tuple(row for row in rows if 0 <= row < len(contents))))
+        placed.append((issue, [row for row in rows if 0 <= row < len(contents)]))
     return placed
 
 
@@ -83,9 +80,9 @@ def _at_home(contents: Contents, issue: Issue, row: int) -> Issue:
 def issues_by_row(placed: Iterable[PlacedIssue]) -> dict[int, list[Issue]]:
     """Return the issues of each row that has any."""
     by_row: dict[int, list[Issue]] = {}
-    for each in placed:
-        for row in each.rows:
-            by_row.setdefault(row, []).append(each.issue)
+    for issue, rows in placed:
+        for row in rows:
+            by_row.setdefault(row, []).append(issue)
     return by_row
 
 

@@ -78,7 +78,7 @@ def test_issues_find_their_rows_by_number_or_by_file(contents: Contents) -> None
         issue(sample=99),
     ]
     placed = place_issues(contents, found)
-    assert [each.issue.severity for each in placed] == ["error"] * 3 + ["warning", "note"]
+    assert [issue.severity for issue, _ in placed] == ["error"] * 3 + ["warning", "note"]
     by_row = issues_by_row(placed)
     assert {row: [each.severity for each in issues] for row, issues in by_row.items()} == {
         4: ["warning", "note"],
