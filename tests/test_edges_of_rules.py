@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dicom_etl.checks.drawn_study import DrawnStudy
-from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.review import Duplicates, RowNames
 from dicom_etl.checks.sample_checks import check_image_shows_something
 from dicom_etl.checks.study import check_contours_differ, check_phase_times
 from dicom_etl.dataset.digest import SEAL_BYTES, Seal, append_seal, contour_key

@@ -134,10 +134,7 @@ def _ranks(image: NDArray[Any], points: FloatArray) -> tuple[FloatArray, NDArray
 
 
 def combine(contrasts: Sequence[FloatArray]) -> Alignment:
-    """Find the shift of greatest mean contrast over slices of one study, and how far to trust it.
-
-    Deterministic: the bootstrap's draws come from a fixed seed.
-    """
+    """Find the shift of greatest mean contrast over slices of one study, and how far to trust it."""
     count = len(contrasts)
     stack = np.array(contrasts).reshape(count, -1)
     mean = stack.mean(axis=0, keepdims=True)

@@ -165,17 +165,20 @@ _FIRST = ("seal-broken", "study-exchanged", "mixed-patients", "decision-stale")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One kind of finding on one study; ``heading`` is an index into `HEADINGS`.
-
-    ``samples`` is how many rows they are about; for what is not in the file, how many inputs; 0 for a study as a whole.
-    """
+    """One kind of finding on one study; ``heading`` is an index into `HEADINGS`."""
 
     heading: int
     severity: Severity
     code: str
     patient_id: str
     issues: tuple[Issue, ...]
-    samples: int
+
+    @property
+    def samples(self) -> int:
+        """How many rows they are about; for what is not in the file, how many inputs; 0 for a study as a whole."""
+        if any(issue.sample is not None for issue in self.issues):
+            return len({issue.sample for issue in self.issues} - {None})
+        return 0 if in_file(self.issues[0]) else len({(issue.path, issue.frame) for issue in self.issues})
 
     @property
     def counted(self) -> str:
@@ -207,12 +210,6 @@ def group_issues(issues: Iterable[Issue]) -> list[Group]:
         key = (heading, SEVERITIES.index(issue.severity), rank, issue.code, issue.patient_id)
         kinds.setdefault(key, []).append(issue)
     return [
-        Group(key[0], SEVERITIES[key[1]], key[3], key[4], tuple(kinds[key]), _samples(kinds[key]))
-        for key in sorted(kinds)
+        Group(heading, SEVERITIES[severity], code, patient, tuple(issues))
+        for (heading, severity, _, code, patient), issues in sorted(kinds.items())
     ]
-
-
-def _samples(issues: Sequence[Issue]) -> int:
-    if any(issue.sample is not None for issue in issues):
-        return len({issue.sample for issue in issues} - {None})
-    return 0 if in_file(issues[0]) else len({(issue.path, issue.frame) for issue in issues})

@@ -91,6 +91,11 @@ def output_file(*words: str, **settings: Any) -> Callable[[Decorated], Decorated
     return click.option(*words, cls=Option, section="output", type=PATH, **settings)
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
 source_argument = click.argument("source", type=PATH, required=False)
 """It may be left out where its parts are named."""
 log_option = output_file("--log", help="Keep every line in this file.")

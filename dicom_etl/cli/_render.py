@@ -66,16 +66,15 @@ def fact_lines(name: str, value: str, width: int) -> list[str]:
         return [f"{head}{value}"]
     if len(max(value.split(), key=len)) > room:
         return [head.rstrip(), *wrapped(value, width, " " * 4)]
-    first, *rest = wrapped(value, width, " " * len(head))
-    return [head + first.lstrip(), *rest]
+    return wrapped(value, width, " " * len(head), head)
 
 
-def wrapped(text: str, width: int, indent: str) -> list[str]:
+def wrapped(text: str, width: int, indent: str, head: str = "") -> list[str]:
     """Break a text into lines; paths and digests stay whole, for a person copies them."""
     return textwrap.wrap(
         text,
         width,
-        initial_indent=indent,
+        initial_indent=head or indent,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicom_etl.cli._boundary import DONE, FINDINGS
-from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options
+from dicom_etl.cli._options import FROM_0, FROM_1, PATH, common_options, names_in
 from dicom_etl.cli._render import Reporter
 from dicom_etl.config.kinds import SHARES
 from dicom_etl.errors import ConfigError, OutputError, os_errors_as
@@ -121,7 +121,7 @@ def _reader(dataset: Path, options: dict[str, Any], reporter: Reporter) -> Batch
         warnings.simplefilter("always")
         reader = BatchReader(
             dataset,
-            structures=tuple(name.strip() for name in options["structures"].split(",") if name.strip()),
+            structures=names_in(options["structures"]),
             shuffle=False if shuffle == "none" else shuffle,
             fractions=None if fractions is None else SHARES.read("fractions", fractions),
             patients=options["patients"] or None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dicom_etl.cli._options import FROM_0, PATH, common_options
+from dicom_etl.cli._options import FROM_0, PATH, common_options, names_in
 from dicom_etl.cli._render import Reporter
 from dicom_etl.errors import ConfigError
 
@@ -102,9 +102,7 @@ def _draw_batch(
     reader = BatchReader(
         dataset,
         batch_size=options["count"],
-        structures=tuple(
-            name.strip() for name in (served["structures"] or "icontour").split(",") if name.strip()
-        ),
+        structures=names_in(served["structures"] or "icontour"),
         labels="map" if served["label_map"] else "masks",
         patients=patients or None,
         seed=options["seed"],

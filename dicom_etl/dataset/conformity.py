@@ -90,29 +90,25 @@ def check_names_and_types(file: h5py.File) -> Iterator[Issue]:
 
 def check_lengths(file: h5py.File) -> Iterator[Issue]:
     """schema: all columns and stacks have one length, and each contour table the length that its offsets say."""
-    yield from map(not_conforming, _length_differences(file))
-
-
-def _length_differences(file: h5py.File) -> Iterator[str]:
     count = file[schema.IMAGES].shape[0]
     if not count:
-        yield "the dataset has no rows"
+        yield not_conforming("the dataset has no rows")
     datasets = [file["sample"], *file[schema.MASKS].values()]
     columns = schema.sample_columns(structures_of(file))
     datasets += [samples_of(file)[column.name] for column in columns]
     for dataset in datasets:
         if dataset.shape[0] != count:
-            yield f"{dataset.name} has {dataset.shape[0]} rows, but /images {count}"
+            yield not_conforming(f"{dataset.name} has {dataset.shape[0]} rows, but /images {count}")
     for group in file[schema.CONTOURS].values():
-        for name, length in ((schema.OFFSETS, count + 1), ("offset", count + 1)):
-            if group[name].shape[0] != length:
-                yield f"{group[name].name} has {group[name].shape[0]} entries instead of {length}"
+        for offsets in (group[schema.OFFSETS], group["offset"]):
+            if offsets.shape[0] != count + 1:
+                yield not_conforming(f"{offsets.name} has {offsets.shape[0]} entries instead of {count + 1}")
         if group["vertex"].shape[0] != group[schema.VERTICES].shape[0]:
-            yield f"{group['vertex'].name} and {schema.VERTICES} differ in length"
+            yield not_conforming(f"{group['vertex'].name} and {schema.VERTICES} differ in length")
     for table, (scale, columns) in schema.TABLES.items():
         lengths = {file[table][name].shape[0] for name in (scale, *(column.name for column in columns))}
         if len(lengths) > 1:
-            yield f"the columns of /{table} have different lengths: {sorted(lengths)}"
+            yield not_conforming(f"the columns of /{table} have different lengths: {sorted(lengths)}")
 
 
 def check_scales(file: h5py.File) -> Iterator[Issue]:

@@ -112,7 +112,7 @@ def read_open(path: Path, file: h5py.File) -> DatasetReader:
     """Return the reader of a file that `open_dataset` opened, if its parts fit together."""
     try:
         check_layout(file)
-        return DatasetReader(path, file, samples_of(file), structures_of(file))
+        return DatasetReader(path, file)
     except BROKEN as error:
         raise damaged(path, error) from None
 
@@ -120,11 +120,11 @@ def read_open(path: Path, file: h5py.File) -> DatasetReader:
 class DatasetReader:
     """An open dataset; see `open_reader`."""
 
-    def __init__(self, path: Path, file: h5py.File, samples: h5py.Group, structures: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, file: h5py.File) -> None:
         self.path = path
-        self.structures = structures
-        self.columns = schema.sample_columns(structures)
-        self._file, self._samples = file, samples
+        self.structures = structures_of(file)
+        self.columns = schema.sample_columns(self.structures)
+        self._file, self._samples = file, samples_of(file)
         self._images: h5py.Dataset = file[schema.IMAGES]
         self.shape: tuple[int, int] = self._images.shape[1:]
         self.dtype: np.dtype[Any] = self._images.dtype

@@ -26,20 +26,16 @@ class Sink(io.FileIO):
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+b", opener=partial(os.open, mode=0o600))
 
-    def check(self) -> None:
-        """Raise the failure that was kept, if there was one."""
-        if isinstance(self._failure, OSError):
-            raise OutputError(f"cannot write the dataset: {self._failure.strerror}")
-        if self._failure is not None:
-            raise self._failure
-
     @contextmanager
     def checked(self) -> Iterator[None]:
-        """Name a write that failed in the block, rather than what HDF5 makes of it."""
+        """Raise the failure of a write in the block, rather than what HDF5 makes of it."""
         try:
             yield
         finally:
-            self.check()
+            if isinstance(self._failure, OSError):
+                raise OutputError(f"cannot write the dataset: {self._failure.strerror}")
+            if self._failure is not None:
+                raise self._failure
 
     def write(self, data: Any) -> int:
         """Write all of ``data`` at the position, which stays, or keep why that failed."""
@@ -48,7 +44,7 @@ class Sink(io.FileIO):
         try:
             while self._failure is None and done < len(view):
                 done += os.pwrite(self.fileno(), view[done:], start + done)
-        except BaseException as error:  # noqa: BLE001  - raised by check, outside of HDF5
+        except BaseException as error:  # noqa: BLE001  - raised by `checked`, outside of HDF5
             self._failure = error
         return len(view)
 

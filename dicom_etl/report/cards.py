@@ -186,8 +186,7 @@ class Card:
 
 def outlined_side(contents: Contents, rows: Sequence[int]) -> float:
     """Return the side of the close-ups of some rows, so that sizes can be compared; 0 when nothing is drawn."""
-    structures = range(len(contents.structures))
-    around = [extent(contents.rings(index, row) for index in structures) for row in rows]
+    around = (extent(contents.outlines(row)) for row in rows)
     return common_side([close_up_side(box, contents.shape) for box in around if box is not None])
 
 

@@ -213,8 +213,7 @@ def _value_range(contents: Contents, rows: Sequence[int]) -> tuple[float, float]
 
 def _add(counts: NDArray[np.int64], contents: Contents, row: int, low: float, step: float) -> bool:
     """Count the pixels of one row; say whether anything is drawn on it."""
-    structures = range(len(contents.structures))
-    around = extent(contents.rings(index, row) for index in structures)
+    around = extent(contents.outlines(row))
     if around is None:
         return False
     top, left = max(0, int(around.top) - MARGIN), max(0, int(around.left) - MARGIN)
@@ -227,7 +226,7 @@ def _add(counts: NDArray[np.int64], contents: Contents, row: int, low: float, st
     free = np.ones(bins.shape, dtype=np.bool_)
     full_mask = contents.reader.full_mask
     masks = [mask[part].astype(np.intp) * 2 > full_mask for mask in contents.reader.masks(row)]
-    for index in sorted(structures, key=lambda index: int(masks[index].sum())):
+    for index in sorted(range(len(masks)), key=lambda index: int(masks[index].sum())):
         counts[index] += np.bincount(bins[free & masks[index]], minlength=last + 1)
         free &= ~masks[index]
     counts[-1] += np.bincount(bins[free], minlength=last + 1)

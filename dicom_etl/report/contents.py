@@ -139,3 +139,7 @@ class Contents:
     def rings(self, structure: int, row: int) -> Rings:
         """Return the outlines of one structure in the pixel frame; none where it is not drawn."""
         return self.reader.rings(self.structures[structure], row, row + 1)[0]
+
+    def outlines(self, row: int) -> tuple[Rings, ...]:
+        """Return those of all structures."""
+        return tuple(self.rings(index, row) for index in range(len(self.structures)))

@@ -71,7 +71,7 @@ def read_layers(contents: Contents, row: int) -> Layers:
     return Layers(
         image=contents.reader.images[row],
         masks=tuple(contents.reader.masks(row)),
-        outlines=tuple(contents.rings(index, row) for index in range(len(contents.structures))),
+        outlines=contents.outlines(row),
         full_mask=contents.reader.full_mask,
         dashed=contents.sample(row).origin == schema.IMPUTED,
     )

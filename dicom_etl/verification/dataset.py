@@ -17,9 +17,9 @@ from itertools import groupby
 from pathlib import Path
 
 from dicom_etl.checks.decisions import settled_before
-from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners
 from dicom_etl.checks.limits import VerifyOptions
+from dicom_etl.checks.review import Duplicates, RowNames
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.open_validated import open_dataset

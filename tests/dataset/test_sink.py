@@ -22,7 +22,8 @@ def test_what_is_written_is_there_at_its_place(tmp_path: Path) -> None:
     assert sink.read(3) == b"cdX"
     assert sink.truncate() == 5
     assert sink.truncate(8) == 8
-    sink.check()
+    with sink.checked():
+        pass
     sink.close()
     assert (tmp_path / "file").read_bytes() == b"abcdX\0\0\0"
 
@@ -32,7 +33,8 @@ def test_a_write_that_the_system_cuts_short_goes_on(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "pwrite", lambda handle, data, place: pwrite(handle, data[:3], place))
     sink = Sink(tmp_path / "file")
     sink.write(b"abcdefgh")
-    sink.check()
+    with sink.checked():
+        pass
     sink.close()
     assert (tmp_path / "file").read_bytes() == b"abcdefgh"
 
@@ -53,8 +55,8 @@ def test_the_first_failure_is_kept_and_nothing_more_is_written(
         assert sink.write(b"bad") == 3 if call == "pwrite" else sink.truncate(2) == 2
         assert sink.truncate(9) == 9
     assert sink.write(b"later") == 5
-    with pytest.raises(OutputError, match=os.strerror(errno.ENOSPC)):
-        sink.check()
+    with pytest.raises(OutputError, match=os.strerror(errno.ENOSPC)), sink.checked():
+        pass
     sink.close()
     assert (tmp_path / "file").read_bytes().rstrip(b"\0") == b"good"
 
@@ -68,6 +70,6 @@ def test_what_is_no_failure_of_the_disk_is_raised_as_it_is(
     sink = Sink(tmp_path / "file")
     monkeypatch.setattr(os, "pwrite", fail)
     sink.write(b"x")
-    with pytest.raises(MemoryError):
-        sink.check()
+    with pytest.raises(MemoryError), sink.checked():
+        pass
     sink.close()

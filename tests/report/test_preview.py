@@ -15,7 +15,7 @@ from PIL import Image
 
 from dicom_etl.cli import cli
 from dicom_etl.report.colours import INKS
-from dicom_etl.report.montage import TILE, Tile, montage
+from dicom_etl.report.preview import TILE, Tile, montage
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,8 +17,7 @@ from dicom_etl.batches.reader import BatchReader
 from dicom_etl.batches.transforms import CropAround
 from dicom_etl.cli import cli
 from dicom_etl.report.colours import INKS
-from dicom_etl.report.montage import TILE
-from dicom_etl.report.preview import mask_edges, write_batch
+from dicom_etl.report.preview import TILE, mask_edges, write_batch
 
 
 def test_edges_lie_between_inside_and_outside() -> None:

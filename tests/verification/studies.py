@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from phantom import trace as tracing
 
-from dicom_etl.checks.duplicates import Duplicates, RowNames
 from dicom_etl.checks.flags import clear_partners, doubts
 from dicom_etl.checks.limits import LabelLimits
+from dicom_etl.checks.review import Duplicates, RowNames
 from dicom_etl.checks.sample_checks import Drawn, gather, sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset.digest import row_digests

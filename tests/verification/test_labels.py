@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_etl.checks.drawn_study import DrawnStudy
-from dicom_etl.checks.duplicates import Keys
 from dicom_etl.checks.edge_contrast import equal_steps
 from dicom_etl.checks.flags import CODES
 from dicom_etl.checks.limits import LabelLimits, VerifyOptions
+from dicom_etl.checks.review import Keys
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.errors import ConfigError
 from dicom_etl.geometry import raster
