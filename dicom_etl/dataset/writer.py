@@ -180,12 +180,11 @@ class HDF5Writer:
         for name, length in dict(axis for column in columns for axis in column.axes).items():
             self._scale(group, name, length, grows=False)
 
-    def _scale(self, group: h5py.Group, name: str, length: int = 0, **more: Any) -> h5py.Dataset:
+    def _scale(self, group: h5py.Group, name: str, length: int, **more: Any) -> None:
         """Make what counts the places along an axis."""
         scale = self._table(group, name, "i8", length=length, **more)
         scale.make_scale(name)
         scale[:] = np.arange(length)
-        return scale
 
     def _column(self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset) -> h5py.Dataset:
         dtype = h5py.string_dtype("utf-8", self._width(group, column)) if column.kind == "S" else column.dtype
@@ -288,7 +287,8 @@ class HDF5Writer:
         """Write a table that is known as a whole: a record a row, but for the columns that were computed."""
         scale_name, columns = schema.TABLES[name]
         group = _timeless_group(self._file, name)
-        scale = self._scale(group, scale_name)
+        scale = self._table(group, scale_name, "i8")
+        scale.make_scale(scale_name)
         self._extend(scale, np.arange(len(records)))
         self._create_axes(group, columns)
         for column in columns:
