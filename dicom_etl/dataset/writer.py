@@ -132,7 +132,9 @@ class HDF5Writer:
     def _create(self) -> None:
         rows, columns = self._spec.shape
         for name, length in (("sample", 0), ("y", rows), ("x", columns)):
-            self._scale(self._file, name, length, grows=name == "sample")
+            scale = self._table(self._file, name, "i8", length=length, grows=name == "sample")
+            scale.make_scale(name)
+            scale[:] = np.arange(length)
         axes = [self._file[name] for name in schema.DIMENSIONS]
         images = self._slices(self._file, schema.IMAGES, self._spec.dtype, axes)
         _set_attribute(images, "long_name", "image after the modality LUT")
@@ -163,7 +165,9 @@ class HDF5Writer:
             group = _timeless_group(contours, structure)
             for name, length in (("vertex", 0), ("offset", 1), ("xy", 2)):
                 per_chunk = schema.VERTICES_PER_CHUNK if name == "vertex" else schema.ROWS_PER_CHUNK
-                self._scale(group, name, length, grows=length < 2, per_chunk=per_chunk)
+                scale = self._table(group, name, "i8", length=length, grows=length < 2, per_chunk=per_chunk)
+                scale.make_scale(name)
+                scale[:] = np.arange(length)
             vertices = self._table(
                 group, schema.VERTICES, "f8", axes=(2,), per_chunk=schema.VERTICES_PER_CHUNK
             )
@@ -178,13 +182,9 @@ class HDF5Writer:
 
     def _create_axes(self, group: h5py.Group, columns: Sequence[schema.Column]) -> None:
         for name, length in dict(axis for column in columns for axis in column.axes).items():
-            self._scale(group, name, length, grows=False)
-
-    def _scale(self, group: h5py.Group, name: str, length: int, **more: Any) -> None:
-        """Make what counts the places along an axis."""
-        scale = self._table(group, name, "i8", length=length, **more)
-        scale.make_scale(name)
-        scale[:] = np.arange(length)
+            scale = self._table(group, name, "i8", length=length, grows=False)
+            scale.make_scale(name)
+            scale[:] = np.arange(length)
 
     def _column(self, group: h5py.Group, column: schema.Column, rows: h5py.Dataset) -> h5py.Dataset:
         dtype = h5py.string_dtype("utf-8", self._width(group, column)) if column.kind == "S" else column.dtype
