@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -185,16 +184,13 @@ def _normal(points: FloatArray) -> FloatArray:
 
 
 # What follows runs in the decoding child.
-_number = partial(objects.number, read=objects.whole_number)
-
-
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
     """Return the ROIs and contours of a file, and the points of all contours, float64 x,y,z in mm."""
     dataset, _, _ = objects.read_object(data, limits)
     encodings = objects.encodings_of(dataset)
     rois = [
         _Roi(
-            _number(item, "ROINumber"),
+            objects.number(item, "ROINumber"),
             objects.text(item, "ROIName", encodings),
             objects.word(item, "ReferencedFrameOfReferenceUID"),
         )
@@ -205,7 +201,7 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
     if len(contours) < len(rois):
         raise ImageError("two of its ROIs have one ROINumber, so contours cannot be told apart")
     for roi_item in objects.items(dataset, "ROIContourSequence"):
-        number = _number(roi_item, "ReferencedROINumber")
+        number = objects.number(roi_item, "ReferencedROINumber")
         if number not in contours:
             raise ImageError("its contours name an ROI that it does not list")
         for item in objects.items(roi_item, "ContourSequence"):

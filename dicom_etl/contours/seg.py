@@ -7,7 +7,6 @@ drawing it gives the mask of the frame bit for bit. Frames that are empty are no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -181,23 +180,20 @@ def check_size(shape: tuple[int, ...], image: ImageHeader) -> None:
 
 
 # What follows runs in the decoding child.
-_number = partial(objects.number, read=objects.short_number)
-
-
 def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[str, Any], bytes]:
     """Return what the labels are made of, and the frames where the file holds them compressed."""
     dataset, body, uid = objects.read_object(data, limits)
     kind = objects.word(dataset, "SegmentationType")
-    rows, columns, bits = (_number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))
-    most = _number(dataset, "MaximumFractionalValue") if kind == "FRACTIONAL" else 1
+    rows, columns, bits = (objects.number(dataset, name) for name in ("Rows", "Columns", "BitsAllocated"))
+    most = objects.number(dataset, "MaximumFractionalValue") if kind == "FRACTIONAL" else 1
     if (kind, bits) not in {("BINARY", 1), ("FRACTIONAL", 8), ("LABELMAP", 8), ("LABELMAP", 16)} or most < 1:
         raise ImageError("it is neither BINARY, FRACTIONAL nor LABELMAP with the bits that these have")
     encodings = objects.encodings_of(dataset)
-    background = {0, objects.short_number(dataset, "PixelPaddingValue") or 0} if kind == "LABELMAP" else set()
+    background = {0, objects.whole_number(dataset, "PixelPaddingValue") or 0} if kind == "LABELMAP" else set()
     segments = {
         number: objects.text(item, "SegmentLabel", encodings)
         for item in objects.items(dataset, "SegmentSequence")
-        if (number := _number(item, "SegmentNumber")) not in background
+        if (number := objects.number(item, "SegmentNumber")) not in background
     }
     groups = objects.items(dataset, "PerFrameFunctionalGroupsSequence")
     shared = objects.items(dataset, "SharedFunctionalGroupsSequence")[:1]
@@ -256,4 +252,4 @@ def _segment(group: Dataset, shared: list[Dataset]) -> int:
     named = [item for each in groups for item in objects.items(each, "SegmentIdentificationSequence")]
     if not named:
         raise ImageError("a frame does not say of which segment it is")
-    return _number(named[0], "ReferencedSegmentNumber")
+    return objects.number(named[0], "ReferencedSegmentNumber")

@@ -106,7 +106,8 @@ def read_planned(path: Path | str, planned: ImageHeader, stamp: FileStamp, limit
         if header.frames > 1:
             files.keep(file)
     image = Image(header, pixels, file.digest)
-    _begin_announced()
+    if (following := _announced.pop(get_ident(), None)) is not None:
+        _begin(*following)
     return image
 
 
@@ -120,10 +121,7 @@ def announce(path: Path | str, planned: ImageHeader, limits: Limits) -> None:
         _announced[get_ident()] = path, limits
 
 
-def _begin_announced() -> None:
-    path, limits = _announced.pop(get_ident(), (None, DEFAULT))
-    if path is None:
-        return
+def _begin(path: Path | str, limits: Limits) -> None:
     from dicom_etl.dicom import decoder
 
     with suppress(ImageError):  # which reading it will raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -75,23 +74,22 @@ def word(dataset: Dataset, keyword: str) -> str:
 
 
 def whole_number(dataset: Dataset, keyword: str) -> int | None:
-    """Return an integer string (IS), None where it is absent or no number."""
-    value = raw(dataset, keyword).strip(b" \0")
-    return int(value) if value.isdigit() and len(value) < 10 else None
+    """Return an integer string (IS) or 16 bits (US), little-endian; None where it is absent or something else."""
+    from pydicom.datadict import dictionary_VR
+
+    value = raw(dataset, keyword)
+    if dictionary_VR(keyword).startswith("US"):
+        return int.from_bytes(value, "little") if len(value) == 2 else None
+    digits = value.strip(b" \0")
+    return int(digits) if digits.isdigit() and len(digits) < 10 else None
 
 
-def number(dataset: Dataset, keyword: str, read: Callable[[Dataset, str], int | None]) -> int:
-    """Return what ``read``, `whole_number` or `short_number`, finds and must find."""
-    found = read(dataset, keyword)
+def number(dataset: Dataset, keyword: str) -> int:
+    """Return a `whole_number` that must be there."""
+    found = whole_number(dataset, keyword)
     if found is None:
         raise ImageError(f"{keyword} is missing or no number")
     return found
-
-
-def short_number(dataset: Dataset, keyword: str) -> int | None:
-    """Return an unsigned number of 16 bits (US), little-endian; None where it is absent or something else."""
-    value = raw(dataset, keyword)
-    return int.from_bytes(value, "little") if len(value) == 2 else None
 
 
 def frames_of(
