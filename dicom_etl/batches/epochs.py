@@ -122,6 +122,25 @@ class Epochs:
         order = order_digest(self._stream.rows, self.schedule)
         return {"seed": self.schedule.seed, "epoch": epoch, "step": step, "order": order}
 
+    def read_state(self, state: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Return the seed, epoch and step of a state; refuse what is none, or was taken from another order."""
+        try:
+            seed, epoch, step = (int(state[name]) for name in ("seed", "epoch", "step"))
+            taken_from = state["order"]
+        except (KeyError, TypeError, ValueError):
+            raise ConfigError("not a state of a BatchReader: it has seed, epoch, step and order") from None
+        if taken_from != order_digest(self._stream.rows, self.schedule):
+            raise ConfigError(
+                "the state belongs to another order: the samples, batch_size, shuffle or remainder differ from those "
+                "it was taken with"
+            )
+        most = max(self.schedule.cut, self.schedule.batches)  # another number of ranks may have dropped fewer
+        if seed < 0 or epoch < 0 or not 0 <= step <= most:
+            raise ConfigError(
+                f"the state is at seed {seed}, epoch {epoch}, step {step} of {most}: no such place"
+            )
+        return seed, epoch, step
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a state was taken: the next iteration serves the rest of its epoch.
 
@@ -130,8 +149,7 @@ class Epochs:
         ConfigError
             The state is not one, or was taken from other samples or another batch size, shuffle or remainder.
         """
-        order = order_digest(self._stream.rows, self.schedule)
-        seed, epoch, step = read_state(state, order, self.schedule)
+        seed, epoch, step = self.read_state(state)
         self._stream = replace(self._stream, schedule=replace(self.schedule, seed=seed))
         self._go_to(Start(epoch, step))
 
@@ -217,21 +235,3 @@ def order_digest(rows: NDArray[np.int64], schedule: Schedule) -> str:
     if schedule.patients_per_batch is not None:
         digest.update(b"patients %d" % schedule.patients_per_batch)
     return digest.hexdigest()[:16]
-
-
-def read_state(state: Mapping[str, Any], order: str, schedule: Schedule) -> tuple[int, int, int]:
-    """Return the seed, epoch and step of a state; refuse what is none, or was taken from another order."""
-    try:
-        seed, epoch, step = (int(state[name]) for name in ("seed", "epoch", "step"))
-        taken_from = state["order"]
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError("not a state of a BatchReader: it has seed, epoch, step and order") from None
-    if taken_from != order:
-        raise ConfigError(
-            "the state belongs to another order: the samples, batch_size, shuffle or remainder differ from those "
-            "it was taken with"
-        )
-    most = max(schedule.cut, schedule.batches)  # another number of ranks may have dropped fewer
-    if seed < 0 or epoch < 0 or not 0 <= step <= most:
-        raise ConfigError(f"the state is at seed {seed}, epoch {epoch}, step {step} of {most}: no such place")
-    return seed, epoch, step

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_etl.batches.select import SampleTable
 from dicom_etl.dataset import schema
-from dicom_etl.errors import ConfigError
+from dicom_etl.errors import ConfigError, check_option
 
-Normalize = Literal["minmax", "zscore", "percentile"]
+_KINDS = ("minmax", "zscore", "percentile")
 PERCENTILES = (1.0, 99.0)
 
 
@@ -37,11 +37,8 @@ class Normalizer:
         pixels inside a structure.
         """
         kind, _, of_what = spelled.partition(":")
-        if kind not in get_args(Normalize):
-            raise ConfigError(
-                f"normalize is {spelled!r}: it must be {', '.join(get_args(Normalize))} or None; with :dataset or "
-                ":STRUCTURE, as in zscore:dataset, by the numbers of the whole dataset"
-            )
+        rule = f"{', '.join(_KINDS)} or None; with :dataset or :STRUCTURE, as in zscore:dataset, by the numbers of "
+        check_option(kind in _KINDS, "normalize", spelled, f"{rule}the whole dataset")
         if of_what:
             low, high = _of_dataset(kind, of_what, table)
             return cls(np.full(table.rows, low), np.full(table.rows, high - low), clip=kind == "percentile")

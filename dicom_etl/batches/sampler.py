@@ -63,9 +63,7 @@ class Schedule:
         "full" puts every sample anywhere. "block" shuffles blocks of ``block_size`` neighbours, and then the
         samples within each run of ``block_window`` blocks, so that reading stays nearly sequential. False
         serves the rows as they are.
-    block_size : int, default 32
-        Of "block"; without meaning otherwise.
-    block_window : int, default 16
+    block_size, block_window : int, default 32 and 16
         Of "block"; without meaning otherwise.
     seed : int, default 0
     remainder : "keep", "drop" or "fill", default "keep"
@@ -276,9 +274,8 @@ def _mixed(patients: NDArray[np.int64], lanes: int) -> NDArray[np.int64]:
         lane_of[each] = length.argmin()
         length[lane_of[each]] += counts[each]
     lane, rank = lane_of[patient], np.empty(len(patients), np.int64)
-    in_lanes = np.lexsort(
-        (np.arange(len(patients)), first[patient], lane)
-    )  # lane by lane, patient by patient
+    # Lane by lane, patient by patient.
+    in_lanes = np.lexsort((np.arange(len(patients)), first[patient], lane))
     rank[in_lanes] = np.arange(len(patients)) - np.repeat(np.cumsum(length) - length, length)
     return np.lexsort((lane, rank))
 

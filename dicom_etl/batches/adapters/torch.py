@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from dicom_etl.batches.epochs import read_state
 from dicom_etl.batches.turns import Start, WorkerKey
 from dicom_etl.errors import ConfigError, MissingExtraError, check_option
 
@@ -172,7 +171,7 @@ class TorchBatches(IterableDataset[Any]):
         A `ConfigError` says that it is no state, or belongs to another order or seed.
         """
         schedule = self._reader.schedule
-        seed, epoch, step = read_state(state, self._reader.state_at(0, 0)["order"], schedule)
+        seed, epoch, step = self._reader.read_state(state)
         if seed != schedule.seed:
             raise ConfigError(
                 f"the state has seed {seed}, the reader {schedule.seed}: make the reader with that seed"

@@ -40,10 +40,9 @@ class RandomFlip:
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
         """Return views of the sample, mirrored or not."""
-        if "x" in self.axes and rng.random() < self.probability:
-            image, masks = image[..., ::-1], masks[..., ::-1]
-        if "y" in self.axes and rng.random() < self.probability:
-            image, masks = image[..., ::-1, :], masks[..., ::-1, :]
+        for name, axis in (("x", -1), ("y", -2)):
+            if name in self.axes and rng.random() < self.probability:
+                image, masks = np.flip(image, axis), np.flip(masks, axis)
         return image, masks
 
 
@@ -78,7 +77,7 @@ class CropAround:
     jitter_px: int = 0
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
+        check_option(min(self.size) >= 1, "size", self.size, "(rows, columns), both at least 1")
         check_option(self.jitter_px >= 0, "jitter_px", self.jitter_px, "0 or more")
 
     def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
@@ -113,7 +112,7 @@ class RandomPatches:
     foreground: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
+        check_option(min(self.size) >= 1, "size", self.size, "(rows, columns), both at least 1")
         check_option(0 <= self.foreground <= 1, "foreground", self.foreground, "from 0 to 1")
         check_option(self.count >= 1, "count", self.count, "at least 1")
 
@@ -132,10 +131,6 @@ class RandomPatches:
             windows.append(_window(image, masks, starts, self.size))
         images, patches = zip(*windows, strict=True)
         return np.stack(images), np.stack(patches)
-
-
-def _check_size(size: tuple[int, int]) -> None:
-    check_option(min(size) >= 1, "size", size, "(rows, columns), both at least 1")
 
 
 def _window(image: NDArray[Any], masks: Masks, starts: Sequence[int], size: tuple[int, int]) -> Sample:
