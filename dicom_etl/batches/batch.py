@@ -161,7 +161,7 @@ class Assembler:
     def bytes_of(self, samples: int) -> int:
         """Return how many bytes some samples take as they are gathered."""
         channels = 1 if self.channels is None else self.channels.shape[1]
-        return samples * prod(self.store.shape) * (channels * self.dtype.itemsize + self.valid.shape[1])
+        return int(samples * prod(self.store.shape) * (channels * self.dtype.itemsize + self.valid.shape[1]))
 
     def _images(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return images (sample, y, x), or (sample, channel, y, x), or (sample, place, y, x)."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.batches.select import SampleTable
 from dicom_etl.dataset import schema
-from dicom_etl.errors import ConfigError, check_option
+from dicom_etl.errors import ConfigError
 
 _KINDS = ("minmax", "zscore", "percentile")
 PERCENTILES = (1.0, 99.0)
@@ -37,8 +37,11 @@ class Normalizer:
         pixels inside a structure.
         """
         kind, _, of_what = spelled.partition(":")
-        rule = f"{', '.join(_KINDS)} or None; with :dataset or :STRUCTURE, as in zscore:dataset, by the numbers of "
-        check_option(kind in _KINDS, "normalize", spelled, f"{rule}the whole dataset")
+        if kind not in _KINDS:
+            raise ConfigError(
+                f"normalize is {spelled!r}: it must be {', '.join(_KINDS)} or None; with :dataset or :STRUCTURE, as in "
+                "zscore:dataset, by the numbers of the whole dataset"
+            )
         if of_what:
             low, high = _of_dataset(kind, of_what, table)
             return cls(np.full(table.rows, low), np.full(table.rows, high - low), clip=kind == "percentile")
