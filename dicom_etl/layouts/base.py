@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dicom_etl.config import SourceOptions
 from dicom_etl.layouts.pseudonyms import real_of
@@ -16,8 +15,7 @@ CONTOURS = "contourfiles"
 LINKS = "link.csv"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRoots:
+class SourceRoots(NamedTuple):
     """Where the parts of a SOURCE lie on disk, and how it is arranged.
 
     In records and in the dataset a file is named by its part (``dicoms/..``, ``contourfiles/..``), so that
@@ -38,7 +36,7 @@ class SourceRoots:
     def resolved(self) -> SourceRoots:
         """Return the same with paths that mean the same in every process that sees them."""
         paths = {name: getattr(self, name) for name in ("dicoms", "contours", "links", "root")}
-        return replace(self, **{name: path and path.resolve() for name, path in paths.items()})
+        return self._replace(**{name: path and path.resolve() for name, path in paths.items()})
 
     def place(self, path: str) -> str:
         """Return where the file of that name lies on disk, as text: to make a `Path` costs as much as to open it."""

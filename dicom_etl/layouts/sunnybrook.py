@@ -8,7 +8,6 @@ folder, and contours in ``Sunnybrook Cardiac MR Database ContoursPart3/TrainingD
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from dicom_etl.config import SourceOptions
@@ -59,7 +58,7 @@ class SunnybrookAtlas(_Distribution):
         table = source / _TABLE
         if not table.is_file():
             raise SourceError(f"SOURCE has no file {_TABLE}, which says whose contours are whose")
-        return replace(super().locate(source, options), links=table)
+        return super().locate(source, options)._replace(links=table)
 
     def folders(self, roots: SourceRoots) -> SourceFolders:
         """List patients in all parts of the images, and in the contours."""
