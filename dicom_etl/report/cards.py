@@ -18,7 +18,7 @@ from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import data_uri, grey, inks, mask_png, picture_png, window
 from dicom_etl.report.contents import Contents, Sample, joined
-from dicom_etl.report.overlays import close_up_side, common_side, extent, read_layers, square_around
+from dicom_etl.report.overlays import close_up, extent, read_layers
 from dicom_etl.report.selection import PlacedIssue
 
 MOST_FINDINGS = 1000
@@ -184,12 +184,6 @@ class Card:
         return joined(self.sample.slice_text, self.sample.phase_text)
 
 
-def outlined_side(contents: Contents, rows: Sequence[int]) -> float:
-    """Return the side of the close-ups of some rows, so that sizes can be compared; 0 when nothing is drawn."""
-    around = (extent(contents.outlines(row)) for row in rows)
-    return common_side([close_up_side(box, contents.shape) for box in around if box is not None])
-
-
 def make_card(contents: Contents, row: int, issues: Sequence[Issue], least_side: float) -> Card:
     """Read, window and encode one sample; its close-up is of ``least_side`` pixels, or larger where it must be."""
     sample, layers = contents.sample(row), read_layers(contents, row)
@@ -207,8 +201,6 @@ def make_card(contents: Contents, row: int, issues: Sequence[Issue], least_side:
     # Base64 makes four bytes of three.
     room = max(_LEAST_PICTURE_BYTES, (CARD_BYTES - used) * 3 // 4)
     png, reduced = picture_png(grey(layers.image, *window(layers.image)), room)
-    around = extent(layers.outlines)
-    side = max(close_up_side(around, contents.shape), least_side)
     labels = []
     for index, area in areas.items():
         name, digest = contents.structures[index], contour_sha256(layers.outlines[index])
@@ -219,7 +211,7 @@ def make_card(contents: Contents, row: int, issues: Sequence[Issue], least_side:
         sample=sample,
         picture=data_uri(png),
         reduced=reduced,
-        close=square_around(around, side, contents.shape).view_box,
+        close=close_up(extent(layers.outlines), least_side, contents.shape).view_box,
         layers=tuple(drawn),
         labels=tuple(labels),
         findings=tuple((issue, finding_target(contents, issue)) for issue in issues),

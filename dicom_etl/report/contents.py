@@ -25,10 +25,10 @@ class Sample:
     """What a person needs to know of one row of the dataset."""
 
     row: int
-    patient_id: str
     files: tuple[str, ...]
     """The image file, then the contour file of each structure in the dataset's order; "" where there is none."""
     drawn: tuple[bool, ...]
+    patient_id: str
     instance_number: int
     location_index: int
     slice_location_mm: float
@@ -36,11 +36,16 @@ class Sample:
     cardiac_phase: str
     origin: str
     split: str
-    spacing_mm: tuple[float, float]
+    pixel_spacing_mm: list[float]
     """Between rows, between columns; NaN unknown."""
     frame: int
-    stack: tuple[int, int]
-    """Row of ``/studies``, and stack of that study; -1 unknown."""
+    study_index: int
+    stack_index: int
+
+    @property
+    def stack(self) -> tuple[int, int]:
+        """Row of ``/studies``, and stack of that study; -1 unknown."""
+        return self.study_index, self.stack_index
 
     @property
     def file_text(self) -> str:
@@ -69,19 +74,17 @@ class Sample:
     @property
     def pixel_area_mm2(self) -> float:
         """Area of one pixel; NaN when the spacing is unknown."""
-        return self.spacing_mm[0] * self.spacing_mm[1]
+        return self.pixel_spacing_mm[0] * self.pixel_spacing_mm[1]
 
     @property
     def spacing_text(self) -> str:
         """Pixel spacing in words."""
-        if not all(map(isfinite, self.spacing_mm)):
+        if not all(map(isfinite, self.pixel_spacing_mm)):
             return "unknown"
-        return f"{self.spacing_mm[0]:.4g} × {self.spacing_mm[1]:.4g} mm"
+        return f"{self.pixel_spacing_mm[0]:.4g} × {self.pixel_spacing_mm[1]:.4g} mm"
 
 
-_PLAIN = tuple(
-    each.name for each in fields(Sample) if each.name not in ("row", "files", "drawn", "spacing_mm", "stack")
-)
+_COLUMNS = tuple(each.name for each in fields(Sample))[3:]
 """The fields that are columns of the same name."""
 
 
@@ -111,17 +114,10 @@ class Contents:
 
     def sample(self, row: int) -> Sample:
         """Return what is known of one row."""
-        column = self.column
-        plain: dict[str, Any] = {name: column(name)[row].item() for name in _PLAIN}
-        height, width = column("pixel_spacing_mm")[row].tolist()
-        return Sample(
-            row=row,
-            **plain,
-            files=tuple(str(names[row]) for names in self.file_columns()),
-            drawn=tuple(bool(column(f"has_{name}")[row]) for name in self.structures),
-            spacing_mm=(height, width),
-            stack=(int(column("study_index")[row]), int(column("stack_index")[row])),
-        )
+        values: dict[str, Any] = {name: self.column(name)[row].tolist() for name in _COLUMNS}
+        files = tuple(str(names[row]) for names in self.file_columns())
+        drawn = tuple(bool(self.column(f"has_{name}")[row]) for name in self.structures)
+        return Sample(row, files, drawn, **values)
 
     def file_columns(self) -> list[NDArray[Any]]:
         """Return the columns that name files: of images, then of each structure's contours."""

@@ -180,13 +180,21 @@ def close_up_side(around: CropBox | None, shape: tuple[int, int]) -> float:
     return min(most, max(_LEAST_SIDE, _MARGIN * max(around.width, around.height)))
 
 
-def common_side(sides: Sequence[float]) -> float:
-    """Return the side at which pictures can be compared: the 90th percentile, so a stray outline cannot set it."""
+def common_side(boxes: Iterable[CropBox | None], shape: tuple[int, int]) -> float:
+    """Return the side at which close-ups can be compared; 0 when nothing is outlined.
+
+    The 90th percentile, so a stray outline cannot set it.
+    """
+    sides = [close_up_side(box, shape) for box in boxes if box is not None]
     return float(np.percentile(sides, 90)) if sides else 0.0
 
 
-def square_around(around: CropBox | None, side: float, shape: tuple[int, int]) -> CropBox:
-    """Return a square within the image, centred on what is outlined (None: the image) as far as its edge allows."""
+def close_up(around: CropBox | None, least_side: float, shape: tuple[int, int]) -> CropBox:
+    """Return a square within the image, centred on what is outlined (None: the image) as far as its edge allows.
+
+    Of ``least_side`` pixels, or larger where it must be.
+    """
+    side = max(close_up_side(around, shape), least_side)
     whole = whole_image(shape)
     centre = around if around is not None else whole
     left = min(centre.left + centre.width / 2 - side / 2, whole.left + whole.width - side)

@@ -27,7 +27,7 @@ from dicom_etl.report.charts import MARGIN, Chart, count_intensities, curve_char
 from dicom_etl.report.colours import ink_numbers
 from dicom_etl.report.contents import Contents
 from dicom_etl.report.curves import StudyCurves, study_curves
-from dicom_etl.report.overlays import whole_image
+from dicom_etl.report.overlays import common_side, extent, whole_image
 from dicom_etl.report.selection import (
     PlacedIssue,
     doubted_labels,
@@ -177,7 +177,7 @@ def _cards(
     progress: Progress,
 ) -> Iterator[cards.Card]:
     """Make the cards one by one, when the template asks for them, so that memory stays flat."""
-    side = cards.outlined_side(contents, rows)
+    side = common_side((extent(contents.outlines(row)) for row in rows), contents.shape)
     for done, row in enumerate(rows, start=1):
         yield cards.make_card(contents, row, by_row.get(row, ()), side)
         progress("report", done, len(rows))

@@ -20,12 +20,11 @@ from dicom_etl.report.colours import RGB, inks
 from dicom_etl.report.contents import Contents, Sample
 from dicom_etl.report.overlays import (
     Layers,
-    close_up_side,
+    close_up,
     common_side,
     draw,
     extent,
     read_layers,
-    square_around,
     whole_image,
 )
 from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, place_issues, select
@@ -158,11 +157,10 @@ def _pictures(layers: Sequence[Layers], colours: Sequence[RGB], whole: bool, dot
     if whole:
         return [draw(each, colours, whole_image(shape), dots) for each in layers]
     around = [extent(each.outlines) for each in layers]
-    sides = [close_up_side(box, shape) for box in around]
-    common = common_side([side for side, box in zip(sides, around, strict=True) if box is not None])
+    side = common_side(around, shape)
     return [
-        draw(each, colours, square_around(box, max(own, common), shape), dots)
-        for each, box, own in zip(layers, around, sides, strict=True)
+        draw(each, colours, close_up(box, side, shape), dots)
+        for each, box in zip(layers, around, strict=True)
     ]
 
 
