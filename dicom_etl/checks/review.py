@@ -49,10 +49,7 @@ def review_sample(
 
 
 def stored_facts(sample: EncodedSample, pixels: NDArray[Any], structures: Sequence[str]) -> SampleFacts:
-    """Return what tells copies of a row that was stored before: the keys of its image and of what a person drew on it.
-
-    ``pixels`` (y, x) are its image as stored.
-    """
+    """Return what tells copies of a row that was stored with some pixels (y, x): keys of them and of what was drawn."""
     row, nowhere = sample.row, (0.0, 0.0, 0.0, 0.0)
     contours = [
         ContourFacts(name, source, 0, nowhere, contour_key(rings), rings[0])

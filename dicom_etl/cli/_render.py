@@ -109,10 +109,7 @@ def _duration(seconds: float) -> str:
 
 
 class Reporter:
-    """Prints progress, issues and results of one command; a context manager.
-
-    ``log`` keeps every line, whatever the other options say.
-    """
+    """Prints progress, issues and results of one command, and keeps every line in ``log``; a context manager."""
 
     def __init__(
         self, *, quiet: bool = False, verbose: bool = False, as_json: bool = False, log: Path | None = None

@@ -74,10 +74,7 @@ def _print(reporter: Reporter, summary: Summary, title: str) -> None:
 
 
 def _names(summary: Summary) -> list[tuple[str, str, int]]:
-    """Return names of labels, what they stand for and how many there are, for `plan`: nothing is made of them yet.
-
-    A name that is its structure goes without saying.
-    """
+    """Return for `plan` names of labels that are not their structure, what they stand for, and how many there are."""
     if summary.output is not None:
         return []
     return [(*name, count) for name, count in sorted(summary.names.items()) if name[0] != name[1]]

@@ -69,8 +69,8 @@ def command(
     Without a choice, a random sample of the rows is drawn; the same --seed gives the same rows. With --batch, the
     pictures are those a training loop gets with that seed, after every --transform.
     """
+    from dicom_etl.report.contents import Wanted
     from dicom_etl.report.preview import write_preview
-    from dicom_etl.report.selection import Wanted
 
     wanted = Wanted(options.pop("rows"), patients, options.pop("flagged"))
     served = {name: options.pop(name) for name in ("transforms", "structures", "label_map", "epoch")}

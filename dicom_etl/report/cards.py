@@ -17,9 +17,8 @@ from dicom_etl.dataset.facts import Facts
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import data_uri, grey, inks, mask_png, picture_png, window
-from dicom_etl.report.contents import Contents, Sample, joined
+from dicom_etl.report.contents import Contents, PlacedIssue, Sample, joined
 from dicom_etl.report.overlays import close_up, extent, read_layers
-from dicom_etl.report.selection import PlacedIssue
 
 MOST_FINDINGS = 1000
 """Findings that the page lists one by one; the counts by kind are always of all."""

@@ -34,10 +34,7 @@ _KNOWN = {"icontour": 0, "ocontour": 1, "p1contour": 2, "p2contour": 3, "p3conto
 
 
 def window(image: NDArray[Any]) -> tuple[float, float]:
-    """Return the values that are shown as black and as white, from the percentiles of the finite pixels.
-
-    An image of a single value, or without any finite one, has a narrow window around it.
-    """
+    """Return the values that are shown as black and as white, from the percentiles of the finite pixels."""
     values = image[np.isfinite(image)] if image.dtype.kind == "f" else image
     if not values.size:
         return -0.5, 0.5

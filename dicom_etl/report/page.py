@@ -25,10 +25,8 @@ from dicom_etl.records import Issue
 from dicom_etl.report import cards
 from dicom_etl.report.charts import MARGIN, Chart, count_intensities, curve_chart, intensity_chart
 from dicom_etl.report.colours import ink_numbers
-from dicom_etl.report.contents import Contents
-from dicom_etl.report.curves import StudyCurves, study_curves
-from dicom_etl.report.overlays import common_side, extent, whole_image
-from dicom_etl.report.selection import (
+from dicom_etl.report.contents import (
+    Contents,
     PlacedIssue,
     doubted_labels,
     drawn_by_lot,
@@ -37,6 +35,8 @@ from dicom_etl.report.selection import (
     place_issues,
     worst_first,
 )
+from dicom_etl.report.curves import StudyCurves, study_curves
+from dicom_etl.report.overlays import common_side, extent, whole_image
 from dicom_etl.verification.dataset import verify_dataset
 from dicom_etl.verification.outcome import Outcome
 from dicom_etl.workers import Progress, silent

@@ -17,7 +17,15 @@ from dicom_etl.dataset.atomic import check_target, whole_file, whole_folder
 from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.colours import RGB, inks
-from dicom_etl.report.contents import Contents, Sample
+from dicom_etl.report.contents import (
+    Contents,
+    Sample,
+    Wanted,
+    drawn_by_lot,
+    issues_by_row,
+    place_issues,
+    select,
+)
 from dicom_etl.report.overlays import (
     Layers,
     close_up,
@@ -27,7 +35,6 @@ from dicom_etl.report.overlays import (
     read_layers,
     whole_image,
 )
-from dicom_etl.report.selection import Wanted, drawn_by_lot, issues_by_row, place_issues, select
 from dicom_etl.workers import Progress, silent
 
 if TYPE_CHECKING:

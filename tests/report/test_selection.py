@@ -7,8 +7,8 @@ import pytest
 
 from dicom_etl.errors import ConfigError
 from dicom_etl.records import Issue
-from dicom_etl.report.contents import Contents
-from dicom_etl.report.selection import (
+from dicom_etl.report.contents import (
+    Contents,
     Wanted,
     doubted_labels,
     drawn_by_lot,
