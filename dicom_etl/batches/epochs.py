@@ -89,7 +89,8 @@ class Epochs:
 
     def take(self, positions: NDArray[np.int64], epoch: int = 0) -> Batch:
         """Return the samples at some positions of the unshuffled order as one batch, transformed as in an epoch."""
-        return self._stream.take(positions, epoch)
+        rows, padding = self._stream.rows[positions], np.zeros(len(positions), np.bool_)
+        return self._stream.assembler.make(rows, padding, self.schedule.seed, epoch, 0)
 
     def stream_of(self, rank: int, world_size: int) -> Stream:
         """Return what makes the batches of one of several ranks."""

@@ -65,11 +65,6 @@ class Stream:
 
         return prefetched(make, len(numbers), *self._threads_and_depth())
 
-    def take(self, positions: NDArray[np.int64], epoch: int) -> Batch:
-        """Return the samples at some positions of ``rows`` as one batch, transformed as in an epoch."""
-        padding = np.zeros(len(positions), np.bool_)
-        return self.assembler.make(self.rows[positions], padding, self.schedule.seed, epoch, 0)
-
     def _threads_and_depth(self) -> tuple[int, int]:
         """Choose who makes batches, and how far ahead; by default nobody but the one who asks, where others do harm.
 
