@@ -403,10 +403,7 @@ class SampleRow:
 
 
 class StudyRecord(NamedTuple):
-    """A row of ``/studies``, and which study of its patient it is: studies of one patient follow each other.
-
-    ``key`` is the SHA-256 over all that the study's rows were made of; see `dicom_etl.stages.study_key`.
-    """
+    """A row of ``/studies``: the patient, the `dicom_etl.stages.study_key`, and which study of the patient it is."""
 
     patient_id: str
     key: str
@@ -452,9 +449,8 @@ class Chunk:
 class ContourFacts(NamedTuple):
     """What the label checks keep of one structure drawn on one image.
 
-    ``box`` is (left, top, right, bottom), the least and the greatest x and y. ``key`` is a number of 64 bits that
-    outlines of the same points share, whatever the order and direction of the points. ``ring`` is the longest of
-    the rings, (vertex, 2) float64 x,y.
+    ``key`` is a number of 64 bits that outlines of the same points share, whatever the order and direction of the
+    points. ``ring`` is the longest of the rings, (vertex, 2) float64 x,y.
     """
 
     structure: str
@@ -468,11 +464,10 @@ class ContourFacts(NamedTuple):
 class SampleFacts(NamedTuple):
     """What the label checks keep of one drawn image, so that they can compare it with others.
 
-    ``contours`` goes by structure and holds only what a person drew. ``image_key`` is a number of 64 bits that
-    images of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where
-    it is unknown: the dataset does not keep UIDs). ``window`` is the part of the image around the contours,
-    (y, x), ``corner`` the x,y of its first pixel, and ``columns`` how many the whole image has. ``frame`` is
-    that of the file ``image``.
+    ``contours`` goes by structure and holds only what a person drew. ``image_key`` is a number of 64 bits that images
+    of the same pixels share; ``instance_key`` one that files of the same SOPInstanceUID share (0 where it is unknown:
+    the dataset does not keep UIDs). ``window`` is the part of the image around the contours, (y, x), ``corner`` the x,y
+    of its first pixel, and ``columns`` how many the whole image has.
     """
 
     patient_id: str

@@ -34,10 +34,7 @@ _FOUND_ANEW = frozenset({discover.NAME, link.NAME, DATASET_STAGE})
 
 
 class OpenFiles:
-    """Datasets by path, the last few of them open; a context manager.
-
-    They were checked byte by byte when they were first opened, and are expected to stay as they are.
-    """
+    """Datasets by path, the last few open; checked whole when first opened, and expected to stay as they are."""
 
     def __init__(self) -> None:
         self._open: dict[Path, DatasetReader] = {}
@@ -70,10 +67,7 @@ class Earlier:
         self._keys: dict[tuple[str, int], str] = {}
 
     def open(self, named: Path | None, kept: Sequence[Path], notices: list[str]) -> None:
-        """Look into a dataset that a person named, and into parts that a killed run kept.
-
-        ``notices`` gets a line for each kind of them that cannot be used; such parts are removed.
-        """
+        """Look into the dataset that a person named and parts that a killed run kept; ``notices`` takes what is refused."""
         refused: Counter[str] = Counter()
         for path in (*([] if named is None else [named]), *kept):
             try:

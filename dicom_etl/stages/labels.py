@@ -34,10 +34,7 @@ _UNKNOWN = f"it is no file of labels of a format that is read ({_KNOWN}); left o
 
 
 class FoundLabels(NamedTuple):
-    """The labels of a study in order of path and item, what was left out, and how many labels each name has.
-
-    ``names`` goes by (name, structure), "" for a name that gives none; it is empty where names may not be shown.
-    """
+    """Labels of a study by path and item, what was left out, and how many labels each (name, structure or "") has."""
 
     labels: tuple[Label, ...]
     issues: tuple[Issue, ...]

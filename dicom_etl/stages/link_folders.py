@@ -85,10 +85,7 @@ def _folder_problem(link: Link, images: list[str], contours: list[str]) -> str:
 
 
 class HeaderPatients:
-    """Follows the PatientIDs of studies, one each, to tell which folders are of one person.
-
-    PatientIDs are compared, and never stored or shown. With ``group_by`` header one that all folders share counts too.
-    """
+    """Tells by PatientIDs, which are compared and never stored or shown, which folders are of one person."""
 
     def __init__(self, config: IngestConfig) -> None:
         self._config = config

@@ -65,10 +65,7 @@ def study_key(
     key_fingerprint: str,
     known: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the key of a study and of a canonical text of what was decided about its labels.
-
-    Those of its files whose SHA-256 is not ``known`` are read; that of one that cannot be read is "".
-    """
+    """Return the key of a study and of what was decided about it; files of which no SHA-256 is ``known`` are read."""
     study, decided = planned
     hashed = {*hashed_images(study.samples, config), *study.label_files}
     digests = {path: known.get(path) or file_digest(roots.place(path)) for path in hashed}

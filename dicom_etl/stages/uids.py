@@ -21,10 +21,7 @@ _Keys = NDArray[np.int64]
 
 
 class StudyUids(NamedTuple):
-    """The UIDs of one study's images, those of them that its labels name, and its labels that name other images.
-
-    The first two are texts of one UID a line.
-    """
+    """UIDs of a study's images, and which of them its labels name, one a line; its labels that name other images."""
 
     images: str
     named: str

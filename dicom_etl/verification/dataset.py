@@ -13,7 +13,6 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 from dicom_etl.checks.decisions import settled_before
@@ -188,11 +187,8 @@ class _Walk:
             run(inputs.check_rows_have_inputs, derived, StudyPlan(patient, ""), source, {})
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
-        rows, size = self._rows, schema.ROWS_PER_CHUNK
         found: dict[int, RowNames] = {}
-        for chunk, numbers in groupby(sorted(wanted), key=lambda row: row // size):
-            stored = rows.sample_rows(chunk * size, min((chunk + 1) * size, len(rows)))
-            for number in numbers:
-                row = stored[number % size]
-                found[number] = RowNames(row.patient_id, row.source_image, row.frame, row.sources)
+        for number in sorted(wanted):  # in order, so that the reader has most rows at hand
+            (row,) = self._rows.sample_rows(number, number + 1)
+            found[number] = RowNames(row.patient_id, row.source_image, row.frame, row.sources)
         return found

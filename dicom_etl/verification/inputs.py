@@ -117,8 +117,7 @@ def check_rows_have_inputs(
 ) -> Iterator[Issue]:
     """source-changed: each row is what its files in SOURCE give now, to the last pixel, vertex and header value.
 
-    An error naming what differs, or that a file is missing or cannot be used. ``digests`` takes the SHA-256 of the
-    images that were read.
+    ``digests`` takes the SHA-256 of the images that were read.
     """
     by_image = {(sample.image, sample.header.frame): sample for sample in inputs.samples}
     reasons = {issue.path: issue.message for issue in inputs.issues if issue.severity == "error"}
@@ -144,9 +143,8 @@ def check_inputs_have_rows(
 ) -> Iterator[Issue]:
     """source-changed: what SOURCE holds became a row, or was left out with a reason that /issues keeps.
 
-    A warning for each image, label or problem that is new; an error where the key of the study says that SOURCE is what
-    the dataset was made of, so that the dataset has lost it. ``unchanged`` says so; it reads files, and is asked only
-    when something is missing.
+    An error where the key of the study says that SOURCE is what the dataset was made of, so that the dataset has lost
+    it. ``unchanged`` says so; it reads files, and is asked only when something is missing.
     """
     for issue in inputs.issues:
         known = issue.code in source.recorded.get(issue.path, ())

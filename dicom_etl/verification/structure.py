@@ -106,8 +106,7 @@ def check_row_digests(
 ) -> Iterator[Issue]:
     """digest-mismatch: the SHA-256 of each row is that of its image and masks.
 
-    ``recorded`` are those of the rows from ``start`` on. Keys of the images are appended to ``image_keys`` on the way,
-    so that no pixel is hashed twice.
+    ``image_keys`` takes the keys of the images on the way, so that no pixel is hashed twice.
     """
     for row, said in enumerate(recorded, start=start):
         key, found = digest.row_digests(rows.images[row], rows.masks(row))
@@ -181,11 +180,8 @@ def check_statistics_table(rows: DatasetReader, expected: Sequence[StatisticRow]
 def check_split_assigned(
     rows: DatasetReader, image_keys: array[int], contour_keys: Mapping[int, list[int]], config: IngestConfig
 ) -> Iterator[Issue]:
-    """derived-differs: split and fold of each row are those that the recorded options give.
-
-    Not looked at in one part of a sharded ingest, which has none.
-    """
-    if rows.attribute("shard"):
+    """derived-differs: split and fold of each row are those that the recorded options give."""
+    if rows.attribute("shard"):  # one part of several has none
         return
     assignment = SplitAssignment(config.split, config.folds, config.split_seed)
     for row, patient in enumerate(rows.column("patient_id").tolist()):
@@ -219,8 +215,7 @@ def check_split_patients(
 ) -> Iterator[Issue]:
     """patient-in-two-splits: a patient is in one subset, together with all who share data with it.
 
-    Data are an image, a contour, or a PatientID (`patient-in-two-folders`). An error, for train, validation and test
-    and for folds alike.
+    Data are an image, a contour, or a PatientID (`patient-in-two-folders`).
     """
     patients = rows.column("patient_id").tolist()
     # An image and a contour never have a key in common but by chance, which would cost one false finding.
