@@ -32,6 +32,7 @@ from dicom_etl.impute.rays import RadialOutline
 from dicom_etl.impute.score import DrawnSlice, contour_distance_mm, dice
 from dicom_etl.records import FloatArray, Rings
 from dicom_etl.stages.impute import places_of
+from dicom_etl.stages.parse import Source
 from dicom_etl.stages.sample import read_slice
 
 Key = tuple[int, int]
@@ -86,7 +87,7 @@ def read(source: Path, structure: str) -> list[Stack]:
         for place, sample in zip(places, study.samples, strict=True):
             if sample.labels:
                 with contextlib.suppress(ItemError):
-                    image, read = read_slice(sample, roots, config)
+                    image, read = read_slice(sample, Source(roots, config))
                     for name, outline in read.outlines.items():
                         one = DrawnSlice(Slice(image.pixels, image.header.pixel_spacing_mm), outline)
                         drawn.setdefault(name, {})[place.location, place.phase] = one

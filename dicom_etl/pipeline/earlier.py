@@ -67,7 +67,7 @@ class Earlier:
         self._keys: dict[tuple[str, int], str] = {}
 
     def open(self, named: Path | None, kept: Sequence[Path], notices: list[str]) -> None:
-        """Look into the dataset that a person named and parts that a killed run kept; ``notices`` takes what is refused."""
+        """Look into a dataset that a person named and parts that a killed run kept; ``notices`` says what is no use."""
         refused: Counter[str] = Counter()
         for path in (*([] if named is None else [named]), *kept):
             try:
@@ -86,7 +86,7 @@ class Earlier:
         """Find the studies of a plan whose key stands in an earlier dataset."""
         if not self._by_key:
             return
-        key = partial(study_key, roots=plan.roots, config=plan.config, key_fingerprint=plan.key_fingerprint)
+        key = partial(study_key, source=plan.source, key_fingerprint=plan.key_fingerprint)
         decided = plan.ledger.decisions.of
         known = (
             (study, decided(study.patient_id))

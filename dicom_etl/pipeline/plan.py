@@ -25,6 +25,7 @@ from dicom_etl.records import Issue, StudyFolders, StudyPlan, kept_together
 from dicom_etl.splits import check_groups, group_patients, join_marks
 from dicom_etl.stages import discover
 from dicom_etl.stages.link_folders import HeaderPatients, link_folders
+from dicom_etl.stages.parse import Source
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study import (
     PlannedStudy,
@@ -67,7 +68,7 @@ class Plan:
             raise ConfigError(
                 "`labels`: a pattern of paths is recorded, so with `pseudonymize` name a format"
             )
-        self.roots, self.config, self.options = roots, config, options or RunOptions()
+        self.source, self.config, self.options = Source(roots, config), config, options or RunOptions()
         self._shard, self.read_outlines = self.options.shard, read_outlines
         self.ledger = Ledger((decisions or Decisions()).excluding(config.exclude))
         self.key_fingerprint = "" if pseudonyms is None else pseudonyms.fingerprint()
@@ -76,7 +77,7 @@ class Plan:
         self._begin([])
         listening = discover.listener.set(progress)
         try:
-            self._plan_studies(pseudonyms)
+            self._plan_studies(roots, pseudonyms)
         finally:
             discover.listener.reset(listening)
         if unknown := self._without_labels():
@@ -149,8 +150,8 @@ class Plan:
         if self.config.folds is not None:
             check_groups(each, self.config.folds, "fold")
 
-    def _plan_studies(self, pseudonyms: Pseudonyms | None) -> None:
-        folders = discover.find_folders(layout_of(self.roots), self.roots, pseudonyms)
+    def _plan_studies(self, roots: SourceRoots, pseudonyms: Pseudonyms | None) -> None:
+        folders = discover.find_folders(layout_of(roots), roots, pseudonyms)
         studies, issues = link_folders(folders)
         self.summary.issues += filter(self._is_ours, (*folders.issues, *issues))
         others, studies = studies, self._of_shard(studies)
@@ -171,8 +172,7 @@ class Plan:
         self.summary.studies = len(studies)
         plan = partial(
             plan_study,
-            roots=self.roots,
-            config=self.config,
+            source=self.source,
             list_unlabeled=self.options.list_unlabeled,
             read_outlines=self.read_outlines,
         )
@@ -192,12 +192,12 @@ class Plan:
         """Return the studies with labels that name images of other studies, of whatever part these are."""
         if self._shard is not None:
             kept = [each for each in others if not self.ledger.excluded(each.patient_id)]
-            learn_others(uids, kept, self.executor, self.roots, self.config)
+            learn_others(uids, kept, self.executor, self.source)
         return uids.placed()
 
     def _look_elsewhere(self, headers: HeaderPatients, studies: Iterable[StudyFolders]) -> None:
         """Ask for the PatientIDs of studies that another part makes or that are left out, as a whole ingest must."""
-        find = partial(find_header_patient, roots=self.roots, config=self.config)
+        find = partial(find_header_patient, source=self.source)
         for study, result in self.executor.map(find, [each for each in studies if each not in headers]):
             headers.add(study, "" if isinstance(result, ItemError) else result)
 
@@ -214,7 +214,7 @@ class Plan:
             return studies
         number, shards = self._shard
         if self.config.structures is None:
-            find = partial(find_structures, roots=self.roots, config=self.config)
+            find = partial(find_structures, source=self.source)
             for _, result in self.executor.map(find, studies):
                 if not isinstance(result, ItemError):
                     self._structures.update(result[0])

@@ -74,7 +74,7 @@ class RowWriter:
     def _make_rows(self, studies: Iterator[StudyPlan]) -> Iterator[Made]:
         """Make all rows, each on its own or, to impute, those of a study from one another."""
         plan = self._plan
-        maker = SampleMaker(plan.roots, plan.config, self._spec)
+        maker = SampleMaker(plan.source, self._spec)
         if plan.config.impute is None:
             # One flow of samples over all studies: no worker waits for the last sample of a study.
             samples = (sample for study in studies for sample in study.samples)
@@ -106,13 +106,12 @@ class RowWriter:
         if (
             not self._plan.read_outlines
             and any(issue.code == parse.OUTSIDE for issue in issues)
-            and refused_stacks(study.samples, self._plan.roots, config)
+            and refused_stacks(study.samples, self._plan.source)
         ):
             raise StackRefusedError
         key = study_key(
             (study, self._plan.ledger.decisions.of(study.patient_id)),
-            roots=self._plan.roots,
-            config=config,
+            source=self._plan.source,
             key_fingerprint=self._plan.key_fingerprint,
             known=digests,
         )

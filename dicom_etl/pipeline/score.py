@@ -33,15 +33,13 @@ def score_source(
     studies = list(plan.studies())
     scores: list[tuple[str, Score]] = []
     for number, study in enumerate(studies, start=1):
-        found = _score_study(study, roots, config, plan.summary.issues)
+        found = _score_study(study, plan.source, plan.summary.issues)
         scores += ((study.patient_id, score) for score in found)
         progress(NAME, number, len(studies))
     return scores, plan.summary
 
 
-def _score_study(
-    study: StudyPlan, roots: SourceRoots, config: IngestConfig, issues: list[Issue]
-) -> list[Score]:
+def _score_study(study: StudyPlan, source: parse.Source, issues: list[Issue]) -> list[Score]:
     """Score one study; an image that cannot be used becomes an issue."""
     places = places_of(study.samples)
     drawn: dict[str, dict[int, DrawnSlice]] = {}
@@ -49,7 +47,7 @@ def _score_study(
         if not sample.labels:
             continue
         try:
-            image, drawn_here = read_slice(sample, roots, config)
+            image, drawn_here = read_slice(sample, source)
         except ItemError as error:
             issues.append(item_issue(error, parse.NAME, sample.image, sample.patient_id))
             continue
@@ -63,5 +61,5 @@ def _score_study(
     return [
         score
         for structure, slices in sorted(drawn.items())
-        for score in leave_one_out(structure, places, slices, config.impute_max_gap, ed_es)
+        for score in leave_one_out(structure, places, slices, source.config.impute_max_gap, ed_es)
     ]

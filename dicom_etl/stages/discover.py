@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dicom_etl.config import IngestConfig
 from dicom_etl.contours import readers_for, readers_for_name
 from dicom_etl.dicom import Limits, read_listed_headers, sop_class_of
 from dicom_etl.dicom.files import limits_of
@@ -31,6 +30,7 @@ from dicom_etl.records import (
     StudyFolders,
 )
 from dicom_etl.stages.image_names import Name
+from dicom_etl.stages.parse import Source
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import file_digest
 from dicom_etl.workers import Progress
@@ -117,12 +117,11 @@ class ReadImages:
     issues: list[Issue]
 
 
-def read_images(
-    paths: Sequence[str], roots: SourceRoots, config: IngestConfig, patient_id: str
-) -> ReadImages:
+def read_images(paths: Sequence[str], source: Source, patient_id: str) -> ReadImages:
     """Read the headers of all images among some files."""
     found = ReadImages([], [], [], [])
     failed: list[tuple[str, ItemError]] = []
+    roots, config = source.roots, source.config
     limits = limits_of(config)
     tell = listener.get()
     for number, path in enumerate(paths):

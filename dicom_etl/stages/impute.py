@@ -168,7 +168,7 @@ def make_study(
         stack = _StackMaker(samples, executor, maker)
         stack.make(index for index, sample in enumerate(samples) if sample.labels)
         stack.make_between()
-        if maker.config.unlabeled:
+        if maker.source.config.unlabeled:
             stack.make(range(len(samples)))
         yield from stack.rows()
 
@@ -195,7 +195,7 @@ class _StackMaker:
             for structure in self._structures
         }
         ed_es = ed_and_es(study_phases([made.sample.row for made in self._made.values()], self._structures))
-        config, places = self._maker.config, places_of(self._samples)
+        config, places = self._maker.source.config, places_of(self._samples)
         rounds = plan_links(places, drawn, str(config.impute), config.impute_max_gap, ed_es)
         self._links = {index: each for links in rounds for index, each in links.items()}
         needed = {one for each in self._links.values() for link in each.values() for one in link.parents}
@@ -209,7 +209,7 @@ class _StackMaker:
     def rows(self) -> Iterator[tuple[SamplePlan, EncodedSample | ItemError]]:
         """Yield the rows in order, each imputed one with the rows it came from."""
         rows = {index: made.sample.row for index, made in sorted(self._made.items())}
-        kept = [index for index, row in rows.items() if self._maker.config.unlabeled or any(row.has)]
+        kept = [index for index, row in rows.items() if self._maker.source.config.unlabeled or any(row.has)]
         rank = {index: number for number, index in enumerate(kept)}
         for index in sorted((*self._made, *self._failed)):
             made = self._made.get(index)

@@ -11,17 +11,17 @@ from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import NamedTuple
 
-from dicom_etl.config import IngestConfig, LabelOptions
+from dicom_etl.config import LabelOptions
 from dicom_etl.contours import READERS, readers_for, readers_for_name
 from dicom_etl.contours.names import is_no_outline, structures_of
 from dicom_etl.dicom import sop_class_of
 from dicom_etl.dicom.glimpse import glimpse
 from dicom_etl.errors import ItemError
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.base import stamp_of
 from dicom_etl.layouts.pseudonyms import real_of
 from dicom_etl.records import ContourRef, Found, Issue, Label
 from dicom_etl.stages.discover import not_images
+from dicom_etl.stages.parse import Source
 
 STAGE = "discover"
 _LABEL_ENDINGS = (
@@ -42,20 +42,16 @@ class FoundLabels(NamedTuple):
 
 
 def find_labels(
-    paths: Iterable[str],
-    roots: SourceRoots,
-    config: IngestConfig,
-    patient_id: str,
-    among_images: Iterable[str] = (),
+    paths: Iterable[str], source: Source, patient_id: str, among_images: Iterable[str] = ()
 ) -> FoundLabels:
     """Look into files that may hold labels of one study; those ``among_images`` that hold none are no worry."""
-    stray = frozenset(among_images)
+    config, stray = source.config, frozenset(among_images)
     others: dict[str, list[str]] = defaultdict(list)
     refs: list[ContourRef] = []
     issues: list[Issue] = []
     stamps: dict[str, tuple[int, int] | None] = {}
     for path in sorted(dict.fromkeys((*paths, *stray))):  # in order as a rule, which a set would lose
-        place = roots.place(path)
+        place = source.roots.place(path)
         stamps[path] = stamp_of(place)  # before a reader looks, so that what it saw is what the stamp is of
         try:
             found = _found(place, config)

@@ -10,9 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dicom_etl.config import IngestConfig
 from dicom_etl.contours import MASKS
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import Issue, SamplePlan, StudyPlan
 from dicom_etl.stages import link, parse
 
@@ -20,21 +18,19 @@ LEAVING_SHARE = 0.2
 """Where more of the labels of one format on one stack leave their images, they were drawn on another."""
 
 
-def refused_stacks(
-    samples: Sequence[SamplePlan], roots: SourceRoots, config: IngestConfig
-) -> dict[tuple[int, str], str]:
+def refused_stacks(samples: Sequence[SamplePlan], source: parse.Source) -> dict[tuple[int, str], str]:
     """Read the outlines of one study, and say for each stack and format why its labels cannot be drawn on it.
 
     A stack that was chosen by hand (`series`) refuses nothing but the labels that leave their images.
     """
-    if not samples or link.chosen_series(config, samples[0].patient_id):
+    if not samples or link.chosen_series(source.config, samples[0].patient_id):
         return {}
     totals: Counter[tuple[int, str]] = Counter()
     leaving: Counter[tuple[int, str]] = Counter()
     examples: dict[tuple[int, str], str] = {}
     for sample in samples:
         labels = tuple(label for label in sample.labels if label.ref.reader not in MASKS)
-        left = _leaving(sample._replace(labels=labels), roots, config) if labels else ()
+        left = _leaving(sample._replace(labels=labels), source) if labels else ()
         for label in labels:
             key = sample.stack_index, label.ref.reader
             totals[key] += 1
@@ -50,11 +46,9 @@ def refused_stacks(
     }
 
 
-def without_refused(
-    study: StudyPlan, roots: SourceRoots, config: IngestConfig, *, unlabeled: bool
-) -> StudyPlan:
+def without_refused(study: StudyPlan, source: parse.Source, *, unlabeled: bool) -> StudyPlan:
     """Return a study without the labels that `refused_stacks` refuses; bare images stay only with ``unlabeled``."""
-    refused = refused_stacks(study.samples, roots, config)
+    refused = refused_stacks(study.samples, source)
     if not refused:
         return study
     kept: list[SamplePlan] = []
@@ -82,7 +76,7 @@ def without_refused(
     )
 
 
-def _leaving(sample: SamplePlan, roots: SourceRoots, config: IngestConfig) -> set[str]:
+def _leaving(sample: SamplePlan, source: parse.Source) -> set[str]:
     """Return the labels of a sample that leave its image, by their source."""
-    found = parse.parse_labels(sample, roots, config, sample.header).issues
+    found = parse.parse_labels(sample, source, sample.header).issues
     return {issue.path for issue in found if issue.code == parse.OUTSIDE}

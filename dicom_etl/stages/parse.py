@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -29,13 +29,21 @@ MOST_OUTSIDE_SHARE = 0.01
 """A contour that leaves its image by more was drawn on another one, or counts its pixels otherwise."""
 
 
-def parse_image(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> Image:
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a SOURCE lies, and the options that it is read with."""
+
+    roots: SourceRoots
+    config: IngestConfig
+
+
+def parse_image(plan: SamplePlan, source: Source) -> Image:
     """Read the image of a sample; `ImageError` where its header is not the one that was planned with."""
-    image = read_planned(roots.place(plan.image), plan.header, plan.stamp, limits_of(config))
+    image = read_planned(source.roots.place(plan.image), plan.header, plan.stamp, limits_of(source.config))
     if image.header is plan.header:  # as of nearly all
         return image
     if plan.header != image.header:  # else nothing has: 1 us, where field by field takes 8
-        _refuse_changed(plan.header, image.header, config)
+        _refuse_changed(plan.header, image.header, source.config)
     return replace(image, header=plan.header)
 
 
@@ -59,14 +67,14 @@ class Parsed(NamedTuple):
     digests: dict[str, str]
 
 
-def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Parsed:
+def parse_labels(plan: SamplePlan, source: Source, image: ImageHeader) -> Parsed:
     """Read the labels of a sample, whose image is as ``image`` says; one that cannot be used becomes an issue."""
     parsed = Parsed({}, {}, [], {})
     by_file = sorted(plan.labels, key=_file_of)
     for _, of_file in groupby(by_file, key=_file_of):
         labels = tuple(of_file)
         try:
-            found = _read(labels, roots, config, image)
+            found = _read(labels, source, image)
         except ItemError as error:
             parsed.issues.extend(_label_issue(error, label, plan.patient_id) for label in labels)
             continue
@@ -82,7 +90,7 @@ def parse_labels(plan: SamplePlan, roots: SourceRoots, config: IngestConfig, ima
                 continue
             try:
                 outline = measure(rings)
-                check_outline(outline, (image.rows, image.columns), config)
+                check_outline(outline, (image.rows, image.columns), source.config)
             except ItemError as error:
                 parsed.issues.append(_label_issue(error, label, plan.patient_id))
                 continue
@@ -95,11 +103,11 @@ def _file_of(label: Label) -> tuple[str, str]:
     return label.ref.path, label.ref.reader
 
 
-def _read(labels: Sequence[Label], roots: SourceRoots, config: IngestConfig, image: ImageHeader) -> Outlines:
+def _read(labels: Sequence[Label], source: Source, image: ImageHeader) -> Outlines:
     ref, stamp = labels[0].ref, labels[0].stamp
-    place = roots.place(ref.path)
+    place = source.roots.place(ref.path)
     try:
-        return reader_named(ref.reader).read(place, [label.ref for label in labels], image, config)
+        return reader_named(ref.reader).read(place, [label.ref for label in labels], image, source.config)
     except OSError as error:
         raise ContourError(f"cannot be read: {error.strerror}") from None
     finally:

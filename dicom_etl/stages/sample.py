@@ -12,15 +12,14 @@ import numpy as np
 
 from dicom_etl.checks.decisions import ANY, DROPPED, STAGE
 from dicom_etl.checks.review import review_sample
-from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import contour_key
 from dicom_etl.dicom import announce
 from dicom_etl.dicom.files import limits_of
 from dicom_etl.errors import ItemError
-from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import EncodedSample, Image, Issue, SamplePlan
 from dicom_etl.stages import parse, rasterize, write
+from dicom_etl.stages.parse import Source
 
 if TYPE_CHECKING:
     from dicom_etl.impute.estimate import Parent
@@ -38,24 +37,23 @@ class Made(NamedTuple):
 class SampleMaker:
     """Makes samples of a run: reads, draws and encodes each; a contour that cannot be used costs that contour alone."""
 
-    roots: SourceRoots
-    config: IngestConfig
+    source: Source
     spec: schema.DatasetSpec
 
     def __call__(self, plan: SamplePlan) -> EncodedSample:
         """Make one."""
-        image, read = read_slice(plan, self.roots, self.config)
+        image, read = read_slice(plan, self.source)
         return self._encode(plan, image, read)
 
     def announce(self, plan: SamplePlan) -> None:
         """Have its image decoded while the one before is made."""
-        announce(self.roots.place(plan.image), plan.header, limits_of(self.config))
+        announce(self.source.roots.place(plan.image), plan.header, limits_of(self.source.config))
 
     def parent(self, plan: SamplePlan) -> Made:
         """Make one from which others will be imputed."""
         from dicom_etl.stages import impute
 
-        image, read = read_slice(plan, self.roots, self.config)
+        image, read = read_slice(plan, self.source)
         own = impute.as_slice(np.asarray(image.pixels, dtype=self.spec.dtype), image.header)
         parents = impute.prepare(own, read.outlines, self.spec.structures)
         return Made(self._encode(plan, image, read), parents)
@@ -64,8 +62,8 @@ class SampleMaker:
         """Read a slice that nobody drew, impute its contours, draw and encode it."""
         from dicom_etl.stages import impute
 
-        config = self.config
-        image, _ = rasterize.to_grid(parse.parse_image(plan.sample, self.roots, config), {}, config)
+        config = self.source.config
+        image, _ = rasterize.to_grid(parse.parse_image(plan.sample, self.source), {}, config)
         target = impute.as_slice(np.asarray(image.pixels, dtype=self.spec.dtype), image.header)
         outlines, imputed = impute.impute_slice(
             target, plan, self.spec.structures, mode=config.impute or "", way=config.impute_way
@@ -78,20 +76,20 @@ class SampleMaker:
         self, plan: SamplePlan, image: Image, read: parse.Parsed, imputed: dict[str, Any] | None = None
     ) -> EncodedSample:
         masks = {
-            structure: rasterize.draw_mask(outline, image.pixels.shape, self.config)
+            structure: rasterize.draw_mask(outline, image.pixels.shape, self.source.config)
             for structure, outline in read.outlines.items()
         }
         sample = write.encode_sample(plan, image, read, masks, self.spec, imputed)
         drawn = {name: None if imputed else read.outlines.get(name) for name in self.spec.structures}
-        known_simple = not self.config.allow_self_intersection
+        known_simple = not self.source.config.allow_self_intersection
         return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)
 
 
-def read_slice(plan: SamplePlan, roots: SourceRoots, config: IngestConfig) -> tuple[Image, parse.Parsed]:
+def read_slice(plan: SamplePlan, source: Source) -> tuple[Image, parse.Parsed]:
     """Read an image and its contours onto the dataset's grid; a bad contour is an issue, a bad image an `ItemError`."""
-    image = parse.parse_image(plan, roots, config)
-    parsed = parse.parse_labels(plan, roots, config, image.header)
-    image, outlines = rasterize.to_grid(image, parsed.outlines, config)
+    image = parse.parse_image(plan, source)
+    parsed = parse.parse_labels(plan, source, image.header)
+    image, outlines = rasterize.to_grid(image, parsed.outlines, source.config)
     return image, _without_drops(plan, parsed._replace(outlines=outlines))
 
 

@@ -16,7 +16,7 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.dicom import stored_dtype
 from dicom_etl.dicom.files import limits_of
 from dicom_etl.errors import ImageError, ItemError, LabelFileError
-from dicom_etl.layouts import SourceRoots, layout_of
+from dicom_etl.layouts import layout_of
 from dicom_etl.records import (
     ContourRef,
     FileName,
@@ -32,6 +32,7 @@ from dicom_etl.records import (
 )
 from dicom_etl.stages import discover, link, outside, rasterize, uids
 from dicom_etl.stages.labels import find_labels
+from dicom_etl.stages.parse import Source
 from dicom_etl.stages.sample import item_issue
 from dicom_etl.stages.study_key import hashed_images, inputs_digest
 from dicom_etl.workers import Executor
@@ -88,17 +89,12 @@ def _without_collector() -> Iterator[None]:
 
 @_without_collector()
 def plan_study(
-    folders: StudyFolders,
-    *,
-    roots: SourceRoots,
-    config: IngestConfig,
-    list_unlabeled: bool,
-    read_outlines: bool = False,
+    folders: StudyFolders, *, source: Source, list_unlabeled: bool, read_outlines: bool
 ) -> PlannedStudy:
     """List the files of one study, read the headers of its images, and link its contours to them."""
     # To impute, the times and places of all images are needed, not only of those that become rows.
-    linked = link_inputs(folders, roots, config, list_unlabeled=list_unlabeled, read_outlines=read_outlines)
-    study = linked.plan
+    linked = link_inputs(folders, source, list_unlabeled=list_unlabeled, read_outlines=read_outlines)
+    study, config = linked.plan, source.config
     rows, imputed, not_imputed = _rows_to_be(study.samples, config)
     series = study.series
     if config.pseudonymize:
@@ -119,8 +115,7 @@ def plan_study(
 @_without_collector()
 def link_inputs(
     folders: StudyFolders,
-    roots: SourceRoots,
-    config: IngestConfig,
+    source: Source,
     *,
     list_unlabeled: bool = False,
     every_image: bool = False,
@@ -131,10 +126,11 @@ def link_inputs(
     The plan holds the images that fit the options; with ``every_image`` those without a label whatever the options say.
     With ``read_outlines`` it is known which stacks the labels were not drawn on (see `dicom_etl.stages.outside`).
     """
+    roots, config = source.roots, source.config
     layout = layout_of(roots)
     files = discover.find_files(layout, roots, folders)
-    read = discover.read_images(files.images, roots, config, folders.patient_id)
-    found = find_labels(files.labels, roots, config, folders.patient_id, among_images=read.label_files)
+    read = discover.read_images(files.images, source, folders.patient_id)
+    found = find_labels(files.labels, source, folders.patient_id, among_images=read.label_files)
     labels = found.labels
     if folders.guests or folders.elsewhere:
         labels = uids.labels_here(labels, folders, read.images, read.lost)
@@ -153,7 +149,7 @@ def link_inputs(
     samples = tuple(_fitting(plan.samples, config, issues))
     plan = replace(plan, samples=samples, issues=tuple(issues))
     if read_outlines:
-        plan = outside.without_refused(plan, roots, config, unlabeled=wanted.keeps_unlabeled)
+        plan = outside.without_refused(plan, source, unlabeled=wanted.keeps_unlabeled)
     label_files = {*files.labels, *read.label_files, *(label.ref.path for label in folders.guests)}
     plan = replace(
         plan,
@@ -165,43 +161,37 @@ def link_inputs(
     return LinkedStudy(plan, {label.structure for label in labels}, found.names, patient, ours)
 
 
-def find_uids(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> uids.StudyUids:
+def find_uids(folders: StudyFolders, *, source: Source) -> uids.StudyUids:
     """Return what other studies must know of one."""
-    return link_inputs(folders, roots, config).uids
+    return link_inputs(folders, source).uids
 
 
-def find_structures(
-    folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig
-) -> tuple[set[str], bool]:
+def find_structures(folders: StudyFolders, *, source: Source) -> tuple[set[str], bool]:
     """Return the structures of all labels of a study, and whether any of these names its image by UID."""
-    files = discover.find_files(layout_of(roots), roots, folders)
-    among_images = [path for path in files.images if discover.may_hold_labels(path, roots)]
-    labels = find_labels(files.labels, roots, config, folders.patient_id, among_images=among_images).labels
+    files = discover.find_files(layout_of(source.roots), source.roots, folders)
+    among_images = [path for path in files.images if discover.may_hold_labels(path, source.roots)]
+    labels = find_labels(files.labels, source, folders.patient_id, among_images=among_images).labels
     by_uid = any(isinstance(label.ref.target, Instance) for label in labels)
     return {label.structure for label in labels}, by_uid
 
 
 def learn_others(
-    index: uids.UidIndex,
-    studies: Sequence[StudyFolders],
-    executor: Executor,
-    roots: SourceRoots,
-    config: IngestConfig,
+    index: uids.UidIndex, studies: Sequence[StudyFolders], executor: Executor, source: Source
 ) -> None:
     """Add studies to an index of UIDs; their headers are read only where any label of SOURCE names an image by UID."""
-    find = partial(find_structures, roots=roots, config=config)
+    find = partial(find_structures, source=source)
     if not index.names_any and not any(
         not isinstance(found, ItemError) and found[1] for _, found in executor.map(find, studies)
     ):
         return
-    for study, found in executor.map(partial(find_uids, roots=roots, config=config), studies):
+    for study, found in executor.map(partial(find_uids, source=source), studies):
         if not isinstance(found, ItemError):
             index.add(study, found)
 
 
-def find_header_patient(folders: StudyFolders, *, roots: SourceRoots, config: IngestConfig) -> str:
+def find_header_patient(folders: StudyFolders, *, source: Source) -> str:
     """Return the PatientID of the first image of a study that can be read, as planning does; "" for none."""
-    limits = limits_of(config)
+    roots, limits = source.roots, limits_of(source.config)
     for path in discover.find_files(layout_of(roots), roots, folders).images:
         with suppress(ItemError, LabelFileError):
             return discover.read_image_headers(path, roots, limits)[0].header.patient_id

@@ -23,6 +23,7 @@ from dicom_etl.dataset.digest import sha256_of_file
 from dicom_etl.dataset.schema import FORMAT_VERSION
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import FoundImage, SamplePlan, StudyPlan
+from dicom_etl.stages.parse import Source
 
 _OF_ALL_STUDIES: dict[str, Any] = {
     "split": None,
@@ -60,19 +61,18 @@ def inputs_digest(
 def study_key(
     planned: tuple[StudyPlan, str],
     *,
-    roots: SourceRoots,
-    config: IngestConfig,
+    source: Source,
     key_fingerprint: str,
     known: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return the key of a study and of what was decided about it; files of which no SHA-256 is ``known`` are read."""
     study, decided = planned
-    hashed = {*hashed_images(study.samples, config), *study.label_files}
-    digests = {path: known.get(path) or file_digest(roots.place(path)) for path in hashed}
+    hashed = {*hashed_images(study.samples, source.config), *study.label_files}
+    digests = {path: known.get(path) or file_digest(source.roots.place(path)) for path in hashed}
     made_of = [
         __version__,
         FORMAT_VERSION,
-        _options_of_one(config),
+        _options_of_one(source.config),
         key_fingerprint,
         decided,
         study.patient_id,

@@ -97,7 +97,7 @@ def _check_inside(
                     recorded.setdefault(issue.path, set()).add(issue.code)
                 fingerprint = rows.attribute(schema.KEY_FINGERPRINT)
                 inputs.check_key(config, fingerprint, pseudonyms)
-                known = inputs.ComparedSource(source, fingerprint, config, recorded)
+                known = inputs.ComparedSource(source, config, fingerprint, recorded)
             _Walk(rows, outcome, Sealed(path, named, config), executor, progress).run(known, pseudonyms)
     except DatasetError as error:
         outcome.run(structure.check_opens, error)

@@ -14,7 +14,7 @@ from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import sha256_of_row
 from dicom_etl.errors import ConfigError, ItemError
 from dicom_etl.geometry.polygons import measure
-from dicom_etl.layouts import SourceRoots, layout_of
+from dicom_etl.layouts import layout_of
 from dicom_etl.layouts.pseudonyms import Pseudonyms
 from dicom_etl.records import (
     Image,
@@ -44,16 +44,14 @@ _OF_THE_LABEL = frozenset({"imputed_distance_mm", "imputed_distance_ms", "confid
 
 
 @dataclass(frozen=True, slots=True)
-class ComparedSource:
+class ComparedSource(parse.Source):
     """A SOURCE to compare with, and how the dataset was made of it.
 
     ``key_fingerprint`` is `Pseudonyms.fingerprint`, "" without pseudonyms; the key itself goes to no other process.
     ``recorded`` are the codes that /issues has of each path that it names: known at ingest.
     """
 
-    roots: SourceRoots
     key_fingerprint: str
-    config: IngestConfig
     recorded: Mapping[str, set[str]]
 
 
@@ -64,8 +62,7 @@ def key_now(plan: StudyPlan, source: ComparedSource, digests: Mapping[str, str])
         return ""
     return study_key(
         (plan, Decisions().excluding(config.exclude).of(plan.patient_id)),
-        roots=source.roots,
-        config=config,
+        source=source,
         key_fingerprint=source.key_fingerprint,
         known=digests,
     )
@@ -94,7 +91,7 @@ def find_studies(
     out = Ledger(Decisions().excluding(source.config.exclude))
     kept = tuple(names for names in studies if out.excluded(names.patient_id) is None)
     uids = UidIndex()
-    learn_others(uids, kept, executor, source.roots, source.config)
+    learn_others(uids, kept, executor, source)
     changed = uids.placed()
     kept = tuple(changed.get((each.patient_id, each.study), each) for each in kept)
     return kept, StudyPlan("", "", issues=(*folders.issues, *issues))
@@ -103,7 +100,7 @@ def find_studies(
 def find_study(folders: StudyFolders, source: ComparedSource) -> StudyPlan:
     """List and link the files of one study as ingest does, without the labels that a person decided to leave out."""
     left = any(parse.OUTSIDE in codes for codes in source.recorded.values())
-    plan = link_inputs(folders, source.roots, source.config, every_image=True, read_outlines=left).plan
+    plan = link_inputs(folders, source, every_image=True, read_outlines=left).plan
     dropped = {path for path, codes in source.recorded.items() if DROPPED in codes}
     samples = tuple(
         sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in dropped))
@@ -179,7 +176,7 @@ def _compare(
 ) -> Iterator[Issue]:
     """Compare one row with its files."""
     stored = study.stored[index]
-    image, parsed = read_slice(plan, source.roots, source.config)
+    image, parsed = read_slice(plan, source)
     problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
     digests |= {plan.image: image.sha256, **parsed.digests}
     imputed = stored.origin == schema.IMPUTED
@@ -249,7 +246,7 @@ def _made_now(
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
     """Tell whether what was left out at ingest can be used now."""
     try:
-        _, parsed = read_slice(plan, source.roots, source.config)
+        _, parsed = read_slice(plan, source)
     except ItemError:
         return False
     return bool(parsed.outlines) or source.config.unlabeled

@@ -20,7 +20,7 @@ from dicom_etl.records import FoundImage, Issue, Rings, StudyFolders
 from dicom_etl.stages.discover import read_image_headers
 from dicom_etl.stages.labels import find_labels
 from dicom_etl.stages.link import link_study
-from dicom_etl.stages.parse import parse_labels
+from dicom_etl.stages.parse import Source, parse_labels
 from dicom_etl.stages.rasterize import draw_mask
 
 _REAL = Path(os.environ.get("DICOM_ETL_REAL", Path(__file__).parents[3] / "shared" / "real"))
@@ -45,15 +45,15 @@ class Drawn(NamedTuple):
 def draw(images: Path, labels: Path, only: str = "*", **config: Any) -> Drawn:
     """Read the images of one folder and the label files of another, link and draw."""
     options = IngestConfig(**config)
-    roots = SourceRoots(images, labels, labels / "link.csv")
+    source = Source(SourceRoots(images, labels, labels / "link.csv"), options)
     found: list[FoundImage] = []
     for path in sorted(path for path in images.rglob("*") if path.is_file()):
         inside = f"dicoms/{path.relative_to(images)}"
-        found += read_image_headers(inside, roots, limits_of(options))
+        found += read_image_headers(inside, source.roots, limits_of(options))
     files = [
         f"contourfiles/{path.relative_to(labels)}" for path in sorted(labels.glob(only)) if path.is_file()
     ]
-    held = find_labels(files, roots, options, "P")
+    held = find_labels(files, source, "P")
     issues = list(held.issues)
     plan = link_study(StudyFolders("P", "S", "dicoms", ""), held.labels, found, (), options)
     issues += [
@@ -62,7 +62,7 @@ def draw(images: Path, labels: Path, only: str = "*", **config: Any) -> Drawn:
     drawn = Drawn({}, {}, issues, {Path(image.path).name: image.header.instance_uid for image in found})
     for sample in plan.samples:
         header = sample.header
-        parsed = parse_labels(sample, roots, options, header)
+        parsed = parse_labels(sample, source, header)
         issues += parsed.issues
         name = Path(sample.image).name + (f"/{header.frame}" if header.frames > 1 else "")
         for structure, outline in parsed.outlines.items():

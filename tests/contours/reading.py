@@ -9,7 +9,7 @@ from dicom_etl.contours.sunnybrook import SunnybrookText
 from dicom_etl.errors import ContourError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.records import ImageHeader, Label, Rings, SamplePlan
-from dicom_etl.stages.parse import parse_labels
+from dicom_etl.stages.parse import Source, parse_labels
 
 
 def read_label(folder: Path, name: str, shape: tuple[int, int], config: IngestConfig) -> Rings:
@@ -19,7 +19,7 @@ def read_label(folder: Path, name: str, shape: tuple[int, int], config: IngestCo
     labels = tuple(Label(ref.name, ref) for ref in found.refs)
     header = ImageHeader(*shape)
     plan = SamplePlan("P", "S", "dicoms/P/7.dcm", header, labels, 0, 0.0, 0)
-    parsed = parse_labels(plan, SourceRoots(folder, folder, folder / "link.csv"), config, header)
+    parsed = parse_labels(plan, Source(SourceRoots(folder, folder, folder / "link.csv"), config), header)
     for issue in parsed.issues:
         raise ContourError(issue.message, issue.code)
     return parsed.outlines[labels[0].structure].rings

@@ -15,6 +15,7 @@ from dicom_etl.layouts import layout_of, locate
 from dicom_etl.records import StudyPlan
 from dicom_etl.stages import discover
 from dicom_etl.stages.link_folders import link_folders
+from dicom_etl.stages.parse import Source
 from dicom_etl.stages.study import link_inputs
 from tests.stages.random_folders import write_folder
 from tests.stages.random_studies import RandomStudy, make_study
@@ -27,7 +28,7 @@ def linked(study: RandomStudy, rng: Random, *, foreign: bool) -> StudyPlan:
         write_folder(study, Path(folder), rng, foreign=foreign)
         roots = locate(Path(folder))
         (folders,), _ = link_folders(discover.find_folders(layout_of(roots), roots))
-        return link_inputs(folders, roots, IngestConfig()).plan
+        return link_inputs(folders, Source(roots, IngestConfig())).plan
 
 
 # Whole counts draw other seeds each time; a failure names its seed.
