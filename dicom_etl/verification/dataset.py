@@ -27,7 +27,7 @@ from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import StudyFolders, StudyPlan
+from dicom_etl.records import StudyPlan
 from dicom_etl.verification import inputs, structure
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.inside import check_inside
@@ -166,19 +166,15 @@ class _Walk:
         rows, note, run = self._rows, self._outcome.note, self._outcome.run
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
         folders, nowhere = inputs.find_studies(source, pseudonyms, self._executor)
-        items: list[tuple[StudyFolders, tuple[int, int] | None, str]] = []
-        for each in folders:
-            study = left.pop((each.patient_id, each.study), None)
-            rows_and_key = (None, "") if study is None else ((study.start, study.stop), study.record.key)
-            items.append((each, *rows_and_key))
+        items = [(each, left.pop((each.patient_id, each.study), None)) for each in folders]
         done = 0
         compare = partial(compare_study, file=self._file, source=source)
-        for (_, bounds, _), compared in self._executor.map(compare, items):
+        for (_, stored), compared in self._executor.map(compare, items):
             if isinstance(compared, ItemError):
                 raise compared
-            if bounds is not None:
+            if stored is not None:
                 note(inputs.check_rows_have_inputs, compared[0])
-                done += bounds[1] - bounds[0]
+                done += len(stored.rows)
                 self._progress("inputs", done, len(rows))
             note(inputs.check_inputs_have_rows, compared[1])
         run(inputs.check_inputs_have_rows, rows.structures, (), nowhere, source, lambda: False)

@@ -17,7 +17,7 @@ from dicom_etl.dataset.reading import Block, DatasetReader
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import measure
-from dicom_etl.impute.estimate import NEAREST, Parent, estimate, parent_of
+from dicom_etl.impute.estimate import NEAREST, estimate, parent_of
 from dicom_etl.impute.guide import Slice
 from dicom_etl.records import Issue, Outline, Rings
 from dicom_etl.stages.impute import as_slice
@@ -210,21 +210,16 @@ def _problem(study: Derived, index: int, structure: str, stored: Rings) -> str:
     positions = [index + step for step in steps]
     if 0 in steps or not all(0 <= position < len(block) for position in positions) or not 0 <= share <= 1:
         return f"names the rows {steps} and the share {share:g}, which no contour is made of"
-    parents = [_parent(study, position, structure) for position in positions]
-    known = [parent for parent in parents if parent is not None]
-    if len(known) < len(parents):
+    drawn = [block.rings[structure][position] for position in positions]
+    if not all(drawn):
         return f"names the rows {steps}, but not both have one"
+    parents = [parent_of(_slice(study, at), rings) for at, rings in zip(positions, drawn, strict=True)]
     way = NEAREST if config.impute == NEAREST else config.impute_way
-    made = estimate(_slice(study, index), known, (1.0 - share, share), way).rings
+    made = estimate(_slice(study, index), parents, (1.0 - share, share), way).rings
     same = [one.shape for one in made] == [other.shape for other in stored] and all(
         np.allclose(one, other, rtol=0, atol=_SAME_PX) for one, other in zip(made, stored, strict=True)
     )
     return "" if same else f"is not what the rows {steps} give"
-
-
-def _parent(study: Derived, position: int, structure: str) -> Parent | None:
-    rings = study.block.rings[structure][position]
-    return parent_of(_slice(study, position), rings) if rings else None
 
 
 def _slice(study: Derived, position: int) -> Slice:

@@ -20,10 +20,10 @@ from dicom_etl.checks.sample_checks import Drawn, gather
 from dicom_etl.checks.study import number_samples
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.reading import DatasetReader, open_reader
+from dicom_etl.dataset.reading import DatasetReader, Study, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError
-from dicom_etl.records import ContourFacts, Issue, SampleFacts, StudyFolders
+from dicom_etl.records import ContourFacts, Issue, SampleFacts, SampleRow, StudyFolders
 from dicom_etl.verification import derivation, geometry_checks, inputs
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.structure import check_row_digests
@@ -95,10 +95,7 @@ def check_study(bounds: tuple[int, int], *, file: Sealed, limits: LabelLimits) -
     derived = Derived(rows, file.config, *bounds)
     keys: list[int] = []
     digests = derived.block["sha256"].tolist()
-    found = [
-        (check_row_digests.__name__, issue) for issue in check_row_digests(rows, bounds[0], digests, keys)
-    ]
-    found += _found(_DERIVATIONS, derived)
+    found = _found([check_row_digests], rows, bounds[0], digests, keys) + _found(_DERIVATIONS, derived)
     labels, facts = _check_labels(derived, keys, limits)
     return Checked([*found, *labels], [_bare(one) for one in facts], list(_pixels(derived)))
 
@@ -147,15 +144,18 @@ def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any]
 
 
 def compare_study(
-    item: tuple[StudyFolders, tuple[int, int] | None, str], *, file: Sealed, source: inputs.ComparedSource
+    item: tuple[StudyFolders, Study | None], *, file: Sealed, source: inputs.ComparedSource
 ) -> tuple[list[Issue], list[Issue]]:
-    """Compare one study with SOURCE: its rows, and what SOURCE holds besides; ``item`` is its folders, rows and key."""
-    folders, bounds, key = item
+    """Compare one study with SOURCE: its rows, and what SOURCE holds besides; ``item`` is its folders and its rows."""
+    folders, study = item
     rows, found = reader(file), inputs.find_study(folders, source)
-    study = None if bounds is None else Derived(rows, file.config, *bounds)
     digests: dict[str, str] = {}
-    gone = () if study is None else inputs.check_rows_have_inputs(study, found, source, digests)
-    stored = () if study is None else study.stored
+    gone: list[Issue] = []
+    stored, key = list[SampleRow](), ""
+    if study is not None:
+        derived = Derived(rows, file.config, study.start, study.stop)
+        # First, so that what is read of the rows is known to the key.
+        gone = list(inputs.check_rows_have_inputs(derived, found, source, digests))
+        stored, key = derived.stored, study.record.key
     unchanged = cache(lambda: key != "" and key == inputs.key_now(found, source, digests))
-    # In this order: what was read of the rows is known to the key.
-    return list(gone), list(inputs.check_inputs_have_rows(rows.structures, stored, found, source, unchanged))
+    return gone, list(inputs.check_inputs_have_rows(rows.structures, stored, found, source, unchanged))
