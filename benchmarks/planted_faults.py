@@ -59,7 +59,7 @@ def read_studies(source: Path, folder: Path) -> list[Study]:
                         int(block["location_index"][index]),
                         int(block["phase_index"][index]),
                         int(block["phase_index"].max()) + 1,
-                        rows.images[start + index].copy(),
+                        rows.image(start + index).copy(),
                         {name: ring[0] if ring else np.empty((0, 2)) for name, ring in rings.items()},
                         spacing_mm=(spacing[0], spacing[1]),
                     )

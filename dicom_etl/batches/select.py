@@ -204,7 +204,7 @@ def _marks(source: DatasetReader) -> list[tuple[Hashable, ...]]:
     for rows in rows_of.values():
         if len({patients[row] for row in rows}) > 1:
             for row in rows:
-                marks[row].append(("image", image_key(source.images[row], len(source.structures))))
+                marks[row].append(("image", image_key(source.image(row), len(source.structures))))
     return join_marks(patients.tolist(), marks, kept_together(source.issues))
 
 

@@ -222,14 +222,21 @@ class DatasetReader:
             drawn = block.rings.values() if origin == schema.MANUAL else ()
             yield [contour_key(rings[row]) for rings in drawn if rings[row]]
 
-    @cached_property
-    def images(self) -> Slices:
-        """The images, one (y, x) a row."""
-        return Slices(self.slice_table(), self._bytes)
+    def image(self, row: int) -> NDArray[Any]:
+        """Return the image (y, x) of a row, which may share the file's memory; several threads may ask at once."""
+        return self._slice(self._tables[0], row)
 
     def masks(self, row: int) -> list[NDArray[np.uint8]]:
-        """Return the masks (y, x) of a row, in the order of the structures."""
-        return [slices[row] for slices in self._masks]
+        """Return the masks (y, x) of a row, in the order of the structures, in the same way."""
+        return [self._slice(table, row) for table in self._tables[1:]]
+
+    def _slice(self, table: SliceTable, row: int) -> NDArray[Any]:
+        stored = self._bytes.take(int(table.offsets[row]), int(table.sizes[row]))
+        if table.codec == "raw":
+            return np.ndarray(table.shape, table.dtype, stored)
+        found = np.empty(table.shape, table.dtype)
+        table.decode_one(stored, row, found)
+        return found
 
     def slice_table(self, name: str = schema.IMAGES) -> SliceTable:
         """Return where the slices of the images, or of ``masks/<structure>``, lie in the file."""
@@ -332,8 +339,9 @@ class DatasetReader:
         return list(zip(*found, strict=True))
 
     @cached_property
-    def _masks(self) -> list[Slices]:
-        return [Slices(self.slice_table(f"{schema.MASKS}/{name}"), self._bytes) for name in self.structures]
+    def _tables(self) -> list[SliceTable]:
+        masks = (self.slice_table(f"{schema.MASKS}/{name}") for name in self.structures)
+        return [self.slice_table(), *masks]
 
     @cached_property
     def _bytes(self) -> FileBytes:
@@ -376,23 +384,6 @@ def _memory_is_limited() -> bool:
     except ImportError:  # only POSIX has it
         return False
     return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
-
-
-class Slices:
-    """Images or masks of a dataset, as arrays (y, x) that may share the file's memory; for several threads at once."""
-
-    def __init__(self, table: SliceTable, stored: FileBytes) -> None:
-        self._table, self._stored = table, stored
-
-    def __getitem__(self, row: int) -> NDArray[Any]:
-        """Return one slice, (y, x)."""
-        table = self._table
-        stored = self._stored.take(int(table.offsets[row]), int(table.sizes[row]))
-        if table.codec == "raw":
-            return np.ndarray(table.shape, table.dtype, stored)
-        found = np.empty(table.shape, table.dtype)
-        table.decode_one(stored, row, found)
-        return found
 
 
 def _values(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> NDArray[Any]:

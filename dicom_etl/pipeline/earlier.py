@@ -151,7 +151,7 @@ def _samples(reader: DatasetReader, stored: Study, plan: StudyPlan) -> Iterator[
 def stored_samples(reader: DatasetReader, rows: range) -> Iterator[EncodedSample]:
     """Yield rows ready to be stored again, with what tells copies and pixels that count, as rows have that are made."""
     for number, sample in zip(rows, reader.encoded(rows), strict=True):
-        pixels, masks = reader.images[number], reader.masks(number)
+        pixels, masks = reader.image(number), reader.masks(number)
         drawn = [(pixels, mask) if has else None for mask, has in zip(masks, sample.row.has, strict=True)]
         counted = pixels_to_count(pixels, drawn, reader.full_mask)
         yield sample._replace(facts=stored_facts(sample, pixels, reader.structures), pixels=counted)

@@ -244,7 +244,7 @@ def _as_type(
     sample: EncodedSample, reader: DatasetReader, number: int, spec: schema.DatasetSpec
 ) -> EncodedSample:
     """Return a row as one ingest makes it where other images of the dataset need a wider type."""
-    pixels = np.ascontiguousarray(reader.images[number], spec.dtype)
+    pixels = np.ascontiguousarray(reader.image(number), spec.dtype)
     key, sha256 = row_digests(pixels, reader.masks(number))
     row = replace(sample.row, **write.pixel_columns(pixels), sha256=sha256)
     image = encode_chunk(pixels, spec.compression, spec.fletcher32)

@@ -221,7 +221,7 @@ def _add(counts: NDArray[np.int64], contents: Contents, row: int, low: float, st
     right = max(0, math.ceil(around.left + around.width) + MARGIN + 1)
     part = np.s_[top:bottom, left:right]
     last = counts.shape[1] - 1
-    places = (contents.reader.images[row][part].astype(np.float64) - low) / step
+    places = (contents.reader.image(row)[part].astype(np.float64) - low) / step
     bins = np.clip(np.nan_to_num(places, nan=0.0), 0, last).astype(np.intp)
     free = np.ones(bins.shape, dtype=np.bool_)
     full_mask = contents.reader.full_mask

@@ -69,7 +69,7 @@ class Layers:
 def read_layers(contents: Contents, row: int) -> Layers:
     """Read what a picture of one row is made of."""
     return Layers(
-        image=contents.reader.images[row],
+        image=contents.reader.image(row),
         masks=tuple(contents.reader.masks(row)),
         outlines=contents.outlines(row),
         full_mask=contents.reader.full_mask,

@@ -84,7 +84,7 @@ def check_masks(study: Derived) -> Iterator[Issue]:
 def check_statistics(study: Derived) -> Iterator[Issue]:
     """derived-differs: least, largest, mean and standard deviation are those of the stored image."""
     for index in range(len(study.block)):
-        found = image_statistics(study.rows.images[study.block.start + index])
+        found = image_statistics(study.rows.image(study.block.start + index))
         for name, value in zip(STATISTICS, found, strict=True):
             recorded = float(study.block[name][index])
             if not math.isclose(recorded, value, rel_tol=_CLOSE, abs_tol=_CLOSE):
@@ -223,4 +223,4 @@ def _problem(study: Derived, index: int, structure: str, stored: Rings) -> str:
 
 
 def _slice(study: Derived, position: int) -> Slice:
-    return as_slice(study.rows.images[study.block.start + position], study.stored[position])
+    return as_slice(study.rows.image(study.block.start + position), study.stored[position])

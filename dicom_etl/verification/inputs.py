@@ -236,7 +236,7 @@ def _made_now(
     }
     pixels = np.ascontiguousarray(image.pixels, dtype=rows.dtype)
     measured: dict[str, Any]
-    if np.array_equal(pixels, rows.images[number]):  # other checks hold these to their digest and statistics
+    if np.array_equal(pixels, rows.image(number)):  # other checks hold these to their digest and statistics
         measured = {name: getattr(study.stored[index], name) for name in ("sha256", *write.STATISTICS)}
     else:
         measured = {"sha256": sha256_of_row(pixels, rows.masks(number)), **write.pixel_columns(pixels)}

@@ -109,7 +109,7 @@ def check_row_digests(
     ``image_keys`` takes the keys of the images on the way, so that no pixel is hashed twice.
     """
     for row, said in enumerate(recorded, start=start):
-        key, found = digest.row_digests(rows.images[row], rows.masks(row))
+        key, found = digest.row_digests(rows.image(row), rows.masks(row))
         image_keys.append(key)
         if found != said:
             message = f"image and masks hash to {found[:16]}.., but the row says {said[:16] or 'nothing'}.."

@@ -126,7 +126,7 @@ def _drawn(derived: Derived, index: int, image_key: int) -> Drawn:
     outlines = {name: derived.outline(name, index) if by_hand else None for name in rows.structures}
     paths = dict(zip(rows.structures, row.sources, strict=True))
     facts = SampleFacts.of(row, (), image_key)
-    return gather(facts, rows.images[derived.block.start + index], outlines, paths)
+    return gather(facts, rows.image(derived.block.start + index), outlines, paths)
 
 
 def _bare(facts: SampleFacts) -> SampleFacts:
@@ -138,7 +138,7 @@ def _bare(facts: SampleFacts) -> SampleFacts:
 def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any], ...]]]:
     rows = derived.rows
     for number, row in enumerate(derived.stored, start=derived.block.start):
-        image, masks = rows.images[number], rows.masks(number)
+        image, masks = rows.image(number), rows.masks(number)
         drawn = [(image, mask) if has else None for mask, has in zip(masks, row.has, strict=True)]
         yield row.image_mean, row.image_std, pixels_to_count(image, drawn, rows.full_mask)
 

@@ -152,7 +152,7 @@ def test_tables_of_a_dataset(kept_source: TinySource, dataset: Path) -> None:
         assert (np.isnan(rows.column("pixel_origin_ocontour")) == ~drawn).all()
         assert rows.decisions == ()
         whole, inner, _ = rows.statistics()
-        images = np.stack([rows.images[row] for row in range(len(rows))])
+        images = np.stack([rows.image(row) for row in range(len(rows))])
         inside = np.concatenate([images[row][rows.masks(row)[0] == 1] for row in range(len(rows))])
         assert (whole.structure, whole.pixels) == ("", images.size)
         np.testing.assert_allclose((whole.mean, whole.std), (images.mean(), images.std()), rtol=1e-12)

@@ -32,7 +32,7 @@ def test_blood_is_bright_and_the_wall_is_dark(dataset: Path) -> None:
 def test_it_counts_what_is_near_and_every_pixel_once(dataset: Path) -> None:
     with Contents(dataset) as contents:
         found = count_intensities(contents, [1])
-        image, masks = contents.reader.images[1], contents.reader.masks(1)
+        image, masks = contents.reader.image(1), contents.reader.masks(1)
         x, y = contents.rings(1, 1)[0].T
     assert found is not None
     rows, columns = np.indices(image.shape)
