@@ -13,6 +13,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from dicom_etl.checks.decisions import settled_before
@@ -183,8 +184,18 @@ class _Walk:
             run(inputs.check_rows_have_inputs, derived, StudyPlan(patient, ""), source, {})
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
+        sources = [f"source_{name}" for name in self._rows.structures]
         found: dict[int, RowNames] = {}
-        for number in sorted(wanted):  # in order, so that the reader has most rows at hand
-            (row,) = self._rows.sample_rows(number, number + 1)
-            found[number] = RowNames(row.patient_id, row.source_image, row.frame, row.sources)
+        # A chunk at a time, and these columns alone: row by row it takes 480 us each.
+        for chunk, numbers in groupby(sorted(wanted), key=lambda number: number // schema.ROWS_PER_CHUNK):
+            start = chunk * schema.ROWS_PER_CHUNK
+            patients, images, frames, *drawn = (
+                self._rows.column(name, start, start + schema.ROWS_PER_CHUNK).tolist()
+                for name in ("patient_id", "source_image", "frame", *sources)
+            )
+            for number in numbers:
+                at = number - start
+                found[number] = RowNames(
+                    patients[at], images[at], frames[at], tuple(paths[at] for paths in drawn)
+                )
         return found
