@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from itertools import groupby, tee
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from dicom_etl.checks.decisions import Ledger
@@ -62,10 +63,10 @@ class RowWriter:
                 for study in group:
                     self._copy_study(study)
             else:
-                studies, ahead = tee(group)
-                made = groupby(self._make_rows(ahead), key=lambda pair: (pair[0].patient_id, pair[0].study))
-                for study, (_, rows) in zip(studies, made, strict=True):  # every study has a row to be made
-                    self._make_study(study, rows)
+                begun: deque[StudyPlan] = deque()  # `itertools.tee` would keep the last 57
+                rows = self._make_rows(_noted(group, begun))
+                for _, made in groupby(rows, key=lambda pair: (pair[0].patient_id, pair[0].study)):
+                    self._make_study(begun.popleft(), made)  # every study has a row to be made
         return self._assembly
 
     def _is_taken(self, study: StudyPlan) -> bool:
@@ -136,6 +137,12 @@ class RowWriter:
     def _step(self) -> None:
         self._done += 1
         self._plan.progress(write.NAME, self._done, self._total)
+
+
+def _noted(studies: Iterable[StudyPlan], begun: deque[StudyPlan]) -> Iterator[StudyPlan]:
+    for study in studies:
+        begun.append(study)
+        yield study
 
 
 def drop_doubted(plan: Plan, spec: schema.DatasetSpec) -> None:
