@@ -107,8 +107,9 @@ def prefetched(make: Callable[[int], Made], count: int, threads: int, ahead: int
         try:
             while number < count and os.getpid() == process:
                 while len(ready) <= ahead and number + len(ready) < count:
-                    unbegun.append((number + len(ready), Future()))
-                    ready.append(unbegun[-1][1])
+                    made: Future[Made] = Future()
+                    unbegun.append((number + len(ready), made))  # from here on a helper may take it
+                    ready.append(made)
                     if threads == 1:
                         pool.submit(_make_some, make, unbegun)
                 # Waking a thread, or waiting for one, takes as long as gathering a batch. So a helper goes on while
