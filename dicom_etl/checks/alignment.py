@@ -15,15 +15,18 @@ replacement.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from dicom_etl.records import FloatArray, Rings
+from dicom_etl.geometry.planar import extent
+from dicom_etl.records import FloatArray
 
 REACH = 3
 """Farthest shift that is tried, in pixels."""
@@ -42,7 +45,9 @@ _STEPS = 2
 _SIDE = 2 * REACH * _STEPS + 1
 _POINTS = 40
 """Points along a contour; an endocardium of 25 mm radius has one in about 3 pixels."""
-_DEPTHS = (0.5, 1.0, 1.5, 2.0)
+_AFTER = np.arange(1, _POINTS + 1) % _POINTS
+_BEFORE = np.arange(-1, _POINTS - 1) % _POINTS
+_DEPTHS = np.array((0.5, 1.0, 1.5, 2.0))
 """Distances from the contour, in pixels, at which the image is looked at on both sides; the wall is about 6 thick."""
 _DRAWS = 500
 _CONFIDENCE = 95
@@ -73,64 +78,73 @@ def choose_slices(count: int) -> list[int]:
     return [(2 * number + 1) * count // (2 * MOST_SLICES) for number in range(MOST_SLICES)]
 
 
-def contrast(image: NDArray[Any], rings: Rings) -> FloatArray:
-    """Return the contrast (y, x), -1/2 to 1/2, across the contours of one slice at each shift.
+def contrast(image: NDArray[Any], ring: FloatArray) -> FloatArray:
+    """Return the contrast (y, x), -1/2 to 1/2, across the contour of one slice at each shift.
 
-    Entry (i, j) is for rings moved by ``(j, i) / 2 - REACH`` pixels. The image (y, x) may have any scale: only the
+    Entry (i, j) is for the ring moved by ``(j, i) / 2 - REACH`` pixels. The image (y, x) may have any scale: only the
     order of its values counts.
     """
-    inside, outside = zip(*(_bands(ring) for ring in rings), strict=True)
     limit = np.array([image.shape[1], image.shape[0]]) - 1
-    points = np.clip(np.concatenate((*inside, *outside)), 0, limit)
+    points = np.minimum(np.maximum(_bands(ring), 0), limit)
     lattice, corner = _ranks(image, points)
     # To the nearest point of a lattice of half pixels: the error averages out over the points.
-    column, row = np.rint((points - corner) * _STEPS).astype(np.intp).T
-    width = lattice.shape[1]
-    shifts = np.arange(_SIDE) - _SIDE // 2
-    moved = (shifts[:, None] * width + shifts).reshape(-1)
-    values = lattice.reshape(-1)[(row * width + column)[:, None] + moved]
+    column, row = np.rint((points - corner) * _STEPS).astype(np.intp).T - _SIDE // 2
+    values = sliding_window_view(lattice, (_SIDE, _SIDE))[row, column]
     half = len(points) // 2
     result: FloatArray = values[:half].mean(axis=0) - values[half:].mean(axis=0)
-    return result.reshape(_SIDE, _SIDE)
+    return result
 
 
-def _bands(ring: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return points (point, 2) at all depths inside a ring, and as many outside."""
+def _bands(ring: FloatArray) -> FloatArray:
+    """Return points (point, 2) at all depths inside a ring, then as many outside."""
     closed = np.concatenate((ring, ring[:1]))
-    along = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))))
+    along = np.zeros(len(closed))
+    np.cumsum(np.hypot(*(closed[1:] - closed[:-1]).T), out=along[1:])
     places = np.arange(_POINTS) * (along[-1] / _POINTS)
     points = np.column_stack([np.interp(places, along, closed[:, axis]) for axis in (0, 1)])
     # Over two steps, since contours drawn on a pixel grid run in stairs.
-    tangent = np.roll(points, -1, axis=0) - np.roll(points, 1, axis=0)
+    following = points[_AFTER]
+    tangent = following - points[_BEFORE]
     length = np.hypot(*tangent.T)
     tangent /= np.where(length > 0, length, 1)[:, None]
     x, y = points.T
-    turn = np.sign(x @ np.roll(y, -1) - y @ np.roll(x, -1))
+    turn = np.sign(x @ following[:, 1].copy() - y @ following[:, 0].copy())
     outward = np.column_stack((tangent[:, 1], -tangent[:, 0])) * turn
-    steps = np.array(_DEPTHS)[:, None, None] * outward
-    return (points - steps).reshape(-1, 2), (points + steps).reshape(-1, 2)
+    steps = _DEPTHS[:, None, None] * outward
+    return np.concatenate((points - steps, points + steps)).reshape(-1, 2)
 
 
-def _ranks(image: NDArray[Any], points: FloatArray) -> tuple[FloatArray, NDArray[np.intp]]:
+def _ranks(image: NDArray[Any], points: FloatArray) -> tuple[FloatArray, tuple[int, int]]:
     """Return the image around the points as ranks among its values there, on a lattice of half pixels.
 
     Also returns the x,y of the lattice's first point. Beyond its edge the image goes on with its last pixel.
     """
-    low = np.floor(points.min(axis=0)).astype(np.intp) - REACH - 1
-    high = np.ceil(points.max(axis=0)).astype(np.intp) + REACH + 1
-    rows, columns = (
-        np.clip(np.arange(low[axis], high[axis] + 1), 0, image.shape[1 - axis] - 1) for axis in (1, 0)
-    )
-    patch = image[np.ix_(rows, columns)]
+    left, top, right, bottom = extent(points)
+    corner = math.floor(left) - REACH - 1, math.floor(top) - REACH - 1
+    columns = np.arange(corner[0], math.ceil(right) + REACH + 2)
+    rows = np.arange(corner[1], math.ceil(bottom) + REACH + 2)
+    patch = image.take(rows, 0, mode="clip").take(columns, 1, mode="clip")
     x, y = np.rint(points).astype(np.intp).T
-    there = np.sort(image[y, x])
-    order = np.searchsorted(there, patch, "left") + np.searchsorted(there, patch, "right")
-    rank = order / (2.0 * len(there))
+    rank = _rank_among(image[y, x], patch)
     lattice = np.empty((2 * patch.shape[0] - 1, 2 * patch.shape[1] - 1))
     lattice[::2, ::2] = rank
     lattice[1::2, ::2] = (rank[1:] + rank[:-1]) / 2
     lattice[:, 1::2] = (lattice[:, :-2:2] + lattice[:, 2::2]) / 2
-    return lattice, low
+    return lattice, corner
+
+
+def _rank_among(there: NDArray[Any], values: NDArray[Any]) -> FloatArray:
+    """Return the share of some values that each of others is above, those equal to it counted by half."""
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        # Looked up in a table, 20 us for 3,000 values; searched for, 330.
+        least = int(there.min()) - 1
+        count = np.bincount(there.astype(np.intp) - least)
+        count = np.append(count, 0)
+        table: FloatArray = (2 * np.cumsum(count) - count) / (2.0 * len(there))
+        return table.take(values.astype(np.intp) - least, mode="clip")
+    there = np.sort(there)
+    order = np.searchsorted(there, values, "left") + np.searchsorted(there, values, "right")
+    return order / (2.0 * len(there))
 
 
 def combine(contrasts: Sequence[FloatArray]) -> Alignment:

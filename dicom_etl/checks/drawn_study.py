@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from math import isfinite
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from dicom_etl.checks.sample_checks import INNER, OUTER
 from dicom_etl.checks.structures import Contours
 from dicom_etl.geometry.locations import ED, ES
 from dicom_etl.geometry.planar import median
-from dicom_etl.records import FloatArray, SampleFacts
+from dicom_etl.records import ContourFacts, FloatArray, SampleFacts
 
 FEWEST = 3
 """Images of a phase with both contours, from which on one of them can be told to be out of step."""
@@ -22,22 +24,17 @@ class Myocardium:
     """How outer contours lie around inner ones, wherever an image has both, a place, and a known spacing.
 
     A wall is three numbers in mm: the middle of the outer contour from that of the inner one in x and in y, and
-    the difference of their radii. ``which`` and ``inner`` (image,) are the outer and the inner contour of each image
-    that has both, ``stack`` (pair, 2) images at adjacent locations of a phase.
+    the difference of their radii. ``which`` and ``inner`` (image,), of which ``both`` are pairs, are the outer and the
+    inner contour of each image that has both, ``stack`` (pair, 2) images at adjacent locations of a phase.
     """
 
-    def __init__(self, inner: Contours, outer: Contours) -> None:
+    def __init__(self, inner: Contours, outer: Contours, both: Sequence[tuple[int, int]]) -> None:
         self.inners, self.outer = inner, outer
-        number = {id(facts): index for index, facts in enumerate(inner.facts)}
-        partner = np.array([number.get(id(facts), -1) for facts in outer.facts], dtype=np.int64)
-        known = (partner >= 0) & (outer.location >= 0) & (outer.phase >= 0)
-        self.which: Indices = np.flatnonzero(known & np.isfinite(outer.spacing_mm).all(axis=1))
-        self.inner: Indices = partner[self.which]
-        image = np.full(len(partner), -1, dtype=np.int64)
-        image[self.which] = np.arange(len(self.which))
-        pairs = image[outer.stack]
-        self.stack: Indices = pairs[(pairs >= 0).all(axis=1)]
-        self._phase = outer.phase[self.which]
+        self.which, self.inner = np.array(both, dtype=np.int64).T
+        image = {contour: place for place, (contour, _) in enumerate(both)}
+        pairs = [(image[one], image[other]) for one, other in outer.stack if one in image and other in image]
+        self.stack: Indices = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        self._phase = np.array([outer.phase[contour] for contour in image])
         self._inner = _middle_and_radius(inner, self.inner)
         self._outer = _middle_and_radius(outer, self.which)
 
@@ -85,7 +82,7 @@ class Myocardium:
         outer, rows = self.outer, self.which[images].tolist()
         levels = self.inners.walls.levels(self.inner[images])
         return Walls(
-            [outer.drawn[row].ring for row in rows],
+            outer.points[rows],
             [like_muscle(outer.facts[row].window, *level) for row, level in zip(rows, levels, strict=True)],
             [outer.facts[row].corner for row in rows],
             BORDER_FALL,
@@ -128,8 +125,13 @@ class DrawnStudy:
     @cached_property
     def structures(self) -> dict[str, Contours]:
         """What is drawn, by structure in the order of their names."""
-        names = sorted({contour.structure for facts in self.images for contour in facts.contours})
-        return {name: Contours(self.images, name) for name in names}
+        found: dict[str, tuple[list[SampleFacts], list[ContourFacts]]] = {}
+        for facts in self.images:
+            for contour in facts.contours:
+                on, drawn = found.setdefault(contour.structure, ([], []))
+                on.append(facts)
+                drawn.append(contour)
+        return {name: Contours(*found[name]) for name in sorted(found)}
 
     @property
     def inner(self) -> Contours | None:
@@ -138,10 +140,23 @@ class DrawnStudy:
 
     @cached_property
     def myocardium(self) -> Myocardium | None:
-        """The muscle between inner and outer contours, if any image has both."""
-        outer = self.structures.get(OUTER)
-        found = None if self.inner is None or outer is None else Myocardium(self.inner, outer)
-        return found if found is not None and len(found.which) else None
+        """The muscle between inner and outer contours, if `FEWEST` images of any phase have both.
+
+        With fewer no wall is typical, and without a typical one nothing is said of any.
+        """
+        inner, outer = self.inner, self.structures.get(OUTER)
+        if inner is None or outer is None:
+            return None
+        number = {id(facts): index for index, facts in enumerate(inner.facts)}
+        both = [
+            (index, number[id(facts)])
+            for index, facts in enumerate(outer.facts)
+            if id(facts) in number
+            and min(facts.location_index, facts.phase_index) >= 0
+            and all(map(isfinite, facts.pixel_spacing_mm))
+        ]
+        images = Counter(outer.phase[index] for index, _ in both)
+        return Myocardium(inner, outer, both) if max(images.values(), default=0) >= FEWEST else None
 
     @cached_property
     def phases(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -129,31 +130,33 @@ _LESS_BESIDE_A_BETTER_PLACE = 0.1
 
 
 class Walls:
-    """Contours of a study beside the images that they are drawn on, one ring (vertex, 2) an image, x,y in its pixels.
+    """Contours of a study beside the images that they are drawn on, one an image.
 
-    ``windows`` and ``corners`` are what `cut_window` gives, of one dtype; windows are laid end to end, so that points
-    on all of them are looked up at once. ``unit`` is the fall that counts as 1, where images have a known scale; else
-    the typical one across each contour. ``contrast`` (contour,) is that across each contour as it is; NaN in a flat
-    image, where nothing can be said.
+    ``points`` (contour, POINTS) are those that `equal_steps` gives, in pixels of the images; ``windows`` and
+    ``corners`` are what `cut_window` gives, of one dtype. Windows are laid end to end, so that points on all of them
+    are looked up at once. ``unit`` is the fall that counts as 1, where images have a known scale; else the typical one
+    across each contour. ``contrast`` (contour,) is that across each contour as it is; NaN in a flat image, where
+    nothing can be said.
     """
 
     def __init__(
         self,
-        rings: Sequence[FloatArray],
+        points: Points,
         windows: Sequence[NDArray[Any]],
         corners: Sequence[tuple[int, int]],
         unit: float | None = None,
     ) -> None:
         self._values: NDArray[Any] = np.concatenate([window.ravel() for window in windows])
-        height, self._widths = np.array([window.shape for window in windows], dtype=np.int64).T
-        left, top = np.array(corners, dtype=np.int64).T
-        starts = np.cumsum(height * self._widths) - height * self._widths
-        places = (left, top, self._widths - 1, height - 1, self._widths, starts)
-        self._places = [values[:, None, None] for values in places]
-        self._samples = both_sides(equal_steps(rings))
-        self._pixels = self._pixel_indices(np.arange(len(rings)), self._samples, margin=REACH_PX)
+        shapes = [window.shape for window in windows]
+        ends = list(accumulate([height * width for height, width in shapes], initial=0))
+        self._widths, self._starts = np.array([width for _, width in shapes]), np.array(ends[:-1])
+        # First and last x,y.
+        self._corners = np.array(corners)[:, None, None, :]
+        self._last = np.array([(width - 1, height - 1) for height, width in shapes])[:, None, None, :]
+        self._samples = both_sides(points)
+        self._pixels = self._pixel_indices(np.arange(len(points)), self._samples, margin=REACH_PX)
         self._falls = self._fall(self._pixels)
-        self._unit = _typical(self._falls) if unit is None else np.full(len(rings), unit)
+        self._unit = _typical(self._falls) if unit is None else np.full(len(points), unit)
         self.contrast: FloatArray = _contrast(self._falls, self._unit)
 
     @cached_property
@@ -168,6 +171,8 @@ class Walls:
         lacking = self.contrast[known] - self._moved(known, _PROBE, _PROBED_POINTS).max(axis=1)
         # Nearly all contours lie where they fit best, so the thorough search is for few.
         doubtful = known[lacking < _LESS_BESIDE_A_BETTER_PLACE]
+        if not len(doubtful):
+            return gain, shift
         best = _COARSE[self._moved(doubtful, _COARSE).argmax(axis=1)]
         around = best[:, None] + _NEAR
         found = self._moved(doubtful, around)
@@ -185,10 +190,8 @@ class Walls:
     def exchange_gains(self, pairs: Indices) -> FloatArray:
         """Return how much more contrast each of two images (pair, 2) shows across the contour of the other one."""
         unit = self._unit[pairs].mean(axis=1)
-        gains = np.empty(pairs.shape)
-        for gain, image, contour in zip(gains.T, pairs.T, pairs.T[::-1], strict=True):
-            crossed = self._fall(self._pixel_indices(image, self._samples[contour]))
-            gain[:] = _contrast(crossed, unit) - _contrast(self._falls[image], unit)
+        crossed = self._fall(self._pixel_indices(pairs.T, self._samples[pairs.T[::-1]]))
+        gains: FloatArray = (_contrast(crossed, unit) - _contrast(self._falls[pairs.T], unit)).T
         return gains
 
     def levels(self, which: Indices) -> FloatArray:
@@ -208,16 +211,17 @@ class Walls:
         return _contrast(falls, unit) - _contrast(self._falls, unit)
 
     def _pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
-        """Return where the values of the pixels nearest to points (m, 2, POINTS), x + i y in pixels of the images, lie.
+        """Return where the values of the pixels nearest to points (.., 2, POINTS), x + i y in pixels of images, lie.
 
-        ``which`` (m,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
+        ``which`` (..,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.
         """
-        left, top, last_x, last_y, width, start = (values[which] for values in self._places)
-        x = np.rint(points.real).astype(np.int64) - left
-        y = np.rint(points.imag).astype(np.int64) - top
-        x = np.minimum(np.maximum(x, margin), last_x - margin)
-        y = np.minimum(np.maximum(y, margin), last_y - margin)
-        found: Indices = y * width + x + start
+        # Both coordinates at once: x and y in turn.
+        places = np.rint(points.view(np.float64).reshape(*points.shape, 2)).astype(np.int64)
+        places -= self._corners[which]
+        last = self._last[which] - margin
+        places = np.minimum(np.maximum(places, margin, out=places), last, out=places)
+        width, start = self._widths[which][..., None, None], self._starts[which][..., None, None]
+        found: Indices = places[..., 1] * width + places[..., 0] + start
         return found
 
     def _moved(self, which: Indices, shifts: Indices, points: slice = slice(None)) -> FloatArray:

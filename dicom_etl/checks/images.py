@@ -143,10 +143,13 @@ def check_contours_not_exchanged(study: DrawnStudy, limits: LabelLimits) -> Iter
     inner = study.inner
     if inner is None or _unfit(inner, limits):
         return
-    least_px = np.maximum(
-        limits.exchange_px, limits.exchange_share * inner.radius_px[inner.neighbours].mean(axis=1)
-    )
-    pairs = inner.neighbours[inner.differences_px(inner.neighbours) >= least_px]
+    one, other = inner.pairs.T
+    radius = inner.radius_px
+    apart_px = inner.apart(inner.centre_px) + np.abs(radius[one] - radius[other])
+    least_px = np.maximum(limits.exchange_px, limits.exchange_share * ((radius[one] + radius[other]) / 2))
+    pairs = inner.pairs[apart_px >= least_px]
+    if not len(pairs):
+        return
     each = inner.walls.exchange_gains(pairs)
     promising = each.sum(axis=1) > limits.exchange_gain
     pairs, each = pairs[promising], each[promising]
@@ -171,11 +174,14 @@ def check_study_in_place(study: DrawnStudy, limits: LabelLimits) -> Iterator[Iss
         return
     known = np.flatnonzero(np.isfinite(inner.walls.contrast))
     chosen = known[alignment.choose_slices(len(known))]
-    # The full measure takes a millisecond a slice, so it is taken where a quick one gives a reason to.
-    if not len(chosen) or _peak_px(inner.walls.contrast_around(chosen)) < _WORTH_MEASURING_PX:
+    # The full measure takes 0.2 ms a slice, so it is taken where it can tell, and a quick one gives a reason to.
+    if (
+        len(chosen) < alignment.FEWEST_SLICES
+        or _peak_px(inner.walls.contrast_around(chosen)) < _WORTH_MEASURING_PX
+    ):
         return
     slices = [(inner.facts[index], inner.drawn[index].ring) for index in chosen]
-    found = alignment.combine([alignment.contrast(f.window, (ring - f.corner,)) for f, ring in slices])
+    found = alignment.combine([alignment.contrast(f.window, ring - f.corner) for f, ring in slices])
     if found.misaligned:
         x, y = (
             f"{axis} by {shift:+.2f} px (95% interval {low:+.2f} to {high:+.2f})"
@@ -255,8 +261,7 @@ def _movable(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
         found[worst] = True
         del strayed[worst]
         # What is out of place itself says nothing about others.
-        pairs = inner.neighbours
-        for index in strayed.keys() & set(pairs[(pairs == worst).any(axis=1)].ravel().tolist()):
+        for index in strayed.keys() & {each for pair in inner.neighbours if worst in pair for each in pair}:
             strayed[index] = _strayed_px(inner, index, shift[index], found, least[index])
     return found
 
@@ -295,6 +300,7 @@ def _astray(inner: Contours, limits: LabelLimits) -> NDArray[np.bool_]:
     return found
 
 
+@_once
 def _foreign(inner: Contours, limits: LabelLimits) -> bool:
     """Tell whether the inner contours of a study are those of another one: `check_contours_of_this_study`."""
     contrast = inner.walls.contrast

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from math import isfinite
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dicom_etl.checks.drawn_study import DrawnStudy
 from dicom_etl.checks.images import IMAGE_CHECKS, StudyCheck, misplaced_inners
@@ -13,7 +15,6 @@ from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.outer import OUTER_CHECKS
 from dicom_etl.checks.sample_checks import INNER, of_study, where
 from dicom_etl.geometry.locations import ED, ES
-from dicom_etl.geometry.planar import median
 from dicom_etl.records import Issue, SampleFacts, Severity
 
 ED_EARLIEST, ED_LATEST = 0.25, 1.0
@@ -32,19 +33,20 @@ def check_area_steps(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]:
     typical of the study. Named is the contour that is out of step with most of its neighbours.
     """
     for contours in study.structures.values():
-        area = contours.area_px
-        swapped = area[contours.stack[:, 0]] > area[contours.stack[:, 1]]
-        small, large = np.where(swapped[:, None], contours.stack[:, ::-1], contours.stack).T
-        far = area[large] >= limits.area_ratio * area[small]
-        for step in np.flatnonzero(far & contours.ends[small]):
-            far[step] = contours is study.inner and (
-                contours.times_smaller(int(small[step]), misplaced_inners(contours, limits))
-                >= limits.end_ratio
-            )
-        steps = np.bincount(contours.stack.ravel(), minlength=len(area))
-        jumps = [
-            (one, other, area[other] / area[one]) for one, other in zip(small[far], large[far], strict=True)
-        ]
+        area, jumps = contours.areas, []
+        for pair in contours.stack:
+            small, large = sorted(pair, key=area.__getitem__)
+            if area[large] >= limits.area_ratio * area[small] and (
+                small not in contours.ends
+                or (
+                    contours is study.inner
+                    and contours.times_smaller(small, misplaced_inners(contours, limits)) >= limits.end_ratio
+                )
+            ):
+                jumps.append((small, large, area[large] / area[small]))
+        if not jumps:
+            continue
+        steps = Counter(chain.from_iterable(contours.stack))
         while jumps:
             places = [place for jump in jumps for place in jump[:2]]
             odd = max(places, key=lambda p: (*_blame(p, jumps, steps), contours.out_of_line[p]))
@@ -65,11 +67,11 @@ def check_centres_close(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issu
     at where the pixel spacing is unknown.
     """
     for contours in study.structures.values():
-        pairs = contours.neighbours
-        centre_mm = contours.centre_px * contours.spacing_mm
-        distance = np.hypot(*(centre_mm[pairs[:, 0]] - centre_mm[pairs[:, 1]]).T)
+        distance = contours.apart(contours.centre_px * contours.spacing_mm)
+        if not (distance > limits.centre_jump_mm).any():
+            continue
         known = np.isfinite(distance)
-        pairs, distance = pairs[known], distance[known]
+        pairs, distance = contours.pairs[known], distance[known]
         least = np.full(len(contours.drawn), np.inf)
         np.minimum.at(least, pairs.ravel(), np.repeat(distance, 2))
         count = np.bincount(pairs.ravel(), minlength=len(least))
@@ -91,7 +93,7 @@ def check_phase_areas(study: DrawnStudy, limits: LabelLimits) -> Iterator[Issue]
     if inner is None or not phases:
         return
     at_ed, at_es = (
-        {int(inner.location[index]): index for index in np.flatnonzero(inner.phase == phases[word])}
+        {place: index for index, place in enumerate(inner.location) if inner.phase[index] == phases[word]}
         for word in (ED, ES)
     )
     for location in sorted(at_ed.keys() & at_es.keys()):
@@ -177,15 +179,18 @@ def number_samples(issues: Sequence[Issue], images: Sequence[SampleFacts], first
 
 def _time(study: DrawnStudy, phase: int) -> float:
     """Return when a phase is, in ms; in phases where a time is unknown."""
-    times = np.array([facts.trigger_time_ms for facts in study.images])
-    if not np.isfinite(times).all():
-        return float(phase)
-    return float(median(times[[facts.phase_index == phase for facts in study.images]]))
+    times = [facts.trigger_time_ms for facts in study.images]
+    if not all(map(isfinite, times)):
+        return phase
+    there = sorted(
+        time for time, facts in zip(times, study.images, strict=True) if facts.phase_index == phase
+    )
+    return (there[(len(there) - 1) // 2] + there[len(there) // 2]) / 2
 
 
 def _blame(
-    place: int, jumps: Sequence[tuple[int, int, float]], steps: NDArray[np.int64]
+    place: int, jumps: Sequence[tuple[int, int, float]], steps: Counter[int]
 ) -> tuple[float, int, float]:
     """Return which part of its neighbours a contour is out of step with, how many, and by how much at most."""
     mine = [ratio for one, other, ratio in jumps if place in (one, other)]
-    return len(mine) / int(steps[place]), len(mine), max(mine)
+    return len(mine) / steps[place], len(mine), max(mine)

@@ -43,7 +43,7 @@ def disc(x: float, y: float, radius: float, bright: float = 900, dark: float = 1
 
 def walls(*slices: tuple[np.ndarray, FloatArray]) -> Walls:
     windows, corners = zip(*(cut_window(pixels, [box_of(ring)]) for pixels, ring in slices), strict=True)
-    return Walls([ring for _, ring in slices], windows, corners)
+    return Walls(equal_steps([ring for _, ring in slices]), windows, corners)
 
 
 class TestPoints:
@@ -177,7 +177,7 @@ class TestWalls:
         assert picture.min() == -1
         assert picture.max() == 0
         ring, off = circle(48, 48, 18), circle(52, 45, 18)
-        found = Walls([ring, off], [picture, picture], [corner, corner], BORDER_FALL)
+        found = Walls(equal_steps([ring, off]), [picture, picture], [corner, corner], BORDER_FALL)
         assert found.contrast[0] == pytest.approx(1.5, abs=0.1)
         gain, shift = found.better
         assert gain[0] < 0.1
