@@ -2,10 +2,9 @@
 
 Workers are fresh interpreters. A fork of this process would start faster, but it would inherit the locks of
 the HDF5 library and of threads (progress bars, BLAS) as they are at that moment, and half-written state with
-them. Starting costs little that a person sees, because this process works on the first items itself until a
-worker is ready, and no worker is started for what is done within a fraction of a second. It goes on to do so
-whenever it has nothing to hand out, to take in or to pass on: one process less to start and to feed, and no core
-idles.
+them. Starting costs little that a person sees: one worker starts at once, while this process works on the first items
+itself, and the others only where these take longer than a worker does. This process goes on to do so whenever it has
+nothing to hand out, to take in or to pass on: one process less to start and to feed, and no core idles.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from dicom_etl.workers.interrupts import stop_if_asked
 from dicom_etl.workers.worker import AHEAD, BEGUN, HEAD_BYTES, SLOT_BYTES, ChunkResults, Failure, Request
 
 PATIENCE_SECONDS = 0.2
-"""What is done sooner than this is done here, without workers: about as long as a worker takes to start."""
+"""What is done sooner than this needs no second worker: about as long as one takes to start."""
 _CHUNK_SECONDS = 0.01
 """What a chunk should take: long against passing a message (0.1 ms), short against the whole run."""
 _LARGEST_CHUNK = 32
@@ -46,8 +45,8 @@ _PROGRAM = "from dicom_etl.workers.worker import main; main()"
 class ProcessPool(Executor):
     """Runs items in ``jobs`` processes of this machine, this one included; see `dicom_etl.workers.Executor`.
 
-    For ``patience_seconds`` items are run in this process alone before workers are started; 0: not one item is run
-    here, and there are as many workers as jobs.
+    For ``patience_seconds`` items are run in this process before more than one worker is started; 0: not one item is
+    run here, and there are as many workers as jobs.
 
     A worker that dies (killed for its memory, crashed by a codec) costs nothing: its items are run again, one by
     one. An item that then ends two workers is an `ItemError`. Items are taken, and results kept, only as far ahead
@@ -69,8 +68,7 @@ class ProcessPool(Executor):
         try:
             while True:
                 stop_if_asked()
-                if self._patience <= 0:
-                    self._hand_out(run)
+                self._hand_out(run)
                 if run.ready:
                     yield from run.finished()
                 elif run.done:
@@ -81,10 +79,9 @@ class ProcessPool(Executor):
             run.given_up = True
 
     def __exit__(self, *error: object) -> None:
-        """End the workers; at once when the block failed or was interrupted."""
-        if any(error):
-            for worker in self._workers:
-                worker.process.kill()
+        """End the workers, whatever they do."""
+        for worker in self._workers:
+            worker.process.kill()
         for worker in self._workers:
             worker.end()
         self._workers.clear()
@@ -92,7 +89,7 @@ class ProcessPool(Executor):
 
     def _hand_out(self, run: _Run) -> None:
         """Give chunks to the workers that have least to do; start workers that are missing."""
-        while len(self._workers) < self._most_workers:
+        while len(self._workers) < (self._most_workers if self._patience <= 0 else min(1, self._most_workers)):
             worker = _Worker(run)
             self._workers.append(worker)
             self._answers.register(worker.connection, EVENT_READ, worker)

@@ -73,3 +73,20 @@ def test_what_is_no_failure_of_the_disk_is_raised_as_it_is(
     with pytest.raises(MemoryError), sink.checked():
         pass
     sink.close()
+
+
+def test_a_disk_that_fails_while_more_is_written_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("dicom_etl.dataset.sink._FLUSHED_BYTES", 4)
+    monkeypatch.setattr(os, "fsync", fail)
+    sink = Sink(tmp_path / "file")
+    sink.write(b"abc")
+    with sink.checked():
+        pass
+    with pytest.raises(OutputError, match="cannot write the dataset: Input/output error"), sink.checked():
+        sink.write(b"d")
+        sink.close()

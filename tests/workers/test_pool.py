@@ -115,10 +115,12 @@ def test_both_workers_work_and_take_one_core_each(pool: ProcessPool) -> None:
     assert settings["OPENBLAS_NUM_THREADS"] == "1"
 
 
-def test_short_work_starts_no_worker(others: list[int]) -> None:
-    with ProcessPool(2) as pool:
+def test_short_work_waits_for_no_worker_and_starts_one(others: list[int]) -> None:
+    with ProcessPool(5) as pool:
         assert {pid for _, pid in pool.map(work.where, range(5))} == {os.getpid()}
-        assert not started_beside(others)
+        workers = started_beside(others)
+        assert len(workers) == 1
+    assert not alive(workers)
 
 
 def test_this_process_and_one_worker_do_the_work_of_two_jobs(others: list[int]) -> None:
