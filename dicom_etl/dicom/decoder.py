@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import lru_cache
 from io import FileIO
 from math import inf
 from typing import Any, cast
@@ -66,7 +67,12 @@ def begin_frame(data: bytes, digest: str, frame: int, limits: Limits) -> None:
 
 
 def _request(function: str, limits: Limits, options: dict[str, Any]) -> dict[str, Any]:
-    return {"function": function, "limits": asdict(limits), "options": options}
+    return {"function": function, "limits": _as_dict(limits), "options": options}
+
+
+@lru_cache(maxsize=8)
+def _as_dict(limits: Limits) -> dict[str, Any]:
+    return asdict(limits)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ PATIENCE_SECONDS = 0.2
 _CHUNK_SECONDS = 0.01
 """What a chunk should take: long against passing a message (0.1 ms), short against the whole run."""
 _LARGEST_CHUNK = 32
+_LONG_SECONDS = 0.05
 _TRIES = 2
 _FAILED_STARTS = 3
 _GRACE_SECONDS = 5.0
@@ -64,7 +65,8 @@ class ProcessPool(Executor):
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
         """Run ``function`` on all items; what it raises that is no `ItemError` is raised at the place of its item."""
-        run = _Run(function, iter(items), most_chunks=(AHEAD + 2) * max(1, self._most_workers))
+        # What is ready here may wait for workers: with 7 chunks less, two jobs on RLE images take 4.0 s instead of 3.5.
+        run = _Run(function, iter(items), most_chunks=(AHEAD + 2) * max(1, self._most_workers) + 7)
         try:
             while True:
                 stop_if_asked()
@@ -89,11 +91,13 @@ class ProcessPool(Executor):
 
     def _hand_out(self, run: _Run) -> None:
         """Give chunks to the workers that have least to do; start workers that are missing."""
-        while len(self._workers) < (self._most_workers if self._patience <= 0 else min(1, self._most_workers)):
+        while len(self._workers) < (
+            self._most_workers if self._patience <= 0 else min(1, self._most_workers)
+        ):
             worker = _Worker(run)
             self._workers.append(worker)
             self._answers.register(worker.connection, EVENT_READ, worker)
-        for waiting in range(AHEAD):
+        for waiting in range(run.depth):
             for worker in self._workers:
                 if worker.ready and len(worker.chunks) == waiting:
                     chunk = run.next_chunk()
@@ -148,6 +152,8 @@ class _Run:
         self.given_up = False
         self._source, self._exhausted = items, False
         self._most_chunks, self._chunk_size = most_chunks, 1
+        self.depth = 1
+        """How many chunks a worker has at a time: one until it is known how long they take, and few long ones."""
         self._taken = self._yielded = 0
         self._again: deque[_Chunk] = deque()
         self._results: dict[int, tuple[Any, Any]] = {}
@@ -196,6 +202,7 @@ class _Run:
         self._results.update(enumerate(pairs, start=chunk.first))
         fitting = int(_CHUNK_SECONDS * len(results) / max(seconds, 1e-6))
         self._chunk_size = max(1, min(fitting, 2 * self._chunk_size, _LARGEST_CHUNK))
+        self.depth = AHEAD if seconds < _LONG_SECONDS else 2
 
     def take_back(self, chunk: _Chunk, reason: str, *, blamed: bool) -> None:
         """Queue the items of a chunk again, one by one; give up on one that was blamed before."""

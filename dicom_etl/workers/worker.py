@@ -17,8 +17,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterator
+from itertools import chain, count
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
 
@@ -72,8 +72,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     memory = mmap.mmap(memory_fd, 0)
     connection = Connection(connection_fd)
-    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
+    inbox = _Inbox()
+    threading.Thread(target=_listen, args=(connection, inbox.messages), daemon=True).start()
     _serve(inbox, connection, memory)
 
 
@@ -86,7 +86,27 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
             os._exit(0)
 
 
-def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mmap) -> None:
+class _Inbox:
+    """The requests that have come, pickled; the next one can be opened before it is its turn."""
+
+    def __init__(self) -> None:
+        self.messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._next: Request | None = None
+
+    def get(self) -> Request | bytes:
+        """Wait for the next one."""
+        opened, self._next = self._next, None
+        return self.messages.get() if opened is None else opened
+
+    def first_item(self, function: bytes) -> Iterator[Any]:
+        """Yield the first item of the next one, if that has come and is for the same function."""
+        if self._next is None and not self.messages.empty():
+            self._next = pickle.loads(self.messages.get())
+        if self._next is not None and self._next.function == function:
+            yield from self._next.items[:1]
+
+
+def _serve(inbox: _Inbox, answers: Connection, memory: mmap.mmap) -> None:
     known: bytes = b""
     function: Any = None  # the first request brings one
     for begun in count(1):
@@ -94,10 +114,12 @@ def _serve(inbox: queue.SimpleQueue[bytes], answers: Connection, memory: mmap.mm
         BEGUN.pack_into(memory, 0, begun)
         started = time.perf_counter()
         try:
-            request: Request = pickle.loads(message)
+            request: Request = pickle.loads(message) if isinstance(message, bytes) else message
             if request.function != known:
                 known, function = request.function, pickle.loads(request.function)
-            results = [run_item(function, item) for item in announcing(function, request.items)]
+            # The next chunk's first item is announced too: with images in JPEG 2000 a chunk is one item.
+            ahead = announcing(function, chain(request.items, inbox.first_item(known)))
+            results = [run_item(function, item) for _, item in zip(request.items, ahead, strict=False)]
             payload, spans = _pack(results, memory, request.slot)
         except Exception as error:  # noqa: BLE001  - a function or result that does not travel: the pool raises it
             payload, spans = pickle.dumps(_failure(error)), []

@@ -87,6 +87,7 @@ def test_a_disk_that_fails_while_more_is_written_is_heard_of(
     sink.write(b"abc")
     with sink.checked():
         pass
+    sink.write(b"d")
+    sink.close()
     with pytest.raises(OutputError, match="cannot write the dataset: Input/output error"), sink.checked():
-        sink.write(b"d")
-        sink.close()
+        pass

@@ -144,6 +144,24 @@ def test_while_its_only_worker_is_started_again_this_process_goes_on(others: lis
     assert results == [n * n for n in range(400)]
 
 
+@pytest.mark.parametrize("seconds", [0.001, 0.02])
+def test_a_worker_is_told_what_comes_next_in_whatever_chunk(seconds: float) -> None:
+    """Chunks of long items hold one each: images in JPEG 2000 were decoded while nobody did anything else."""
+    with ProcessPool(1, patience_seconds=0) as pool:
+        announced = [result[1] for _, result in pool.map(work.Listener(seconds), range(40))]  # type: ignore[index]
+    assert announced.count(True) >= 35
+
+
+def test_few_long_items_are_not_kept_for_one_worker() -> None:
+    with ProcessPool(2, patience_seconds=1e-9) as pool:
+        while not any(worker.ready for worker in pool._workers):
+            list(pool.map(work.where, range(3)))
+        held = [
+            len(worker.chunks) for _ in pool.map(work.Listener(0.06), range(8)) for worker in pool._workers
+        ]
+    assert max(held) <= 2
+
+
 def test_closing_leaves_no_process(others: list[int]) -> None:
     with ProcessPool(3, patience_seconds=0) as pool:
         results = pool.map(work.run, [work.Trouble(0), *[work.Trouble(n, "sleep") for n in range(9)]])
