@@ -115,7 +115,7 @@ class SliceTable:
 
     ``codec`` tells how a chunk becomes a slice: its bytes are the pixels, or zlib makes them; ``shuffled`` whether
     those bytes are ordered by significance. ``offsets`` and ``sizes`` (slice,) are bytes in the file, without the
-    checksum: "raw" does not need it (the seal covers it), and "gzip" has one of its own.
+    ``checksum_bytes`` after each: "raw" does not need them (the seal covers it), and "gzip" has its own.
     """
 
     name: str
@@ -125,6 +125,7 @@ class SliceTable:
     shuffled: bool
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    checksum_bytes: int = 0
 
     @property
     def slice_bytes(self) -> int:
@@ -197,10 +198,10 @@ def read_slice_table(dataset: h5py.Dataset, file_bytes: int) -> SliceTable:
     dataset.id.chunk_iter(note)
     if skipped_filters:
         raise DatasetError(f"{name}: a slice was stored without one of its filters, as none of a dataset is")
-    codec, shuffled, unread_bytes = _pipeline(dataset)
-    sizes -= unread_bytes
-    table = SliceTable(name, (height, width), dataset.dtype, codec, shuffled, offsets, sizes)
-    lost = (offsets < 0) | (sizes <= 0) | (offsets + sizes + unread_bytes > file_bytes)
+    codec, shuffled, checksum_bytes = _pipeline(dataset)
+    sizes -= checksum_bytes
+    table = SliceTable(name, (height, width), dataset.dtype, codec, shuffled, offsets, sizes, checksum_bytes)
+    lost = (offsets < 0) | (sizes <= 0) | (offsets + sizes + checksum_bytes > file_bytes)
     if codec == "raw":
         lost |= sizes != table.slice_bytes
     if lost.any():

@@ -153,10 +153,23 @@ def check_contours_readable(file: h5py.File) -> Iterator[Issue]:
         for start in range(0, len(offsets) - 1, _BLOCK // 64):
             part = offsets[start : start + _BLOCK // 64 + 1]
             vertices = group[schema.VERTICES][part[0] : part[-1]]
+            if _are_single_rings(vertices, part - part[0]):  # a tenth of the time of one by one, 40 us each
+                continue
             for row, (low, high) in enumerate(itertools.pairwise(part), start):
                 problem = _contour_problem(vertices[low - part[0] : high - part[0]])
                 if problem:
                     yield not_conforming(f"the {structure} {problem}", structure, row)
+
+
+def _are_single_rings(vertices: NDArray[np.float64], offsets: NDArray[np.int64]) -> bool:
+    """Whether all that rows have are rings that begin with three points that differ; False decides nothing."""
+    counts = np.diff(offsets)
+    drawn = offsets[:-1][counts > 0]
+    # NaN fails it too.
+    if not (np.abs(vertices) <= schema.FARTHEST_PX).all() or (counts[counts > 0] < 3).any():
+        return False
+    one, two, three = (vertices[drawn + place] for place in range(3))
+    return all((a != b).any(axis=1).all() for a, b in ((one, two), (two, three), (three, one)))
 
 
 def _contour_problem(vertices: NDArray[np.float64]) -> str:

@@ -20,6 +20,7 @@ from dicom_etl.errors import SealError
 
 SEAL_BYTES = 512
 _SEAL = re.compile(rb"dicom-etl seal\nformat_version (\d+)\nbody_bytes (\d+)\nsha256 ([0-9a-f]{64})\n")
+_DIGITS = frozenset("0123456789abcdef")
 _BLOCK = 1 << 20
 _X_BEFORE_Y = np.array([1 << 32, 1], dtype="<i8")
 
@@ -166,4 +167,4 @@ def check_seal(path: Path) -> tuple[Seal, str]:
 
 def is_sha256(text: str) -> bool:
     """Tell whether a text is a SHA-256 as we write it."""
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return len(text) == 64 and _DIGITS.issuperset(text)

@@ -63,7 +63,7 @@ class Study(NamedTuple):
         return range(self.start, self.stop)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Block:
     """Some rows that follow each other, without their pixels.
 
@@ -87,6 +87,23 @@ class Block:
         taken = slice(start - self.start, stop - self.start)
         columns = {name: values[taken] for name, values in self.columns.items()}
         return Block(start, stop, columns, {name: rings[taken] for name, rings in self.rings.items()})
+
+    @cached_property
+    def records(self) -> list[SampleRow]:
+        """The rows as they were handed to the writer; the areas, which the file does not hold, are empty."""
+        nothing: list[Any] = [()] * len(self)
+        fields: dict[str, list[Any]] = {}
+        for column in schema.sample_columns(tuple(self.rings)):
+            name = column.record_field
+            if name in SampleRow.__dataclass_fields__ and not column.late:
+                values = (self[column.name] != 0 if name == "has" else self[column.name]).tolist()
+                values = list(map(tuple, values)) if column.axes else values
+                if column.by_structure:
+                    values = [
+                        (*one, more) for one, more in zip(fields.get(name, nothing), values, strict=True)
+                    ]
+                fields[name] = values
+        return list(map(SampleRow, *(fields.get(name, nothing) for name in SampleRow.__dataclass_fields__)))
 
 
 def open_reader(path: Path, *, locking: Locking = None, hashed: bool = False) -> DatasetReader:
@@ -159,14 +176,8 @@ class DatasetReader:
     @cached_property
     def full_mask(self) -> int:
         """The mask value of a pixel that is covered whole: 1, or 255 where masks hold coverage."""
-        return 255 if any("scale_factor" in masks.attrs for masks in self._stored[1:]) else 1
-
-    @cached_property
-    def _stored(self) -> list[h5py.Dataset]:
-        """The datasets of the images and of the masks; opened for each small study they took 8% of a reuse."""
-        return self._read(
-            lambda: [self._images, *(self._file[schema.MASKS][name] for name in self.structures)]
-        )
+        masks = self._read(lambda: [self._file[schema.MASKS][name] for name in self.structures])
+        return 255 if any("scale_factor" in each.attrs for each in masks) else 1
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Return a column of ``/samples``, or a part of it: numbers as stored, text as an array of str."""
@@ -176,10 +187,13 @@ class DatasetReader:
         return values
 
     def block(self, start: int, stop: int) -> Block:
-        """Return the columns and contours of some rows.
+        """Return the columns and contours of some rows."""
+        return self._around(start, stop).part(start, stop)
 
-        Rows behind them are read too and kept for the next call: some 60 columns opened for each small study
-        took more time than all checks of it.
+    def _around(self, start: int, stop: int) -> Block:
+        """Return some rows and those behind them, kept for the next call.
+
+        Some 60 columns opened for each small study took more time than all checks of it.
         """
         block = self._prefetched
         if block is None or not block.start <= start <= stop <= block.stop:
@@ -187,7 +201,7 @@ class DatasetReader:
             columns = {column.name: self.column(column.name, start, last) for column in self.columns}
             rings = {name: self.rings(name, start, last) for name in self.structures}
             block = self._prefetched = Block(start, last, columns, rings)
-        return block.part(start, stop)
+        return block
 
     @cached_property
     def offsets(self) -> dict[str, NDArray[np.int64]]:
@@ -231,12 +245,15 @@ class DatasetReader:
         return [self._slice(table, row) for table in self._tables[1:]]
 
     def _slice(self, table: SliceTable, row: int) -> NDArray[Any]:
-        stored = self._bytes.take(int(table.offsets[row]), int(table.sizes[row]))
+        stored = self._chunk(table, row)
         if table.codec == "raw":
             return np.ndarray(table.shape, table.dtype, stored)
         found = np.empty(table.shape, table.dtype)
         table.decode_one(stored, row, found)
         return found
+
+    def _chunk(self, table: SliceTable, row: int, more: int = 0) -> memoryview:
+        return self._bytes.take(int(table.offsets[row]), int(table.sizes[row]) + more)
 
     def slice_table(self, name: str = schema.IMAGES) -> SliceTable:
         """Return where the slices of the images, or of ``masks/<structure>``, lie in the file."""
@@ -244,31 +261,23 @@ class DatasetReader:
         return self._read(lambda: read_slice_table(self._file[name], size))
 
     def sample_rows(self, start: int, stop: int) -> list[SampleRow]:
-        """Return some rows as they were handed to the writer; the areas, which the file does not hold, are empty."""
-        block = self.block(start, stop)
-        nothing: list[Any] = [()] * (stop - start)
-        fields = {"sources": nothing, "has": nothing}
-        for column in self.columns:
-            name = column.record_field
-            if name in SampleRow.__dataclass_fields__ and not column.late:
-                values = (block[column.name] != 0 if name == "has" else block[column.name]).tolist()
-                values = list(map(tuple, values)) if column.axes else values
-                if column.by_structure:
-                    values = [
-                        (*one, more) for one, more in zip(fields.get(name, nothing), values, strict=True)
-                    ]
-                fields[name] = values
-        return [
-            SampleRow(**dict(zip(fields, each, strict=True))) for each in zip(*fields.values(), strict=True)
-        ]
+        """Return some rows as `Block.records` are."""
+        block = self._around(start, stop)
+        return block.records[start - block.start : stop - block.start]
 
     def encoded(self, rows: range) -> Iterator[EncodedSample]:
         """Read some rows ready to be stored again; chunks stay as they are stored."""
-        block = self.block(rows.start, rows.stop)
+        block = self._around(rows.start, rows.stop)
         outlines = [block.rings[name] for name in self.structures]
-        for place, row in enumerate(self.sample_rows(rows.start, rows.stop)):
-            image, *masks = (_chunk(dataset, rows.start + place) for dataset in self._stored)
-            yield EncodedSample(row, image, tuple(masks), tuple(each[place] for each in outlines))
+        for row in rows:
+            place = row - block.start
+            # From the mapped file: HDF5 took 20 us a chunk, most of it for memory to copy it to.
+            image, *masks = [
+                Chunk(np.frombuffer(self._chunk(table, row, table.checksum_bytes), np.uint8))
+                for table in self._tables
+            ]
+            rings = tuple([each[place] for each in outlines])
+            yield EncodedSample(block.records[place], image, tuple(masks), rings)
 
     def widths(self) -> dict[str, int]:
         """Return the bytes of each text column of ``/samples`` whose width the data decides, known before the end."""
@@ -389,7 +398,3 @@ def _memory_is_limited() -> bool:
 def _values(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> NDArray[Any]:
     values: NDArray[Any] = dataset[start:stop]
     return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
-
-
-def _chunk(dataset: h5py.Dataset, row: int) -> Chunk:
-    return Chunk(np.frombuffer(dataset.id.read_direct_chunk((row, 0, 0))[1], dtype=np.uint8))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -23,12 +23,13 @@ from dicom_etl.checks.review import Duplicates, RowNames
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.open_validated import open_dataset
-from dicom_etl.dataset.reading import DatasetReader, read_open
+from dicom_etl.dataset.reading import DatasetReader, Study, read_open
 from dicom_etl.dataset.statistics import PixelStatistics
 from dicom_etl.errors import DatasetError, ItemError
 from dicom_etl.layouts import SourceRoots
 from dicom_etl.layouts.pseudonyms import Pseudonyms
-from dicom_etl.records import StudyPlan
+from dicom_etl.records import Issue, StudyFolders, StudyPlan
+from dicom_etl.stages.uids import UidIndex
 from dicom_etl.verification import inputs, structure
 from dicom_etl.verification.derivation import Derived
 from dicom_etl.verification.inside import check_inside
@@ -115,6 +116,7 @@ class _Walk:
         self._rows, self._outcome, self._file = rows, outcome, file
         self._executor, self._progress = executor, progress
         self._duplicates = Duplicates(rows.structures, self._names_of)
+        self._kinds: set[bool] = set()
         self._image_keys: array[int] = array("Q")
         self._contour_keys: dict[int, list[int]] = defaultdict(list)
         pixels = rows.shape[0] * rows.shape[1]
@@ -149,10 +151,12 @@ class _Walk:
 
     def _take(self, start: int, checked: Checked) -> None:
         """Note what was found in one study, and keep what others are compared with."""
-        note = self._outcome.note
-        checks = study_checks(drawn=any(facts.contours for facts in checked.facts))
-        for check in checks.values():
-            note(check, ())
+        note, checks = self._outcome.note, study_checks()
+        drawn = any(facts.contours for facts in checked.facts)
+        if drawn not in self._kinds:
+            self._kinds.add(drawn)
+            for check in study_checks(drawn=drawn).values():
+                note(check, ())
         issues = settled_before([issue for _, issue in checked.found], self._rows.decisions)
         for (name, _), issue in zip(checked.found, issues, strict=True):
             note(checks[name], [issue])
@@ -166,22 +170,45 @@ class _Walk:
     def _check_inputs(self, source: inputs.ComparedSource, pseudonyms: Pseudonyms | None) -> None:
         rows, note, run = self._rows, self._outcome.note, self._outcome.run
         left = {(study.record.patient_id, study.record.study): study for study in rows.studies()}
-        folders, nowhere = inputs.find_studies(source, pseudonyms, self._executor)
+        folders, nowhere = inputs.find_studies(source, pseudonyms)
         items = [(each, left.pop((each.patient_id, each.study), None)) for each in folders]
-        done = 0
-        compare = partial(compare_study, file=self._file, source=source)
-        for (_, stored), compared in self._executor.map(compare, items):
-            if isinstance(compared, ItemError):
-                raise compared
+        uids = UidIndex()
+        compared = self._compare(items, source, uids)
+        if changed := uids.placed():  # by labels that name images of other studies
+            again = [
+                (changed[key], stored)
+                for key, (_, stored) in zip(compared, items, strict=True)
+                if key in changed
+            ]
+            compared |= self._compare(again, source, UidIndex())
+        for (_, stored), (gone, missing) in zip(items, compared.values(), strict=True):
             if stored is not None:
-                note(inputs.check_rows_have_inputs, compared[0])
-                done += len(stored.rows)
-                self._progress("inputs", done, len(rows))
-            note(inputs.check_inputs_have_rows, compared[1])
+                note(inputs.check_rows_have_inputs, gone)
+            note(inputs.check_inputs_have_rows, missing)
         run(inputs.check_inputs_have_rows, rows.structures, (), nowhere, source, lambda: False)
         for (patient, _), study in sorted(left.items()):
             derived = Derived(rows, self._file.config, study.start, study.stop)
             run(inputs.check_rows_have_inputs, derived, StudyPlan(patient, ""), source, {})
+
+    def _compare(
+        self,
+        items: Sequence[tuple[StudyFolders, Study | None]],
+        source: inputs.ComparedSource,
+        uids: UidIndex,
+    ) -> dict[tuple[str, int], tuple[list[Issue], list[Issue]]]:
+        """Return what was found on the rows of each study and beside them, by patient and number; ``uids`` learns."""
+        found: dict[tuple[str, int], tuple[list[Issue], list[Issue]]] = {}
+        done = 0
+        compare = partial(compare_study, file=self._file, source=source)
+        for (folders, stored), compared in self._executor.map(compare, items):
+            if isinstance(compared, ItemError):
+                raise compared
+            uids.add(folders, compared.uids)
+            found[folders.patient_id, folders.study] = compared.gone, compared.missing
+            if stored is not None:
+                done += len(stored.rows)
+                self._progress("inputs", done, len(self._rows))
+        return found
 
     def _names_of(self, wanted: Iterable[int]) -> dict[int, RowNames]:
         sources = [f"source_{name}" for name in self._rows.structures]

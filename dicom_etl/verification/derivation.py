@@ -13,13 +13,13 @@ import numpy as np
 from dicom_etl.config import IngestConfig
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.digest import is_sha256
-from dicom_etl.dataset.reading import Block, DatasetReader
+from dicom_etl.dataset.reading import DatasetReader
 from dicom_etl.errors import ContourError
 from dicom_etl.geometry.locations import cardiac_phases
 from dicom_etl.geometry.polygons import measure
 from dicom_etl.impute.estimate import NEAREST, estimate, parent_of
 from dicom_etl.impute.guide import Slice
-from dicom_etl.records import Issue, Outline, Rings
+from dicom_etl.records import Issue, Outline, Rings, SampleRow
 from dicom_etl.stages.impute import as_slice
 from dicom_etl.stages.rasterize import draw_mask
 from dicom_etl.stages.write import INNER, STATISTICS, image_statistics
@@ -128,9 +128,8 @@ def check_order(study: Derived) -> Iterator[Issue]:
 
 def check_values(study: Derived) -> Iterator[Issue]:
     """derived-differs: header values are possible ones: positive spacing, unit directions, digests of 64 digits."""
-    block = study.block
-    for index in range(len(block)):
-        for problem in _impossible(block, index):
+    for index, row in enumerate(study.stored):
+        for problem in _impossible(row):
             yield study.differs(index, problem)
 
 
@@ -162,25 +161,27 @@ def _odd_label_columns(study: Derived, index: int, origin: str, drawn: set[str])
         yield from (name for name in distances if not np.isnan(value(name)))
 
 
-def _impossible(block: Block, index: int) -> Iterator[str]:
+def _impossible(row: SampleRow) -> Iterator[str]:
     for name in ("sha256", "sha256_image_file"):
-        if not is_sha256(str(block[name][index])):
+        if not is_sha256(getattr(row, name)):
             yield f"{name} is no SHA-256"
-    spacing = block["pixel_spacing_mm"][index]
-    if not (np.isnan(spacing).all() or (np.isfinite(spacing).all() and (spacing > 0).all())):
-        yield f"pixel_spacing_mm is {_shown(spacing)}"
-    row, column = block["orientation"][index][:3], block["orientation"][index][3:]
-    if not np.isnan(block["orientation"][index]).all() and not (
-        abs(row @ row - 1) < 0.01 and abs(column @ column - 1) < 0.01 and abs(row @ column) < 0.01
-    ):
-        yield f"orientation {_shown(block['orientation'][index])} is no pair of perpendicular directions"
-    position = block["position_mm"][index]
-    if not (np.isnan(position).all() or np.isfinite(position).all()):
-        yield f"position_mm is {_shown(position)}"
-    if block["field_strength_t"][index] < 0:
-        yield f"field_strength_t is {block['field_strength_t'][index]:g}"
-    if min(block[name][index] for name in ("instance_number", "location_index", "phase_index")) < -1:
+    spacing, directions, position = row.pixel_spacing_mm, row.orientation, row.position_mm
+    if not (all(map(math.isnan, spacing)) or all(0 < each < math.inf for each in spacing)):
+        yield f"pixel_spacing_mm is {list(spacing)}"
+    if not (all(map(math.isnan, directions)) or _are_perpendicular(*directions)):
+        yield f"orientation {list(directions)} is no pair of perpendicular directions"
+    if not (all(map(math.isnan, position)) or all(map(math.isfinite, position))):
+        yield f"position_mm is {list(position)}"
+    if row.field_strength_t < 0:
+        yield f"field_strength_t is {row.field_strength_t:g}"
+    if min(row.instance_number, row.location_index, row.phase_index) < -1:
         yield "instance_number, location_index or phase_index is below -1"
+
+
+def _are_perpendicular(a: float, b: float, c: float, x: float, y: float, z: float) -> bool:
+    """Whether a, b, c and x, y, z are directions of length 1, at right angles to each other."""
+    lengths = (a * a + b * b + c * c, x * x + y * y + z * z)
+    return all(abs(each - 1) < 0.01 for each in lengths) and abs(a * x + b * y + c * z) < 0.01
 
 
 def _shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from dicom_etl.records import Issue, SliceNumber
 from dicom_etl.stages.image_names import numbers_in_name
 from dicom_etl.verification.derivation import Derived
 
+_AS_NAMED = LabelOptions()
 _SAME_MM = 0.05
 """Difference of two projections of one position: the normal is the mean over images that may not all be rows."""
 
@@ -25,7 +27,7 @@ _SAME_MM = 0.05
 def _stacks(study: Derived) -> Iterator[NDArray[np.intp]]:
     """Yield the rows of each stack; places and phases are counted within one."""
     stacks = study.block["stack_index"]
-    for stack in np.unique(stacks).tolist():
+    for stack in sorted(set(stacks.tolist())):
         yield np.flatnonzero(stacks == stack)
 
 
@@ -47,7 +49,7 @@ def check_slice_locations(study: Derived) -> Iterator[Issue]:
         by_cosines = {each: slice_normal(each) for each in set(cosines)}
         normals = np.array([by_cosines[each] for each in cosines])
         positions, recorded = block["position_mm"][rows], block["slice_location_mm"][rows]
-        middle = np.median(normals, axis=0)
+        middle = np.median(normals, axis=0) if len(by_cosines) > 1 else normals[0]  # 50 us of 120
         normal = middle / np.linalg.norm(middle)
         # Where directions vary a little, so does the mean that ingest took over all images, rows or not.
         spread = float(np.abs(normals - normal).max()) * float(np.abs(positions).max())
@@ -126,8 +128,13 @@ def check_names(study: Derived) -> Iterator[Issue]:
 
 
 def _is_in_a_folder_of(path: str, name: str) -> bool:
-    """Whether a path goes through a folder of that id, whatever its spelling."""
-    return id_key(name) in [id_key(folder) for folder in path.split("/")[:-1]]
+    return _goes_through(path.rpartition("/")[0], name)
+
+
+@lru_cache(maxsize=64)
+def _goes_through(folders: str, name: str) -> bool:
+    """Whether a path goes through a folder of that id, whatever its spelling; files of a study share few paths."""
+    return id_key(name) in map(id_key, filter(None, folders.split("/")))
 
 
 def check_numbers(study: Derived) -> Iterator[Issue]:
@@ -168,7 +175,7 @@ def check_files(study: Derived) -> Iterator[Issue]:
 
 def _number_and_structure(path: str, config: IngestConfig) -> tuple[str, int] | None:
     """Return the structure and the slice number that the name of a contour file states."""
-    found = SunnybrookText().find(path, LabelOptions())
+    found = SunnybrookText().find(path, _AS_NAMED)
     for ref in found.refs if found is not None else ():
         if isinstance(ref.target, SliceNumber):
             return structures_of([ref.name], config.structure_map).get(ref.name, ref.name), ref.target.number

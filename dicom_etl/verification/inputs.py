@@ -30,15 +30,19 @@ from dicom_etl.records import (
 from dicom_etl.stages import discover, parse, write
 from dicom_etl.stages.link_folders import link_folders
 from dicom_etl.stages.sample import read_slice
-from dicom_etl.stages.study import learn_others, link_inputs
+from dicom_etl.stages.study import link_inputs
 from dicom_etl.stages.study_key import study_key
-from dicom_etl.stages.uids import UidIndex
+from dicom_etl.stages.uids import StudyUids
 from dicom_etl.verification.derivation import Derived
-from dicom_etl.workers import Executor
 
 STAGE = "inputs"
 _NOT_FROM_A_FILE = frozenset({"study_index", "cardiac_phase", "split", "fold"})
 """Columns that are derived from all rows of a study or a dataset."""
+_COMPARED = tuple(
+    column.name
+    for column in schema.SAMPLE_COLUMNS
+    if not column.by_structure and column.name not in _NOT_FROM_A_FILE
+)
 _OF_THE_LABEL = frozenset({"imputed_distance_mm", "imputed_distance_ms", "confidence", "origin"})
 """Further ones that an imputed row does not take from its files."""
 
@@ -83,30 +87,29 @@ def check_key(config: IngestConfig, fingerprint: str, pseudonyms: Pseudonyms | N
 
 
 def find_studies(
-    source: ComparedSource, pseudonyms: Pseudonyms | None, executor: Executor
+    source: ComparedSource, pseudonyms: Pseudonyms | None
 ) -> tuple[tuple[StudyFolders, ...], StudyPlan]:
     """Discover SOURCE as ingest does; return its studies, and what belongs to none."""
     folders = discover.find_folders(layout_of(source.roots), source.roots, pseudonyms)
     studies, issues = link_folders(folders)
     out = Ledger(Decisions().excluding(source.config.exclude))
     kept = tuple(names for names in studies if out.excluded(names.patient_id) is None)
-    uids = UidIndex()
-    learn_others(uids, kept, executor, source)
-    changed = uids.placed()
-    kept = tuple(changed.get((each.patient_id, each.study), each) for each in kept)
     return kept, StudyPlan("", "", issues=(*folders.issues, *issues))
 
 
-def find_study(folders: StudyFolders, source: ComparedSource) -> StudyPlan:
-    """List and link the files of one study as ingest does, without the labels that a person decided to leave out."""
+def find_study(folders: StudyFolders, source: ComparedSource) -> tuple[StudyPlan, StudyUids]:
+    """List and link the files of one study as ingest does, without the labels that a person decided to leave out.
+
+    Also return what other studies must know of it.
+    """
     left = any(parse.OUTSIDE in codes for codes in source.recorded.values())
-    plan = link_inputs(folders, source, every_image=True, read_outlines=left).plan
+    linked = link_inputs(folders, source, every_image=True, read_outlines=left)
     dropped = {path for path, codes in source.recorded.items() if DROPPED in codes}
     samples = tuple(
         sample._replace(labels=tuple(each for each in sample.labels if each.ref.source not in dropped))
-        for sample in plan.samples
+        for sample in linked.plan.samples
     )
-    return replace(plan, samples=samples)
+    return replace(linked.plan, samples=samples), linked.uids
 
 
 def check_rows_have_inputs(
@@ -183,13 +186,10 @@ def _compare(
     if not imputed:
         yield from _compare_contours(study, index, plan, parsed.outlines, problems)
     made = _made_now(study, index, plan, image, parsed.outlines)
-    skipped = _NOT_FROM_A_FILE | (_OF_THE_LABEL if imputed else frozenset())
     differing = [
-        column.name
-        for column in schema.SAMPLE_COLUMNS
-        if not column.by_structure
-        and column.name not in skipped
-        and not _equal(getattr(stored, column.name), getattr(made, column.name))
+        name
+        for name in _COMPARED
+        if not (imputed and name in _OF_THE_LABEL) and not _equal(getattr(stored, name), getattr(made, name))
     ]
     if differing:
         changed = "sha256_image_file" in differing
@@ -253,9 +253,9 @@ def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
 
 
 def _equal(stored: Any, made: Any) -> bool:
-    if isinstance(made, tuple):
-        return len(stored) == len(made) and all(map(_equal, stored, made))
-    return bool(stored == made or (stored != stored and made != made))
+    if stored == made or (stored != stored and made != made):
+        return True
+    return isinstance(made, tuple) and len(stored) == len(made) and all(map(_equal, stored, made))
 
 
 def _same(stored: Rings, found: Rings) -> bool:

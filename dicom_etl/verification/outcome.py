@@ -55,7 +55,9 @@ class Outcome:
         """Take what a check found; its docstring is the rule that it checks. Return whether it found nothing."""
         found = list(issues)
         name = check.__name__.removeprefix("check_").replace("_", "-")
-        self._checks.setdefault(name, [*_rule(check), 0])[2] += len(found)
+        if name not in self._checks:
+            self._checks[name] = [*_rule(check), 0]
+        self._checks[name][2] += len(found)
         self.findings += found
         return not found
 
