@@ -48,8 +48,13 @@ def review_sample(
     return sample._replace(label_issues=issues, facts=drawn.facts)
 
 
-def stored_facts(sample: EncodedSample, pixels: NDArray[Any], structures: Sequence[str]) -> SampleFacts:
-    """Return what tells copies of a row that was stored with some pixels (y, x): keys of them and of what was drawn."""
+def stored_facts(
+    sample: EncodedSample, pixels: NDArray[Any] | None, structures: Sequence[str]
+) -> SampleFacts:
+    """Return what tells copies of a row that was stored with some pixels (y, x): keys of them and of what was drawn.
+
+    None are an image that is known to be like no other: the row's own digest serves.
+    """
     row, nowhere = sample.row, (0.0, 0.0, 0.0, 0.0)
     contours = [
         ContourFacts(name, source, 0, nowhere, contour_key(rings), rings[0])
@@ -57,7 +62,8 @@ def stored_facts(sample: EncodedSample, pixels: NDArray[Any], structures: Sequen
         if rings and row.origin == schema.MANUAL
     ]
     by_structure = tuple(sorted(contours, key=lambda contour: contour.structure))
-    return SampleFacts.of(row, by_structure, image_key(pixels, len(structures)))
+    key = int(row.sha256[:16], 16) if pixels is None else image_key(pixels, len(structures))
+    return SampleFacts.of(row, by_structure, key)
 
 
 def study_review(samples: Sequence[EncodedSample]) -> list[Issue]:

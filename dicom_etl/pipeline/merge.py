@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.config import IngestConfig
@@ -19,7 +20,7 @@ from dicom_etl.dataset.reading import DatasetReader, Study
 from dicom_etl.dataset.writer import open_writer
 from dicom_etl.errors import DatasetError, SourceError
 from dicom_etl.pipeline.assembly import Assembly
-from dicom_etl.pipeline.earlier import OpenFiles, stored_phases, stored_samples
+from dicom_etl.pipeline.earlier import OpenFiles, shared_means, stored_phases, stored_samples
 from dicom_etl.pipeline.plan import spec_of
 from dicom_etl.pipeline.summary import Summary
 from dicom_etl.records import Decided, EncodedSample, Issue
@@ -49,6 +50,7 @@ class _Input:
     dtype: str
     structures: tuple[str, ...]
     widths: dict[str, int]
+    means: NDArray[np.float64]
     studies: tuple[Study, ...]
 
 
@@ -71,7 +73,7 @@ def merge(
         with whole_file(output, overwrite=overwrite) as temporary:
             with open_writer(temporary, spec) as writer:
                 assembly = Assembly(spec, config, writer, Summary())
-                copy = _Copy(files, assembly, spec)
+                copy = _Copy(files, assembly, spec, shared_means([each.means for each in found], spec.dtype))
                 copy.studies(order, progress)
                 issues = assembly.findings(list(copy.issues(found)))
                 ending = assembly.ending(issues, found[0].key_fingerprint, {}, copy.decisions)
@@ -105,6 +107,7 @@ def _look_into(reader: DatasetReader) -> _Input:
         reader.dtype.str,
         reader.structures,
         reader.widths(),
+        reader.column("image_mean"),
         tuple(studies),
     )
 
@@ -191,8 +194,14 @@ def _common_spec(inputs: Sequence[_Input], config: IngestConfig) -> schema.Datas
 class _Copy:
     """Stores the studies of several datasets, and says where their rows went."""
 
-    def __init__(self, files: OpenFiles, assembly: Assembly, spec: schema.DatasetSpec) -> None:
-        self._files, self._assembly, self._spec = files, assembly, spec
+    def __init__(
+        self,
+        files: OpenFiles,
+        assembly: Assembly,
+        spec: schema.DatasetSpec,
+        shared: frozenset[float] | None,
+    ) -> None:
+        self._files, self._assembly, self._spec, self._shared = files, assembly, spec, shared
         self._moves: dict[tuple[Path, int], int] = {}
         self.decisions: list[Decided] = []
 
@@ -232,7 +241,7 @@ class _Copy:
 
     def _rows(self, reader: DatasetReader, study: Study) -> Iterator[EncodedSample]:
         keys = reader.instance_keys
-        for number, sample in zip(study.rows, stored_samples(reader, study.rows), strict=True):
+        for number, sample in zip(study.rows, stored_samples(reader, study.rows, self._shared), strict=True):
             if reader.dtype.str != self._spec.dtype:
                 sample = _as_type(sample, reader, number, self._spec)
             if keys is not None:
