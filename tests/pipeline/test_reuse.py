@@ -248,10 +248,19 @@ def test_a_time_that_imputed_rows_depend_on(tmp_path: Path, work: Work) -> None:
 def test_the_output_grows_in_place(source: TinySource, tmp_path: Path) -> None:
     output = tmp_path / "dataset.h5"
     ingest(source, output)
-    make_source(source.root, studies=3)
+    new = make_source(source.root, studies=3)
+    # A copy is found between what is made and what is taken, then within what is taken.
+    header = {
+        "InstanceNumber": new.number(0, new.ed),
+        "ImagePositionPatient": position_mm(0),
+        "TriggerTime": 20,
+    }
+    write_dicom(new.image(2, 0, new.ed), new.pixels(0, 0, new.ed), PatientID=None, **header)
     grown = ingest(source, output, reuse=output)
     assert (grown.reused_studies, grown.studies) == (2, 3)
-    assert grown.sha256 == ingest(source, tmp_path / "fresh.h5").sha256
+    fresh = ingest(source, tmp_path / "fresh.h5")
+    assert "duplicate-image" in {issue.code for issue in fresh.issues}
+    assert grown.sha256 == fresh.sha256 == ingest(source, output, reuse=output).sha256
 
 
 @pytest.mark.parametrize(
