@@ -57,7 +57,10 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> TinySource:
     copied = source.contour(4, "icontour", 0, source.ed)
     copied.write_bytes(source.contour(0, "icontour", 0, source.ed).read_bytes())
     source.image(3, 1, source.ed).write_bytes(source.image(1, 1, source.ed).read_bytes())
-    header = {"InstanceNumber": source.number(1, source.ed), "ImagePositionPatient": position_mm(1)}
+    header: dict[str, Any] = {
+        "InstanceNumber": source.number(1, source.ed),
+        "ImagePositionPatient": position_mm(1),
+    }
     again = source.pixels(1, 1, source.ed)
     write_dicom(source.image(0, 1, source.ed), again, PatientID=None, TriggerTime=20, **header)
     source.contour(2, "icontour", 1, source.es).write_text("1 2\n3 x\n")
