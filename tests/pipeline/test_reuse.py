@@ -250,7 +250,7 @@ def test_the_output_grows_in_place(source: TinySource, tmp_path: Path) -> None:
     ingest(source, output)
     new = make_source(source.root, studies=3)
     # A copy is found between what is made and what is taken, then within what is taken.
-    header = {
+    header: dict[str, Any] = {
         "InstanceNumber": new.number(0, new.ed),
         "ImagePositionPatient": position_mm(0),
         "TriggerTime": 20,
