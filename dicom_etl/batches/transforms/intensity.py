@@ -45,15 +45,17 @@ class RandomGamma:
         if least == most:
             return image, masks
         cv2, values = opencv(), as_float(image)
-        values -= least
-        values *= 1 / (most - least)
+        if scaled := (least, most) != (0, 1):  # else four passes less, 30 of 180 us
+            values -= least
+            values *= 1 / (most - least)
         plane = values.reshape(-1, values.shape[-1])
         # As exact as `cv2.pow` (1e-7) in a third of its time: 100 against 370 us for 256 x 256 pixels.
         cv2.log(plane, dst=plane)
         plane *= gamma
         cv2.exp(plane, dst=plane)
-        values *= most - least
-        values += least
+        if scaled:
+            values *= most - least
+            values += least
         return stored_as(values, image.dtype), masks
 
 

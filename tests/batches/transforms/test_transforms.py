@@ -23,6 +23,7 @@ from dicom_etl.batches.transforms import (
     RandomRotate90,
     Transform,
     apply_transforms,
+    spatial,
 )
 from dicom_etl.errors import ConfigError, MissingExtraError
 
@@ -227,6 +228,30 @@ def test_what_needs_opencv_says_so_when_it_is_made(
     ):
         make()
     RandomFlip(), RandomRotate90(), CropAround((4, 4)), RandomPatches((4, 4))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i2", ">u2", "<u4", "<f4", "<i8", "<f8"])
+def test_mirrors_are_the_same_with_opencv_and_without(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3, 6, 5)).astype(dtype)
+    masks = (values > 99).astype(np.uint8)
+    flips = [RandomFlip(axes, probability=1) for axes in ("x", "y", "xy")]
+    found = [only(flip, values, masks) for flip in flips]
+    monkeypatch.setattr(spatial, "_opencv_or_none", lambda: None)
+    for (image, changed), flip in zip(found, flips, strict=True):
+        expected, expected_masks = only(flip, values, masks)
+        assert image.dtype == values.dtype
+        np.testing.assert_array_equal(image, expected)
+        np.testing.assert_array_equal(changed, expected_masks)
+    np.testing.assert_array_equal(found[-1][0], values[:, ::-1, ::-1])
+
+
+def test_what_cannot_be_mirrored_in_its_place_is_mirrored_all_the_same() -> None:
+    image, masks = sample()
+    image.flags.writeable = False
+    turned = masks.transpose(0, 2, 1)
+    changed, changed_masks = RandomFlip("x", probability=1)(image, turned, np.random.default_rng(0))
+    np.testing.assert_array_equal(changed, image[:, ::-1])
+    np.testing.assert_array_equal(changed_masks, turned[:, :, ::-1])
 
 
 def test_noise_is_that_of_the_sample_whatever_opencv_drew_before() -> None:
