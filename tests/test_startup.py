@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from dicom_etl.cli import COMMANDS
+
 ITEMS = "dicom_etl.stages.sample"
 PLAN = "dicom_etl.pipeline"
 UNUSED = (
@@ -28,6 +30,12 @@ def test_workers_import_only_what_items_need(module: str) -> None:
     loaded = set(done.stdout.split())
     assert module in loaded
     assert not loaded & set(UNUSED)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_waits_for_no_numpy(command: str) -> None:
+    program = f"import dicom_etl.cli.{command.replace('-', '_')}, sys; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_command_line_keeps_numpy_to_one_core() -> None:

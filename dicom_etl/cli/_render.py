@@ -23,13 +23,13 @@ import click
 
 from dicom_etl.cli._boundary import described, one_line, printable, with_options
 from dicom_etl.errors import OutputError, os_errors_as
-from dicom_etl.records import Issue, Severity
 from dicom_etl.workers.interrupts import stop_if_asked
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from dicom_etl.checks.flags import Group
+    from dicom_etl.records import Issue, Severity
 
 _SECONDS_BETWEEN_LINES = 10.0
 _FIRST_LINE_SECONDS = 0.7
