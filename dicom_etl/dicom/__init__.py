@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from operator import attrgetter
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from dicom_etl.dicom import files, native_reader
 from dicom_etl.dicom.checks import NOTES, check_frame
 from dicom_etl.dicom.files import DEFAULT, Limits, WholeFile
-from dicom_etl.dicom.pixels import modality_values, stored_dtype, view_frame
+from dicom_etl.dicom.pixels import has_codec, modality_values, stored_dtype, view_frame
 from dicom_etl.dicom.syntaxes import DELIMITER, SYNTAXES, media_class
 from dicom_etl.errors import ImageError
 from dicom_etl.records import FileStamp, Image, ImageHeader
@@ -39,9 +38,6 @@ __all__ = [
 
 _FIRST_READ = 16 * 1024
 _GROWTH = 16
-_decodable: set[tuple[str, int]] = set()
-"""Transfer syntaxes and bits of which the decoder process has taken a file: it has the codec."""
-_codec_of = attrgetter("transfer_syntax", "bits_allocated")
 
 
 def sop_class_of(path: Path | str) -> str:
@@ -70,7 +66,7 @@ def read_listed_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHe
                 data += files.read_exactly(descriptor, min(size, len(data) * _GROWTH) - len(data))
         if found is not None and (not found.is_compressed or _ends_with_delimiter(descriptor, size)):
             header = found.header(limits)
-            if not found.is_compressed or _codec_of(header) in _decodable:
+            if not found.is_compressed or has_codec(header):
                 offset = -1 if found.is_compressed else found.offset
                 return (header,), (size, status.st_mtime_ns, offset)
         files.check_size(size, limits)
@@ -79,9 +75,7 @@ def read_listed_headers(path: Path | str, limits: Limits) -> tuple[tuple[ImageHe
         os.close(descriptor)
     from dicom_etl.dicom import decoder
 
-    headers = decoder.read_headers(data, limits)
-    _decodable.add(_codec_of(headers[0]))
-    return headers, (size, status.st_mtime_ns, -1)
+    return decoder.read_headers(data, limits), (size, status.st_mtime_ns, -1)
 
 
 def _ends_with_delimiter(descriptor: int, size: int) -> bool:

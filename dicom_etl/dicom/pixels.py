@@ -11,6 +11,8 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,14 @@ STORED_DTYPES: dict[tuple[int, int], np.dtype[Any]] = {
 }
 """dtype of the stored values by (BitsAllocated, PixelRepresentation)."""
 
+_MODULES = {
+    "gdcm": ("gdcm",),
+    "pillow": ("PIL",),
+    "pydicom": (),
+    "pyjpegls": ("jpeg_ls",),
+    "pylibjpeg": ("pylibjpeg", "openjpeg"),
+}
+"""What is imported by each plug-in of pydicom."""
 _FLOAT32 = np.dtype(np.float32)
 _BLOCK = 1 << 16
 _ITEM = 0xE000FFFE
@@ -109,9 +119,20 @@ def warm_up() -> None:
             _decoder(uid)
 
 
+def has_codec(header: ImageHeader) -> bool:
+    """Tell whether the packages of an image's codec are installed; whether they work, its decoding will show."""
+    return _are_installed(_MODULES[_codec_of(header)[1]])
+
+
+@cache
+def _are_installed(modules: tuple[str, ...]) -> bool:
+    return all(map(find_spec, modules))
+
+
 def check_decodable(header: ImageHeader) -> None:
     """Refuse an image whose codec is not installed."""
-    decoder, plugin = _codec(header)
+    uid, plugin = _codec_of(header)
+    decoder = _decoder(uid)
     if plugin and plugin not in decoder.available_plugins:
         name = SYNTAXES[header.transfer_syntax].name
         raise ImageError(f'{name} needs an optional package to be decoded: pip install "dicom-etl[codecs]"')
@@ -120,7 +141,7 @@ def check_decodable(header: ImageHeader) -> None:
 def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> NDArray[Any]:
     """Return the stored values (rows, columns) of the frame of ``header`` in the value of all pixel data."""
     syntax = SYNTAXES[header.transfer_syntax]
-    decoder, plugin = _codec(header)
+    uid, plugin = _codec_of(header)
     same = ("rows", "columns", "bits_allocated", "bits_stored", "pixel_representation")
     options: dict[str, Any] = {name: getattr(header, name) for name in same} | {
         "number_of_frames": header.frames,
@@ -131,21 +152,22 @@ def decode(encoded: bytes | bytearray, pixel_vr: str, header: ImageHeader) -> ND
     }
     with only_image_errors(f"its {syntax.name} pixel data cannot be decoded"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        array, _ = decoder.as_array(encoded, index=header.frame, decoding_plugin=plugin, **options)
+        array, _ = _decoder(uid).as_array(encoded, index=header.frame, decoding_plugin=plugin, **options)
     dtype = STORED_DTYPES[header.bits_allocated, header.pixel_representation]
     if array.shape != (header.rows, header.columns) or not np.can_cast(array.dtype, dtype):
         raise ImageError(f"its {syntax.name} pixel data holds another image than the header says")
     return array.astype(dtype, copy=False)
 
 
-def _codec(header: ImageHeader) -> tuple[Decoder, str]:
-    """Return what decodes an image, and with which plug-in: of JPEG Extended Pillow reads 8 bits, and only GDCM the 12.
+def _codec_of(header: ImageHeader) -> tuple[str, str]:
+    """Return as which transfer syntax an image is decoded, and by which plug-in.
 
-    pydicom asks GDCM for no more than 8 of them; as JPEG Lossless it hands over all, and GDCM looks.
+    Of JPEG Extended Pillow reads 8 bits, and only GDCM the 12. pydicom asks GDCM for no more than 8 of them; as JPEG
+    Lossless it hands over all, and GDCM looks.
     """
     if header.transfer_syntax == JPEG_EXTENDED and header.bits_allocated > 8:
-        return _decoder(JPEG_LOSSLESS), "gdcm"
-    return _decoder(header.transfer_syntax), SYNTAXES[header.transfer_syntax].plugin
+        return JPEG_LOSSLESS, "gdcm"
+    return header.transfer_syntax, SYNTAXES[header.transfer_syntax].plugin
 
 
 def _decoder(uid: str) -> Decoder:

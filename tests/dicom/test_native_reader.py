@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dicom_etl import dicom
 from dicom_etl.dicom import decoder, native_reader
 from dicom_etl.dicom.files import DEFAULT
 from dicom_etl.dicom.values import MAX_BYTES
@@ -29,8 +28,7 @@ from .corpus import ENCODINGS, base, head_of, heads, meta_end, mutations, nested
 
 @pytest.fixture(autouse=True)
 def _forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test a lane that has met no layout and no codec yet."""
-    monkeypatch.setattr(dicom, "_decodable", set())
+    """Give every test a lane that has met no layout yet."""
     monkeypatch.setattr(native_reader, "_known", {})
 
 
