@@ -39,6 +39,7 @@ MARGIN_PX = REACH_PX + int(DISTANCE_PX) + 1
 Indices: TypeAlias = NDArray[np.int64]
 
 _PARTS_OF_A_PIXEL = 1 << 20
+_EVERY = slice(None)
 _SHARES = np.arange(POINTS)
 _AHEAD = (_SHARES + 2) % POINTS
 _BEHIND = (_SHARES - 2) % POINTS
@@ -154,7 +155,7 @@ class Walls:
         self._corners = np.array(corners)[:, None, None, :]
         self._last = np.array([(width - 1, height - 1) for height, width in shapes])[:, None, None, :]
         self._samples = both_sides(points)
-        self._pixels = self._pixel_indices(np.arange(len(points)), self._samples, margin=REACH_PX)
+        self._pixels = self._pixel_indices(_EVERY, self._samples, margin=REACH_PX)
         self._falls = self._fall(self._pixels)
         self._unit = _typical(self._falls) if unit is None else np.full(len(points), unit)
         self.contrast: FloatArray = _contrast(self._falls, self._unit)
@@ -206,11 +207,11 @@ class Walls:
         """
         # Of x + i y, the conjugate subtracted from a column is x mirrored, and y.
         mirrored = (columns - 1)[:, None, None] - self._samples.conj()
-        falls = self._fall(self._pixel_indices(np.arange(len(columns)), mirrored))
+        falls = self._fall(self._pixel_indices(_EVERY, mirrored))
         unit = (self._unit + _typical(falls)) / 2
         return _contrast(falls, unit) - _contrast(self._falls, unit)
 
-    def _pixel_indices(self, which: Indices, points: Points, *, margin: int = 0) -> Indices:
+    def _pixel_indices(self, which: Indices | slice, points: Points, *, margin: int = 0) -> Indices:
         """Return where the values of the pixels nearest to points (.., 2, POINTS), x + i y in pixels of images, lie.
 
         ``which`` (..,) is the window of each row of points. Points nearer than ``margin`` to its edge are moved.

@@ -97,7 +97,8 @@ class Assembly:
             summary.imputed += imputed
             summary.drawn += row.origin == schema.MANUAL
             counts = summary.imputed_structures if imputed else summary.structures
-            counts.update(dict(zip(self._spec.structures, map(int, row.has), strict=True)))
+            for structure, drawn in zip(self._spec.structures, row.has, strict=True):
+                counts[structure] += int(drawn)
             if word := cardiac_phases.get(row.phase_index):
                 summary.cardiac_phases[word] += 1
         numbered = [
