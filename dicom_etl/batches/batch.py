@@ -19,7 +19,7 @@ from dicom_etl.batches.select import Condition, SampleTable, Selection, choose_r
 from dicom_etl.batches.store import Store
 from dicom_etl.batches.structures import Labels, MaskMaker, stored_parts
 from dicom_etl.batches.transforms import Transform, apply_transforms
-from dicom_etl.batches.transforms.base import Masks, Sample
+from dicom_etl.batches.transforms.base import BatchTransform, Masks, Sample
 from dicom_etl.dataset.open_validated import Locking
 from dicom_etl.errors import ConfigError, check_option
 
@@ -187,13 +187,20 @@ class Assembler:
     def _transformed(
         self, rows: NDArray[np.int64], images: NDArray[Any], masks: Masks, seed: int, epoch: int
     ) -> Sample:
+        first = rows.reshape(len(rows), -1)[:, 0].tolist()
+        rngs = [sample_generator(seed, epoch, row) for row in first]
+        transforms = list(self.serving.transforms)
+        while transforms and isinstance(transform := transforms[0], BatchTransform):
+            transform.change(images, masks, rngs)
+            del transforms[0]
+        if not transforms:
+            return images, masks
         given = list(zip(images, masks, strict=True))
         made: list[Sample] = []
         per_sample: set[int] = set()
-        for row, (image, mask) in zip(rows.reshape(len(rows), -1)[:, 0].tolist(), given, strict=True):
-            random = sample_generator(seed, epoch, row)
+        for row, rng, (image, mask) in zip(first, rngs, given, strict=True):
             try:
-                several = apply_transforms(self.serving.transforms, image, mask, random)
+                several = apply_transforms(transforms, image, mask, rng)
             except Exception as error:
                 with open_table(self.paths, self.serving.locking) as table:
                     error.add_note(f"in epoch {epoch}, on row {row}, {table['source_image'][row]}")

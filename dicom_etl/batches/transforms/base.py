@@ -42,6 +42,25 @@ class Transform(Protocol):
         """
 
 
+class BatchTransform:
+    """A transform that changes all samples of a batch in one step.
+
+    Few long calls instead of a few for each sample: threads hand Python's lock on at each call, and wait for it.
+    """
+
+    __slots__ = ()
+
+    def change(self, images: NDArray[Any], masks: Masks, rngs: Sequence[np.random.Generator]) -> None:
+        """Change images (sample, .., y, x) and masks (sample, structure, y, x) in place; ``rngs`` are one a sample."""
+        raise NotImplementedError
+
+    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
+        """Return the sample, changed in its place where it can be written to."""
+        image, masks = np.require(image, requirements="W"), np.require(masks, requirements="W")
+        self.change(image[np.newaxis], masks[np.newaxis], [rng])
+        return image, masks
+
+
 def apply_transforms(
     transforms: Sequence[Transform], image: NDArray[Any], masks: Masks, rng: np.random.Generator
 ) -> list[Sample]:

@@ -25,6 +25,7 @@ from dicom_etl.batches.transforms import (
     apply_transforms,
     spatial,
 )
+from dicom_etl.batches.transforms.base import BatchTransform
 from dicom_etl.errors import ConfigError, MissingExtraError
 
 ALL: tuple[Transform, ...] = (
@@ -245,13 +246,30 @@ def test_mirrors_are_the_same_with_opencv_and_without(dtype: str, monkeypatch: p
     np.testing.assert_array_equal(found[-1][0], values[:, ::-1, ::-1])
 
 
-def test_what_cannot_be_mirrored_in_its_place_is_mirrored_all_the_same() -> None:
-    image, masks = sample()
-    image.flags.writeable = False
-    turned = masks.transpose(0, 2, 1)
-    changed, changed_masks = RandomFlip("x", probability=1)(image, turned, np.random.default_rng(0))
-    np.testing.assert_array_equal(changed, image[:, ::-1])
-    np.testing.assert_array_equal(changed_masks, turned[:, :, ::-1])
+@pytest.mark.parametrize("transform", [RandomFlip("xy", probability=1), RandomGamma()], ids=repr)
+def test_what_is_no_plain_block_is_changed_all_the_same(transform: Transform) -> None:
+    image, masks = sample(dtype="<f4")
+    expected, expected_masks = only(transform, image.T, masks.transpose(0, 2, 1))
+    read_only = image.T.view()
+    read_only.flags.writeable = False
+    for array in (image.copy().T, np.repeat(image, 2, axis=0)[::2].T, read_only):
+        changed, changed_masks = transform(array, masks.copy().transpose(0, 2, 1), np.random.default_rng(0))
+        np.testing.assert_array_equal(changed, expected)
+        np.testing.assert_array_equal(changed_masks, expected_masks)
+    np.testing.assert_array_equal(read_only.T, sample(dtype="<f4")[0])
+
+
+@pytest.mark.parametrize("transform", [RandomFlip(probability=0.6), RandomGamma(probability=0.6)], ids=repr)
+@pytest.mark.parametrize("dtype", ["<i2", "<f4", "<f8"])
+def test_a_batch_is_changed_as_its_samples_are(transform: BatchTransform, dtype: str) -> None:
+    image, masks = sample(dtype=dtype)
+    images = np.stack([image, image + 7, image * 0, image[::-1], image * 3, image // 2])
+    several = np.stack([masks] * len(images))
+    keys = range(len(images))
+    expected = [only(transform, one, masks, key) for one, key in zip(images, keys, strict=True)]
+    transform.change(images, several, [np.random.default_rng(key) for key in keys])
+    np.testing.assert_array_equal(images, [one for one, _ in expected])
+    np.testing.assert_array_equal(several, [each for _, each in expected])
 
 
 def test_noise_is_that_of_the_sample_whatever_opencv_drew_before() -> None:
