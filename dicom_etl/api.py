@@ -12,23 +12,24 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from dicom_etl import pipeline
-from dicom_etl.checks.decisions import Decisions
 from dicom_etl.checks.limits import VerifyOptions
 from dicom_etl.config import DASK, DecisionOptions, IngestConfig, RunOptions, SourceOptions, WorkOptions
 from dicom_etl.config.kinds import PATH, Options, options_in
 from dicom_etl.errors import ConfigError, os_errors_as
-from dicom_etl.layouts import SourceRoots
-from dicom_etl.layouts.pseudonyms import Pseudonyms, read_key
-from dicom_etl.pipeline.summary import Summary
-from dicom_etl.verification.outcome import Outcome
 from dicom_etl.workers import Progress, open_executor, silent
 
 if TYPE_CHECKING:
+    from dicom_etl.checks.decisions import Decisions
     from dicom_etl.impute.score import Score
+    from dicom_etl.layouts import SourceRoots
+    from dicom_etl.layouts.pseudonyms import Pseudonyms
+    from dicom_etl.pipeline.summary import Summary
+    from dicom_etl.verification.outcome import Outcome
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -74,6 +75,9 @@ def _open_source(
     source: AnyPath | None, options: SourceOptions
 ) -> tuple[SourceRoots, Pseudonyms | None, list[str]]:
     """Find the parts of a SOURCE and read the key of its pseudonyms; last, what there is to say about that key."""
+    from dicom_etl import pipeline
+    from dicom_etl.layouts.pseudonyms import read_key
+
     roots = pipeline.locate(None if source is None else PATH.read("source", source), options)
     if options.pseudonymize is None:
         return roots, None, []
@@ -91,13 +95,22 @@ def _run(
 ) -> Summary:
     """Plan, and make the output if there is to be one; workers of a cluster must see SOURCE as this process does."""
     where, work = SourceOptions(**given[SourceOptions]), WorkOptions(**given[WorkOptions])
-    decided = _decisions(given[DecisionOptions])
-    data = replace(_config(config, given[IngestConfig], where), decisions_sha256=decided.sha256)
-    roots, pseudonyms, notices = _open_source(source, where)
-    if work.executor == DASK:
-        roots = roots.resolved()
-    parts = roots.dicoms, roots.contours, roots.links
-    with open_executor(work.jobs, kind=work.executor, scheduler=work.scheduler, source=parts) as executor:
+    opened = cache(lambda: _open_source(source, where))
+    # Before anything of ours is imported, which takes as long as a worker takes to start.
+    with open_executor(
+        work.jobs,
+        kind=work.executor,
+        scheduler=work.scheduler,
+        source=lambda: attrgetter("dicoms", "contours", "links")(opened()[0].resolved()),
+        preload="dicom_etl.stages.study",
+    ) as executor:
+        from dicom_etl import pipeline
+
+        decided = _decisions(given[DecisionOptions])
+        data = replace(_config(config, given[IngestConfig], where), decisions_sha256=decided.sha256)
+        roots, pseudonyms, notices = opened()
+        if work.executor == DASK:
+            roots = roots.resolved()
         common: dict[str, Any] = {"executor": executor, "progress": progress}
         common |= {"pseudonyms": pseudonyms, "decisions": decided}
         if output is not None:
@@ -241,15 +254,15 @@ def verify(
     SourceError
         When the SOURCE as a whole cannot be used.
     """
-    from dicom_etl.verification.dataset import verify_dataset
-
     given = _sorted(options, SourceOptions, VerifyOptions)
     where = SourceOptions(**given[SourceOptions])
     roots, pseudonyms = None, None
     notices: list[str] = []
-    if source is not None or where.dicoms is not None:
-        roots, pseudonyms, notices = _open_source(source, where)
-    with open_executor(WorkOptions(jobs=jobs).jobs) as executor:
+    with open_executor(WorkOptions(jobs=jobs).jobs, preload="dicom_etl.verification.study") as executor:
+        from dicom_etl.verification.dataset import verify_dataset
+
+        if source is not None or where.dicoms is not None:
+            roots, pseudonyms, notices = _open_source(source, where)
         outcome = verify_dataset(
             PATH.read("dataset", dataset),
             VerifyOptions(**given[VerifyOptions]),
@@ -326,6 +339,8 @@ def source_name(source: AnyPath | None, pseudonymize: Path | None) -> str:
 
 def _decisions(given: dict[str, Any]) -> Decisions:
     """Read what was decided, if anything."""
+    from dicom_etl.checks.decisions import Decisions
+
     path = DecisionOptions(**given).decisions
     if path is None:
         return Decisions()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dicom_etl.cli._boundary import DONE, FINDINGS, printable
 from dicom_etl.cli._render import Reporter, megabytes, write_issues_csv
 from dicom_etl.errors import SourceError
-from dicom_etl.pipeline import Summary
-from dicom_etl.pipeline.summary import SeriesTable
-from dicom_etl.records import SeriesLine
+
+if TYPE_CHECKING:
+    from dicom_etl.pipeline.summary import SeriesTable, Summary
+    from dicom_etl.records import SeriesLine
 
 
 def conclude(

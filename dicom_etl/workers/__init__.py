@@ -82,24 +82,26 @@ def open_executor(
     *,
     kind: str = PROCESSES,
     scheduler: str | None = None,
-    source: Iterable[Path] = (),
+    source: Callable[[], Iterable[Path]] = tuple,
+    preload: str = "",
 ) -> Executor:
     """Return an executor of one of the kinds of `dicom_etl.config.EXECUTORS`, for ``jobs`` items at a time.
 
     None are as many as this process may use cores; 1 runs everything in this process. Without the address of a
-    ``scheduler``, ``"dask"`` starts a cluster on this machine. Every worker of a cluster must see ``source``, files
-    and folders, as this process does before it works.
+    ``scheduler``, ``"dask"`` starts a cluster on this machine. Every worker of a cluster must see the files and folders
+    of ``source`` as this process does before it works. Processes import the module ``preload`` while this one does
+    something else.
     """
     count = usable_cores() if jobs is None else jobs
     if kind == DASK:
         from dicom_etl.workers.cluster import DaskCluster
 
-        return DaskCluster(scheduler, count, source)
+        return DaskCluster(scheduler, count, source())
     if count == 1:
         return InProcess()
     from dicom_etl.workers.pool import ProcessPool
 
-    return ProcessPool(count)
+    return ProcessPool(count, preload=preload)
 
 
 def usable_cores(root: Path = Path("/")) -> int:

@@ -55,13 +55,14 @@ class ProcessPool(Executor):
     one begins when the first has ended or was given up.
     """
 
-    def __init__(self, jobs: int, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, jobs: int, *, patience_seconds: float = PATIENCE_SECONDS, preload: str = "") -> None:
         self._runs_here = patience_seconds > 0
         self._most_workers = jobs - 1 if self._runs_here else jobs
-        self._patience = patience_seconds
+        self._patience, self._preload = patience_seconds, preload
         self._workers: list[_Worker] = []
         self._answers = DefaultSelector()
         self._failed_starts = 0
+        self._start_workers()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Results[Item, Result]:
         """Run ``function`` on all items; what it raises that is no `ItemError` is raised at the place of its item."""
@@ -70,6 +71,7 @@ class ProcessPool(Executor):
         try:
             while True:
                 stop_if_asked()
+                self._start_workers()
                 self._hand_out(run)
                 if run.ready:
                     yield from run.finished()
@@ -90,13 +92,7 @@ class ProcessPool(Executor):
         self._answers.close()
 
     def _hand_out(self, run: _Run) -> None:
-        """Give chunks to the workers that have least to do; start workers that are missing."""
-        while len(self._workers) < (
-            self._most_workers if self._patience <= 0 else min(1, self._most_workers)
-        ):
-            worker = _Worker(run)
-            self._workers.append(worker)
-            self._answers.register(worker.connection, EVENT_READ, worker)
+        """Give chunks to the workers that have least to do."""
         for waiting in range(run.depth):
             for worker in self._workers:
                 if worker.ready and len(worker.chunks) == waiting:
@@ -104,6 +100,13 @@ class ProcessPool(Executor):
                     if chunk is None:
                         return
                     worker.send(chunk)
+
+    def _start_workers(self) -> None:
+        """Start those that are missing, but one where it is not known yet whether there is work for more."""
+        while len(self._workers) < min(self._most_workers, 1 if self._patience > 0 else self._most_workers):
+            worker = _Worker(self._preload)
+            self._workers.append(worker)
+            self._answers.register(worker.connection, EVENT_READ, worker)
 
     def _help(self, run: _Run) -> bool:
         started = time.perf_counter()
@@ -238,7 +241,7 @@ class _Run:
 class _Worker:
     """One worker as the pool sees it: the connection to it, the memory shared with it, and the chunks it has."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, preload: str) -> None:
         self.ready = False
         self.chunks: deque[_Chunk] = deque()
         self._sent = self._answered = 0
@@ -247,7 +250,7 @@ class _Worker:
         passed = (theirs.fileno(), memory_fd)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, *map(str, passed)],
+                [sys.executable, "-P", "-c", _PROGRAM, *map(str, passed), preload],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a parser may print what a header holds
@@ -257,7 +260,6 @@ class _Worker:
         finally:
             theirs.close()
             os.close(memory_fd)
-        self.send(_Chunk(run, -1, []))  # it loads the function; its answer says that it is ready
 
     def send(self, chunk: _Chunk) -> None:
         """Give it a chunk; a worker that has died keeps the chunk in `chunks`, for others to run."""
@@ -270,18 +272,19 @@ class _Worker:
 
     def receive(self) -> None:
         """Take an answer, and hand its results to the run of its chunk; `EOFError` where the process has died."""
-        answer: ChunkResults = pickle.loads(self.connection.recv_bytes())
+        message = self.connection.recv_bytes()
+        if not self.ready:
+            self.ready = True
+            return
+        answer: ChunkResults = pickle.loads(message)
         chunk = self.chunks.popleft()
         self._answered += 1
-        self.ready = True
         # A copy, so that the slot is free for the next chunk, however long somebody keeps the result: 25 us a slice.
         buffers = [self._memory[start:end] for start, end in answer.spans]
         results = pickle.loads(answer.payload, buffers=buffers)
         if isinstance(results, Failure):  # of the chunk as a whole
-            if not chunk.items:
-                results.throw()
             results = [results] * len(chunk.items)
-        if chunk.items and not chunk.run.given_up:
+        if not chunk.run.given_up:
             chunk.run.take(chunk, results, answer.seconds)
 
     @property

@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from itertools import chain, count
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, NoReturn
@@ -66,7 +67,7 @@ class Failure(NamedTuple):
 
 
 def main() -> None:
-    """Serve one pool; the arguments are the descriptors of the connection and of the shared memory."""
+    """Serve one pool; the arguments: descriptors of the connection and of the shared memory, a module to import."""
     connection_fd, memory_fd = map(int, sys.argv[1:3])
     # Ctrl-C reaches the whole group of processes; what becomes of this one is the pool's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -74,6 +75,9 @@ def main() -> None:
     connection = Connection(connection_fd)
     inbox = _Inbox()
     threading.Thread(target=_listen, args=(connection, inbox.messages), daemon=True).start()
+    if sys.argv[3]:
+        import_module(sys.argv[3])
+    connection.send_bytes(b"ready")
     _serve(inbox, connection, memory)
 
 

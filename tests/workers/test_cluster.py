@@ -143,7 +143,7 @@ def test_one_file_that_a_worker_alone_cannot_read_is_the_clusters_error(
     """Not among those that the probe looked at, and found out when the worker fails on it."""
     start("")
     roots = pipeline.locate(source.root).resolved()
-    with open_executor(kind="dask", scheduler=scheduler[0], source=[roots.links]) as executor:
+    with open_executor(kind="dask", scheduler=scheduler[0], source=lambda: [roots.links]) as executor:
         assert [result for _, result in executor.map(work.fail_elsewhere, [os.getpid()] * 2)] == [1, 1]
         with pytest.raises(ClusterError, match="cannot read what this process can"):
             list(executor.map(work.fail_elsewhere, [-os.getpid()]))
@@ -153,7 +153,7 @@ def test_a_worker_that_joins_later_is_asked_as_well(
     scheduler: tuple[str, int], start: Start, source: TinySource
 ) -> None:
     start("")
-    with open_executor(kind="dask", scheduler=scheduler[0], source=[source.root]) as executor:
+    with open_executor(kind="dask", scheduler=scheduler[0], source=lambda: [source.root]) as executor:
         assert [result for _, result in executor.map(work.square, range(5))] == [0, 1, 4, 9, 16]
         start(BLIND.format(what="source/dicoms"))
         with pytest.raises(ClusterError, match="does not see SOURCE"):

@@ -209,6 +209,7 @@ def test_an_item_that_was_sent_to_a_dead_worker_is_not_blamed() -> None:
     run = pools._Run(work.square, iter([3]), most_chunks=5)
     with ProcessPool(1, patience_seconds=0) as pool:
         for _ in range(3):
+            pool._start_workers()
             pool._hand_out(run)
             (worker,) = pool._workers
             while not worker.ready:
@@ -219,6 +220,7 @@ def test_an_item_that_was_sent_to_a_dead_worker_is_not_blamed() -> None:
             assert len(worker.chunks) == 1
             pool._collect(seconds=None)
         while not run.ready:
+            pool._start_workers()
             pool._hand_out(run)
             pool._collect(seconds=None)
     assert list(run.finished()) == [(3, 9)]
