@@ -41,7 +41,6 @@ class SourceName(str):
     real: str
 
     def __new__(cls, shown: str, real: str) -> SourceName:
-        """Make a name."""
         name = super().__new__(cls, shown)
         name.real = real
         return name
@@ -79,17 +78,7 @@ def _escaped_sign(sign: str) -> str:
 
 def id_key(text: str) -> str:
     """Return what all spellings of one id share: case, zero padding (``SC-1`` = ``sc-01``) and Unicode composition."""
-    parts: list[str] = []
-    digits = ""
-    for sign in unicodedata.normalize("NFC", text).casefold() + "\0":
-        if sign in "0123456789":
-            digits += sign
-            continue
-        if digits:
-            parts.append(digits.lstrip("0") or "0")
-            digits = ""
-        parts.append(sign)
-    return "".join(parts[:-1])
+    return re.sub("(?<![0-9])0+(?=[0-9])", "", unicodedata.normalize("NFC", text).casefold())
 
 
 class Pseudonyms:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.atomic import check_target, whole_file, whole_folder
 from dicom_etl.errors import OutputError, os_errors_as
-from dicom_etl.records import Issue, Rings
+from dicom_etl.geometry.raster import trace
+from dicom_etl.records import Issue
 from dicom_etl.report.colours import RGB, inks
 from dicom_etl.report.contents import (
     Contents,
@@ -125,7 +125,7 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
         masks = np.rint(masks * full_mask).astype(np.uint8)
     tiles = []
     for sample, padded, image, several in zip(samples, batch.padding, batch.images, masks, strict=False):
-        outlines = tuple(mask_edges(mask, full_mask) for mask in several)
+        outlines = tuple(trace(mask >= full_mask / 2) for mask in several)  # half a pixel is in
         layers = Layers(image, tuple(several), outlines, full_mask)
         picture = draw(layers, colours, whole_image(image.shape), TILE)
         words = sample.patient_id, sample.caption, "padding" if padded else ""
@@ -134,23 +134,6 @@ def write_batch(reader: BatchReader, output: Path, *, epoch: int = 0, overwrite:
     with whole_file(output, overwrite=overwrite) as temporary:
         _save(montage(tiles, reader.structures, colours, title), temporary)
     return Preview(output, tuple(batch.indices.tolist()), len(reader.rows))
-
-
-def mask_edges(mask: NDArray[np.uint8], full: int) -> Rings:
-    """Return the sides of pixels that lie between inside and outside, as lines in the pixel frame.
-
-    A mask (y, x) holds 0 .. ``full``; a pixel is inside when it is covered by half or more.
-    """
-    inside = np.pad(mask.astype(np.intp) * 2 >= max(1, full), 1)
-    lines: list[NDArray[np.float64]] = []
-    for axis, along in ((1, (0.0, 1.0)), (0, (1.0, 0.0))):
-        rows, columns = np.nonzero(np.diff(inside, axis=axis))
-        # Padding moved all by one pixel, and a difference lies half a pixel after its first pixel.
-        x = columns - (0.5 if axis == 1 else 1.5)
-        y = rows - (1.5 if axis == 1 else 0.5)
-        start = np.column_stack((x, y))
-        lines += list(np.stack((start, start + along), axis=1))
-    return tuple(lines)
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -8,48 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from dicom_etl.batches.reader import BatchReader
 from dicom_etl.batches.transforms import CropAround
 from dicom_etl.cli import cli
 from dicom_etl.report.colours import INKS
-from dicom_etl.report.preview import TILE, mask_edges, write_batch
-
-
-def test_edges_lie_between_inside_and_outside() -> None:
-    mask = np.zeros((4, 5), np.uint8)
-    mask[1, 2:4] = 1
-    found = sorted(tuple(map(tuple, line.tolist())) for line in mask_edges(mask, 1))
-    assert found == [
-        ((1.5, 0.5), (1.5, 1.5)),
-        ((1.5, 0.5), (2.5, 0.5)),
-        ((1.5, 1.5), (2.5, 1.5)),
-        ((2.5, 0.5), (3.5, 0.5)),
-        ((2.5, 1.5), (3.5, 1.5)),
-        ((3.5, 0.5), (3.5, 1.5)),
-    ]
-
-
-@given(
-    arrays.arrays(
-        np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(0, 1)
-    )
-)
-def test_edges_enclose_the_mask(mask: np.ndarray) -> None:
-    """A ray to the left of each pixel crosses an odd number of upright edges when the pixel is inside."""
-    upright = [line for line in mask_edges(mask, 1) if line[0, 0] == line[1, 0]]
-    for (row, column), value in np.ndenumerate(mask):
-        crossed = sum(line[0, 0] < column and line[0, 1] < row < line[1, 1] for line in upright)
-        assert crossed % 2 == value
-
-
-def test_half_covered_is_inside() -> None:
-    assert len(mask_edges(np.array([[128, 127]], np.uint8), 255)) == 4
-    assert len(mask_edges(np.array([[255, 128]], np.uint8), 255)) == 6
+from dicom_etl.report.preview import TILE, write_batch
 
 
 def test_the_picture_is_the_batch_after_its_transforms(dataset: Path, tmp_path: Path) -> None:
