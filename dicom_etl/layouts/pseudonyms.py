@@ -41,6 +41,7 @@ class SourceName(str):
     real: str
 
     def __new__(cls, shown: str, real: str) -> SourceName:
+        """Make a name."""
         name = super().__new__(cls, shown)
         name.real = real
         return name

@@ -13,8 +13,7 @@ from pathlib import Path
 from dicom_etl.config import SourceOptions
 from dicom_etl.errors import SourceError
 from dicom_etl.layouts.base import SourceRoots, WithinSource
-from dicom_etl.layouts.linked_folders import TwoFolders, same_names
-from dicom_etl.layouts.linktable import read_link_table
+from dicom_etl.layouts.linked_folders import TwoFolders, read_link_table, same_names
 from dicom_etl.layouts.walk import BESIDE, IMAGE, LABEL, folders_in
 from dicom_etl.records import Issue, SourceFolders
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_etl.errors import SourceError
-from dicom_etl.layouts.linktable import MAX_BYTES, read_link_table
+from dicom_etl.layouts.linked_folders import MAX_BYTES, read_link_table
 from dicom_etl.layouts.pseudonyms import id_key
 from dicom_etl.records import Link
 from tests.builders import write_anew
