@@ -338,7 +338,6 @@ def source_name(source: AnyPath | None, pseudonymize: Path | None) -> str:
 
 
 def _decisions(given: dict[str, Any]) -> Decisions:
-    """Read what was decided, if anything."""
     from dicom_etl.checks.decisions import Decisions
 
     path = DecisionOptions(**given).decisions

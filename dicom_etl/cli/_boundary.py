@@ -91,7 +91,6 @@ def printable(text: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Say where in this package an error comes from."""
     package = Path(__file__).parents[1]
     frames = traceback.extract_tb(error.__traceback__)
     last = next((each for each in reversed(frames) if package in Path(each.filename).parents), None)

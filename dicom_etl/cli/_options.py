@@ -184,7 +184,6 @@ def _settings(path: Path, command: str, group: click.Context | None) -> dict[str
 
 
 def _value(path: Path, key: str, parameter: click.Parameter, value: Any) -> Any:
-    """Return a value as the parameter takes it, or refuse its type."""
     kind: kinds.Kind | None = getattr(parameter, "kind", None)
     if kind is not None:
         try:

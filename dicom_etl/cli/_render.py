@@ -100,7 +100,6 @@ class Pace:
 
 
 def _duration(seconds: float) -> str:
-    """Return a duration as people say it."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

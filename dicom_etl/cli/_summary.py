@@ -41,7 +41,6 @@ def conclude(
 
 
 def _print(reporter: Reporter, summary: Summary, title: str) -> None:
-    """Print counts, what was left out and why, and the file that was made."""
     for notice in summary.notices:
         reporter.warning(notice)
     reporter.line(title)

@@ -67,7 +67,7 @@ class Kind:
         raise ConfigError(f"`{keyword}` must be {self.wanted}, not {shown}")
 
 
-def option(default: Any, kind: Kind, help: str, section: str = "") -> Any:  # noqa: A002
+def option(default: Any, kind: Kind, help: str, section: str | None = "") -> Any:  # noqa: A002
     """Declare an option as a field of a dataclass; a default of None means that it is not given."""
     return field(default=default, metadata={"kind": kind, "section": section, "help": help})
 
@@ -75,16 +75,13 @@ def option(default: Any, kind: Kind, help: str, section: str = "") -> Any:  # no
 in_input, in_labels, in_content, in_output, in_work, in_limits = (
     partial(option, section=section) for section in SECTIONS
 )
-
-
-def recorded(default: Any, kind: Kind, help: str) -> Any:  # noqa: A002
-    """Declare a field that follows from options and is none itself."""
-    return field(default=default, metadata={"kind": kind, "help": help})
+recorded = partial(option, section=None)
+"""It follows from options and is none itself."""
 
 
 def options_in(options: type[Options]) -> tuple[Field[Any], ...]:
     """Return the fields that are options."""
-    return tuple(each for each in fields(options) if "section" in each.metadata)  # type: ignore[arg-type]
+    return tuple(each for each in fields(options) if each.metadata["section"] is not None)  # type: ignore[arg-type]
 
 
 class Options:

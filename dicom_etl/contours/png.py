@@ -78,7 +78,6 @@ class PngMask(ManyLabels[NDArray[np.bool_]]):
             return {}  # the table itself reports what is wrong with it
 
     def _missing(self, path: str, folder: str, options: LabelOptions) -> LabelFile[NDArray[np.bool_]]:
-        """Report masks that the table names and that are not in its folder."""
         names = self._rows(path, options)
         missing = sum(not Path(folder, name).is_file() for name in names)
         message = f"{missing} of the {len(names)} masks that it names are not beside it"

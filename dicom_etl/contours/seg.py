@@ -224,7 +224,6 @@ def contents(data: bytearray, limits: Limits, *, max_points: int) -> tuple[dict[
 def _present(
     data: memoryview, pixels: _Pixels, numbers: list[int], background: set[int]
 ) -> Iterator[tuple[int, int]]:
-    """Yield frame and segment wherever there is any pixel."""
     for frame, number in enumerate(numbers):
         part = data[slice(*pixels.span(frame))]
         if pixels.kind == "LABELMAP":

@@ -21,7 +21,6 @@ _TABLE = "scd_patientdata.csv"
 
 
 def _matching(source: Path, pattern: str) -> list[str]:
-    """Return the folders below a SOURCE that fit a pattern, in order."""
     return sorted(str(path.relative_to(source)) for path in source.glob(pattern) if path.is_dir())
 
 

@@ -18,6 +18,15 @@ from dicom_etl.layouts.base import SourceRoots, WithinSource
 from dicom_etl.layouts.walk import BESIDE, IMAGE, STAGE, files_below, folders_in
 from dicom_etl.records import Issue, Link, SourceFolders, StudyFiles, StudyFolders
 
+_OF_NOBODY = Issue(
+    "error",
+    "orphan-contour",
+    "its labels lie beside the folders of patients; move it into the folder of its patient, or let "
+    "`patient_from` header go by PatientID; left out",
+    STAGE,
+)
+"""Of labels at the top of SOURCE."""
+
 
 class Tree(WithinSource):
     """`Layout` of any tree of DICOM files; the last that is tried."""
@@ -35,7 +44,11 @@ class Tree(WithinSource):
         issues: list[Issue] = []
         found = folders_in(roots.dicoms, "", IMAGE, issues, BESIDE)
         loose = [each.path for each in issues if each.severity == "note"]
-        labels = {name for name in loose if _holds_labels(name, roots)}
+        labels = {
+            name
+            for name in loose
+            if readers_for(sop_class_of(roots.place(name))) or name.casefold().endswith(".cvi42wsx")
+        }
         images = [name for name in loose if name not in labels and glimpse(roots.place(name)).has_pixels]
         if images:
             raise SourceError(
@@ -44,7 +57,7 @@ class Tree(WithinSource):
             )
         if not found:
             raise SourceError("SOURCE holds no folder of images; `layout` names how it is arranged")
-        issues = [_of_nobody(each.path) if each.path in labels else each for each in issues]
+        issues = [_OF_NOBODY._replace(path=each.path) if each.path in labels else each for each in issues]
         links = tuple(Link(name, name) for name in found)
         return SourceFolders(links, tuple(found), (), tuple(issues), together=True)
 
@@ -55,19 +68,6 @@ class Tree(WithinSource):
         issues: list[Issue] = []
         found = files_below(roots, study.images, IMAGE, study.patient_id, issues)
         return StudyFiles(found, issues=tuple(issues))
-
-
-def _holds_labels(name: str, roots: SourceRoots) -> bool:
-    return bool(readers_for(sop_class_of(roots.place(name)))) or name.casefold().endswith(".cvi42wsx")
-
-
-def _of_nobody(name: str) -> Issue:
-    """Report labels at the top of SOURCE."""
-    message = (
-        "its labels lie beside the folders of patients; move it into the folder of its patient, or let "
-        "`patient_from` header go by PatientID; left out"
-    )
-    return Issue("error", "orphan-contour", message, STAGE, name)
 
 
 def _by_header(roots: SourceRoots) -> SourceFolders:

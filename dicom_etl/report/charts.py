@@ -171,7 +171,6 @@ def nice_numbers(low: float, high: float, most: int) -> list[float]:
 
 
 def _points(places: Iterable[tuple[float, float]]) -> str:
-    """Return the ``points`` of a polyline, to a hundredth."""
     return " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
 
 
@@ -203,7 +202,6 @@ def count_intensities(contents: Contents, rows: Sequence[int]) -> Histograms | N
 
 
 def _value_range(contents: Contents, rows: Sequence[int]) -> tuple[float, float] | None:
-    """Return the least and the largest value of some rows, as the dataset records them."""
     lows, highs = contents.column("image_min")[list(rows)], contents.column("image_max")[list(rows)]
     known = np.isfinite(lows) & np.isfinite(highs)
     if not known.any() or lows[known].min() >= highs[known].max():

@@ -90,7 +90,6 @@ def draw(layers: Layers, inks: Sequence[RGB], box: CropBox, side: int) -> Image.
 
 
 def _draw_box(layers: Layers, inks: Sequence[RGB], box: CropBox, size: tuple[int, int]) -> Image.Image:
-    """Draw a part of a sample at a size of (width, height) dots."""
     edges = (box.left + 0.5, box.top + 0.5, box.left + box.width + 0.5, box.top + box.height + 0.5)
     levels = Image.fromarray(grey(layers.image, *window(layers.image)))
     picture = levels.resize(size, Image.Resampling.BICUBIC, box=edges).convert("RGB")
@@ -163,13 +162,12 @@ def whole_image(shape: tuple[int, int]) -> CropBox:
 
 def extent(outlines: Iterable[Rings]) -> CropBox | None:
     """Return the box around all finite vertices, or None when there are none."""
-    points = [ring[np.isfinite(ring).all(axis=1)] for rings in outlines for ring in rings]
-    points = [part for part in points if len(part)]
-    if not points:
+    points = np.concatenate([np.empty((0, 2)), *(ring for rings in outlines for ring in rings)])
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
         return None
-    low = np.min([part.min(axis=0) for part in points], axis=0)
-    high = np.max([part.max(axis=0) for part in points], axis=0)
-    return CropBox(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+    low = points.min(axis=0)
+    return CropBox(*low.tolist(), *(points.max(axis=0) - low).tolist())
 
 
 def close_up_side(around: CropBox | None, shape: tuple[int, int]) -> float:

@@ -184,7 +184,6 @@ def _cards(
 
 
 def _studies(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> tuple[list[StudyCurves], int]:
-    """Measure the studies that are drawn; say how many are left out."""
     column = contents.column("patient_id")
     with_findings = dict.fromkeys(str(column[row]) for row in worst_first(by_row))
     everyone = sorted(set(column.tolist()))

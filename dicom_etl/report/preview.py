@@ -47,7 +47,7 @@ _EACH_SIDE = 768
 TILE = 288
 """Side of one picture, in dots."""
 _GAP = 14
-_TITLE_LINE, _TEXT_LINE = 19, 17
+_TITLE_LINE = 19
 _HEADER = 44
 _PAGE = (16, 18, 22)
 _TEXT = (236, 239, 244)
@@ -203,7 +203,7 @@ def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[RGB
     header = _header(measure, legend, title, width)
     captions = [_caption(measure, tile, side) for tile in tiles]
     rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
-    heights = [side + 6 + max(sum(_step(line) for line in captions[n]) for n in row) + _GAP for row in rows]
+    heights = [side + 6 + max(sum(line[-1] for line in captions[n]) for n in row) + _GAP for row in rows]
     top = header[-1].top + _HEADER // 2
     page = Image.new("RGB", (width, top + sum(heights)), _PAGE)
     pen = ImageDraw.Draw(page)
@@ -213,10 +213,9 @@ def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[RGB
         for place in row:
             left, under = _GAP + (place - row.start) * (side + _GAP), top + side + 6
             page.paste(tiles[place].picture, (left, top))
-            for line in captions[place]:
-                text, colour, size = line
+            for text, colour, size, step in captions[place]:
                 pen.text((left, under), text, fill=colour, font=_font(size))
-                under += _step(line)
+                under += step
         top += height
     return page
 
@@ -260,21 +259,14 @@ def _header(pen: ImageDraw.ImageDraw, legend: Sequence[_Entry], title: str, widt
     return entries
 
 
-_CaptionLine = tuple[str, RGB, int]
-"""A text, its colour and its size."""
-
-
-def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> list[_CaptionLine]:
-    parts = ((tile.title, _TEXT, 15), (tile.text, _QUIET, 13), (tile.alarm, _ALARM, 13))
+def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> list[tuple[str, RGB, int, int]]:
+    """Return the lines of a text, each with its colour, its size and its height."""
+    parts = ((tile.title, _TEXT, 15, _TITLE_LINE), (tile.text, _QUIET, 13, 17), (tile.alarm, _ALARM, 13, 17))
     return [
-        (line, colour, size)
-        for text, colour, size in parts
+        (line, colour, size, step)
+        for text, colour, size, step in parts
         for line in _wrapped(pen, text, _font(size), width)
     ]
-
-
-def _step(line: _CaptionLine) -> int:
-    return _TITLE_LINE if line[2] == 15 else _TEXT_LINE
 
 
 def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: _Font, room: float) -> list[str]:
