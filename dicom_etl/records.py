@@ -485,7 +485,9 @@ class SampleFacts(NamedTuple):
     frame: int = 0
 
     @classmethod
-    def of(cls, row: SampleRow, contours: tuple[ContourFacts, ...], image_key: int) -> SampleFacts:
+    def of(
+        cls, row: SampleRow, contours: tuple[ContourFacts, ...], image_key: int, instance_key: int = 0
+    ) -> SampleFacts:
         """Return what the columns of a row say, without its pixels."""
         return cls(
             row.patient_id,
@@ -496,6 +498,7 @@ class SampleFacts(NamedTuple):
             row.pixel_spacing_mm,
             contours,
             image_key,
+            instance_key,
             frame=row.frame,
         )
 

@@ -128,6 +128,8 @@ def clear_partners(issues: Sequence[Issue], known: Iterable[Issue] = ()) -> list
     labels has ``path`` and ``other_path``, and stands for each of them once. Those ``known`` count as evidence too.
     """
     pairs = [issue for issue in issues if doubts(issue) and issue.other_path and issue.code != _BOTH_WRONG]
+    if not pairs:
+        return list(issues)
     wrong = {
         issue.path
         for issue in (*known, *issues)

@@ -22,8 +22,8 @@ from dicom_etl.checks.limits import LabelLimits
 from dicom_etl.checks.sample_checks import DATASET_STAGE, gather, sample_issues
 from dicom_etl.checks.study import number_samples, study_issues
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.digest import contour_key, image_key, text_key
-from dicom_etl.records import ContourFacts, EncodedSample, ImageHeader, Issue, Outline, SampleFacts
+from dicom_etl.dataset.digest import contour_key, image_key
+from dicom_etl.records import ContourFacts, EncodedSample, Issue, Outline, SampleFacts
 
 _LIMITS = LabelLimits()
 
@@ -32,7 +32,6 @@ def review_sample(
     sample: EncodedSample,
     pixels: NDArray[Any],
     outlines: Mapping[str, Outline | None],
-    header: ImageHeader,
     *,
     known_simple: bool,
 ) -> EncodedSample:
@@ -40,10 +39,7 @@ def review_sample(
 
     ``pixels`` and ``outlines``, in the dataset's order of structures, are as in `dicom_etl.checks.sample_checks.Drawn`.
     """
-    facts = sample.facts
-    if header.instance_uid:  # frames of one file share it
-        facts = facts._replace(instance_key=text_key(f"{header.instance_uid}/{header.frame}"))
-    drawn = gather(facts, pixels, outlines, dict(zip(outlines, sample.row.sources, strict=True)))
+    drawn = gather(sample.facts, pixels, outlines, dict(zip(outlines, sample.row.sources, strict=True)))
     issues = sample_issues(drawn, _LIMITS, known_simple=known_simple)
     return sample._replace(label_issues=issues, facts=drawn.facts)
 

@@ -20,7 +20,7 @@ from dicom_etl.checks.decisions import STALE
 from dicom_etl.checks.review import stored_facts
 from dicom_etl.checks.sample_checks import DATASET_STAGE
 from dicom_etl.dataset import schema
-from dicom_etl.dataset.digest import text_key
+from dicom_etl.dataset.digest import instance_key
 from dicom_etl.dataset.reading import DatasetReader, Study, open_reader
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import DatasetError, ItemError
@@ -159,7 +159,7 @@ def _with_uids(samples: Iterable[EncodedSample], plan: StudyPlan) -> Iterator[En
     for sample in samples:
         frame = sample.row.frame
         uid = uids[sample.row.source_image, frame]
-        facts = sample.facts._replace(instance_key=text_key(f"{uid}/{frame}") if uid else 0)
+        facts = sample.facts._replace(instance_key=instance_key(uid, frame))
         yield sample._replace(facts=facts)
 
 

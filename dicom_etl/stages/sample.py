@@ -82,7 +82,7 @@ class SampleMaker:
         sample = write.encode_sample(plan, image, read, masks, self.spec, imputed)
         drawn = {name: None if imputed else read.outlines.get(name) for name in self.spec.structures}
         known_simple = not self.source.config.allow_self_intersection
-        return review_sample(sample, image.pixels, drawn, image.header, known_simple=known_simple)
+        return review_sample(sample, image.pixels, drawn, known_simple=known_simple)
 
 
 def read_slice(plan: SamplePlan, source: Source) -> tuple[Image, parse.Parsed]:

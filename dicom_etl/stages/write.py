@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.codecs import encode_chunk
-from dicom_etl.dataset.digest import row_digests
+from dicom_etl.dataset.digest import instance_key, row_digests
 from dicom_etl.dataset.statistics import pixels_to_count
 from dicom_etl.errors import ImageError
 from dicom_etl.geometry.locations import cardiac_phases
@@ -105,7 +105,7 @@ def encode_sample(
         ),
         tuple([outlines[name].rings if name in outlines else () for name in spec.structures]),
         tuple(read.issues),
-        facts=SampleFacts.of(row, (), image_key),
+        facts=SampleFacts.of(row, (), image_key, instance_key(image.header.instance_uid, image.header.frame)),
         pixels=pixels_to_count(pixels, parts, spec.full_mask),
         label_digests=tuple(read.digests.items()),
     )
