@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_etl.batches.transforms.base import BatchTransform, Masks, Sample, as_float, opencv, stored_as
+from dicom_etl.batches.transforms.base import BatchTransform, Masks, as_float, opencv, stored_as
 from dicom_etl.errors import check_option
 
 
@@ -75,7 +75,7 @@ class RandomGamma(BatchTransform):
 
 
 @dataclass(frozen=True, slots=True)
-class RandomNoise:
+class RandomNoise(BatchTransform):
     """Add Gaussian noise.
 
     Parameters
@@ -94,13 +94,19 @@ class RandomNoise:
         check_option(0 <= self.probability <= 1, "probability", self.probability, "from 0 to 1")
         check_option(0 <= self.level < np.inf, "level", self.level, "0 or more")
 
-    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
-        """Return the changed image and the same masks."""
-        if rng.random() >= self.probability:
-            return image, masks
-        cv2, values = opencv(), as_float(image)
-        noise = np.empty_like(values)
-        cv2.setRNGSeed(int(rng.integers(1 << 31)))  # of this thread alone; three times as fast as numpy's
-        cv2.randn(noise.reshape(-1, noise.shape[-1]), 0, self.level * float(values.max() - values.min()))
+    def change(self, images: NDArray[Any], masks: Masks, rngs: Sequence[np.random.Generator]) -> None:
+        """Add noise to some images, or none."""
+        drawn = [int(rng.integers(1 << 31)) if rng.random() < self.probability else None for rng in rngs]
+        seeds = [seed for seed in drawn if seed is not None]
+        if not seeds:
+            return
+        chosen = np.array([seed is not None for seed in drawn])
+        cv2, values = opencv(), as_float(images if chosen.all() else images[chosen])
+        noise, flat = np.empty_like(values), values.reshape(len(values), -1)
+        levels = (flat.max(axis=1) - flat.min(axis=1)).tolist()
+        for seed, level, one in zip(seeds, levels, noise, strict=True):
+            cv2.setRNGSeed(seed)  # of this thread alone; three times as fast as numpy's
+            cv2.randn(one.reshape(-1, one.shape[-1]), 0, self.level * level)
         values += noise
-        return stored_as(values, image.dtype), masks
+        if values is not images:
+            images[chosen] = stored_as(values, images.dtype)

@@ -171,7 +171,7 @@ def _window(image: NDArray[Any], masks: Masks, starts: Sequence[int], size: tupl
 
 
 @dataclass(frozen=True, slots=True)
-class RandomAffine:
+class RandomAffine(BatchTransform):
     """Rotate about the image's centre, scale and shift, in the plane of the pixels.
 
     Images are interpolated linearly; beyond the outermost pixels lies the image's minimum. Masks take the nearest
@@ -203,18 +203,21 @@ class RandomAffine:
             0 < self.scale[0] <= self.scale[1] < np.inf, "scale", self.scale, "(least, most), both above 0"
         )
 
-    def __call__(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> Sample:
-        """Return the sample on the same grid, moved."""
-        if rng.random() >= self.probability:
-            return image, masks
+    def change(self, images: NDArray[Any], masks: Masks, rngs: Sequence[np.random.Generator]) -> None:
+        """Move some samples on their grid, or none."""
+        for image, of_image, rng in zip(images, masks, rngs, strict=True):
+            if rng.random() < self.probability:
+                self._move(image, of_image, rng)
+
+    def _move(self, image: NDArray[Any], masks: Masks, rng: np.random.Generator) -> None:
         angle, zoom = rng.uniform(-self.rotation_deg, self.rotation_deg), rng.uniform(*self.scale)
         cv2 = opencv()
         rows, columns = image.shape[-2:]
         moves = cv2.getRotationMatrix2D(((columns - 1) / 2, (rows - 1) / 2), -angle, zoom)
         moves[:, 2] += rng.uniform(-self.shift_px, self.shift_px, 2)
-        least = float(image.min())
-        moved = _warped(as_float(image), moves, cv2.INTER_LINEAR, least)
-        return stored_as(moved, image.dtype), _warped(masks, moves, cv2.INTER_NEAREST, 0.0)
+        moved = _warped(as_float(image), moves, cv2.INTER_LINEAR, float(image.min()))
+        image[...] = stored_as(moved, image.dtype)
+        masks[...] = _warped(masks, moves, cv2.INTER_NEAREST, 0.0)
 
 
 def _warped(
