@@ -191,7 +191,11 @@ class Assembler:
         rngs = [sample_generator(seed, epoch, row) for row in first]
         transforms = list(self.serving.transforms)
         while transforms and isinstance(transform := transforms[0], BatchTransform):
-            transform.change(images, masks, rngs)
+            try:
+                transform.change(images, masks, rngs)
+            except Exception as error:
+                error.add_note(f"in the transform {transform!r}, in epoch {epoch}, on the rows {first}")
+                raise
             del transforms[0]
         if not transforms:
             return images, masks

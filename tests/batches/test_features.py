@@ -274,6 +274,19 @@ class TestContext:
         assert "in the transform <function" in notes
         assert "in epoch 0, on row 0, dicoms/P00/0.dcm" in notes
 
+    def test_an_error_in_a_whole_batch_names_the_transform_and_the_rows(
+        self, plain: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(*_: Any) -> None:
+            raise MemoryError("none left")
+
+        monkeypatch.setattr(RandomFlip, "change", fails)
+        with pytest.raises(MemoryError, match="none left") as caught:
+            next(iter(BatchReader(plain, 2, shuffle=False, transforms=[RandomFlip()])))
+        assert caught.value.__notes__ == [
+            f"in the transform {RandomFlip()!r}, in epoch 0, on the rows [0, 1]"
+        ]
+
 
 class TestColumns:
     def test_columns_come_with_each_batch(self, made: Content, plain: Path) -> None:
