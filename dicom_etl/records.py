@@ -512,9 +512,6 @@ class SampleFacts(NamedTuple):
         return self._replace(contours=contours, window=self.window.copy())
 
 
-NO_FACTS = SampleFacts("", "", -1, -1, nan, (nan, nan), (), 0)
-
-
 class EncodedSample(NamedTuple):
     """One row of the dataset, ready to be stored.
 
@@ -531,6 +528,6 @@ class EncodedSample(NamedTuple):
     rings: tuple[Rings, ...]
     issues: tuple[Issue, ...] = ()
     label_issues: tuple[Issue, ...] = ()
-    facts: SampleFacts = NO_FACTS
+    facts: SampleFacts = SampleFacts("", "", -1, -1, nan, (nan, nan), (), 0)
     pixels: tuple[NDArray[Any], ...] = ()
     label_digests: tuple[tuple[str, str], ...] = ()

@@ -71,6 +71,7 @@ def test_a_contour_format_is_one_class(
             toy.write_text(json.dumps({"endo": ring.tolist()}))
         text.unlink()
     monkeypatch.setattr(contours, "READERS", (*contours.READERS, ToyContours()))
+    contours.readers_for.cache_clear()
     made = dicom_etl.ingest(source.root, tmp_path / "toy.h5", structure_map={"endo": "icontour"}, jobs=1)
     assert (made.ok, made.structures) == (True, expected.structures)
     with (

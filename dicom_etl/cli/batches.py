@@ -114,15 +114,14 @@ def command(reporter: Reporter, dataset: Path, **options: Any) -> int:
 def _reader(dataset: Path, options: dict[str, Any], reporter: Reporter) -> BatchReader:
     from dicom_etl.batches import BatchReader
 
-    shuffle, fractions = options["shuffle"], options["fractions"]
+    fractions = options["fractions"]
     same = ("batch_size", "split", "fold", "split_seed", "exclude_flagged", "imputed", "seed", "remainder")
-    also = ("rank", "world_size", "normalize", "prefetch", "threads")
+    also = ("shuffle", "rank", "world_size", "normalize", "prefetch", "threads")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         reader = BatchReader(
             dataset,
             structures=names_in(options["structures"]),
-            shuffle=False if shuffle == "none" else shuffle,
             fractions=None if fractions is None else SHARES.read("fractions", fractions),
             patients=options["patients"] or None,
             **{name: options[name] for name in (*same, *also)},

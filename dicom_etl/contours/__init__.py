@@ -27,14 +27,10 @@ MASKS = frozenset({DicomSegmentation.name, PngMask.name, NiftiMask.name})
 """Formats of masks as large as their images, which none of their labels leaves."""
 
 
+@lru_cache(maxsize=256)  # asked for once an image and once a label
 def readers_for(kind: str) -> tuple[ContourReader, ...]:
     """Return who reads files of a SOP Class UID, or of an ending such as ``.txt``."""
-    return _accepting(READERS, kind)
-
-
-@lru_cache(maxsize=256)  # asked for once an image and once a label: 0.5 us instead of 0.9
-def _accepting(readers: tuple[ContourReader, ...], kind: str) -> tuple[ContourReader, ...]:
-    return tuple([reader for reader in readers if kind in reader.accepts])
+    return tuple([reader for reader in READERS if kind in reader.accepts])
 
 
 def readers_for_name(path: str) -> tuple[ContourReader, ...]:

@@ -71,8 +71,7 @@ def spatial_links(
     links = {}
     for members in by_phase.values():
         members.sort(key=lambda index: (places[index].location_mm, index))
-        labelled = [index for index in members if index in drawn]
-        for before, index, after in _between(members, labelled):
+        for before, index, after in _between(members, drawn):
             start, now, end = (places[one].location_mm for one in (before, index, after))
             if start < now < end and (gap := end - start) <= most_mm:
                 share = round((now - start) / gap, SHARE_DIGITS)
@@ -98,11 +97,10 @@ def temporal_links(
     for location, period in periods.items():
         members = by_location[location]
         members.sort(key=lambda index: places[index].time_ms)
-        labelled = [index for index in members if index in drawn]
         times = {places[index].phase: places[index].time_ms for index in members}
         known = [times[phase] for phase in ed_es or () if phase in times]
         turns = (known[0], known[1]) if len(known) == 2 else None
-        for before, index, after in _between(members, labelled):
+        for before, index, after in _between(members, drawn):
             start, now, end = (places[one].time_ms for one in (before, index, after))
             gap = (end - start) % period
             if 0 < gap <= most_ms:
@@ -130,8 +128,9 @@ def _periods(places: Sequence[SlicePlace], by_location: Mapping[int, Sequence[in
     return {location: known.get(location, usual) for location in by_location}
 
 
-def _between(members: Sequence[int], labelled: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+def _between(members: Sequence[int], drawn: Collection[int]) -> Iterator[tuple[int, int, int]]:
     """Yield (drawn before, undrawn, drawn after) around a cycle, when at least two are drawn."""
+    labelled = [index for index in members if index in drawn]
     if len(labelled) < 2:
         return
     after = 0

@@ -78,28 +78,23 @@ def shares(contents: Contents, names: Sequence[str]) -> list[Share]:
     return [Share(name, count, patients[name], count / len(names)) for name, count in samples]
 
 
-def splits(contents: Contents) -> list[Share]:
-    """Count samples and patients by split; empty when the dataset has none."""
-    column = contents.column("split").tolist()
+def tables(contents: Contents) -> list[tuple[str, str, list[Share]]]:
+    """Return title, heading and lines of each table of counts; no lines of splits when the dataset has none."""
+    names = ("split", "manufacturer", "field_strength_t", "pixel_spacing_mm")
+    splits, makers, fields, spacings = (contents.column(name).tolist() for name in names)
     order = {"train": 0, "val": 1, "test": 2}
-    found = shares(contents, [name or "none" for name in column])
-    return sorted(found, key=lambda share: order.get(share.name, 3)) if any(column) else []
-
-
-def scanners(contents: Contents) -> list[Share]:
-    """Count samples and patients by manufacturer and field strength."""
-    columns = (contents.column(name).tolist() for name in ("manufacturer", "field_strength_t"))
-    names = [
+    by_split = shares(contents, [name or "none" for name in splits])
+    by_split.sort(key=lambda share: order.get(share.name, 3))
+    scanners = [
         f"{maker or 'unknown maker'}, {f'{field:g} T' if field == field else 'field unknown'}"
-        for maker, field in zip(*columns, strict=True)
+        for maker, field in zip(makers, fields, strict=True)
     ]
-    return shares(contents, names)
-
-
-def spacings(contents: Contents) -> list[Share]:
-    """Count samples and patients by pixel spacing."""
-    known = contents.column("pixel_spacing_mm").tolist()
-    return shares(contents, [f"{y:.4g} × {x:.4g}" if y == y and x == x else "unknown" for y, x in known])
+    known = [f"{y:.4g} × {x:.4g}" if y == y and x == x else "unknown" for y, x in spacings]
+    return [
+        ("Splits", "split", by_split if any(splits) else []),
+        ("Scanners", "scanner", shares(contents, scanners)),
+        ("Pixel spacing", "rows × columns, mm", shares(contents, known)),
+    ]
 
 
 def group_findings(

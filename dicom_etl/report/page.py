@@ -156,11 +156,7 @@ def _page(
         "histograms": histograms,
         "histogram_chart": intensity_chart(histograms) if histograms else None,
         "margin": MARGIN,
-        "tables": [
-            ("Splits", "split", cards.splits(contents)),
-            ("Scanners", "scanner", cards.scanners(contents)),
-            ("Pixel spacing", "rows × columns, mm", cards.spacings(contents)),
-        ],
+        "tables": cards.tables(contents),
         "whole": whole_image(contents.shape).view_box,
         "shown": len(rows),
         "patients": sorted({str(patients[row]) for row in rows}),

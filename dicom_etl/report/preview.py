@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+from PIL.ImageFont import load_default
 
 from dicom_etl.dataset import schema
 from dicom_etl.dataset.atomic import check_target, whole_file, whole_folder
@@ -53,7 +54,6 @@ _PAGE = (16, 18, 22)
 _TEXT = (236, 239, 244)
 _QUIET = (166, 173, 186)
 _ALARM = (255, 190, 92)
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def montage(tiles: Sequence[Tile], structures: Sequence[str], inks: Sequence[RGB
             left, under = _GAP + (place - row.start) * (side + _GAP), top + side + 6
             page.paste(tiles[place].picture, (left, top))
             for text, colour, size, step in captions[place]:
-                pen.text((left, under), text, fill=colour, font=_font(size))
+                pen.text((left, under), text, fill=colour, font=load_default(size))
                 under += step
         top += height
     return page
@@ -232,7 +232,7 @@ class _Entry:
     top: int = 0
 
     def width(self, pen: ImageDraw.ImageDraw) -> float:
-        return pen.textlength(self.name, _font(15)) + 25 * self.line
+        return pen.textlength(self.name, load_default(15)) + 25 * self.line
 
     def draw(self, pen: ImageDraw.ImageDraw) -> None:
         left = self.left + 25 * self.line
@@ -240,14 +240,18 @@ class _Entry:
             if self.line:
                 pen.line((self.left + start, self.top, self.left + stop, self.top), fill=self.colour, width=3)
         pen.text(
-            (left, self.top), self.name, fill=_TEXT if self.line else _QUIET, font=_font(15), anchor="lm"
+            (left, self.top),
+            self.name,
+            fill=_TEXT if self.line else _QUIET,
+            font=load_default(15),
+            anchor="lm",
         )
 
 
 def _header(pen: ImageDraw.ImageDraw, legend: Sequence[_Entry], title: str, width: int) -> list[_Entry]:
     """Place the title and the legend behind it, on as many lines as they need."""
     room = width - 2 * _GAP
-    entries = [_Entry(line, _QUIET, line=False) for line in _wrapped(pen, title, _font(15), room)]
+    entries = [_Entry(line, _QUIET, line=False) for line in _wrapped(pen, title, 15, room)]
     for number, entry in enumerate(entries):
         entry.left, entry.top = _GAP, _HEADER // 2 + number * _TITLE_LINE
     for entry in legend:
@@ -265,12 +269,13 @@ def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> list[tuple[str
     return [
         (line, colour, size, step)
         for text, colour, size, step in parts
-        for line in _wrapped(pen, text, _font(size), width)
+        for line in _wrapped(pen, text, size, width)
     ]
 
 
-def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: _Font, room: float) -> list[str]:
+def _wrapped(pen: ImageDraw.ImageDraw, text: str, size: int, room: float) -> list[str]:
     """Break a text into lines that fit: at spaces, and within a word that is wider than its room."""
+    font = load_default(size)  # Pillow's own: the same letters on every machine
     lines: list[str] = []
     for word in text.split():
         if lines and pen.textlength(f"{lines[-1]} {word}", font) <= room:
@@ -282,8 +287,3 @@ def _wrapped(pen: ImageDraw.ImageDraw, text: str, font: _Font, room: float) -> l
                 lines.append("")
             lines[-1] += sign
     return lines
-
-
-def _font(size: int) -> _Font:
-    """Return Pillow's own font: the same letters on every machine."""
-    return ImageFont.load_default(size)

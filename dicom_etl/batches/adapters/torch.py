@@ -327,11 +327,9 @@ class TorchSamples(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return f"TorchSamples({self._reader!r})"
 
     def __len__(self) -> int:
-        """How many samples there are."""
         return self._reader.schedule.count
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the image and the masks of one sample."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
