@@ -81,15 +81,6 @@ def draw(layers: Layers, inks: Sequence[RGB], box: CropBox, side: int) -> Image.
     """Draw a part of a sample, ``side`` dots wide and high; what is not square has black beside it."""
     scale = side / max(box.width, box.height)
     size = (max(1, round(box.width * scale)), max(1, round(box.height * scale)))
-    shown = _draw_box(layers, inks, box, size)
-    if size == (side, side):
-        return shown
-    picture = Image.new("RGB", (side, side))
-    picture.paste(shown, ((side - size[0]) // 2, (side - size[1]) // 2))
-    return picture
-
-
-def _draw_box(layers: Layers, inks: Sequence[RGB], box: CropBox, size: tuple[int, int]) -> Image.Image:
     edges = (box.left + 0.5, box.top + 0.5, box.left + box.width + 0.5, box.top + box.height + 0.5)
     levels = Image.fromarray(grey(layers.image, *window(layers.image)))
     picture = levels.resize(size, Image.Resampling.BICUBIC, box=edges).convert("RGB")
@@ -98,11 +89,12 @@ def _draw_box(layers: Layers, inks: Sequence[RGB], box: CropBox, size: tuple[int
         picture.paste(ink, mask=tint)
     for rings, ink in zip(layers.outlines, inks, strict=True):
         if rings:
-            strokes = _all_strokes(rings, box, size, layers.dashed)
+            strokes = _strokes(rings, box, size, layers.dashed)
             edge = _lines(strokes, size, _EDGE_DOTS).point(lambda opacity: round(opacity * _EDGE))
             picture.paste((0, 0, 0), mask=edge)
             picture.paste(ink, mask=_lines(strokes, size, _LINE_DOTS))
-    return picture
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    return picture.crop((-left, -top, side - left, side - top))
 
 
 def _tints(layers: Layers, inks: Sequence[RGB]) -> Iterator[tuple[NDArray[np.uint8], RGB]]:
@@ -125,34 +117,26 @@ def _lines(strokes: Sequence[FloatArray], size: tuple[int, int], dots_wide: floa
     return canvas.reduce(_FINER)
 
 
-def _all_strokes(rings: Rings, box: CropBox, size: tuple[int, int], dashed: bool) -> list[FloatArray]:
-    """Return the lines of an outline; of a thicket no dashes, and no corner that lies on the dot of the one before."""
-    if sum(map(len, rings)) <= _MOST_CORNERS:
-        return [stroke for ring in rings for stroke in _strokes(ring, box, size, dashed)]
-    fine = (size[0] * _FINER, size[1] * _FINER)
-    dots = [_to_dots(np.concatenate((ring, ring[:1])), box, fine) for ring in rings]
-    return [line[np.append(True, (np.diff(np.rint(line), axis=0) != 0).any(axis=1))] for line in dots]
+def _strokes(rings: Rings, box: CropBox, size: tuple[int, int], dashed: bool) -> list[FloatArray]:
+    """Return the lines of an outline, in dots of the finer picture, where a dot's number is the place of its centre.
+
+    Of a thicket no dashes, and no corner that lies on the dot of the one before.
+    """
+    scale = (size[0] * _FINER / box.width, size[1] * _FINER / box.height)
+    closed = [(np.concatenate((ring, ring[:1])) - (box.left, box.top)) * scale - 0.5 for ring in rings]
+    if sum(map(len, rings)) > _MOST_CORNERS:
+        return [line[np.append(True, (np.diff(np.rint(line), axis=0) != 0).any(axis=1))] for line in closed]
+    return [dash for line in closed for dash in _dashes(line)] if dashed else closed
 
 
-def _strokes(ring: FloatArray, box: CropBox, size: tuple[int, int], dashed: bool) -> Iterator[FloatArray]:
-    """Yield a ring as one closed line, or as dashes that go round it evenly, in dots of the finer picture."""
-    dots = _to_dots(ring, box, (size[0] * _FINER, size[1] * _FINER))
-    closed = np.concatenate((dots, dots[:1]))
-    if not dashed:
-        yield closed
-        return
+def _dashes(closed: FloatArray) -> Iterator[FloatArray]:
+    """Yield dashes that go round a closed line evenly."""
     along = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))))
     count = max(4, round(along[-1] / (_DASH_DOTS * _FINER)))
     for start in np.arange(count) * (along[-1] / count):
         end = start + _DASHED_SHARE * along[-1] / count
         at = np.concatenate(([start], along[(along > start) & (along < end)], [end]))
         yield np.column_stack([np.interp(at, along, axis) for axis in closed.T])
-
-
-def _to_dots(ring: FloatArray, box: CropBox, size: tuple[int, int]) -> FloatArray:
-    """Bring vertices to Pillow's frame, where a dot's number is the place of its centre."""
-    scale = (size[0] / box.width, size[1] / box.height)
-    return (ring - (box.left, box.top)) * scale - 0.5
 
 
 def whole_image(shape: tuple[int, int]) -> CropBox:

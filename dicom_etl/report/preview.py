@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,10 +170,7 @@ def _tile(picture: Image.Image, sample: Sample, by_row: Mapping[int, Sequence[Is
 def _file_name(sample: Sample) -> str:
     """Return a file name that any system takes; the row makes it unique."""
     words = (sample.patient_id, sample.slice_text, sample.phase_text, f"sample {sample.row}")
-    safe = [
-        "".join(sign if sign.isalnum() or sign in "-." else "_" for sign in word) for word in words if word
-    ]
-    return "-".join(safe).lstrip(".")[-200:] + ".png"
+    return re.sub(r"[^\w.-]", "_", "-".join(filter(None, words))).lstrip(".")[-200:] + ".png"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
