@@ -189,24 +189,17 @@ def _steps(frame: Frame, heights: FloatArray) -> list[tuple[float, float]]:
 
 def count_intensities(contents: Contents, rows: Sequence[int]) -> Histograms | None:
     """Count the pixels of some rows; None when there is nothing to count."""
-    limits = _value_range(contents, rows)
-    if limits is None:
+    lows, highs = contents.column("image_min")[list(rows)], contents.column("image_max")[list(rows)]
+    known = np.isfinite(lows) & np.isfinite(highs)
+    if not known.any() or lows[known].min() >= highs[known].max():
         return None
-    low, high = limits
+    low, high = float(lows[known].min()), float(highs[known].max())
     step = (high - low) / _FINE
     if contents.reader.dtype.kind in "iu":
         step = math.ceil(step)  # whole numbers fall into bins of equally many of them, or the curve is a comb
     counts = np.zeros((len(contents.structures) + 1, int((high - low) / step) + 1), dtype=np.int64)
     samples = sum(_add(counts, contents, row, low, step) for row in rows)
     return _shown(counts, low, step, samples) if samples else None
-
-
-def _value_range(contents: Contents, rows: Sequence[int]) -> tuple[float, float] | None:
-    lows, highs = contents.column("image_min")[list(rows)], contents.column("image_max")[list(rows)]
-    known = np.isfinite(lows) & np.isfinite(highs)
-    if not known.any() or lows[known].min() >= highs[known].max():
-        return None
-    return float(lows[known].min()), float(highs[known].max())
 
 
 def _add(counts: NDArray[np.int64], contents: Contents, row: int, low: float, step: float) -> bool:

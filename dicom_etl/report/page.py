@@ -137,7 +137,7 @@ def _page(
 ) -> dict[str, Any]:
     """Return what the template shows, but for the cards."""
     shown, doubted = set(rows), doubted_labels(contents, by_row)
-    studies, left_out = _studies(contents, by_row)
+    studies, left_out = _studies(contents, by_row, shown, doubted)
     counted = drawn_by_lot(range(len(contents)), MOST_COUNTED, seed)
     histograms = count_intensities(contents, counted)
     structures = zip(contents.structures, ink_numbers(contents.structures), strict=True)
@@ -151,7 +151,7 @@ def _page(
         "figures": cards.figures(facts, [issue for issue, _ in placed], {row for row, _ in doubted}),
         "headings": HEADINGS,
         "groups": cards.group_findings(contents, placed, shown),
-        "studies": list(_charts(studies, contents.structures, shown, doubted)),
+        "studies": studies,
         "studies_left_out": left_out,
         "histograms": histograms,
         "histogram_chart": intensity_chart(histograms) if histograms else None,
@@ -179,27 +179,25 @@ def _cards(
         progress("report", done, len(rows))
 
 
-def _studies(contents: Contents, by_row: Mapping[int, Sequence[Issue]]) -> tuple[list[StudyCurves], int]:
+def _studies(
+    contents: Contents,
+    by_row: Mapping[int, Sequence[Issue]],
+    shown: set[int],
+    doubted: Mapping[tuple[int, str], str],
+) -> tuple[list[tuple[StudyCurves, Chart]], int]:
+    """Return the studies that are drawn, each with its chart, and how many are left out."""
     column = contents.column("patient_id")
     with_findings = dict.fromkeys(str(column[row]) for row in worst_first(by_row))
     everyone = sorted(set(column.tolist()))
     first = list(dict.fromkeys([*with_findings, *everyone]))[:MOST_STUDIES]
-    studies = [study_curves(contents, patient) for patient in sorted(first)]
-    return [study for study in studies if study.curves], len(everyone) - len(first)
-
-
-def _charts(
-    studies: Sequence[StudyCurves],
-    names: Sequence[str],
-    shown: set[int],
-    doubted: Mapping[tuple[int, str], str],
-) -> Iterator[tuple[StudyCurves, Chart]]:
+    studies = [study for patient in sorted(first) if (study := study_curves(contents, patient)).curves]
     most: dict[str, float] = {}
     for study in studies:
         areas = [point.area for curve in study.curves for point in curve.points]
         most[study.unit] = max(most.get(study.unit, 0.0), *areas)
-    for study in studies:
-        yield study, curve_chart(study, names, most[study.unit], shown, doubted)
+    names = contents.structures
+    charts = [curve_chart(study, names, most[study.unit], shown, doubted) for study in studies]
+    return list(zip(studies, charts, strict=True)), len(everyone) - len(first)
 
 
 def _present(contents: Contents, name: str, rows: Sequence[int]) -> list[str]:
