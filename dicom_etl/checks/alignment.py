@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -157,10 +158,15 @@ def combine(contrasts: Sequence[FloatArray]) -> Alignment:
     x, y = (float(value) for value in _peaks(mean)[0])
     if count < FEWEST_SLICES:
         return Alignment((x, y), (-inf, -inf), (inf, inf), count)
-    times = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=_DRAWS)
     tail = (100 - _CONFIDENCE) / 2
-    low, high = np.percentile(_peaks(times @ stack / count), (tail, 100 - tail), axis=0)
+    low, high = np.percentile(_peaks(_draws(count) @ stack / count), (tail, 100 - tail), axis=0)
     return Alignment((x, y), (float(low[0]), float(low[1])), (float(high[0]), float(high[1])), count)
+
+
+@lru_cache(maxsize=MOST_SLICES)
+def _draws(count: int) -> NDArray[np.int64]:
+    """Return how often each slice (draw, slice) is drawn; the same for all studies of so many, and half of the time."""
+    return np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=_DRAWS)
 
 
 def _peaks(surfaces: FloatArray) -> FloatArray:
