@@ -197,14 +197,13 @@ class _Walk:
         uids: UidIndex,
     ) -> dict[tuple[str, int], tuple[list[Issue], list[Issue]]]:
         """Return what was found on the rows of each study and beside them, by patient and number; ``uids`` learns."""
-        found: dict[tuple[str, int], tuple[list[Issue], list[Issue]]] = {}
-        done = 0
+        found, done = {}, 0
         compare = partial(compare_study, file=self._file, source=source)
         for (folders, stored), compared in self._executor.map(compare, items):
             if isinstance(compared, ItemError):
                 raise compared
-            uids.add(folders, compared.uids)
-            found[folders.patient_id, folders.study] = compared.gone, compared.missing
+            uids.add(folders, compared[2])
+            found[folders.patient_id, folders.study] = compared[:2]
             if stored is not None:
                 done += len(stored.rows)
                 self._progress("inputs", done, len(self._rows))

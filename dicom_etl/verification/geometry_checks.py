@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from posixpath import dirname
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,8 @@ def check_names(study: Derived) -> Iterator[Issue]:
     """
     # Where `patient_from` header named the patient, no folder does; linked folders always do.
     by_header = not any(
-        row.source_image.startswith(f"{DICOMS}/") or _is_in_a_folder_of(row.source_image, row.patient_id)
+        row.source_image.startswith(f"{DICOMS}/")
+        or _is_in_a_folder_of(dirname(row.source_image), row.patient_id)
         for row in study.stored
     )
     first = study.stored[0].original_id
@@ -119,7 +121,7 @@ def check_names(study: Derived) -> Iterator[Issue]:
             ("patient_id" if path.startswith(f"{DICOMS}/") else "original_id", path) for path in row.sources
         ]
         for column, path in [] if by_header else [("patient_id", row.source_image), *labels]:
-            if path and not _is_in_a_folder_of(path, getattr(row, column)):
+            if path and not _is_in_a_folder_of(dirname(path), getattr(row, column)):
                 message = f"{column} is {getattr(row, column)!r}, but the file is {path}"
                 yield study.differs(index, message, path=path)
         if row.original_id != first:
@@ -127,13 +129,9 @@ def check_names(study: Derived) -> Iterator[Issue]:
             yield study.differs(index, message)
 
 
-def _is_in_a_folder_of(path: str, name: str) -> bool:
-    return _goes_through(path.rpartition("/")[0], name)
-
-
-@lru_cache(maxsize=64)
-def _goes_through(folders: str, name: str) -> bool:
-    """Whether a path goes through a folder of that id, whatever its spelling; files of a study share few paths."""
+@lru_cache(maxsize=64)  # a study has few folders
+def _is_in_a_folder_of(folders: str, name: str) -> bool:
+    """Whether a path goes through a folder of that id, whatever its spelling."""
     return id_key(name) in map(id_key, filter(None, folders.split("/")))
 
 

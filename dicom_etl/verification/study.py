@@ -147,19 +147,11 @@ def _pixels(derived: Derived) -> Iterator[tuple[float, float, tuple[NDArray[Any]
         yield row.image_mean, row.image_std, pixels_to_count(image, drawn, rows.full_mask)
 
 
-class Compared(NamedTuple):
-    """What came of comparing one study with SOURCE: its rows, what SOURCE holds besides, and `StudyUids`."""
-
-    gone: list[Issue]
-    missing: list[Issue]
-    uids: StudyUids
-
-
 @without_collector()
 def compare_study(
     item: tuple[StudyFolders, Study | None], *, file: Sealed, source: inputs.ComparedSource
-) -> Compared:
-    """Compare one study with SOURCE; ``item`` is its folders and its rows."""
+) -> tuple[list[Issue], list[Issue], StudyUids]:
+    """Compare one study, by folders and rows, with SOURCE: findings on rows, on what SOURCE holds besides; its UIDs."""
     folders, study = item
     rows, (found, uids) = reader(file), inputs.find_study(folders, source)
     digests: dict[str, str] = {}
@@ -172,4 +164,4 @@ def compare_study(
         stored, key = derived.stored, study.record.key
     unchanged = cache(lambda: key != "" and key == inputs.key_now(found, source, digests))
     missing = list(inputs.check_inputs_have_rows(rows.structures, stored, found, source, unchanged))
-    return Compared(gone, missing, uids)
+    return gone, missing, uids
