@@ -5,26 +5,33 @@ On a card the image is a PNG, with masks and contours over it in the pixel frame
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from dicom_etl.checks.flags import Group, counted, doubts, group_issues, in_file
 from dicom_etl.dataset.digest import contour_sha256
 from dicom_etl.dataset.facts import Facts
 from dicom_etl.geometry.polygons import polygon_area
 from dicom_etl.records import Issue, Rings
-from dicom_etl.report.colours import data_uri, grey, inks, mask_png, picture_png, window
 from dicom_etl.report.contents import Contents, PlacedIssue, Sample, joined
-from dicom_etl.report.overlays import close_up, extent, read_layers
+from dicom_etl.report.overlays import RGB, close_up, extent, grey, inks, read_layers, window
 
 MOST_FINDINGS = 1000
 """Findings that the page lists one by one; the counts by kind are always of all."""
 CARD_BYTES = 92_000
 """Of one card in the page, about: 100 cards stay below 10 MB."""
 _LEAST_PICTURE_BYTES = 16_000
+_SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,3 +228,34 @@ def path_data(rings: Rings) -> str:
         "M" + "L".join(" ".join(repr(value).removesuffix(".0") for value in point) for point in ring) + "Z"
         for ring in (ring.tolist() for ring in rings)
     )
+
+
+def picture_png(levels: NDArray[np.uint8], most_bytes: int) -> tuple[bytes, int]:
+    """Encode grey levels as PNG; so many pixels of a side become one, more than 1 when the file would be too large."""
+    picture = Image.fromarray(levels)
+    factor, data = 1, _encode(picture, compress_level=9)
+    while len(data) > most_bytes and min(levels.shape) // (factor + 1) >= _SMALLEST_SIDE:
+        factor += 1
+        size = (-(-levels.shape[1] // factor), -(-levels.shape[0] // factor))
+        data = _encode(picture.resize(size, Image.Resampling.BOX), compress_level=9)
+    return data, factor
+
+
+def mask_png(mask: NDArray[np.uint8], full: int, rgb: RGB) -> bytes:
+    """Encode a mask as one colour whose opacity is the mask: 0 clear, ``full`` solid."""
+    levels = np.ascontiguousarray(np.minimum(mask, full))
+    coloured = Image.frombytes("P", (levels.shape[1], levels.shape[0]), levels.tobytes())
+    coloured.putpalette(bytes(rgb) * (full + 1))
+    opacity = bytes(round(255 * level / full) for level in range(full + 1))
+    return _encode(coloured, transparency=opacity, bits=1 if full == 1 else 8)
+
+
+def data_uri(png: bytes) -> str:
+    """Return a PNG file as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _encode(picture: Image.Image, **options: Any) -> bytes:
+    stream = BytesIO()
+    picture.save(stream, "PNG", **options)
+    return stream.getvalue()

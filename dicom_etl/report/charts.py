@@ -119,7 +119,9 @@ def curve_chart(
     frame = CURVES
     locations = [point.location for curve in study.curves for point in curve.points]
     low, high = min(locations), max(locations)
-    marks = _marks_up_to(most)
+    marks = nice_numbers(0.0, most, 6) if most > 0 else [0.0, 1.0]
+    if marks[-1] < most:
+        marks.append(marks[-1] + marks[1])
     top = marks[-1]
 
     def along(location: int) -> float:
@@ -172,12 +174,6 @@ def nice_numbers(low: float, high: float, most: int) -> list[float]:
 
 def _points(places: Iterable[tuple[float, float]]) -> str:
     return " ".join(f"{x:.2f},{y:.2f}" for x, y in places)
-
-
-def _marks_up_to(most: float) -> list[float]:
-    """Return round numbers from 0 to one that is not below ``most``."""
-    marks = nice_numbers(0.0, most, 6) if most > 0 else [0.0, 1.0]
-    return marks if marks[-1] >= most else [*marks, marks[-1] + marks[1]]
 
 
 def _steps(frame: Frame, heights: FloatArray) -> list[tuple[float, float]]:

@@ -2,13 +2,17 @@
 
 A picture shows a `CropBox` of the pixel frame, in which the centre of the first pixel is (0, 0), at some scale. A point
 (x, y) of that frame lies ``(x - left) * scale`` dots from the left edge of what is shown.
+
+The hues are those of Okabe and Ito, "Color Universal Design" (2008). On a picture they stand on grey
+tissue; as ink they stand on the page, which is white or nearly black, and are darkened or lightened there until
+they have a contrast of at least 3 to 1 (WCAG 2.2, criterion 1.4.11).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +20,22 @@ from PIL import Image, ImageDraw
 
 from dicom_etl.dataset import schema
 from dicom_etl.records import FloatArray, Rings
-from dicom_etl.report.colours import RGB, grey, window
 from dicom_etl.report.contents import Contents
 
+PERCENTILES = (1.0, 99.5)
+"""Values shown as black and as white: a few bright vessels must not darken the heart."""
+RGB: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+INKS: tuple[RGB, ...] = (
+    (0x56, 0xB4, 0xE9),  # sky blue
+    (0xE6, 0x9F, 0x00),  # orange
+    (0x1F, 0xC9, 0x9A),  # green
+    (0xE0, 0x8F, 0xC0),  # purple
+    (0xF0, 0xE4, 0x42),  # yellow
+    (0xFF, 0x7A, 0x33),  # vermilion
+)
+"""On an image; ``report.css`` has those of the page too."""
+_KNOWN = {"icontour": 0, "ocontour": 1, "p1contour": 2, "p2contour": 3, "p3contour": 4}
 TINT = 0.22
 """Opacity of a mask: enough to see where it ends, little enough to see the tissue in it."""
 _LINE_DOTS = 1.5
@@ -36,6 +53,45 @@ _MARGIN = 1.9
 """Side of a close-up in sizes of what is outlined: enough to see the wall and what lies around it."""
 _LEAST_SIDE = 24.0
 """A close-up of a small structure still shows this many pixels."""
+
+
+def window(image: NDArray[Any]) -> tuple[float, float]:
+    """Return the values that are shown as black and as white, from the percentiles of the finite pixels."""
+    values = image[np.isfinite(image)] if image.dtype.kind == "f" else image
+    if not values.size:
+        return -0.5, 0.5
+    low, high = np.percentile(values, PERCENTILES).tolist()
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    if low < high:
+        return low, high
+    half = max(0.5, 1e-6 * abs(low))
+    return low - half, low + half
+
+
+def grey(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """Return an image as grey levels, 0 at ``low`` and below, 255 at ``high`` and above; NaN is black."""
+    # In float64: the range of an int16 image does not fit int16.
+    levels = (np.nan_to_num(image.astype(np.float64), nan=low) - low) * (255.0 / (high - low))
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def ink_numbers(structures: Sequence[str]) -> tuple[int, ...]:
+    """Return the index into `INKS` for each structure.
+
+    The structures of the LV always have the same colour, whatever else a dataset holds; others take those that are
+    left, and the colours repeat when there are more structures than inks.
+    """
+    taken = {_KNOWN[name] for name in structures if name in _KNOWN}
+    free = [number for number in range(len(INKS)) if number not in taken] or list(range(len(INKS)))
+    others = (name for name in structures if name not in _KNOWN)
+    given = {name: free[place % len(free)] for place, name in enumerate(others)}
+    return tuple(_KNOWN.get(name, given.get(name, 0)) for name in structures)
+
+
+def inks(structures: Sequence[str]) -> tuple[RGB, ...]:
+    """Return the ink of each structure."""
+    return tuple(INKS[number] for number in ink_numbers(structures))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from dicom_etl.errors import OutputError, SealError, os_errors_as
 from dicom_etl.records import Issue
 from dicom_etl.report import cards
 from dicom_etl.report.charts import MARGIN, Chart, count_intensities, curve_chart, intensity_chart
-from dicom_etl.report.colours import ink_numbers
 from dicom_etl.report.contents import (
     Contents,
     PlacedIssue,
@@ -36,7 +35,7 @@ from dicom_etl.report.contents import (
     worst_first,
 )
 from dicom_etl.report.curves import StudyCurves, study_curves
-from dicom_etl.report.overlays import common_side, extent, whole_image
+from dicom_etl.report.overlays import common_side, extent, ink_numbers, whole_image
 from dicom_etl.verification.dataset import verify_dataset
 from dicom_etl.verification.outcome import Outcome
 from dicom_etl.workers import Progress, silent

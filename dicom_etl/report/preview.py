@@ -18,7 +18,6 @@ from dicom_etl.dataset.atomic import check_target, whole_file, whole_folder
 from dicom_etl.errors import OutputError, os_errors_as
 from dicom_etl.geometry.raster import trace
 from dicom_etl.records import Issue
-from dicom_etl.report.colours import RGB, inks
 from dicom_etl.report.contents import (
     Contents,
     Sample,
@@ -29,11 +28,13 @@ from dicom_etl.report.contents import (
     select,
 )
 from dicom_etl.report.overlays import (
+    RGB,
     Layers,
     close_up,
     common_side,
     draw,
     extent,
+    inks,
     read_layers,
     whole_image,
 )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from dicom_etl.report.colours import data_uri, grey, mask_png, picture_png, window
+from dicom_etl.report.cards import data_uri, mask_png, picture_png
+from dicom_etl.report.overlays import grey, window
 from tests.report.reading import read_picture
 
 ANY_IMAGE = arrays.arrays(

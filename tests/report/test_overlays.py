@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicom_etl.report.colours import INKS
-from dicom_etl.report.overlays import TINT, CropBox, Layers, draw, whole_image
+from dicom_etl.report.overlays import INKS, TINT, CropBox, Layers, draw, whole_image
 from tests.builders import circle
 from tests.costs import little_spent
 

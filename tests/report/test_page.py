@@ -20,9 +20,8 @@ from dicom_etl.config import IngestConfig
 from dicom_etl.errors import OutputError, SealError
 from dicom_etl.records import Issue, Rings
 from dicom_etl.report.cards import make_card
-from dicom_etl.report.colours import grey, window
 from dicom_etl.report.contents import Contents
-from dicom_etl.report.overlays import Layers
+from dicom_etl.report.overlays import Layers, grey, window
 from dicom_etl.report.page import write_report
 from tests.builders import circle, make_source, write_contour, write_dicom, write_link
 from tests.report.reading import Element, read_page, read_path, read_picture

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dicom_etl.report.colours import INKS, ink_numbers, inks
+from dicom_etl.report.overlays import INKS, ink_numbers, inks
 
 CSS = resources.files("dicom_etl.report").joinpath("report.css").read_text(encoding="utf-8")
 LIGHT, DARK = CSS.split("@media (prefers-color-scheme: dark)", 1)

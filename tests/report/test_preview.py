@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from dicom_etl.cli import cli
-from dicom_etl.report.colours import INKS
+from dicom_etl.report.overlays import INKS
 from dicom_etl.report.preview import TILE, Tile, montage
 
 ROOT = Path(__file__).parents[2]

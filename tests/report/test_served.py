@@ -13,7 +13,7 @@ from PIL import Image
 from dicom_etl.batches.reader import BatchReader
 from dicom_etl.batches.transforms import CropAround
 from dicom_etl.cli import cli
-from dicom_etl.report.colours import INKS
+from dicom_etl.report.overlays import INKS
 from dicom_etl.report.preview import TILE, write_batch
 
 
