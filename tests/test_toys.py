@@ -34,6 +34,7 @@ from dicom_etl.records import (
     StudyFiles,
     StudyFolders,
 )
+from dicom_etl.verification.study import study_checks
 from tests.builders import TinySource
 
 
@@ -134,6 +135,15 @@ def check_toy(drawn: Drawn, limits: LabelLimits) -> Iterator[Issue]:
         )
 
 
+@pytest.fixture
+def forgotten_checks() -> Iterator[None]:
+    """Checks are gathered once a process: so anew for the toy, and once more after it."""
+    study_checks.cache_clear()
+    yield
+    study_checks.cache_clear()
+
+
+@pytest.mark.usefixtures("forgotten_checks")
 def test_a_check_is_one_function(
     kept_source: TinySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
