@@ -37,7 +37,6 @@ from dicom_etl.report.contents import (
 from dicom_etl.report.curves import StudyCurves, study_curves
 from dicom_etl.report.overlays import common_side, extent, ink_numbers, whole_image
 from dicom_etl.verification.dataset import verify_dataset
-from dicom_etl.verification.outcome import Outcome
 from dicom_etl.workers import Progress, silent
 
 _USUAL = LabelLimits()
@@ -85,7 +84,12 @@ def write_report(
     facts = read_facts(dataset)
     sha256 = ""
     if verify:
-        outcome = _verified(dataset, progress, limits)
+        outcome = verify_dataset(dataset, VerifyOptions(limits=limits), progress=progress)
+        if outcome.damaged:  # it has nothing to show that could be believed
+            first = outcome.findings[0]
+            raise SealError(
+                f"{str(dataset)!r}: {first.code}: {first.message}; there is no page about such a file"
+            )
         sha256, findings = outcome.sha256, [*outcome.findings, *findings]
     with Contents(dataset) as contents:
         placed = place_issues(contents, _with_findings(contents.reader.issues, findings))
@@ -100,17 +104,6 @@ def write_report(
             _render(temporary, page)
             size = temporary.stat().st_size
         return Report(output, size, tuple(rows), len(contents), tuple(issue for issue, _ in placed))
-
-
-def _verified(dataset: Path, progress: Progress, limits: LabelLimits) -> Outcome:
-    """Check a dataset; one whose bytes were changed has nothing to show that could be believed."""
-    outcome = verify_dataset(dataset, VerifyOptions(limits=limits), progress=progress)
-    if outcome.damaged:
-        first = outcome.findings[0]
-        raise SealError(
-            f"{str(dataset)!r}: {first.code}: {first.message}; there is no page about such a file"
-        )
-    return outcome
 
 
 def gallery_rows(
