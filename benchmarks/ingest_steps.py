@@ -27,7 +27,12 @@ STEPS: dict[str, list[tuple[Any, str]]] = {
     "draw the mask": [(rasterize, "draw_mask")],
     "statistics of the image": [(write, "image_statistics")],
     "SHA-256 of the row": [(write, "row_digests")],
-    "label checks": [(items, "review_sample"), (LabelReview, "add"), (LabelReview, "finish")],
+    "label checks": [
+        (items, "review_sample"),
+        (rows, "study_review"),
+        (LabelReview, "add"),
+        (LabelReview, "finish"),
+    ],
     "write the HDF5 file": [(HDF5Writer, "append"), (HDF5Writer, "end_study"), (HDF5Writer, "finish")],
     "seal (read back, SHA-256)": [(assembly, "append_seal")],
 }
