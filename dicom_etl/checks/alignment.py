@@ -15,11 +15,10 @@ replacement.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ _CONFIDENCE = 95
 class Alignment:
     """How contours should be moved to lie on the edges in the images: the shift x,y in pixels of greatest contrast.
 
-    ``low`` and ``high`` are the 95% bootstrap interval of either coordinate; infinite with fewer than `FEWEST_SLICES`.
+    ``low`` and ``high`` are the 95% bootstrap interval of either coordinate.
     """
 
     shift: tuple[float, float]
@@ -121,9 +120,9 @@ def _ranks(image: NDArray[Any], points: FloatArray) -> tuple[FloatArray, tuple[i
     Also returns the x,y of the lattice's first point. Beyond its edge the image goes on with its last pixel.
     """
     left, top, right, bottom = extent(points)
-    corner = math.floor(left) - REACH - 1, math.floor(top) - REACH - 1
-    columns = np.arange(corner[0], math.ceil(right) + REACH + 2)
-    rows = np.arange(corner[1], math.ceil(bottom) + REACH + 2)
+    corner = floor(left) - REACH - 1, floor(top) - REACH - 1
+    columns = np.arange(corner[0], ceil(right) + REACH + 2)
+    rows = np.arange(corner[1], ceil(bottom) + REACH + 2)
     patch = image.take(rows, 0, mode="clip").take(columns, 1, mode="clip")
     x, y = np.rint(points).astype(np.intp).T
     rank = _rank_among(image[y, x], patch)
@@ -156,8 +155,6 @@ def combine(contrasts: Sequence[FloatArray]) -> Alignment:
     if mean.sum() < 0:  # black blood
         stack, mean = -stack, -mean
     x, y = (float(value) for value in _peaks(mean)[0])
-    if count < FEWEST_SLICES:
-        return Alignment((x, y), (-inf, -inf), (inf, inf), count)
     tail = (100 - _CONFIDENCE) / 2
     low, high = np.percentile(_peaks(_draws(count) @ stack / count), (tail, 100 - tail), axis=0)
     return Alignment((x, y), (float(low[0]), float(low[1])), (float(high[0]), float(high[1])), count)

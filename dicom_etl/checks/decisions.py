@@ -299,7 +299,6 @@ def settled_before(issues: Sequence[Issue], decided: Iterable[Decided]) -> list[
 
 
 def _place(issue: Issue) -> tuple[str, int, str, str]:
-    """Return what a `Decided` says of the finding that it is about."""
     return issue.patient_id, -1 if issue.sample is None else issue.sample, issue.structure, issue.code
 
 

@@ -205,7 +205,6 @@ class LabelReview:
         return self.ledger.settle([*known, *self._decide(clear_partners(found, known), ())], {})
 
     def _decide(self, issues: list[Issue], samples: Sequence[EncodedSample]) -> list[Issue]:
-        """Apply what was decided to what was found; ``samples`` are the rows that follow."""
         wanted = self._drop_flagged or (samples and self.ledger.about(samples[0].row.patient_id))
         for number, sample in enumerate(samples if wanted else (), start=self._rows):
             keys = {contour.structure: contour.key for contour in sample.facts.contours}

@@ -193,7 +193,6 @@ class Contours:
 
     @staticmethod
     def _partners(pairs: Sequence[tuple[int, int]], index: int, wrong: NDArray[np.bool_]) -> list[int]:
-        """Return the contours that are paired with one and not wrong."""
         mine = (pair[pair[0] == index] for pair in pairs if index in pair)
         return [each for each in mine if not wrong[each]]
 

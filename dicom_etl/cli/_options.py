@@ -109,7 +109,6 @@ def output_options(command: Decorated) -> Decorated:
 
 
 def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Remember for the boundary that an error is to be JSON too."""
     ctx.meta["json"] = value
     return value
 
@@ -155,7 +154,6 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    """Take the values of a TOML file as defaults of the command."""
     if path is None:
         return
     known = {_key(each): each for each in ctx.command.params if each is not parameter}
@@ -170,7 +168,6 @@ def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | No
 
 
 def _key(parameter: click.Parameter) -> str:
-    """Return what the file calls a parameter: its long option, or the name of an argument."""
     longest = max(parameter.opts, key=len)
     return longest.lstrip("-").replace("_", "-")
 

@@ -81,7 +81,6 @@ def _names(summary: Summary) -> list[tuple[str, str, int]]:
 
 
 def _imputed_lines(summary: Summary) -> list[tuple[str, object]]:
-    """Say what was imputed and why the rest was not; nothing when that was not asked for."""
     if not (summary.imputed or summary.not_imputed):
         return []
     labeled = summary.drawn + summary.imputed

@@ -91,5 +91,4 @@ def _print(reporter: Reporter, overall: list[Mean], located: list[Mean]) -> None
 
 
 def _plain(mean: Mean) -> dict[str, Any]:
-    """Return a mean for JSON, which has no NaN."""
     return {name: None if value != value else value for name, value in mean._asdict().items()}

@@ -64,7 +64,6 @@ def command(
 
 
 def _show_limits(reporter: Reporter, limits: LabelLimits) -> None:
-    """Print each limit, its value, and its meaning, as a file for --limits."""
     meanings = {each.name: each.metadata["help"] for each in fields(LabelLimits)}
     for name, meaning in meanings.items():
         reporter.line(f"{name.replace('_', '-'):<21} = {getattr(limits, name):<5g} # {meaning}")

@@ -164,7 +164,6 @@ def choice(*choices: str | float, gone: Mapping[str, str] = MappingProxyType({})
 
 
 def _several(value: Any, separator: str = "") -> list[Any]:
-    """Return the parts of a value that is written as one text or given as several."""
     if isinstance(value, str):
         return value.split(separator) if separator else [value]
     return list(value)

@@ -130,7 +130,6 @@ def _left_out(roi: _Roi, contours: Iterable[_Contour]) -> Iterator[Issue]:
 
 
 def _about_rois(drawn: Sequence[_Roi], rois: Sequence[_Roi]) -> Iterator[Issue]:
-    """Name ROIs without a contour, and those of one name, which are one structure."""
     empty = [roi.number for roi in rois if roi not in drawn]
     if empty:
         message = f"no contour is drawn of {len(empty)} of its {len(rois)} ROIs; nothing to take"
@@ -156,7 +155,6 @@ def _by_target(contours: Iterable[_Contour], roi: _Roi) -> Iterator[tuple[Target
 def _by_plane(
     contours: list[_Contour], frame_of_reference: str
 ) -> Iterator[tuple[Plane, tuple[_Contour, ...]]]:
-    """Group contours that name no image by the plane they lie in."""
     while contours:
         normals = np.array([_normal(contour.points_mm) for contour in contours])
         parallel = normals @ normals[0] >= _PARALLEL

@@ -190,7 +190,6 @@ def _contour_problem(vertices: NDArray[np.float64]) -> str:
 
 
 def _widths(file: h5py.File) -> Iterator[tuple[str, int]]:
-    """Yield the width of each text column of /samples whose width the data decides."""
     samples = samples_of(file)
     for column in schema.sample_columns(structures_of(file)):
         dataset = samples.get(column.name)

@@ -66,7 +66,6 @@ def temporary_beside(target: Path, make: Callable[[Path], int]) -> Iterator[Path
 
 
 def _make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """Return a temporary file or folder, open and locked."""
     while True:
         path = target.with_name(f".{target.name}.tmp-{secrets.token_hex(6)}")
         try:
@@ -82,7 +81,6 @@ def _make_temporary(target: Path, make: Callable[[Path], int]) -> tuple[Path, in
 
 
 def _is_at(path: Path, handle: int) -> bool:
-    """Whether an open file or folder is the one that has a path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except OSError:
@@ -160,7 +158,6 @@ def remove_checkpoint(target: Path) -> None:
 
 
 def _remove_parts(folder: Path) -> None:
-    """Remove what runs put into a folder, and the folder when nothing else is in it."""
     with suppress(OSError):
         for path in list(folder.iterdir()):
             if path.name == _UNFINISHED or _PART.fullmatch(path.name):

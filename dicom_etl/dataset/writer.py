@@ -304,7 +304,6 @@ class HDF5Writer:
         self._store(group, column, values)
 
     def _store(self, group: h5py.Group, column: schema.Column, values: list[Any]) -> None:
-        """Append values to a column."""
         if column.kind == "S":
             made: NDArray[Any] = _text(values, self._width(group, column))
         else:

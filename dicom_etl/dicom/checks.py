@@ -88,7 +88,6 @@ def image_header(found: el.Elements, limits: Limits) -> ImageHeader:
 # The images of a series share these values, so they are checked once a series; a refusal is not remembered.
 @lru_cache(maxsize=64)
 def _shared_header(big_endian: bool, shared: tuple[bytes | None, ...]) -> ImageHeader:
-    """Return what a header has from the elements `el.SHARED`."""
     values = {tag: value for tag, value in zip(el.SHARED, shared, strict=True) if value is not None}
     notes: list[str] = []
     if not values.get(el.HIGH_BIT):

@@ -89,8 +89,6 @@ class _GoneError(Exception):
 
 
 class _Child:
-    """One decoding process and the pipes to it."""
-
     def __init__(self) -> None:
         # The child finds what this process finds, however it was started; -P keeps its folder out of that.
         environment = os.environ | {

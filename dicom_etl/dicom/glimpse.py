@@ -85,7 +85,6 @@ def glimpse(path: Path | str) -> Glimpse:
 
 
 def _walk(data: bytes, position: int) -> tuple[dict[int, bytes], bool]:
-    """Return the wanted values up to the pixel data, and whether that was reached."""
     found: dict[int, bytes] = {}
     vr = data[position + 4 : position + 6]  # of a bare data set; else of its meta information
     implicit = not vr.isalpha()

@@ -127,7 +127,6 @@ class _Watch:
 
 
 def _read(body: bytes | bytearray, syntax: Syntax, watch: _Watch, limits: Limits) -> Dataset:
-    """Let pydicom find the elements before the pixel data."""
     from pydicom.filereader import read_dataset
 
     start, most = watch.start, watch.start + limits.max_header_bytes

@@ -143,7 +143,6 @@ def contour_distance_mm(image: Slice, one: Rings, other: Rings) -> float:
 
 
 def _points(rings: Rings) -> FloatArray:
-    """Return points (point, 2) spread evenly over all rings."""
     spread = []
     for ring in rings:
         closed = np.concatenate((ring, ring[:1]))

@@ -107,7 +107,6 @@ class Earlier:
             )
 
     def _known(self, plan: Plan) -> Iterator[tuple[StudyPlan, str]]:
-        """Yield the studies of known patients, with what was decided about them."""
         for study in plan.studies():
             if study.patient_id in self._patients:
                 yield study, plan.ledger.decisions.of(study.patient_id)

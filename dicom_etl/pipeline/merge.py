@@ -120,7 +120,6 @@ def _whole_numbers(text: str, path: Path) -> tuple[int, int]:
 
 
 def _check_shards(inputs: Sequence[_Input]) -> None:
-    """Refuse parts that are not all of one ingest."""
     parts = [each for each in inputs if each.shard[1]]
     given: dict[int, _Input] = {}
     for part in parts:
@@ -141,7 +140,6 @@ def _check_shards(inputs: Sequence[_Input]) -> None:
 
 
 def _check_alike(inputs: Sequence[_Input]) -> None:
-    """Refuse datasets whose rows could not have been made by one run."""
     first = inputs[0]
     for each in inputs[1:]:
         if each.key_fingerprint != first.key_fingerprint:
@@ -173,7 +171,6 @@ def _in_order(inputs: Sequence[_Input]) -> list[tuple[_Input, Study]]:
 
 
 def _common_spec(inputs: Sequence[_Input], config: IngestConfig) -> schema.DatasetSpec:
-    """Return what the whole would have been planned as."""
     planned = [each for each in inputs if each.planned]
     if not planned:
         raise SourceError("no dataset holds a sample, so there is nothing to write")

@@ -40,7 +40,6 @@ def score_source(
 
 
 def _score_study(study: StudyPlan, source: parse.Source, issues: list[Issue]) -> list[Score]:
-    """Score one study; an image that cannot be used becomes an issue."""
     places = places_of(study.samples)
     drawn: dict[str, dict[int, DrawnSlice]] = {}
     for index, sample in enumerate(study.samples):

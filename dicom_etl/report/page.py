@@ -127,7 +127,6 @@ def _page(
     rows: Sequence[int],
     seed: int,
 ) -> dict[str, Any]:
-    """Return what the template shows, but for the cards."""
     shown, doubted = set(rows), doubted_labels(contents, by_row)
     studies, left_out = _studies(contents, by_row, shown, doubted)
     counted = drawn_by_lot(range(len(contents)), MOST_COUNTED, seed)

@@ -169,7 +169,6 @@ def _tile(picture: Image.Image, sample: Sample, by_row: Mapping[int, Sequence[Is
 
 
 def _file_name(sample: Sample) -> str:
-    """Return a file name that any system takes; the row makes it unique."""
     words = (sample.patient_id, sample.slice_text, sample.phase_text, f"sample {sample.row}")
     return re.sub(r"[^\w.-]", "_", "-".join(filter(None, words))).lstrip(".")[-200:] + ".png"
 
@@ -273,7 +272,6 @@ def _caption(pen: ImageDraw.ImageDraw, tile: Tile, width: int) -> list[tuple[str
 
 
 def _wrapped(pen: ImageDraw.ImageDraw, text: str, size: int, room: float) -> list[str]:
-    """Break a text into lines that fit: at spaces, and within a word that is wider than its room."""
     font = load_default(size)  # Pillow's own: the same letters on every machine
     lines: list[str] = []
     for word in text.split():

@@ -83,7 +83,6 @@ def find_labels(
 
 
 def _found(file: str, options: LabelOptions) -> Found | None:
-    """Ask the readers that accept such a file, one after the other."""
     for reader in readers_for_name(file) or readers_for(sop_class_of(file)):
         found = reader.find(file, options)
         if found is not None:

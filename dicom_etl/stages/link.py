@@ -190,7 +190,6 @@ def _pair(
     name_offset: int | None,
     issues: list[Issue],
 ) -> Pairs:
-    """Return the labels of each image; report every label that finds none."""
     pairs: Pairs = defaultdict(list)
     numbered = [(label, label.ref.target) for label in labels if isinstance(label.ref.target, SliceNumber)]
     linked = link_numbers(

@@ -141,7 +141,6 @@ def _pair(linked: Linked, labels: Set[Number], units: Units, paths: Sequence[str
 
 
 def _numbers(units: Units, reading: str) -> dict[int, int]:
-    """Return the number of each image by one reading."""
     return {
         index: number
         for found in units.values()

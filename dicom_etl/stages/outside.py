@@ -77,6 +77,5 @@ def without_refused(study: StudyPlan, source: parse.Source, *, unlabeled: bool) 
 
 
 def _leaving(sample: SamplePlan, source: parse.Source) -> set[str]:
-    """Return the labels of a sample that leave its image, by their source."""
     found = parse.parse_labels(sample, source, sample.header).issues
     return {issue.path for issue in found if issue.code == parse.OUTSIDE}

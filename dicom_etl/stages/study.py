@@ -259,7 +259,6 @@ def _label_of(parts: tuple[Any, ...]) -> Label:
 def _fitting(
     samples: Iterable[SamplePlan], config: IngestConfig, issues: list[Issue]
 ) -> Iterator[SamplePlan]:
-    """Yield the samples of the expected size that can be brought to the dataset's grid."""
     expected = config.expect_size
     for sample in samples:
         size, stage = (sample.header.rows, sample.header.columns), discover.NAME

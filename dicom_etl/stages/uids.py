@@ -115,7 +115,6 @@ class UidIndex:
 
 
 def _uid(label: Label) -> str:
-    """Return the UID that a label names, "" where it names its image otherwise."""
     target = label.ref.target
     return target.uid if isinstance(target, Instance) else ""
 

@@ -165,7 +165,6 @@ def make_row(
 
 
 def _label_columns(labeled: bool, imputed: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the columns that say where the label comes from."""
     if not labeled:
         return {"origin": schema.UNLABELED}
     if imputed is None:

@@ -82,7 +82,6 @@ def _check_inside(
     executor: Executor,
     progress: Progress,
 ) -> None:
-    """Open a file whose seal holds, and check what is in it."""
     try:
         with open_dataset(path) as file:
             if not structure.check_structure(file, outcome):
@@ -150,7 +149,6 @@ class _Walk:
             self._progress("verify", stop, len(self._rows))
 
     def _take(self, start: int, checked: Checked) -> None:
-        """Note what was found in one study, and keep what others are compared with."""
         note, checks = self._outcome.note, study_checks()
         drawn = any(facts.contours for facts in checked.facts)
         if drawn not in self._kinds:

@@ -202,7 +202,6 @@ def check_imputed_contours(study: Derived) -> Iterator[Issue]:
 
 
 def _problem(study: Derived, index: int, structure: str, stored: Rings) -> str:
-    """Say what is wrong with one imputed contour; "" when nothing is."""
     block, config = study.block, study.config
     steps = block[f"imputed_from_{structure}"][index].tolist()
     share = float(block[f"imputed_share_{structure}"][index])

@@ -169,7 +169,6 @@ def check_inputs_have_rows(
 
 
 def _missing(message: str, patient_id: str, path: str, unchanged: Callable[[], bool], **where: Any) -> Issue:
-    """Return the finding that the dataset lacks something."""
     severity: Severity = "error" if unchanged() else "warning"
     return Issue(severity, "source-changed", message, STAGE, path, patient_id, **where)
 
@@ -177,7 +176,6 @@ def _missing(message: str, patient_id: str, path: str, unchanged: Callable[[], b
 def _compare(
     study: Derived, index: int, plan: SamplePlan, source: ComparedSource, digests: dict[str, str]
 ) -> Iterator[Issue]:
-    """Compare one row with its files."""
     stored = study.stored[index]
     image, parsed = read_slice(plan, source)
     problems = {issue.structure: issue.message for issue in parsed.issues if issue.severity == "error"}
@@ -201,7 +199,6 @@ def _compare(
 def _compare_contours(
     study: Derived, index: int, plan: SamplePlan, found: Mapping[str, Outline], problems: Mapping[str, str]
 ) -> Iterator[Issue]:
-    """Compare the outlines of one row with the files that lie there now."""
     paths = {label.structure: label.ref.source for label in plan.labels}
     for structure, stored in zip(study.rows.structures, study.stored[index].sources, strict=True):
         path = paths.get(structure, "")
@@ -226,7 +223,6 @@ def _compare_contours(
 def _made_now(
     study: Derived, index: int, plan: SamplePlan, image: Image, found: Mapping[str, Outline]
 ) -> SampleRow:
-    """Return the row that ingest would make of an image and the stored outlines."""
     rows, number = study.rows, study.block.start + index
     # The area of what is drawn now will do: it is no column.
     outlines = {
@@ -244,7 +240,6 @@ def _made_now(
 
 
 def _usable(plan: SamplePlan, source: ComparedSource) -> bool:
-    """Tell whether what was left out at ingest can be used now."""
     try:
         _, parsed = read_slice(plan, source)
     except ItemError:
@@ -265,6 +260,5 @@ def _same(stored: Rings, found: Rings) -> bool:
 def _changed(
     study: Derived, index: int, message: str, path: str, structure: str = "", severity: Severity = "error"
 ) -> Issue:
-    """Return a finding about the row at a position in the block."""
     row, number = study.stored[index], study.block.start + index
     return Issue(severity, "source-changed", message, STAGE, path, row.patient_id, structure, number)

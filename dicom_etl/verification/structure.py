@@ -146,7 +146,6 @@ def check_study_order(rows: DatasetReader) -> Iterator[Issue]:
 
 
 def _differs(message: str, patient_id: str = "", structure: str = "") -> Issue:
-    """Return an error about the dataset as a whole, a patient or a structure."""
     return Issue("error", "derived-differs", message, "verify", "", patient_id, structure)
 
 

@@ -134,7 +134,6 @@ def _drawn(derived: Derived, index: int, image_key: int) -> Drawn:
 
 
 def _bare(facts: SampleFacts) -> SampleFacts:
-    """Leave out what only checks within the study look at."""
     contours = tuple(ContourFacts(*contour[:-1], _NO_RING) for contour in facts.contours)
     return facts._replace(contours=contours, window=_NO_PIXELS)
 

@@ -133,7 +133,6 @@ class DaskCluster(Executor):
             self._cluster.close()
 
     def _check_workers(self) -> None:
-        """Wait for a worker, and ask all that are there for their release."""
         try:
             self._client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
         except TimeoutError:

@@ -47,7 +47,7 @@ class ProcessPool(Executor):
     """Runs items in ``jobs`` processes of this machine, this one included; see `dicom_etl.workers.Executor`.
 
     For ``patience_seconds`` items are run in this process before more than one worker is started; 0: not one item is
-    run here, and there are as many workers as jobs.
+    run here, and there are as many workers as jobs. A worker imports the module ``preload`` before its first item.
 
     A worker that dies (killed for its memory, crashed by a codec) costs nothing: its items are run again, one by
     one. An item that then ends two workers is an `ItemError`. Items are taken, and results kept, only as far ahead
@@ -92,7 +92,6 @@ class ProcessPool(Executor):
         self._answers.close()
 
     def _hand_out(self, run: _Run) -> None:
-        """Give chunks to the workers that have least to do."""
         for waiting in range(run.depth):
             for worker in self._workers:
                 if worker.ready and len(worker.chunks) == waiting:
