@@ -194,7 +194,9 @@ class Assembler:
             try:
                 transform.change(images, masks, rngs)
             except Exception as error:
-                error.add_note(f"in the transform {transform!r}, in epoch {epoch}, on the rows {first}")
+                with open_table(self.paths, self.serving.locking) as table:
+                    files = ", ".join(table["source_image"][first])
+                error.add_note(f"in the transform {transform!r}, in epoch {epoch}, on rows {first}: {files}")
                 raise
             del transforms[0]
         if not transforms:

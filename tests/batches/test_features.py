@@ -274,7 +274,7 @@ class TestContext:
         assert "in the transform <function" in notes
         assert "in epoch 0, on row 0, dicoms/P00/0.dcm" in notes
 
-    def test_an_error_in_a_whole_batch_names_the_transform_and_the_rows(
+    def test_an_error_in_a_whole_batch_names_the_transform_the_rows_and_their_files(
         self, plain: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fails(*_: Any) -> None:
@@ -284,7 +284,7 @@ class TestContext:
         with pytest.raises(MemoryError, match="none left") as caught:
             next(iter(BatchReader(plain, 2, shuffle=False, transforms=[RandomFlip()])))
         assert caught.value.__notes__ == [
-            f"in the transform {RandomFlip()!r}, in epoch 0, on the rows [0, 1]"
+            f"in the transform {RandomFlip()!r}, in epoch 0, on rows [0, 1]: dicoms/P00/0.dcm, dicoms/P00/1.dcm"
         ]
 
 
